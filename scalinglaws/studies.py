@@ -1,0 +1,119 @@
+"""The bundled studies by name: what papers printed, and the family this project trained and measured.
+
+    load("edm2")        the table, checked
+    describe("edm2")    its source, families, quality columns and traps
+    read(x)             a bundled name, or anything `measurements.read` takes
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalinglaws import measurements, schema
+from scalinglaws.schema import InputError
+
+HERE = Path(__file__).resolve().parent
+ROOMS = ("published", "measurements")  # folders of data/ that hold studies, one file a study
+
+# name: (title, traps); the note columns of the tables hold the cautions of single rows
+KNOWN = {
+    "tiny-ldm": ("Latent diffusion of Fashion-MNIST, trained and measured here", (
+        "fd and kd are distances on the shipped feature network, not FID: compare them with nothing else.",)),
+    "mei": ("Mei et al. 2024, eleven latent diffusion U-Nets, Table 1", (
+        "The 39M row is a misprint: 25.3 GFLOPs contradict its cost of 0.07 (56.9 would agree).",
+        "GFLOPs are FLOPs, not multiply-adds as in DiT.",
+        "One number of steps only (50): the paper's step sweeps exist as plots, without numbers.")),
+    "edm2": ("Karras et al. 2023, EDM2, six sizes of ImageNet-512", (
+        "Sizes saw different amounts of training data: a law in size confounds the two.",
+        "Guidance uses a small guide network: cost is not doubled; nfe counts both networks.",
+        "fid and fd_dinov2 come from different EMA lengths, so they stand in different families.",
+        "Each number is the best of several draws.")),
+    "edm2-guidance": ("Kynkäänniemi et al. 2024, guidance interval on EDM2 and DiT", (
+        "guidance is the weight that is best for FID; FD-DINOv2 used its own weight.",)),
+    "edm2-students": ("Students distilled from EDM2 (NCVSD, SiDA, ECM, AYF), size by steps", (
+        "Two rows are recalled, not read (column provenance).",)),
+    "dit": ("Peebles and Xie 2022, DiT, four sizes by three patch sizes", (
+        "gflops_per_forward are multiply-adds.",
+        "FID from 10k and from 50k images coexist: filter on n_samples_for_metric.",
+        "GFLOPs alone do not explain all twelve models: patch size is a second variable.")),
+    "sit": ("Ma et al. 2024, SiT against DiT by size", ("gflops_per_forward are multiply-adds.",)),
+    "sit-samplers": ("Ma et al. 2024, SiT interpolants and samplers", (
+        "The number of images behind the ablation's FID is not confirmed.",)),
+    "udit": ("Tian et al. 2024, U-DiT by size and by training", ("gflops_per_forward are multiply-adds.",)),
+    "dico": ("DiCo, DiC, DiG and DiT at 400k steps", ("gflops_per_forward are multiply-adds.",)),
+    "ddt": ("DDT against its baseline at 400k steps", (
+        "gflops_per_forward are those of the same-size DiT, in multiply-adds.",)),
+    "mdt": ("MDT by size, read second-hand", ("Weakest source here: an example, not a gate.",)),
+    "fitv2": ("FiTv2 configurations, training by guidance", ()),
+    "bksdm": ("BK-SDM, pruned and distilled Stable Diffusion", ("params are those of the U-Net only.",)),
+    "ddim": ("DDIM, eta by steps on two data sets", ()),
+    "dpm-solver": ("DPM-Solver, samplers by network evaluations", ("Read second-hand.",)),
+    "diff-solvers": ("diff-solvers, eight samplers by network evaluations", ()),
+    "ect": ("Easy consistency tuning, training by steps", ()),
+    "fewstep": ("Few-step generators of ImageNet-256", (
+        "Parameters of iMF and all of DMF were read second-hand.",)),
+    "ucgm": ("UCGM, one sampler over many models, steps", ()),
+    "tstitch": ("T-Stitch, share of the steps given to a small network", (
+        "FID from 5k images: filter on n_samples_for_metric before comparing.",
+        "The best share lies inside the range, not at an end.")),
+    "sana": ("SANA and SANA-Sprint, text to image", (
+        "FID does not improve with size: the right answer is 'no law'.",
+        "clip is in percent.", "Read second-hand.")),
+    "sd3": ("Stable Diffusion 3, depth by steps", ("params are not in the table.",)),
+    "mar": ("MAR and relatives, model by autoregressive and diffusion steps", (
+        "Cells of the L rows were garbled in the copy read.",)),
+    "autoregressive": ("VAR, LlamaGen and RAR by size", ("params of RAR are recalled, not read.",)),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a bundled study is: `quality` are its quality columns, `traps` sentences to read before fitting."""
+
+    name: str
+    title: str
+    rows: int
+    families: tuple
+    quality: tuple
+    sources: tuple
+    traps: tuple
+
+
+def names():
+    """Names of the studies that are there, in the order of `KNOWN`."""
+    return [name for name in KNOWN if _file(name)]
+
+
+def load(name, family=None):
+    """The study's table; one of its families if asked."""
+    path = _file(name)
+    if path is None:
+        raise InputError(f"No study named {name!r}. Known studies: {', '.join(names())}.")
+    table = measurements.read(path)
+    return measurements.where(table, family=family) if family else table
+
+
+def describe(name):
+    """Source, size, families, quality columns and traps of a study."""
+    table = load(name)
+    quality = tuple(c for c in schema.names("quality") if c in table and table[c].notna().any())
+    sources = tuple(dict.fromkeys(table["source"].dropna())) if "source" in table else ()
+    title, traps = KNOWN[name]
+    return Study(name, title, len(table), tuple(measurements.families(table)), quality, sources, traps)
+
+
+def read(source, needs=(), quality=None):
+    """A bundled study by its name, or a csv, parquet, store, DataFrame or list: one tidy, checked table."""
+    path = _file(source) if isinstance(source, str) and not Path(source).exists() else None
+    unknown = isinstance(source, str) and not path and not Path(source).suffix and not Path(source).exists()
+    if unknown:
+        raise InputError(f"No file or study named {source!r}. Bundled studies: {', '.join(names())}.")
+    return measurements.read(path or source, needs, quality)
+
+
+def _file(name):
+    """Path of the study's table, in the wheel or in the checkout; None if there is none."""
+    if name not in KNOWN:
+        return None
+    homes = (HERE / "data", HERE.parent / "data")
+    places = [home / room / f"{name}{end}" for home in homes for room in ROOMS for end in (".parquet", ".csv")]
+    return next((p for p in places if p.exists()), None)
