@@ -16,6 +16,7 @@ from scalinglaws import schema
 from scalinglaws.schema import InputError
 
 READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+FRAME = "The table"  # how messages call a table that came from no file
 AGREE = 1e-9  # relative; two rows of one configuration that differ by more disagree
 
 
@@ -30,7 +31,7 @@ def read(source, needs=(), quality=None):
     return tidy(table, needs, quality, label)
 
 
-def tidy(table, needs=(), quality=None, label="The table"):
+def tidy(table, needs=(), quality=None, label=FRAME):
     """Checked, typed, without exact duplicates; InputError in one sentence otherwise."""
     used = list(dict.fromkeys([*needs, *([quality] if quality else [])]))
     _refuse(schema.check(table, used), label)
@@ -87,7 +88,7 @@ def families(table):
     return list(dict.fromkeys(table["family"].dropna())) if "family" in table else []
 
 
-def one_family(table, label="The table"):
+def one_family(table, label=FRAME):
     """The table, if it holds one family; a law is fitted within one family only."""
     found = families(table)
     if len(found) > 1:
@@ -106,7 +107,7 @@ def fingerprint(table):
 def _load(source):
     """(label, raw DataFrame) of anything `read` takes."""
     if isinstance(source, pd.DataFrame):
-        return "The table", source.reset_index(drop=True)
+        return FRAME, source.reset_index(drop=True)
     if isinstance(source, list | tuple):
         return "The list", _concat([_load(s)[1] for s in source])
     if not isinstance(source, str | Path):
@@ -148,8 +149,9 @@ def _load_store(path):
 
 def _refuse(faults, label):
     if faults:
-        more = f" ({len(faults) - 1} more faults follow it.)" if len(faults) > 1 else ""
-        raise InputError(f"{label}: {faults[0]}{more}")
+        place = f"{label}: " if label != FRAME else ""
+        more = f" ({len(faults) - 1} more of the kind.)" if len(faults) > 1 else ""
+        raise InputError(f"{place}{faults[0]}{more}")
 
 
 def _typed(table, used):

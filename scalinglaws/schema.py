@@ -134,7 +134,7 @@ def check(table, used=()):
     held = ", ".join(map(str, table.columns))
     missing = [c for c in used if c not in table.columns]
     if missing:
-        return [f"The table needs the column {c!r}; it has {held}." for c in missing]
+        return [f"Column {c!r} is missing; the table has {held}." for c in missing]
     others = [c for c in table.columns if c in COLUMNS and c not in used]
     faults = [_check_used(table[c]) for c in used]
     faults += [_check_column(table[c], COLUMNS[c].allowed) for c in others]
@@ -165,7 +165,7 @@ def _above(allowed):
 
 def _inside(values, allowed):
     low = values > allowed.low if allowed.open_low else values >= allowed.low
-    return np.isfinite(values) & low & (values <= allowed.high) & (~allowed.whole | (values % 1 == 0))
+    return np.isfinite(values) & low & (values <= allowed.high) & ((not allowed.whole) | (values % 1 == 0))
 
 
 def _sentence(column, bad, words):

@@ -17,7 +17,7 @@ ROOMS = ("published", "measurements")  # folders of data/ that hold studies, one
 # name: (title, traps); the note columns of the tables hold the cautions of single rows
 KNOWN = {
     "tiny-ldm": ("Latent diffusion of Fashion-MNIST, trained and measured here", (
-        "fd and kd are distances on the shipped feature network, not FID: compare them with nothing else.",)),
+        "fd and kd use the shipped feature network and are not FID: compare with nothing else.",)),
     "mei": ("Mei et al. 2024, eleven latent diffusion U-Nets, Table 1", (
         "The 39M row is a misprint: 25.3 GFLOPs contradict its cost of 0.07 (56.9 would agree).",
         "GFLOPs are FLOPs, not multiply-adds as in DiT.",
@@ -115,5 +115,6 @@ def _file(name):
     if name not in KNOWN:
         return None
     homes = (HERE / "data", HERE.parent / "data")
-    places = [home / room / f"{name}{end}" for home in homes for room in ROOMS for end in (".parquet", ".csv")]
+    folders = [home / room for home in homes for room in ROOMS]
+    places = [folder / f"{name}{end}" for folder in folders for end in (".parquet", ".csv")]
     return next((p for p in places if p.exists()), None)

@@ -1,0 +1,31 @@
+"""A made-up family with the collector's columns, following `E + A N^-a + B S^-b` exactly or with noise."""
+
+import numpy as np
+import pandas as pd
+
+E, A, B, a, b = 2.0, 3e3, 60.0, 0.5, 1.2  # quality floor; size term; steps term (units of fd)
+SIZES = {"c8": 4e5, "c12": 9e5, "c16": 1.6e6, "c24": 3.6e6, "c32": 6.4e6, "c48": 1.44e7}  # FLOPs a forward
+STEPS = (2, 3, 4, 6, 8, 12, 20, 32, 50)
+DECODE = 2e6  # FLOPs an image
+
+
+def law(n, s):
+    """fd of size n (FLOPs a forward) at s steps."""
+    return E + A * n**-a + B * s**-b
+
+
+def row(model, steps, seed=0, noise=0.0, guidance=1.0, sampler="ddim"):
+    """One measured row; `noise` is a standard deviation on the log."""
+    n, calls = SIZES[model], (2 if guidance > 1 else 1) * steps
+    draw = np.random.default_rng([int(n), steps, seed]).normal()
+    fd = law(n, steps) * np.exp(noise * draw)
+    known = {"study": "synthetic", "family": "syn", "model": model, "params": n / 50, "sampler": sampler}
+    costs = {"flops_per_forward": n, "macs_per_forward": n / 2, "nfe": calls, "flops_per_image": n * calls}
+    time = {"flops_decode": DECODE, "seconds_per_image": 1e-4 + 1e-10 * n * calls, "seconds_decode": 1e-4}
+    result = {"steps": steps, "guidance": guidance, "fd": fd, "fd_se": noise * fd, "seed": seed}
+    return known | costs | time | result
+
+
+def family(noise=0.0, seeds=(0,), **settings):
+    """Every size at every number of steps."""
+    return pd.DataFrame([row(m, s, k, noise, **settings) for m in SIZES for s in STEPS for k in seeds])

@@ -1,0 +1,61 @@
+"""The bundled studies: every one loads, describes itself and keeps its traps."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from scalinglaws import studies
+from scalinglaws.schema import InputError
+
+PUBLISHED = [n for n in studies.names() if n != "tiny-ldm"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_study_loads_and_describes_itself(name):
+    study = studies.describe(name)
+    assert study.rows == len(studies.load(name)) and study.families and study.quality and study.sources
+    assert all(s.endswith(".") or s == "" for s in study.traps)
+
+
+def test_all_24_are_there():
+    assert len(PUBLISHED) == 24
+
+
+def test_edm2_is_as_printed():
+    table = studies.load("edm2", family="EDM2 img512 no guidance")
+    assert table.gflops_per_forward.tolist() == [46, 102, 181, 282, 406, 552]
+    assert table.fid.tolist() == [3.53, 2.56, 2.25, 2.06, 1.96, 1.91]
+
+
+def test_the_misprint_is_kept():
+    assert studies.load("mei").gflops_per_forward[0] == 25.3
+
+
+def test_two_rows_are_recalled():
+    assert (studies.load("edm2-students").provenance == "from-memory").sum() == 2
+
+
+def test_no_sentence_is_cut():
+    for name in PUBLISHED:
+        text = " ".join(studies.describe(name).sources)
+        assert not any(cut in text for cut in ("via ,", "via ;", "copied in", "(, ", " ;", " )"))
+
+
+def test_unknown_names_list_the_known():
+    with pytest.raises(InputError, match=r"No study named 'emd2'. Known studies: .*edm2"):
+        studies.load("emd2")
+    with pytest.raises(InputError, match="No file or study named 'emd2'"):
+        studies.read("emd2")
+
+
+def test_read_takes_a_name_or_a_frame():
+    assert studies.read("edm2").equals(studies.load("edm2"))
+    assert len(studies.read(studies.load("mei"), quality="fid")) == 11
+
+
+def test_reading_needs_neither_torch_nor_collect():
+    code = "import sys, json, scalinglaws.studies as s; s.load('mei'); print(json.dumps(sorted(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "diffusers", "collect"} & set(json.loads(out))
