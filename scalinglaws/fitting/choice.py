@@ -1,0 +1,67 @@
+"""Choosing between two nested laws by AICc and by the largest size held out."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from scalinglaws.fitting.engine import fit_rows, set_up
+from scalinglaws.fitting.result import Fit
+from scalinglaws.fitting.trust import homogeneity
+
+CLEAR = 2.0  # AICc difference that counts
+
+
+def aicc(fit: Fit, degree: float | None = None) -> float:
+    """Akaike's criterion with Hurvich and Tsai's correction (1989), for a loss that is homogeneous of degree 1 to 2.
+
+    -2 ln L = (2 / degree) n ln(F / n): 2 for squares, 1 for absolute values. inf without degrees of freedom.
+    """
+    degree = homogeneity(fit.setup, fit.minima.theta[0]) if degree is None else degree
+    n, k = fit.rows, len(fit.law.params) + 1
+    if n - k - 1 <= 0:
+        return float("inf")
+    floor = max(fit.objective / n, 1e-30)
+    return float(2 / degree * n * np.log(floor) + 2 * k + 2 * k * (k + 1) / (n - k - 1))
+
+
+def choose(name: str, fits: list[Fit]) -> Fit:
+    """The simpler law unless the richer one is clearly better by AICc and no worse on the largest size held out."""
+    plain, rich = fits
+    degree = homogeneity(rich.setup, rich.minima.theta[0])
+    gain = aicc(plain, degree) - aicc(rich, degree)
+    errors = [held_out(fit) for fit in fits]
+    supported = gain > CLEAR and (None in errors or errors[1] <= errors[0] * 1.05)
+    best = rich if supported else plain
+    shown = "not tested" if None in errors else f"{errors[0]:.3g} plain, {errors[1]:.3g} interaction"
+    note = (f"{name}: {best.law.name} chosen; the interaction lowers AICc by {gain:.3g} (needs more than {CLEAR:g}); "
+            f"error on the largest {_first(plain)} held out (log residual): {shown}.")  # fmt: skip
+    return replace(best, notes=(*best.notes, note))
+
+
+def _first(fit: Fit) -> str:
+    return next(iter(fit.inputs))
+
+
+def held_out(fit: Fit) -> float | None:
+    """Root mean square log residual on the rows of the largest first input, fitted without them; None if too few."""
+    x = fit.setup.rows.x[_first(fit)]
+    keep = x < x.max()
+    if keep.sum() <= len(fit.law.params) or len(np.unique(x[keep])) < 2:
+        return None
+    setup = refit_setup(fit, keep)
+    _, minima = fit_rows(setup, 4, fit.seed, fit.delta)
+    natural = setup.coordinates.natural(minima.theta[0])
+    curve = fit.law.curve(natural, {s: v[~keep] for s, v in fit.setup.rows.x.items()})
+    return float(np.sqrt(np.mean(np.log(curve / fit.setup.rows.y[~keep]) ** 2)))
+
+
+def refit_setup(fit: Fit, keep: np.ndarray):
+    """The setup of the same fit on the rows where keep [row] is true."""
+    rows = fit.setup.rows
+    some = replace(
+        rows, table=rows.table[keep], x={s: v[keep] for s, v in rows.x.items()}, y=rows.y[keep],
+        spread=None if rows.spread is None else rows.spread[keep],
+        weight=None if rows.weight is None else rows.weight[keep],
+        cluster=np.unique(rows.cluster[keep], return_inverse=True)[1],
+    )  # fmt: skip
+    return set_up(fit.law, some, fit.setup.problem.loss)

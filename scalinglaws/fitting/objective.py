@@ -1,0 +1,53 @@
+"""What a fit minimises: the sum over rows of a loss on residuals, and its first two derivatives."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalinglaws.schema import InputError
+
+LOSSES = ("huber", "squares")
+SCALES = ("log", "raw")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Huber's loss (1964): r²/2 inside delta, delta(|r| - delta/2) outside; delta = inf is least squares.
+
+    asymmetry multiplies the loss of rows that lie above the curve; below 1 the curve sinks to the lower envelope.
+    """
+
+    delta: float = np.inf
+    asymmetry: float = 1.0
+    scale: str = "log"  # residual: ln f - ln y, or f - y
+
+    def pull(self, residual):
+        """psi = d loss / d residual, before asymmetry."""
+        return residual if self.delta == np.inf else np.clip(residual, -self.delta, self.delta)
+
+    def value(self, residual, pull):
+        return pull * (residual - 0.5 * pull)
+
+    def curvature(self, residual, pull, damping):
+        """Second derivative plus damping times the curvature of the IRLS majoriser, psi(r)/r."""
+        if self.delta == np.inf:
+            return 1.0 + damping
+        inside = pull == residual
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return inside + damping * np.where(inside, 1.0, pull / residual)
+
+    def tilt(self, residual):
+        """Row weights that make the loss asymmetric: rows above the curve have a negative residual."""
+        return None if self.asymmetry == 1.0 else np.where(residual < 0, self.asymmetry, 1.0)
+
+
+def check_loss(loss: str, delta: float | None, residuals: str, asymmetry: float) -> None:
+    """Refuse a loss that does not exist."""
+    if loss not in LOSSES:
+        raise InputError(f"No loss named {loss!r}. Known losses: {', '.join(LOSSES)}.")
+    if residuals not in SCALES:
+        raise InputError(f"No residuals named {residuals!r}. Known: log (ln f - ln y), raw (f - y).")
+    if delta is not None and not (np.isreal(delta) and delta > 0):
+        raise InputError(f"delta must be a positive number or None (from the noise); got {delta!r}.")
+    if not (np.isreal(asymmetry) and 0 < asymmetry < np.inf):
+        raise InputError(f"asymmetry must be a positive number (1 is symmetric); got {asymmetry!r}.")

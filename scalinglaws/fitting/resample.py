@@ -1,0 +1,95 @@
+"""Bootstrap replicates of a fit: configurations are resampled, never rows.
+
+pair: configurations drawn with replacement. wild: the residuals of a configuration are multiplied by one random
+number (Webb's six points, Cameron, Gelbach and Miller 2008). residual: residuals are pooled and drawn with random
+sign, for few configurations and even noise. Small samples: residuals are divided by sqrt(1 - leverage), and every
+replicate's deviation is scaled by sqrt(dof / chi²_dof), which turns normal tails into Student's.
+"""
+
+import numpy as np
+
+from scalinglaws.fitting.engine import Setup, information
+from scalinglaws.fitting.solver import minimise
+from scalinglaws.schema import InputError
+
+METHODS = ("auto", "wild", "pair", "residual")
+WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
+FEW = 30  # configurations below which auto pools the residuals
+LARGEST_SCALE = 12.0  # cap of the Student scale, reached with one or two degrees of freedom
+BLOCK = 4_000_000  # numbers of simulated rows held at once
+
+
+def choose_method(method: str, clusters: int) -> str:
+    """What auto means for this many configurations."""
+    if method not in METHODS:
+        raise InputError(f"No bootstrap named {method!r}. Known: {', '.join(METHODS)}.")
+    if method != "auto":
+        return method
+    return "residual" if clusters < FEW else "wild"
+
+
+def replicate(setup: Setup, theta: np.ndarray, count: int, seed: int, method: str = "auto") -> np.ndarray:
+    """Internal parameters [replicate, parameter] of count bootstrap refits, from one seed."""
+    clusters = int(setup.rows.cluster.max()) + 1
+    method = choose_method(method, clusters)
+    if count < 1:
+        raise InputError(f"replicates must be at least 1; got {count}.")
+    rng = np.random.default_rng([seed, 7919])
+    block = max(1, BLOCK // setup.problem.rows)
+    sizes = [min(block, count - k) for k in range(0, count, block)]
+    return np.concatenate([_block(setup, theta, size, rng, method, clusters) for size in sizes])
+
+
+def _block(setup, theta, count, rng, method, clusters):
+    scale = student_scale(max(clusters - len(theta), 1), count, rng)
+    if method == "pair":
+        problem = setup.problem.with_(weight=_pair_weights(setup, len(theta), count, rng, clusters))
+        found = minimise(problem, np.tile(theta, (count, 1)))
+        return theta + (found.theta - theta) * scale[:, None]
+    own = setup.problem.residuals(theta[None])[0]
+    fitted, residual = own + setup.problem.target, own * lift(setup, theta)
+    if method == "wild":
+        flips = rng.choice(np.concatenate([WEBB, -WEBB]), (count, clusters))[:, setup.rows.cluster]
+        shocks = residual * flips
+    else:
+        shocks = _pooled(setup, residual, count, rng)
+    found = minimise(setup.problem.with_(target=fitted + scale[:, None] * shocks), np.tile(theta, (count, 1)))
+    return found.theta
+
+
+def _pooled(setup, residual, count, rng):
+    """Residuals of random rows with random signs [replicate, row], in units of each row's spread."""
+    spread = 1.0 if setup.rows.spread is None else setup.rows.spread
+    pool = residual / spread
+    signs = rng.choice([-1.0, 1.0], (count, len(pool)))
+    return rng.choice(pool, (count, len(pool))) * signs * spread
+
+
+def student_scale(dof: int, count: int, rng) -> np.ndarray:
+    """sqrt(dof / chi²_dof) [replicate]."""
+    return np.minimum(np.sqrt(dof / rng.chisquare(dof, count)), LARGEST_SCALE)
+
+
+def _pair_weights(setup, parameters, count, rng, clusters):
+    """How often each row is drawn [replicate, row]; draws of too few different configurations are repeated."""
+    need = min(parameters + 1, clusters)
+    times = rng.multinomial(clusters, np.full(clusters, 1 / clusters), count)
+    for _ in range(100):
+        poor = np.flatnonzero((times > 0).sum(axis=1) < need)
+        if not len(poor):
+            break
+        times[poor] = rng.multinomial(clusters, np.full(clusters, 1 / clusters), len(poor))
+    weight = times[:, setup.rows.cluster].astype(float)
+    return weight if setup.rows.weight is None else weight * setup.rows.weight
+
+
+def lift(setup: Setup, theta: np.ndarray) -> np.ndarray:
+    """1 / sqrt(1 - leverage) [row], scaled so that sum of squares grows by n / (n - p)."""
+    rows, count = setup.problem.rows, len(theta)
+    return np.full(rows, np.sqrt(rows / max(rows - count, 1)))
+
+
+def covariance(setup: Setup, theta: np.ndarray, noise: float) -> np.ndarray:
+    """noise² (J'J)^-1, natural parameters, by the delta method."""
+    slope = setup.coordinates.slope(theta)
+    return noise**2 * slope @ np.linalg.pinv(information(setup, theta), hermitian=True) @ slope.T

@@ -1,0 +1,131 @@
+"""One solver for everything: damped Newton steps over a batch of starts, replicates or fixed values at once.
+
+Nocedal and Wright, Numerical Optimization (2006), chapters 3 and 6. The Hessian is exact and is damped with the
+curvature of the IRLS majoriser times mu, mu from 1 to 0; a trial step counts only if the objective falls.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BATCH = 65_536  # numbers per array in one batch: replicates x rows that still live in the cache
+FLAT = 1e-13  # a predicted relative fall below this ends a fit
+STALLED = 1e-11  # an achieved relative fall below this is a stalled step
+PATIENCE = 4  # stalled steps before a fit ends
+REFUSALS = 40  # steps refused in a row before a fit ends
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Where each member of the batch ended."""
+
+    theta: np.ndarray  # [replicate, parameter], internal
+    objective: np.ndarray  # [replicate]
+    gradient: np.ndarray  # [replicate, parameter]
+    hessian: np.ndarray  # [replicate, parameter, parameter]
+    settled: np.ndarray  # [replicate], false where the iterations ran out
+
+
+def minimise(problem, theta: np.ndarray, iterations: int = 300) -> Minimum:
+    """Minimise problem.evaluate from every row of theta [replicate, parameter], in batches that fit the cache."""
+    size = max(8, BATCH // max(1, problem.rows))
+    chunks = [np.arange(k, min(k + size, len(theta))) for k in range(0, len(theta), size)]
+    parts = [_minimise(problem, theta[chunk], chunk, iterations) for chunk in chunks]
+    fields = ("theta", "objective", "gradient", "hessian", "settled")
+    return Minimum(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
+
+
+def _minimise(problem, theta, members, iterations):
+    """One batch; members [replicate] are the positions in the whole problem's data."""
+    theta = np.clip(theta, *problem.box(members))
+    mu = np.ones(len(theta))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+        state = _State(problem, theta, members, mu)
+        for _ in range(iterations):
+            if not state.live.any():
+                break
+            state.step()
+    return Minimum(state.theta, state.value, state.gradient, state.hessian, ~state.live)
+
+
+class _State:
+    """The batch while it moves: arrays over replicates, changed in place by step()."""
+
+    def __init__(self, problem, theta, members, mu):
+        self.problem, self.theta, self.members, self.mu = problem, theta, members, mu
+        self.value, self.gradient, self.hessian = problem.evaluate(theta, members, mu)
+        self.value = np.where(np.isfinite(self.value), self.value, np.inf)
+        self.live = np.isfinite(self.value)
+        self.stalls, self.refusals = np.zeros(len(theta), int), np.zeros(len(theta), int)
+        self.shrink, self.fresh = np.ones(len(theta)), np.ones(len(theta), bool)
+        self.move = np.zeros_like(theta)
+
+    def step(self):
+        """Aim where the point moved, try, keep what falls, shorten what does not."""
+        self._aim()
+        on = np.flatnonzero(self.live)
+        if not len(on):
+            return
+        lower, upper = self.problem.box(self.members[on])
+        trial = np.clip(self.theta[on] + self.shrink[on, None] * self.move[on], lower, upper)
+        value, gradient, hessian = self.problem.evaluate(trial, self.members[on], self.mu[on])
+        falls = value < self.value[on]
+        self._keep(on[falls], trial[falls], value[falls], gradient[falls], hessian[falls])
+        self._refuse(on[~falls])
+
+    def _aim(self):
+        """New Newton steps for the members that moved; members with nothing left to gain stop."""
+        on = np.flatnonzero(self.live & self.fresh)
+        lower, upper = self.problem.box(self.members[on])
+        free = ~(((self.theta[on] <= lower) & (self.gradient[on] > 0))
+                 | ((self.theta[on] >= upper) & (self.gradient[on] < 0)))  # fmt: skip
+        gradient = np.where(free, self.gradient[on], 0.0)
+        move, doubtful = newton_step(self.hessian[on], gradient, free)
+        reach = self.problem.reach
+        move *= np.minimum(1.0, 1.0 / np.maximum(np.abs(move / reach).max(axis=1), 1e-300))[:, None]
+        gain = -(move * gradient).sum(axis=1)
+        self.move[on], self.shrink[on], self.fresh[on] = move, 1.0, False
+        self.mu[on] = np.where(doubtful, np.maximum(self.mu[on], 1.0), self.mu[on])
+        self.live[on] = (gain > FLAT * self.value[on]) & (gain > 1e-30)
+
+    def _keep(self, on, trial, value, gradient, hessian):
+        stalled = self.value[on] - value <= STALLED * value
+        self.stalls[on] = np.where(stalled, self.stalls[on] + 1, 0)
+        self.mu[on] = np.where(self.shrink[on] == 1.0, self.mu[on] * 0.1, self.mu[on])
+        self.mu[on] = np.where(self.mu[on] < 1e-3, 0.0, self.mu[on])
+        self.theta[on], self.value[on], self.gradient[on], self.hessian[on] = trial, value, gradient, hessian
+        self.fresh[on], self.refusals[on] = True, 0
+        self.live[on] = self.stalls[on] < PATIENCE
+
+    def _refuse(self, on):
+        self.shrink[on] *= 0.25
+        self.refusals[on] += 1
+        self.mu[on] = np.maximum(0.1, np.minimum(self.mu[on] * 4, 1e6))
+        self.live[on] = self.refusals[on] < REFUSALS
+
+
+def newton_step(hessian, gradient, free):
+    """Solve hessian @ step = -gradient per member by LDL' with pivots kept positive.
+
+    free [replicate, parameter]: the others do not move. Returns steps and where a pivot had to be replaced.
+    """
+    pair = free[:, :, None] & free[:, None, :]
+    size = np.sqrt(np.abs(np.einsum("rpp->rp", hessian)))
+    size = np.where(free & (size > 0) & np.isfinite(size), size, 1.0)
+    a = np.where(pair, hessian, 0.0) / (size[:, :, None] * size[:, None, :])
+    b = gradient / size
+    doubtful = np.zeros(len(a), bool)
+    count = a.shape[1]
+    pivots = np.empty_like(b)
+    for j in range(count):
+        bad = ~(a[:, j, j] > 1e-14) & free[:, j]
+        doubtful |= bad
+        pivots[:, j] = np.where(bad | ~free[:, j], 1.0, a[:, j, j])
+        ratio = a[:, j + 1 :, j] / pivots[:, j, None]
+        a[:, j + 1 :, j + 1 :] -= ratio[:, :, None] * a[:, None, j, j + 1 :]
+        b[:, j + 1 :] -= ratio * b[:, j, None]
+        a[:, j, j + 1 :] = ratio
+    b /= pivots
+    for j in range(count - 2, -1, -1):
+        b[:, j] -= (a[:, j, j + 1 :] * b[:, j + 1 :]).sum(axis=1)
+    return -b / size, doubtful

@@ -1,0 +1,128 @@
+"""How far a fit can be trusted, as numbers: basins, bounds, conditioning, floor, patterns in the residuals."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import fdtrc, stdtrit
+
+from scalinglaws.fitting.engine import Setup, information, scaled_residuals
+from scalinglaws.fitting.solver import Minimum, minimise
+
+SAME = 1e-6  # relative difference of objectives below which two starts agree
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The state of one fit."""
+
+    starts: int
+    agreed: int  # starts that reached the best objective
+    gap: float | None  # relative rise of the objective to the next basin, None if no start ended elsewhere
+    settled: bool  # the best start met the stopping rule
+    on_bound: tuple[str, ...]
+    condition: float  # of the Jacobian with columns of length one
+    floor_identified: bool | None  # None if the law has no floor
+    silent: tuple[str, ...]  # inputs whose term adds less than the noise anywhere
+
+
+def assess(setup: Setup, minima: Minimum) -> Trust:
+    """Look at a finished fit."""
+    best, theta = minima.objective[0], minima.theta[0]
+    same = minima.objective <= best * (1 + SAME) + 1e-20
+    other = minima.objective[~same & np.isfinite(minima.objective)]
+    gap = float(other.min() / max(best, 1e-300) - 1) if len(other) else None
+    at = (theta <= setup.coordinates.lower) | (theta >= setup.coordinates.upper)
+    return Trust(
+        starts=len(same), agreed=int(same.sum()), gap=gap, settled=bool(minima.settled[0]),
+        on_bound=tuple(name for name, hit in zip(setup.law.params, at, strict=True) if hit),
+        condition=condition(setup, theta), floor_identified=floor_identified(setup, minima),
+        silent=silent_inputs(setup, theta),
+    )  # fmt: skip
+
+
+def condition(setup: Setup, theta: np.ndarray) -> float:
+    """Condition number of the Jacobian in internal coordinates, columns scaled to length one; inf if singular."""
+    gram = information(setup, theta)
+    size = np.sqrt(np.diag(gram))
+    if not (size > 0).all():
+        return float("inf")
+    values = np.linalg.eigvalsh(gram / np.outer(size, size))
+    return float(np.sqrt(values[-1] / values[0])) if values[0] > 1e-15 else float("inf")
+
+
+def homogeneity(setup: Setup, theta: np.ndarray) -> float:
+    """2 for squares, 1 for absolute values, between for Huber: sum r psi(r) / sum rho(r)."""
+    residual = scaled_residuals(setup, theta)
+    pull = setup.problem.loss.pull(residual)
+    total = setup.problem.loss.value(residual, pull).sum()
+    return float((residual * pull).sum() / total) if total > 0 else 2.0
+
+
+def without(setup: Setup, minima: Minimum, name: str, value: float) -> float:
+    """The best objective when one internal parameter is held at value."""
+    place = setup.law.params.index(name)
+    lower, upper = setup.coordinates.lower.copy(), setup.coordinates.upper.copy()
+    lower[place] = upper[place] = value
+    starts = minima.theta.copy()
+    starts[:, place] = value
+    others = starts.copy()
+    exponents = ~setup.coordinates.positive
+    others[:, exponents] = others[:, exponents] * 0.5
+    found = minimise(setup.problem.with_(lower=lower, upper=upper), np.concatenate([starts, others]))
+    return float(found.objective.min())
+
+
+def floor_identified(setup: Setup, minima: Minimum) -> bool | None:
+    """Whether taking the floor away makes the fit worse by more than chance (5 %)."""
+    law = setup.law
+    if law.floor is None or law.floor not in law.params:
+        return None
+    place = law.params.index(law.floor)
+    if minima.theta[0, place] <= setup.coordinates.lower[place]:
+        return False
+    bare = without(setup, minima, law.floor, setup.coordinates.lower[place])
+    spare = max(setup.problem.rows - len(law.params), 1)
+    best = minima.objective[0]
+    if best <= 1e-24 * setup.problem.rows:
+        return bare > 1e-20
+    statistic = spare * np.expm1(2 / homogeneity(setup, minima.theta[0]) * np.log(bare / best))
+    return bool(statistic > stdtrit(spare, 0.975) ** 2)
+
+
+def silent_inputs(setup: Setup, theta: np.ndarray) -> tuple[str, ...]:
+    """Inputs along which the fitted curve changes by less than 0.1 % over the whole range of the data."""
+    law, x = setup.law, setup.rows.x
+    natural = setup.coordinates.natural(theta)
+    quiet = []
+    for symbol in law.inputs:
+        ends = [law.curve(natural, x | {symbol: np.full(len(x[symbol]), end)})
+                for end in (x[symbol].min(), x[symbol].max())]  # fmt: skip
+        if np.abs(np.log(ends[0] / ends[1])).max() < 1e-3:
+            quiet.append(symbol)
+    return tuple(quiet)
+
+
+def pattern(setup: Setup, theta: np.ndarray) -> dict[str, float]:
+    """p-values that the residuals follow ln x, its square, or a product of two inputs: {"S bends": p, ...}."""
+    residual = scaled_residuals(setup, theta)
+    logs = {s: np.log(x) for s, x in setup.rows.x.items() if np.ptp(np.log(x)) > 0}
+    unit = {s: (v - v.mean()) / v.std() for s, v in logs.items()}
+    names = list(unit)
+    tests = {f"{s} bends": unit[s] ** 2 for s in names if len(np.unique(unit[s])) > 3}
+    tests |= {f"{s} and {t} interact": unit[s] * unit[t] for k, s in enumerate(names) for t in names[k + 1 :]}
+    return {name: extra_column(setup, theta, residual, column) for name, column in tests.items()}
+
+
+def extra_column(setup, theta, residual, column) -> float:
+    """F test of one column added to the Jacobian, least squares; 1 where no degree of freedom is left."""
+    basis = np.column_stack([np.ones(len(residual)), *(np.log(x) for x in setup.rows.x.values())])
+    spare = len(residual) - len(theta) - 1
+    if spare < 2:
+        return 1.0
+    column = column - basis @ np.linalg.lstsq(basis, column, rcond=None)[0]
+    rest = residual - basis @ np.linalg.lstsq(basis, residual, rcond=None)[0]
+    size, total = column @ column, rest @ rest
+    if size < 1e-12 * len(column) or total <= 1e-24 * len(column):
+        return 1.0
+    explained = (column @ rest) ** 2 / size
+    return float(fdtrc(1, spare, explained / max((total - explained) / spare, 1e-300)))

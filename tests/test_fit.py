@@ -1,0 +1,106 @@
+"""The door of the engine: reference answers, recovery, sentences."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalinglaws import laws
+from scalinglaws.fitting import fit
+from scalinglaws.schema import InputError
+
+LANGUAGE = Path(__file__).parents[2] / "shared" / "data" / "language"
+EDM2 = pd.DataFrame({"gflops": [46, 102, 181, 282, 406, 552], "fid": [3.53, 2.56, 2.25, 2.06, 1.96, 1.91]})
+SIZES, STEPS = np.geomspace(1e6, 1e8, 8), 2.0 ** np.arange(1, 9)
+STEPPED = {"N": "flops", "S": "steps"}
+
+
+def grid(truth: dict, noise=0.0, seed=0, law="size_steps_interaction") -> pd.DataFrame:
+    """Sizes x steps with a known law and log-normal noise."""
+    table = pd.DataFrame([(n, s) for n in SIZES for s in STEPS], columns=["flops", "steps"])
+    row = laws.LAWS[law]
+    value = row.curve([truth[p] for p in row.params], {"N": table["flops"], "S": table["steps"]})
+    shock = np.random.default_rng(seed).standard_normal(len(table))
+    return table.assign(fd=value * np.exp(noise * shock))
+
+
+@pytest.mark.parametrize(
+    ("options", "E", "A", "a"),
+    [
+        ({"loss": "squares"}, 1.7395, 66.74, 0.9459),
+        ({"delta": 1e-3}, 1.7448, 69.99, 0.9584),
+        ({"loss": "squares", "residuals": "raw"}, 1.7471, 69.87, 0.9585),
+    ],
+)
+def test_edm2_six_sizes(options, E, A, a):
+    values = fit(EDM2, "power_floor", "fid", {"N": "gflops"}, **options).values
+    assert (round(values["E"], 4), round(values["A"], 2), round(values["a"], 4)) == (E, A, a)
+
+
+@pytest.fixture(scope="module")
+def chinchilla() -> pd.DataFrame:
+    path = LANGUAGE / "epoch_chinchilla_svg_extracted_data.csv"
+    if not path.exists():
+        pytest.skip("the Chinchilla points are not on this machine")
+    table = pd.read_csv(path).sort_values("loss").iloc[:-5]
+    return table.assign(D=table["Training FLOP"] / (6 * table["Model Size"]))
+
+
+def test_chinchilla_points_from_cold(chinchilla):
+    found = fit(chinchilla, "chinchilla", "loss", {"N": "Model Size", "D": "D"}, delta=1e-3)
+    assert found.objective == pytest.approx(0.0010182740178006, rel=1e-8)
+    assert found.values == pytest.approx(
+        {"A": 477.82587, "B": 2143.41736, "E": 1.81722, "a": 0.34731050, "b": 0.36717243}, rel=1e-5
+    )
+    assert found.trust.agreed == found.trust.starts
+
+
+@pytest.mark.parametrize("g", [0.0, -0.3])
+def test_size_steps_chooses_the_interaction_only_where_it_is(g):
+    truth = {"E": 5.0, "A": 3e3, "a": 0.4, "B": 80.0 * 1e6**-g, "g": g, "b": 1.1}
+    found = fit(grid(truth, 0.02), "size_steps", "fd", STEPPED)
+    assert found.law.name == ("size_steps_interaction" if g else "size_steps_plain")
+    assert "chosen" in found.notes[0]
+
+
+def test_same_seed_same_replicates():
+    table = grid({"E": 5.0, "A": 3e3, "a": 0.4, "B": 80.0, "g": 0.0, "b": 1.1}, 0.02)
+    one, two = (fit(table, "size_steps_plain", "fd", STEPPED, seed=3, replicates=50) for _ in range(2))
+    assert np.array_equal(one.replicates, two.replicates)
+    assert one.replicates.shape == (50, len(one.law.params))
+
+
+def test_prediction_says_how_far_it_reaches():
+    found = fit(EDM2, "power_floor", "fid", {"N": "gflops"}, replicates=200)
+    told = found.predict(pd.DataFrame({"gflops": [100.0, 5520.0]}))
+    assert told["decades_beyond"].tolist() == pytest.approx([0.0, 1.0])
+    assert (told["low"] <= told["value"]).all() and (told["value"] <= told["high"]).all()
+    curve = found.predict(pd.DataFrame({"gflops": [100.0]}), mean=True)
+    assert (curve["high"] - curve["low"]).iloc[0] < (told["high"] - told["low"]).iloc[0]
+
+
+def test_curve_takes_many_parameters():
+    found = fit(EDM2, "power_floor", "fid", {"N": "gflops"}, replicates=20)
+    assert found.curve({"N": [50.0, 60.0]}, found.replicates).shape == (20, 2)
+    assert "6 rows" in found.summary() or "rows 6" in found.summary()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"law": "powr"}, "No law named 'powr'. Known laws: power, power_floor"),
+        ({"quality": "clip"}, "needs the column 'clip'; the table has gflops, fid"),
+        ({"law": "chinchilla"}, "has the inputs N, D; got N"),
+        ({"table": EDM2.iloc[:3]}, "'power_floor' has 3 parameters but the table has 3 rows"),
+        ({"table": EDM2.assign(gflops=5.0)}, "Every row has gflops = 5"),
+        ({"table": EDM2.assign(fid=2.0)}, "is 2 in every row"),
+        ({"table": EDM2.assign(fid=[1, 2, 3, np.inf, 5, 6])}, "finite and above zero; 1 of 6 rows"),
+        ({"loss": "cauchy"}, "No loss named 'cauchy'"),
+        ({"delta": -1}, "delta must be a positive number"),
+    ],
+)
+def test_refusals(change, sentence):
+    with pytest.raises(InputError, match=None) as refusal:
+        fit(**({"table": EDM2, "law": "power_floor", "quality": "fid", "inputs": {"N": "gflops"}} | change))
+    assert sentence in str(refusal.value)
