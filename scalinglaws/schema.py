@@ -88,6 +88,7 @@ _TABLE = (
     ("seconds_per_image",    "s",          ABOVE, "cost",    "sampling an image, decoding apart"),
     ("seconds_decode",       "s",          FROM0, "cost",    "decoding an image"),
     ("peak_memory_bytes",    "bytes",      FROM0, "cost",    "most memory held at once"),
+    ("joules_per_image",     "J",          ABOVE, "cost",    "energy of sampling an image, decoding apart"),
     ("latency_s",            "s",          ABOVE, "cost",    "time to an image, as printed"),
     ("throughput_img_s",     "images/s",   ABOVE, "cost",    "images a second, as printed"),
     ("fd",                   "distance",   ABOVE, "quality", "Fréchet distance on features; lower is better"),
@@ -127,6 +128,11 @@ SHOWN = 3  # rows named in one sentence
 def names(role=None):
     """Known column names, of one role if asked."""
     return [c.name for c in COLUMNS.values() if role in (None, c.role)]
+
+
+def higher_is_better(quality):
+    """Whether a known quality column rises as it gets better; columns not known are taken to fall."""
+    return quality in COLUMNS and COLUMNS[quality].meaning.endswith("higher is better")
 
 
 def check(table, used=()):

@@ -67,7 +67,7 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Study:
-    """What a bundled study is: `quality` are its quality columns, `traps` sentences to read before fitting."""
+    """What a bundled study is; `quality` are its quality columns, `traps` are to be read before fitting."""
 
     name: str
     title: str

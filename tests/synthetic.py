@@ -1,7 +1,11 @@
 """A made-up family with the collector's columns, following `E + A N^-a + B S^-b` exactly or with noise."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pandas as pd
+
+from scalinglaws import laws
 
 E, A, B, a, b = 2.0, 3e3, 60.0, 0.5, 1.2  # quality floor; size term; steps term (units of fd)
 SIZES = {"c8": 4e5, "c12": 9e5, "c16": 1.6e6, "c24": 3.6e6, "c32": 6.4e6, "c48": 1.44e7}  # FLOPs a forward
@@ -29,3 +33,31 @@ def row(model, steps, seed=0, noise=0.0, guidance=1.0, sampler="ddim"):
 def family(noise=0.0, seeds=(0,), **settings):
     """Every size at every number of steps."""
     return pd.DataFrame([row(m, s, k, noise, **settings) for m in SIZES for s in STEPS for k in seeds])
+
+
+@dataclass(frozen=True)
+class KnownFit:
+    """What `scalinglaws.fit` returns, with parameters given instead of fitted."""
+
+    theta: tuple  # in the order of law.params
+    table: pd.DataFrame
+    replicates: np.ndarray  # [replicate, parameter]
+    law: laws.Law = laws.LAWS["size_steps_plain"]
+    inputs: dict = field(default_factory=lambda: {"N": "flops_per_forward", "S": "steps"})
+    quality: str = "fd"
+    noise: float = 0.0
+
+    def curve(self, columns, theta=None):
+        return self.law.curve(self.theta if theta is None else theta, columns)
+
+    def predict(self, table, level=0.9):
+        columns = {symbol: table[column].to_numpy() for symbol, column in self.inputs.items()}
+        low, high = np.quantile(self.curve(columns, self.replicates), [(1 - level) / 2, (1 + level) / 2], axis=0)
+        value = self.curve(columns)
+        return pd.DataFrame({"value": value, "low": low, "high": high, "decades_beyond": 0.0})
+
+
+def known_fit(theta=(E, A, a, B, b), spread=0.0, refits=50, table=None):
+    """A KnownFit whose refits scatter log-normally by `spread` about theta."""
+    draws = np.random.default_rng(0).normal(size=(refits, len(theta)))
+    return KnownFit(theta, family() if table is None else table, np.array(theta) * np.exp(spread * draws))

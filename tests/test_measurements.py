@@ -118,7 +118,7 @@ def test_a_folder_without_cells_and_a_damaged_cell_are_named(table, tmp_path):
 
 
 def test_a_missing_column_and_a_strange_source():
-    with pytest.raises(InputError, match="^Column 'nfe' is missing; the table has"):
+    with pytest.raises(InputError, match=r"^Column 'nfe' is missing; the table has"):
         measurements.read(family().drop(columns="nfe"), needs=["nfe"])
     with pytest.raises(InputError, match="Cannot read a int"):
         measurements.read(3)
