@@ -1,0 +1,58 @@
+"""The shipped feature network: a small classifier of Fashion-MNIST whose last hidden layer has 64 features.
+
+Distances on it are called fd and kd with features='fmnist-cnn64': they are no FID, and compare only with each other.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+NAME = "fmnist-cnn64"
+DIMENSIONS = 64
+
+
+class Classifier(nn.Module):
+    """uint8 images [image, 32, 32] -> (features [image, 64], logits [image, 10])."""
+
+    def __init__(self):
+        super().__init__()
+        widths = (1, 32, 64, 128)
+        self.convolutions = nn.Sequential(
+            *[
+                nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GroupNorm(8, b), nn.SiLU())
+                for a, b in pairwise(widths)
+            ]
+        )
+        self.features = nn.Linear(128 * 4 * 4, DIMENSIONS)
+        self.logits = nn.Linear(DIMENSIONS, 10)
+
+    def forward(self, images):
+        x = images[:, None].float() / 127.5 - 1
+        features = self.features(self.convolutions(x).flatten(1))
+        return features, self.logits(nn.functional.silu(features))
+
+
+def train(images, labels, steps=3000, batch=256, peak_rate=2e-3, seed=0):
+    """Train a Classifier by Adam with a one-cycle rate; yields (step, loss, model)."""
+    torch.manual_seed(seed)
+    model = Classifier()
+    optimizer = torch.optim.AdamW(model.parameters(), peak_rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, total_steps=steps)
+    generator = torch.Generator().manual_seed(seed)
+    for step in range(1, steps + 1):
+        chosen = torch.randint(len(images), (batch,), generator=generator)
+        loss = cross_entropy(model(images[chosen])[1], labels[chosen], label_smoothing=0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        yield step, loss.item(), model
+
+
+@torch.no_grad()
+def extract(model, images, batch=1000):
+    """features float64 [image, 64] and the classes found int64 [image], for uint8 images [image, 32, 32]."""
+    parts = [model(chunk) for chunk in torch.as_tensor(images).split(batch)]
+    return torch.cat([f for f, _ in parts]).double().numpy(), torch.cat([p.argmax(1) for _, p in parts]).numpy()

@@ -1,0 +1,133 @@
+"""A family from its file to its weights, in stages that are each skipped where their result is already there.
+
+parts      feature network, reference statistics, autoencoder, latents of the training images
+sizes      every size in turn from one snapshot step to the next, so that a cut run leaves sizes that compare
+quality    each snapshot's cell, measured once, kept in the run's store
+release    averages as float16 with the parts: a folder that a sweep can use
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from collect import autoencoder, features, metrics, weights
+from collect.bundle import Bundle
+from collect.fashion_mnist import load
+from collect.measure import Cell, key, measure
+from collect.store import Store
+from collect.train import Recipe, snapshot_steps, train_size
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something done: a stage, what it was about, and a sentence for people."""
+
+    stage: str
+    what: str
+    text: str
+
+
+def recipe_of(file):
+    return Recipe(**file.recipe)
+
+
+def _train_part(stage, training, path, metadata, every=250):
+    """Run a training generator to its end, with Events, and save the model it leaves."""
+    for step, loss, model in training:  # noqa: B007 - the last one is saved
+        if step % every == 0:
+            yield Event(stage, path.stem, f"{stage}: step {step}, loss {loss:.4f}")
+    weights.save(model.state_dict(), path, metadata(model.eval()))
+    yield Event(stage, path.stem, f"{stage}: done")
+
+
+def make_parts(file, folder, data=None):
+    """Train the feature network and the autoencoder and write the reference, each unless its file is there."""
+    folder = Path(folder)
+    pictures, labels = (torch.as_tensor(a) for a in load("train", data))
+    yield from _make_features(file, folder / "features.safetensors", pictures, labels)
+    if not (folder / "reference.safetensors").exists():
+        found, _ = features.extract(Bundle(folder).classifier(), pictures)
+        metrics.write_reference(found, folder / "reference.safetensors", features.NAME)
+        yield Event("reference", "reference", f"reference: {len(found)} images")
+    yield from _make_autoencoder(file, folder / "autoencoder.safetensors", pictures)
+
+
+def _make_features(file, path, pictures, labels):
+    if path.exists():
+        return
+    training = features.train(pictures, labels, file.parts.features_steps)
+    yield from _train_part("features", training, path, lambda model: {})
+
+
+def _make_autoencoder(file, path, pictures):
+    if path.exists():
+        return
+    training = autoencoder.train(pictures, file.parts.autoencoder_steps)
+    yield from _train_part("autoencoder", training, path, lambda model: _scaling(model, pictures))
+
+
+def _scaling(model, pictures):
+    """{'scaling_factor': 1 / standard deviation of the latents}, as diffusers stores it."""
+    return {"scaling_factor": 1 / autoencoder.encode(model, pictures[:10_000]).std().item()}
+
+
+def training_latents(folder, data=None):
+    """(latents float32 [60000, 4, 8, 8], labels) of the training images; encoded once, then read from the folder."""
+    path = Path(folder) / "latents.safetensors"
+    if not path.exists():
+        pictures, labels = (torch.as_tensor(a) for a in load("train", data))
+        encoded = autoencoder.encode(Bundle(folder).autoencoder(), pictures)
+        weights.save({"latents": encoded, "labels": labels}, path)
+    tensors, _ = weights.load(path)
+    return tensors["latents"], tensors["labels"]
+
+
+def train_sizes(file, folder, widths, data=None, device="cpu", every=100):
+    """Train the widths side by side from snapshot to snapshot; yields an Event every `every` steps of each."""
+    latents, labels = training_latents(folder, data)
+    for target in snapshot_steps(file.steps):
+        for c in widths:
+            place = Path(folder) / f"c{c}"
+            for step, loss in train_size(file.shape, c, target, latents, labels, recipe_of(file), place, device=device):
+                if step % every == 0 or step == target:
+                    yield Event("train", f"c{c}", f"c{c}: step {step} of {file.steps}, loss {loss:.4f}")
+
+
+def snapshots(folder, c):
+    """[(step, path)] of one size's averaged weights, in order."""
+    paths = sorted((Path(folder) / f"c{c}").glob("average-*.safetensors"))
+    return [(int(path.stem.split("-")[1]), path) for path in paths]
+
+
+def measure_snapshots(file, folder, widths, device="cpu"):
+    """Quality of every snapshot, each measured once; training compute is 3 x forward x images seen."""
+    bundle, store, check = Bundle(folder), Store(Path(folder) / "quality"), file.check
+    for c in widths:
+        cell = Cell(c, check.sampler, check.steps, check.guidance, check.samples)
+        for step, path in snapshots(folder, c):
+            name, identity = f"{cell.name}-t{step}", key(cell, bundle, path)
+            if store.has(name, identity):
+                continue
+            row = measure(cell, bundle, path=path, device=device) | training_columns(file, bundle.card(c), step)
+            store.write(name, identity, row)
+            yield Event("quality", f"c{c}", f"c{c}: step {step}, fd {row['fd']:.2f} +- {row['fd_se']:.2f}")
+
+
+def training_columns(file, card, step):
+    """What the training had cost by a step: steps, images and FLOPs (backward counted as twice the forward)."""
+    seen = step * recipe_of(file).batch
+    return {"train_steps": step, "train_images": seen, "train_flops": 3 * card.flops_per_forward * seen}
+
+
+def release(file, folder, into):
+    """Copy the parts and each size's newest average as float16 into a folder that a sweep can use."""
+    into = Path(into)
+    into.mkdir(parents=True, exist_ok=True)
+    for name in ("family.yaml", "features.safetensors", "reference.safetensors", "autoencoder.safetensors"):
+        shutil.copy2(Path(folder) / name, into / name)
+    for c in file.widths:
+        step, path = snapshots(folder, c)[-1]
+        weights.save(weights.load(path)[0], into / f"c{c}.safetensors", {"train_steps": step}, half=True)
+    return into

@@ -1,0 +1,46 @@
+"""Shared by all tests: --slow, and a small family with random weights that runs the real code in seconds."""
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow, too (CI always does)")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        skip = pytest.mark.skip(reason="slow: run with --slow")
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(skip)
+
+
+FAMILY = """
+family: small
+shape: tiny-ldm
+widths: [8, 12]
+steps: 6
+recipe: {batch: 8, warmup: 2, decay_after: 4}
+parts: {autoencoder_steps: 2, features_steps: 2}
+check: {sampler: ddim, steps: 2, samples: 80}
+"""
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory):
+    """A folder with two sizes of random weights, a random autoencoder and feature network, and a reference."""
+    torch = pytest.importorskip("torch")
+    from collect import autoencoder, families, features, metrics, weights
+    from collect.bundle import Bundle
+
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "family.yaml").write_text(FAMILY)
+    torch.manual_seed(0)
+    for c in (8, 12):
+        weights.save(families.tiny(c).state_dict(), folder / f"c{c}.safetensors", half=True)
+    weights.save(autoencoder.build().state_dict(), folder / "autoencoder.safetensors", {"scaling_factor": 1.0})
+    weights.save(features.Classifier().state_dict(), folder / "features.safetensors")
+    pictures = torch.randint(0, 256, (300, 32, 32), dtype=torch.uint8)
+    found, _ = features.extract(Bundle(folder).classifier(), pictures)
+    metrics.write_reference(found, folder / "reference.safetensors", features.NAME, subset=100)
+    return folder
