@@ -30,7 +30,7 @@ class GaussianNetwork(torch.nn.Module):
         return SimpleNamespace(sample=((a * x - x0) / b).float())
 
 
-def spread_error(name, steps, samples=64):
+def spread_error(name, steps, samples=16):
     """Relative error of the samples' spread about the exact flow's: every sample is s times its own noise."""
     x = sampling.latents(GaussianNetwork(), name, steps, 1.0, 0, range(samples))
     start = torch.stack([torch.randn(4, 8, 8, generator=g) for g in sampling.generators(0, range(samples))])
@@ -42,8 +42,8 @@ def slope(name, steps):
 
 
 def test_deterministic_samplers_converge_at_the_order_of_their_table_row():
-    assert slope("ddim", [20, 40, 80]) == pytest.approx(-sampling.SAMPLERS["ddim"].order, abs=0.2)
-    assert slope("dpm++2m", [10, 20, 40]) < -1.4
+    for name in ("ddim", "dpm++2m"):  # divisors of the 1,000 noise levels, so that the spacing is even
+        assert slope(name, [10, 100]) == pytest.approx(-sampling.SAMPLERS[name].order, abs=0.2)
     assert spread_error("dpm++2m", 40) < spread_error("ddim", 40) / 3
 
 
