@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from collect import families, sweep, trainer
+from collect import families, store, sweep, trainer
 from collect.fashion_mnist import download
 from collect.progress import progress, show
 from collect.settings import FamilyFile, read
@@ -14,9 +14,10 @@ from scalinglaws.schema import InputError
 def register(commands):
     """Add `collect` and its verbs to the command line's sub-parsers."""
     parser = commands.add_parser("collect", help="train a family, measure a sweep (needs the collect extra)")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="train|release|plan|run|status|family")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="train|release|plan|run|status|export|family")
     _train(verbs)
     _release(verbs)
+    _export(verbs)
     _family(verbs)
     for name, action, text in (
         ("plan", plan, "which cells are missing, and what they will cost"),
@@ -47,6 +48,14 @@ def _release(verbs):
     verb.add_argument("run", metavar="RUN", help="folder of the training run")
     verb.add_argument("into", metavar="FOLDER", help="where the weights go")
     verb.set_defaults(run=release)
+
+
+def _export(verbs):
+    verb = verbs.add_parser("export", help="write a store's finished cells as one csv or parquet file")
+    verb.add_argument("store", help="folder of finished cells")
+    verb.add_argument("out", help="a .csv or .parquet file")
+    verb.add_argument("--add", nargs="+", default=[], metavar="FILE", help="more tables or stores to put before them")
+    verb.set_defaults(run=export)
 
 
 def _family(verbs):
@@ -100,6 +109,13 @@ def release(args):
     return 0
 
 
+def export(args):
+    """One table of the store's rows, after those of other files."""
+    table = store.export([*args.add, args.store], args.out)
+    show(f"{len(table)} rows in {args.out}")
+    return 0
+
+
 def family(args):
     """A table of sizes counted on the meta device."""
     rows = list(families.mei_side_by_side()) if args.name == "mei" else [_row(c) for c in args.widths]
@@ -139,9 +155,7 @@ def run(args):
     prices = {price.cell: price.flops for price in sweep.plan(opened, device)}
     try:
         for cell, row in progress(sweep.run(opened, device), prices):
-            show(
-                f"{cell.name:<32} fd {row['fd']:8.2f} +- {row['fd_se']:.2f}   {row['seconds_per_image'] * 1e3:8.2f} ms/image"
-            )
+            show(_line(cell, row))
     except KeyboardInterrupt:
         show("Stopped; finished cells are kept. Run the same command to go on.")
         return 130

@@ -62,3 +62,35 @@ def read_cell(path):
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"The cell file {path} is damaged ({reason}): delete it and run the sweep again.") from error
+
+
+FORMATS = {  # suffix: (read, write)
+    ".csv": (pd.read_csv, lambda table, path: table.to_csv(path, index=False)),
+    ".parquet": (read_cell, lambda table, path: table.to_parquet(path, index=False)),
+}
+
+
+def _format(path):
+    if Path(path).suffix not in FORMATS:
+        raise InputError(f"'{path}' is neither {' nor '.join(FORMATS)}, nor a folder of finished cells.")
+    return FORMATS[Path(path).suffix]
+
+
+def _rows(source):
+    """The rows of a store's folder or of a table file; InputError when there are none."""
+    if not Path(source).exists():
+        raise InputError(f"Nothing at '{source}': give a folder of finished cells, or a .csv or .parquet file.")
+    table = Store(Path(source)).table() if Path(source).is_dir() else _format(source)[0](source)
+    if table.empty:
+        raise InputError(f"'{source}' holds no finished cell: run its sweep first.")
+    return table
+
+
+def export(sources, out):
+    """Write the rows of several stores or tables as one file, exact repeats dropped; returns the table."""
+    write = _format(out)[1]
+    table = pd.concat([_rows(source) for source in sources], ignore_index=True).drop_duplicates(ignore_index=True)
+    part = Path(out).with_name(f".{os.getpid()}-{Path(out).name}")
+    write(table, part)
+    os.replace(part, out)
+    return table

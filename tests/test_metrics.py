@@ -6,8 +6,8 @@ from scipy.linalg import sqrtm
 
 pytest.importorskip("torch")
 
-from collect import metrics  # noqa: E402
-from scalinglaws.schema import InputError  # noqa: E402
+from collect import metrics
+from scalinglaws.schema import InputError
 
 
 @pytest.fixture

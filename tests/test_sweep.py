@@ -12,10 +12,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from collect import sweep  # noqa: E402
-from collect.measure import Cell  # noqa: E402
-from scalinglaws import schema  # noqa: E402
-from scalinglaws.schema import InputError  # noqa: E402
+from collect import sweep
+from collect.measure import Cell
+from scalinglaws import schema
+from scalinglaws.schema import InputError
 
 SWEEP = "family: {family}\nsizes: [8, 12]\nsamplers: [ddim]\nsteps: [1, 2]\nsamples: 80\nbatch: 40\n"
 TIMING = ["seconds_per_image", "seconds_decode", "peak_memory_bytes"]
@@ -145,3 +145,19 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
     with pytest.raises(InputError, match="No CUDA device is here"):
         sweep.pick_device("cuda")
     assert sweep.pick_device() == "cpu"
+
+
+def test_export_joins_stores_and_tables_and_drops_repeats(file, tmp_path):
+    from collect.store import export
+
+    opened = sweep.open_sweep(file, tmp_path / "store")
+    next(sweep.run(opened))
+    first = export([tmp_path / "store"], tmp_path / "first.csv")
+    list(sweep.run(opened))
+    both = export([tmp_path / "first.csv", tmp_path / "store"], tmp_path / "all.parquet")
+    assert len(first) == 1 and len(both) == 4
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "all.parquet"), both)
+    with pytest.raises(InputError, match=r"'x.txt' is neither .csv nor .parquet"):
+        export([tmp_path / "store"], "x.txt")
+    with pytest.raises(InputError, match="holds no finished cell"):
+        export([tmp_path], tmp_path / "none.csv")

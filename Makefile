@@ -1,0 +1,50 @@
+# make demo   set-up, the main job on the bundled family, the answer and a report
+# make test   set-up, all quick tests;  make test-all adds the slow ones (CI runs these)
+# make lab    the notebooks;  make bench  benchmarks;  make lint  ruff
+# PIP_ARGS    more options for pip, say --extra-index-url https://download.pytorch.org/whl/cpu for torch without CUDA
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP_ARGS ?=
+BUDGET ?= 1e8
+RUN = runs/demo
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: demo test test-all lab bench lint base-check clean
+
+$(BIN)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scalinglaws needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[collect,notebooks,dev]'
+	touch $@
+
+demo: $(BIN)/.ready
+	PATH="$(abspath $(BIN)):$$PATH" BUDGET=$(BUDGET) RUN=$(RUN) ./demo.sh
+
+test: $(BIN)/.ready
+	$(BIN)/python -m pytest
+
+test-all: $(BIN)/.ready
+	$(BIN)/python -m pytest --slow
+
+lint: $(BIN)/.ready
+	$(BIN)/ruff check .
+
+lab: $(BIN)/.ready
+	$(BIN)/jupyter lab notebooks
+
+bench: $(BIN)/.ready
+	for script in benchmarks/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; done
+
+# the base install alone, in an environment of its own: reads, fits and predicts with no torch there
+base-check: constraints.txt
+	$(PYTHON) -m venv $(VENV)-base
+	$(VENV)-base/bin/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt .
+	cd /tmp && $(abspath $(VENV))-base/bin/scalinglaws fit edm2 --where 'family=EDM2 img512 no guidance' \
+		--law power_floor --quality fid --inputs N=gflops_per_forward
+	$(VENV)-base/bin/python -c 'import importlib.util as u, sys; sys.exit(any(map(u.find_spec, ("torch", "diffusers"))))'
+
+clean:
+	rm -rf $(VENV) $(VENV)-base runs reports
