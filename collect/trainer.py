@@ -18,6 +18,7 @@ from collect.fashion_mnist import load
 from collect.measure import Cell, key, measure
 from collect.store import Store
 from collect.train import Recipe, snapshot_steps, train_size
+from scalinglaws.schema import InputError
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,20 @@ def training_columns(file, card, step):
     return {"train_steps": step, "train_images": seen, "train_flops": 3 * card.flops_per_forward * seen}
 
 
-def release(file, folder, into):
-    """Copy the parts and each size's newest average as float16 into a folder that a sweep can use."""
+def release(file, folder, into, step=None):
+    """Copy the parts and each size's average of a snapshot step as float16 into a folder that a sweep can use.
+
+    `step` is the last that every size has when left out; InputError when a size has no such snapshot.
+    """
+    kept = {c: dict(snapshots(folder, c)) for c in file.widths}
+    common = sorted(set.intersection(*map(set, kept.values())))
+    if not common or step not in (None, *common):
+        raise InputError(f"Not every size in {folder} has a snapshot of step {step}; all have {common or 'none'}.")
+    step = step or common[-1]
     into = Path(into)
     into.mkdir(parents=True, exist_ok=True)
     for name in ("family.yaml", "features.safetensors", "reference.safetensors", "autoencoder.safetensors"):
         shutil.copy2(Path(folder) / name, into / name)
     for c in file.widths:
-        step, path = snapshots(folder, c)[-1]
-        weights.save(weights.load(path)[0], into / f"c{c}.safetensors", {"train_steps": step}, half=True)
+        weights.save(weights.load(kept[c][step])[0], into / f"c{c}.safetensors", {"train_steps": step}, half=True)
     return into
