@@ -1,0 +1,17 @@
+"""Scaling laws of generative models: which size, how many steps, for the budget I have."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from scalinglaws import studies
+from scalinglaws.crossing import crossover
+from scalinglaws.fitting import fit
+from scalinglaws.optimal import optimum
+from scalinglaws.schema import InputError
+from scalinglaws.studies import read
+
+try:
+    __version__ = version("scalinglaws")
+except PackageNotFoundError:  # run from the checkout
+    __version__ = "0.1.0"
+
+__all__ = ["InputError", "__version__", "crossover", "fit", "optimum", "read", "studies"]

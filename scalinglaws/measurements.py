@@ -93,7 +93,7 @@ def one_family(table, label=FRAME):
     found = families(table)
     if len(found) > 1:
         listed = ", ".join(repr(f) for f in found)
-        raise InputError(f"{label} has {len(found)} families and a law is fitted within one: {listed}.")
+        raise InputError(f"{label} has {len(found)} families; a law is fitted within one: name a family of {listed}.")
     return table
 
 

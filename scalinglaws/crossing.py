@@ -29,6 +29,7 @@ class Crossover:
     probability: float  # share of refits that cross within the range
     below: str | None  # who is better below the crossing, or everywhere
     above: str | None
+    decades_beyond: float  # of the crossing, past the costs both sizes were measured at; 0 inside
     searched: tuple  # (from, to) costs, unit an image
     unit: str
     level: float
@@ -65,7 +66,7 @@ def crossover(
     low, high = _interval(_censored(crossings, refits, first), level) if cost else (None, None)
     return Crossover(
         *names, cost, low, high, float(np.isfinite(crossings).mean()), *_winners(names, first, cost),
-        (float(costs[0]), float(costs[-1])), unit, level, tuple(_warnings(view, costs, first, cost, data)),
+        _beyond(cost, data), (float(costs[0]), float(costs[-1])), unit, level, tuple(_warnings(view, costs, first, cost, data)),
     )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def crossovers(fit, unit="flops", sizes=None, **options):
     view = priced(fit, unit, options.get("sampler"), options.get("guidance"), price=options.get("price"))
     known = [view.find(s) for s in (view.measured if sizes is None else sizes)]
     found = [crossover(fit, pair, unit, **options) for pair in combinations(sorted(known), 2)]
-    keys = ("small", "large", "cost", "low", "high", "probability", "below", "above")
+    keys = ("small", "large", "cost", "low", "high", "probability", "below", "above", "decades_beyond")
     return pd.DataFrame([{k: getattr(c, k) for k in keys} for c in found], columns=keys)
 
 
@@ -156,12 +157,17 @@ def _winners(names, gap, cost):
     return (low, high) if cost else (low, low)
 
 
+def _beyond(cost, data):
+    """Decades of the crossing past the costs (from, to) both sizes were measured at."""
+    return max(0.0, float(np.log10(cost / data[1]))) if cost else 0.0
+
+
 def _warnings(view, costs, gap, cost, data):
     yield from view.warnings
     if data[1] < data[0]:
         yield "The two sizes were never measured at one cost: the curves meet only in the law."
     if cost and cost > data[1]:
-        yield f"The crossing is {np.log10(cost / data[1]):.1f} decades beyond the costs both were measured at."
+        yield f"The crossing is {_beyond(cost, data):.1f} decades beyond the costs both were measured at."
     if len(_zeros(np.log(costs), gap)) > 1:
         yield "The curves cross more than once; this is the cheapest crossing."
 

@@ -1,0 +1,125 @@
+"""The command line: `scalinglaws fit|predict|optimum|crossover|compare|studies|report`, and what other packages add.
+
+Other packages join by an entry point in the group scalinglaws.commands: a function register(subparsers) that adds
+parsers with `run` set to a function of the parsed arguments.
+"""
+
+import argparse
+import json
+import sys
+from importlib.metadata import entry_points
+
+import numpy as np
+
+import scalinglaws
+from scalinglaws import commands
+from scalinglaws.schema import InputError
+
+GROUP = "scalinglaws.commands"
+
+
+def main(argv=None):
+    """Run one command; 0 if it worked, 2 with one sentence on stderr if the input was no good."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = build(argv).parse_args(argv)
+        answer = args.run(args)
+    except InputError as error:
+        print(f"scalinglaws: {error}", file=sys.stderr)
+        return 2
+    if isinstance(answer, commands.Said):
+        print(json.dumps(answer.data, indent=2, default=_plain) if args.json else answer.text)
+        return 0
+    return answer or 0
+
+
+def build(argv):
+    """The parser; a package that joins is imported only when its command is the one asked for."""
+    parser = argparse.ArgumentParser("scalinglaws", description="Which size, how many steps, for the budget I have.")
+    parser.add_argument("--version", action="version", version=f"scalinglaws {scalinglaws.__version__}")
+    verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    law, budget = _law_options(), _budget_options()
+    _fit_verbs(verbs, law, budget)
+    _other_verbs(verbs, law)
+    for point in entry_points(group=GROUP):
+        _join(verbs, point, wanted=next((a for a in argv if not a.startswith("-")), None) == point.name)
+    return parser
+
+
+def _fit_verbs(verbs, law, budget):
+    _verb(verbs, "fit", commands.fit, [law])
+    verb = _verb(verbs, "predict", commands.predict, [law])
+    verb.add_argument("--at", nargs="+", metavar="INPUT=V[,V]", help="values of the law's inputs, all combinations")
+    verb.add_argument("--new", metavar="FILE", help="a table with the law's inputs (default: the fitted rows)")
+    verb = _verb(verbs, "optimum", commands.optimum, [law, budget])
+    verb.add_argument("--budget", type=float, required=True, help="cost an image, in the unit")
+    verb.add_argument("--sizes", nargs="+", help="labels or numbers; 'continuous': any (default: the measured)")
+    verb.add_argument("--steps", type=int, nargs="+", help="step counts allowed (default: any)")
+    verb = _verb(verbs, "crossover", commands.crossover, [law, budget])
+    verb.add_argument("--between", nargs=2, metavar=("SMALL", "LARGE"), help="two sizes (default: every pair)")
+
+
+def _other_verbs(verbs, law):
+    verb = _verb(verbs, "compare", commands.compare, [law])
+    verb.add_argument("--laws", nargs="+", metavar="LAW", help="laws to rank (default: those the inputs allow)")
+    verb = _verb(verbs, "studies", commands.list_studies, [_json_option()])
+    verb.add_argument("name", nargs="?", metavar="NAME", help="one study, with its sources and traps")
+    verb = _verb(verbs, "report", commands.report, [_json_option()])
+    verb.add_argument("name", metavar="NAME", help="a notebook, such as sampling_efficiency")
+    verb.add_argument("-p", "--parameter", action="append", metavar="KEY=VALUE", help="a parameter of the notebook")
+    verb.add_argument("--out", default="reports", metavar="FOLDER", help="where the report goes (default: reports)")
+
+
+def _verb(verbs, name, action, parents):
+    parser = verbs.add_parser(name, help=action.__doc__.split("\n")[0].rstrip("."), parents=parents)
+    parser.set_defaults(run=action)
+    return parser
+
+
+def _json_option():
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _law_options():
+    parser = argparse.ArgumentParser(add_help=False, parents=[_json_option()])
+    parser.add_argument("file", metavar="FILE", help="a csv, a parquet, a collect store or a bundled study's name")
+    parser.add_argument("--law", help="power, power_floor, chinchilla, size_steps, ... (default: by the columns)")
+    parser.add_argument("--quality", metavar="COLUMN", help="what the law predicts (default: fd or fid)")
+    parser.add_argument("--inputs", nargs="+", metavar="SYMBOL=COLUMN", help="such as N=flops_per_forward S=steps")
+    parser.add_argument("--where", nargs="+", action="extend", metavar="COLUMN=VALUE", help="keep these rows only")
+    parser.add_argument("--loss", default="huber", choices=("huber", "squares"), help="(default: huber)")
+    parser.add_argument("--delta", type=float, help="where Huber's loss turns linear, in log units (default: by noise)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    parser.add_argument("--level", type=float, default=0.9, help="of the intervals (default: 0.9)")
+    return parser
+
+
+def _budget_options():
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--unit", default="flops", metavar="UNIT", help="flops, seconds, joules or money")
+    parser.add_argument("--price", type=float, help="money an hour of the machine, for --unit money")
+    parser.add_argument("--decode", action="store_true", help="count the decoding of the latent, too")
+    return parser
+
+
+def _join(verbs, point, wanted):
+    """Add a package's command: in full if it is the one asked for, else its name only."""
+    if not wanted:
+        verbs.add_parser(point.name, help=f"(see scalinglaws {point.name} --help)", add_help=False)
+        return
+    try:
+        point.load()(verbs)
+    except ImportError as error:
+        extra = f"pip install 'scalinglaws[{point.name}]'"
+        raise InputError(f"The command {point.name!r} needs a package that is not here ({error}): {extra}.") from error
+
+
+def _plain(value):
+    """JSON for numpy's numbers."""
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""What each verb of the command line does: parsed arguments in, an answer out, as JSON and as lines for people."""
+
+import json
+from dataclasses import asdict, dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws import asking, measurements, optimal, studies
+from scalinglaws.crossing import crossover as cross
+from scalinglaws.crossing import crossovers, measured_crossover
+from scalinglaws.fitting import fit as fit_law
+from scalinglaws.schema import InputError
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer: `data` as JSON, `text` for people."""
+
+    data: object
+    text: str
+
+
+def fit(args):
+    """Fit a law and say how far to trust it."""
+    found, question = _fit(args)
+    interval = found.interval(args.level)
+    data = {
+        "law": found.law.name, "values": found.values, "objective": found.objective, "rows": found.rows,
+        "warnings": found.warnings, "notes": list(found.notes), "equation": found.law.equation,
+        "quality": found.quality, "inputs": found.inputs, "loss": found.loss, "delta": _finite(found.delta),
+        "noise": found.noise, "level": args.level, "low": interval["low"].to_dict(),
+        "high": interval["high"].to_dict(), "data": measurements.fingerprint(question.table),
+    }  # fmt: skip
+    return Said(data, found.summary())
+
+
+def predict(args):
+    """Predict new rows, given by --at or by a file, with intervals."""
+    found, _ = _fit(args)
+    new = _grid(args.at, found) if args.at else _new_rows(args.new, found)
+    answer = found.predict(new, level=args.level)
+    table = pd.concat([new[list(found.inputs.values())].reset_index(drop=True), answer.reset_index(drop=True)], axis=1)
+    far = table["decades_beyond"].max()
+    beyond = [f"Up to {far:.1f} decades beyond the data: a projection, not checked."] if far > 0.05 else []
+    warnings = beyond + found.warnings
+    data = {"law": found.law.name, "quality": found.quality, "level": args.level, "rows": _records(table)}
+    return Said(data | {"warnings": warnings}, _lines(_show(table), warnings))
+
+
+def optimum(args):
+    """The best size and steps for a budget; where rows hold several samplers or guidances, the best of those too."""
+    question = _ask(args, choose=True)
+    groups = question.groups()
+    fits, optima, skipped = _optima(args, groups)
+    label, table = optimal.choose(optima)
+    best, several = optima[label], len(groups) > 1
+    data = {k: v for k, v in asdict(best).items() if k != "candidates"} | {"setting": label}
+    data |= {"candidates": _records(best.candidates), "settings": _records(table), "skipped": skipped}
+    data["warnings"] = [*best.warnings, *fits[label].warnings]
+    head = [f"Best setting: {label}.", _show(table.drop(columns="size")), ""] if several else []
+    answer = _lines(best.summary(), fits[label].warnings)
+    return Said(data, "\n".join([*head, answer, "", _show(best.candidates), *skipped]))
+
+
+def crossover(args):
+    """Where two sizes swap, or every pair of them."""
+    found, question = _fit(args)
+    options = {"unit": args.unit, "level": args.level, "price": args.price, "decode": args.decode}
+    if not args.between:
+        table = crossovers(found, **options)
+        return Said({"pairs": _records(table), "warnings": found.warnings}, _lines(_show(table), found.warnings))
+    answer = cross(found, args.between, **options)
+    measured = _measured(question, found, answer, options)
+    data = asdict(answer) | {"measured": measured, "warnings": [*answer.warnings, *found.warnings]}
+    shown = ", ".join(f"{x:.4g}" for x in measured) or "nowhere where both were measured"
+    return Said(data, _lines(answer.summary(), found.warnings) + f"\nMeasured curves alone cross at: {shown}.")
+
+
+def compare(args):
+    """Laws ranked by what they predict."""
+    from scalinglaws import validate
+
+    question = _ask(args)
+    options = {"loss": args.loss, "delta": args.delta, "seed": args.seed}
+    ranked = validate.compare(
+        question.table, quality=question.quality, inputs=question.inputs, laws=args.laws, **options
+    )
+    return Said(_records(ranked), _show(ranked))
+
+
+def list_studies(args):
+    """The bundled studies, or one with its traps."""
+    if args.name:
+        study = studies.describe(args.name)
+        return Said(asdict(study), _describe(study))
+    found = [studies.describe(name) for name in studies.names()]
+    lines = [f"{s.name:16} {s.rows:4} rows  {', '.join(s.quality):34} {s.title}" for s in found]
+    return Said([asdict(s) for s in found], "\n".join(lines))
+
+
+def report(args):
+    """Run a notebook and print the path of its HTML."""
+    from scalinglaws import notebooks
+
+    path = notebooks.report(args.name, asking.pairs(args.parameter), args.out)
+    return Said({"report": str(path)}, f"Report: {path}")
+
+
+def _ask(args, choose=False):
+    inputs, conditions = asking.pairs(args.inputs), asking.pairs(args.where)
+    if not 0 < args.level < 1:
+        raise InputError(f"--level {args.level:g}: give a number between 0 and 1, such as 0.9.")
+    return asking.ask(args.file, args.quality, args.law, inputs, conditions, choose)
+
+
+def _fit(args):
+    question = _ask(args)
+    return _fitted(args, question), question
+
+
+def _fitted(args, question):
+    return fit_law(
+        question.table, question.law, question.quality, question.inputs,
+        loss=args.loss, delta=args.delta, seed=args.seed,
+    )  # fmt: skip
+
+
+def _optima(args, groups):
+    """({setting: Fit}, {setting: Optimum}, sentences for the settings that could not be fitted or afforded)."""
+    fits, optima, skipped = {}, {}, []
+    for label, question in groups.items():
+        try:
+            fits[label] = _fitted(args, question)
+            optima[label] = optimal.optimum(
+                fits[label], args.budget, args.unit, _sizes(args.sizes), args.steps,
+                level=args.level, decode=args.decode, price=args.price,
+            )  # fmt: skip
+        except InputError as error:
+            if len(groups) == 1:
+                raise
+            skipped.append(f"Left out {label}: {error}")
+    if not optima:
+        raise InputError(skipped[0])
+    return fits, optima, skipped
+
+
+def _sizes(given):
+    return "continuous" if given == ["continuous"] else given
+
+
+def _measured(question, found, answer, options):
+    """Costs at which the measured curves alone cross; none for sizes that were not measured."""
+    keep = {k: options[k] for k in ("unit", "decode", "price")}
+    size = next(iter(found.inputs.values()))
+    try:
+        between = (answer.small, answer.large)
+        return measured_crossover(question.table, between, found.quality, size=size, **keep)
+    except InputError:
+        return []
+
+
+def _grid(at, found):
+    """Every combination of the values given as symbol=v,v or column=v,v."""
+    given = asking.pairs(at)
+    columns = {**found.inputs, **{c: c for c in found.inputs.values()}}
+    unknown = [k for k in given if k not in columns]
+    if unknown:
+        raise InputError(f"--at {unknown[0]}=...: the law's inputs are {', '.join(found.inputs)} ({_shown(found)}).")
+    values = {columns[k]: [_number(v) for v in text.split(",")] for k, text in given.items()}
+    return pd.DataFrame(list(product(*values.values())), columns=list(values))
+
+
+def _new_rows(file, found):
+    return found.table if file is None else studies.read(file, needs=found.inputs.values())
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{text!r} is no number; write --at N=1e7 S=10,20.") from None
+
+
+def _shown(found):
+    return ", ".join(found.inputs.values())
+
+
+def _describe(study):
+    lines = [f"{study.name}: {study.title}", f"rows      {study.rows}", f"quality   {', '.join(study.quality)}"]
+    lines += [f"family    {f}" for f in study.families] + [f"source    {s}" for s in study.sources]
+    return "\n".join(lines + [f"trap      {t}" for t in study.traps])
+
+
+def _lines(text, warnings):
+    return "\n".join([text, *(f"Warning: {w}" for w in warnings)])
+
+
+def _show(table):
+    return table.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="-")
+
+
+def _records(table):
+    return json.loads(table.to_json(orient="records", double_precision=15))
+
+
+def _finite(value):
+    return value if np.isfinite(value) else None

@@ -1,0 +1,179 @@
+"""The command line: JSON equals the library's answer, bad input is one sentence and exit code 2."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import family
+
+import scalinglaws as sl
+from scalinglaws import cli
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "runs.csv"
+    family(noise=0.02).to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture
+def said(capsys):
+    def run(*argv):
+        code = cli.main([str(a) for a in argv])
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
+
+
+def test_fit_prints_what_the_library_finds(said, runs):
+    code, out, _ = said("fit", runs, "--law", "size_steps", "--quality", "fd", "--delta", "1e-3", "--json")
+    data = json.loads(out)
+    inputs = {"N": "flops_per_forward", "S": "steps"}
+    fit = sl.fit(sl.read(runs), law="size_steps", quality="fd", inputs=inputs, loss="huber", delta=1e-3, seed=0)
+    assert code == 0 and data["values"] == fit.values and data["objective"] == fit.objective
+    assert {"law", "values", "objective", "rows", "warnings"} <= set(data) and data["rows"] == 54
+
+
+def test_edm2_gives_the_reference_numbers(said):
+    where = ("--where", "family=EDM2 img512 no guidance")
+    _, out, _ = said("fit", "edm2", *where, "--law", "power_floor", "--loss", "squares", "--json")
+    values = json.loads(out)["values"]
+    assert [round(values["E"], 4), round(values["A"], 2), round(values["a"], 4)] == [1.7395, 66.74, 0.9459]
+
+
+def test_predict_takes_values_or_a_file(said, runs, tmp_path):
+    _, out, _ = said("predict", runs, "--at", "N=1e6,2e6", "S=10", "--json")
+    rows = json.loads(out)["rows"]
+    assert [r["flops_per_forward"] for r in rows] == [1e6, 2e6]
+    pd.DataFrame({"flops_per_forward": [1e6], "steps": [10]}).to_csv(tmp_path / "new.csv", index=False)
+    _, out, _ = said("predict", runs, "--new", tmp_path / "new.csv", "--json")
+    assert json.loads(out)["rows"][0]["value"] == rows[0]["value"]
+
+
+def test_optimum_and_crossover_print_the_library_answer(said, runs):
+    fit = sl.fit(sl.read(runs), "size_steps", "fd", {"N": "flops_per_forward", "S": "steps"})
+    _, out, _ = said("optimum", runs, "--budget", "1e8", "--json")
+    best, data = sl.optimum(fit, 1e8), json.loads(out)
+    assert (data["model"], data["steps"], data["value"]) == (best.model, best.steps, pytest.approx(best.value))
+    _, out, _ = said("crossover", runs, "--between", "c8", "c16", "--json")
+    assert json.loads(out)["cost"] == pytest.approx(sl.crossover(fit, ("c8", "c16")).cost)
+    _, out, _ = said("crossover", runs, "--json")
+    assert len(json.loads(out)["pairs"]) == 15
+
+
+def test_optimum_chooses_between_samplers_and_guidances(said, tmp_path):
+    worse = family(noise=0.02, sampler="ddpm").assign(fd=lambda t: 1.3 * t.fd)
+    pd.concat([family(noise=0.02), worse, family(guidance=2.0)]).to_csv(tmp_path / "m.csv", index=False)
+    _, out, _ = said("optimum", tmp_path / "m.csv", "--budget", "1e8", "--json")
+    data = json.loads(out)
+    assert data["setting"] == "sampler=ddim guidance=1" and len(data["settings"]) == 3
+    code, _, err = said("fit", tmp_path / "m.csv")
+    assert code == 2 and "keep one with --where sampler=VALUE" in err
+    assert said("fit", tmp_path / "m.csv", "--where", "sampler=ddim", "guidance=1")[0] == 0
+
+
+def test_text_for_people(said, runs):
+    assert "Best for 1e+08 flops an image: c24" in said("optimum", runs, "--budget", "1e8")[1]
+    assert "c8 is better below, c16 above" in said("crossover", runs, "--between", "c8", "c16")[1]
+    assert "trap      Sizes saw different amounts" in said("studies", "edm2")[1]
+    assert "Up to 1.8 decades beyond" in said("predict", runs, "--at", "N=1e9", "S=10")[1]
+    assert len(json.loads(said("studies", "--json")[1])) >= 24
+
+
+def bad(change):
+    table = family(noise=0.02).astype({"fd": object, "flops_per_forward": object})
+    return change(table)
+
+
+def put(column, value):
+    return lambda t: t.assign(**{column: [value, *t[column][1:]]})
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "sentence"),
+    [
+        (put("fd", "good"), (), "Column 'fd': row 1 holds the text 'good'"),
+        (put("fd", 0), (), "Column 'fd': row 1 holds 0; allowed is a number above 0"),
+        (put("fd", np.nan), ("--quality", "fd"), "Column 'fd': row 1 holds nothing (NaN)"),
+        (put("flops_per_forward", -1), (), "Column 'flops_per_forward': row 1 holds -1"),
+        (lambda t: t[t.model == "c8"], ("--law", "size_steps"), "flops_per_forward = 400000"),
+        (lambda t: t, ("--law", "powr"), "No law named 'powr'. Known laws: power, power_floor"),
+        (lambda t: t, ("--quality", "fid"), "Column 'fid' is missing; the table has study"),
+        (lambda t: t, ("--inputs", "N=flops", "S=steps"), "Column 'flops' is missing"),
+        (lambda t: t, ("--inputs", "N"), "'N' is not NAME=VALUE"),
+        (lambda t: t, ("--where", "sampler=euler"), "No row has sampler = euler; the table has ddim"),
+        (lambda t: t, ("--where", "sampel=euler"), "No column 'sampel'"),
+        (lambda t: t, ("--level", "1.5"), "--level 1.5: give a number between 0 and 1"),
+        (lambda t: pd.concat([t, t[:1].assign(fd=9.0)]), (), "Rows 1 and 55 have the same settings but fd"),
+        (lambda t: t[:3], ("--law", "size_steps"), "has 5 parameters but the table has 3 rows"),
+        (lambda t: t.drop(columns="fd"), (), "Which column is the quality?"),
+        (lambda t: pd.concat([t, t.assign(family="b")]), (), "has 2 families"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_2(said, tmp_path, change, options, sentence):
+    bad(change).to_csv(tmp_path / "bad.csv", index=False)
+    code, out, err = said("fit", tmp_path / "bad.csv", *options)
+    assert code == 2 and not out and sentence in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("optimum", "RUNS", "--budget", "1e3"), "below the cheapest candidate: c8 at 2 steps costs 8e+05"),
+        (("optimum", "RUNS", "--budget", "-1"), "give a number above 0"),
+        (("optimum", "RUNS", "--budget", "1e8", "--unit", "miles"), "No unit 'miles'"),
+        (("optimum", "RUNS", "--budget", "1e8", "--sizes", "c99"), "No size 'c99'. Known sizes: c8"),
+        (("crossover", "RUNS", "--between", "c8", "c99"), "No size 'c99'"),
+        (("crossover", "RUNS", "--law", "power", "--where", "steps=8"), "needs a law with steps"),
+        (("predict", "RUNS", "--at", "Q=3"), "the law's inputs are N, S"),
+        (("predict", "RUNS", "--at", "N=many"), "'many' is no number"),
+        (("fit", "nowhere.csv"), "No file 'nowhere.csv'"),
+        (("fit", "emd2"), "No file or study named 'emd2'. Bundled studies: "),
+        (("studies", "emd2"), "No study named 'emd2'"),
+    ],
+)
+def test_bad_questions_too(said, runs, argv, sentence):
+    code, out, err = said(*(runs if a == "RUNS" else a for a in argv))
+    assert code == 2 and not out and sentence in err
+
+
+def test_a_budget_far_beyond_is_answered_with_a_warning(said, runs):
+    code, out, _ = said("optimum", runs, "--budget", "1e14")
+    assert code == 0 and "5.1 decades beyond the dearest measured row" in out
+
+
+class Joins(EntryPoint):
+    """An entry point of another package."""
+
+    def load(self):
+        if self.value == "broken":
+            raise ImportError("No module named 'torch'")
+        return lambda verbs: verbs.add_parser(self.name).set_defaults(run=lambda args: print("hello"))
+
+
+def test_other_packages_join_and_a_broken_one_breaks_nothing(said, runs, monkeypatch):
+    points = [Joins("extra", "works", cli.GROUP), Joins("other", "broken", cli.GROUP)]
+    monkeypatch.setattr(cli, "entry_points", lambda group: points)
+    assert said("extra")[:2] == (0, "hello\n")
+    code, _, err = said("other", "run")
+    assert code == 2 and "needs a package that is not here (No module named 'torch')" in err
+    assert said("fit", runs)[0] == 0
+
+
+def test_the_package_is_light_and_needs_no_torch():
+    code = "import sys, scalinglaws; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "diffusers", "collect", "matplotlib", "seaborn", "papermill"} & set(out)
+
+
+def test_the_doors_are_functions():
+    import scalinglaws.crossing
+    import scalinglaws.fitting  # noqa: F401
+
+    assert callable(sl.fit) and callable(sl.crossover) and callable(sl.optimum) and callable(sl.read)
