@@ -126,6 +126,8 @@ def family(args):
     show("  ".join(f"{name:>15}" for name in rows[0]))
     for row in rows:
         show("  ".join(f"{value:>15.4f}" if isinstance(value, float) else f"{value:>15}" for value in row.values()))
+    if args.name == "mei":
+        show("39M: the printed 25.3 contradicts its printed cost of 0.07 x 789.3; its ratio is to the corrected 56.9.")
     return 0
 
 

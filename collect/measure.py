@@ -99,7 +99,7 @@ def _cost(cell, bundle, nfe, denoise_seconds, decode_seconds):
 def _where(batch, device):
     versions = "; ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return {
-        "batch_size": batch,
+        "sampling_batch": batch,
         "device": device_name(device),
         "dtype": "float32",
         "threads": torch.get_num_threads(),

@@ -80,6 +80,7 @@ _TABLE = (
     ("train_images",         "images",     FROM0, "setting", "images seen in training, repeats counted"),
     ("train_flops",          "FLOPs",      FROM0, "setting", "training compute, forward and backward"),
     ("batch_size",           "images",     COUNT, "setting", "training batch"),
+    ("sampling_batch",       "images",     COUNT, "setting", "images sampled at once"),
     ("epochs",               "epochs",     ABOVE, "setting", "passes over the training data"),
     ("params_provenance",    "",           TEXT,  "setting", "where params comes from, if not the source"),
     ("nfe",                  "calls",      ABOVE, "setting", "network evaluations an image"),
