@@ -64,6 +64,17 @@ def test_size_steps_chooses_the_interaction_only_where_it_is(g):
     assert "chosen" in found.notes[0]
 
 
+def test_bnsl_extrapolates_no_worse_than_the_published_script():
+    path = LANGUAGE / "bnsl_4digit_addition.csv"
+    if not path.exists():
+        pytest.skip("the BNSL points are not on this machine")
+    table = pd.read_csv(path)
+    seen, hidden = table[table["train"] == 1], table[table["train"] == 0]
+    found = fit(seen, "bnsl_1", "test_loss", "dataset_size", loss="squares", residuals="log1p")
+    error = np.log(found.curve({"x": hidden["dataset_size"]}) / hidden["test_loss"])
+    assert round(np.sqrt(np.mean(error**2)), 7) <= 0.0109157  # the script's number, printed to 7 digits
+
+
 def test_same_seed_same_replicates():
     table = grid({"E": 5.0, "A": 3e3, "a": 0.4, "B": 80.0, "g": 0.0, "b": 1.1}, 0.02)
     one, two = (fit(table, "size_steps_plain", "fd", STEPPED, seed=3, replicates=50) for _ in range(2))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scalinglaws.fitting.general import General
 from scalinglaws.fitting.powersum import PowerSum
 from scalinglaws.laws import Law
 
@@ -50,10 +51,11 @@ def power_features(law: Law, x: dict, centre: bool = True):
     logs = {symbol: np.log(x[symbol]) for symbol in law.inputs}
     index, features, means = [], [], []
     for term in law.terms:
-        columns = [sign * logs[symbol] for _, symbol, sign in term.powers]
+        names = list(dict.fromkeys(p for p, _, _ in term.powers))
+        columns = [sum(sign * logs[symbol] for p, symbol, sign in term.powers if p == name) for name in names]
         mean = np.array([column.mean() if centre else 0.0 for column in columns])
         ones = np.ones(len(next(iter(logs.values()))))
-        index.append(np.array([place[term.coefficient], *(place[p] for p, _, _ in term.powers)]))
+        index.append(np.array([place[term.coefficient], *(place[p] for p in names)]))
         features.append(np.stack([ones, *(c - m for c, m in zip(columns, mean, strict=True))], axis=1))
         means.append(mean)
     return index, features, means
@@ -74,3 +76,22 @@ def power_model(law: Law, x: dict, y: np.ndarray, centre: bool = True) -> tuple[
     upper = np.where(positive, np.log(abs(y).max()) + np.where(vanish, 1.0, 200.0), upper)
     model = PowerSum(tuple(index), tuple(features), count)
     return model, Coordinates(positive, shift, lower, upper, vanish)
+
+
+def general_model(law: Law, x: dict, y: np.ndarray) -> tuple[General, Coordinates]:
+    """The model and its coordinates for a law given as a function."""
+    positive, vanish = np.isin(law.params, law.positive), np.array([p == law.floor for p in law.params])
+    edges = [law.bounds.get(p, (-np.inf, np.inf)) for p in law.params]
+    with np.errstate(divide="ignore"):
+        lower, upper = (
+            np.array([np.log(max(edge[k], 0.0)) if log else edge[k] for edge, log in zip(edges, positive, strict=True)])
+            for k in (0, 1)
+        )
+    lower = np.where(vanish & positive, np.log(abs(y).min()) - BARE, np.where(positive, np.maximum(lower, -600), lower))
+    upper = np.where(positive, np.minimum(upper, 600), upper)
+    return General(law, x, positive), Coordinates(positive, np.eye(len(positive)), lower, upper, vanish & positive)
+
+
+def model_of(law: Law, x: dict, y: np.ndarray, centre: bool = True):
+    """The model and its coordinates for any law."""
+    return general_model(law, x, y) if law.function is not None else power_model(law, x, y, centre)

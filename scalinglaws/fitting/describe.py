@@ -117,7 +117,10 @@ def _with_noise(fit, draws):
     size = max(fit.noise, float(np.sqrt(np.mean(pool**2)))) if fit.rows < 50 else None
     noise = rng.standard_normal(draws.shape) * size if size is not None else (
         rng.choice(pool, draws.shape) * rng.choice([-1.0, 1.0], draws.shape))  # fmt: skip
-    return draws * np.exp(scale * noise) if fit.residual_scale == "log" else draws + scale * noise
+    if fit.residual_scale == "raw":
+        return draws + scale * noise
+    offset = fit.setup.problem.loss.offset
+    return (draws + offset) * np.exp(scale * noise) - offset
 
 
 def _new_input(fit, table, symbol, column):
@@ -126,13 +129,15 @@ def _new_input(fit, table, symbol, column):
         raise InputError(f"A prediction of {fit.law.name!r} needs the column {column!r}; the table has {have}.")
     name = column if column in table.columns else symbol
     x = pd.to_numeric(table[name], errors="coerce").to_numpy(float, na_value=np.nan)
-    if not (np.isfinite(x) & (x > 0)).all():
+    if not (np.isfinite(x) & ((x > 0) | fit.law.signed)).all():
         raise InputError(f"Column {name!r} must hold numbers that are finite and above zero to predict from.")
     return x
 
 
 def _beyond(fitted, new):
-    """Decades outside the fitted range [row]; 0 inside."""
+    """Decades outside the fitted range [row]; 0 inside. Ranges instead of decades where inputs may be negative."""
+    if fitted.min() <= 0 or new.min() <= 0:
+        return np.maximum(np.maximum(new - fitted.max(), fitted.min() - new), 0.0) / np.ptp(fitted)
     return np.maximum(np.maximum(np.log10(new / fitted.max()), np.log10(fitted.min() / new)), 0.0)
 
 

@@ -4,17 +4,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scalinglaws.fitting.coordinates import Coordinates, power_model
+from scalinglaws.fitting.coordinates import Coordinates, model_of
 from scalinglaws.fitting.objective import Loss
 from scalinglaws.fitting.problem import Problem
 from scalinglaws.fitting.rows import Rows
-from scalinglaws.fitting.seeds import SUBSAMPLE, power_seeds
+from scalinglaws.fitting.seeds import SUBSAMPLE, general_seeds, power_seeds
 from scalinglaws.fitting.solver import Minimum, minimise
 from scalinglaws.laws import Law
 from scalinglaws.schema import InputError
 
 TUNING = 1.345  # Huber's constant: delta in units of the noise, 95 % efficient for normal noise
 SMALLEST_DELTA = 1e-7  # below this the noise is rounding
+DAMPINGS = np.array([1e-2, 1.0, 30.0, 1e3, 1e5])  # where a single start begins
 MAD = 1.4826  # normal standard deviation over median absolute deviation
 
 
@@ -33,9 +34,10 @@ class Setup:
 
 def set_up(law: Law, rows: Rows, loss: Loss, centre: bool = True) -> Setup:
     """The problem of fitting law to rows."""
-    model, coordinates = power_model(law, rows.x, rows.y, centre)
-    target = np.log(rows.y) if loss.scale == "log" else rows.y
-    reach = np.where(coordinates.positive, 5.0, 2.0)
+    model, coordinates = model_of(law, rows.x, rows.y, centre)
+    target = loss.transform(rows.y)
+    boxed = np.isfinite(coordinates.lower) & np.isfinite(coordinates.upper)
+    reach = np.where(coordinates.positive, 5.0, np.where(boxed, 2.0, np.inf))
     problem = Problem(model, target, loss, coordinates.lower, coordinates.upper, reach, rows.spread, rows.weight)
     return Setup(law, rows, problem, coordinates)
 
@@ -43,24 +45,34 @@ def set_up(law: Law, rows: Rows, loss: Loss, centre: bool = True) -> Setup:
 def cold_starts(setup: Setup, count: int, seed: int) -> np.ndarray:
     """Starts [start, parameter] from variable projection, on at most SUBSAMPLE rows."""
     rng = np.random.default_rng(seed)
-    model, coordinates, y = setup.problem.model, setup.coordinates, setup.rows.y
-    pick = slice(None) if len(y) <= SUBSAMPLE else rng.choice(len(y), SUBSAMPLE, replace=False)
-    scale = 1 / y[pick] if setup.problem.loss.scale == "log" else np.full(len(y[pick]), 1 / y[pick].mean())
-    if setup.rows.spread is not None:
-        scale = scale / setup.rows.spread[pick]
-    features = [f[pick] for f in model.features]
-    box = coordinates.lower, coordinates.upper
-    return power_seeds(model.index, features, box, y[pick], scale, count, rng)
+    rows, coordinates = setup.rows, setup.coordinates
+    pick = slice(None) if len(rows.y) <= SUBSAMPLE else rng.choice(len(rows.y), SUBSAMPLE, replace=False)
+    y = rows.y[pick]
+    log = setup.problem.loss.logarithmic
+    scale = 1 / y if log else np.full(len(y), 1 / np.abs(y).mean())
+    if rows.spread is not None:
+        scale = scale / rows.spread[pick]
+    if setup.law.function is None:
+        features = [f[pick] for f in setup.problem.model.features]
+        box = coordinates.lower, coordinates.upper
+        return power_seeds(setup.problem.model.index, features, box, y, scale, count, rng)
+    x = {symbol: values[pick] for symbol, values in rows.x.items()}
+    return coordinates.internal(general_seeds(setup.law, x, y, scale, log, count, rng))
 
 
 def solve(setup: Setup, starts: np.ndarray) -> Minimum:
     """Every start to its minimum, the best one first."""
-    found = minimise(setup.problem, starts)
+    if setup.law.start is not None:  # one start given: tried with several dampings, which lead to different valleys
+        mu = np.repeat(DAMPINGS, len(starts))
+        found = minimise(setup.problem, np.tile(starts, (len(DAMPINGS), 1)), 2_000, mu)
+    else:
+        found = minimise(setup.problem, starts)
     if not np.isfinite(found.objective).any():
         raise InputError(
             f"Law {setup.law.name!r} has no finite value at any start: check the unit of the inputs and of the "
             "quality, or give a law whose values stay positive."
         )
+    found = replace(found, theta=setup.law.sort(found.theta))
     order = np.argsort(found.objective, kind="stable")
     return Minimum(*(getattr(found, name)[order] for name in Minimum.__dataclass_fields__))
 
@@ -99,6 +111,17 @@ def information(setup: Setup, theta: np.ndarray) -> np.ndarray:
     """J'J [parameter, parameter] of the weighted residuals at internal theta, summed in slices of rows."""
     at = theta[None]
     value = setup.problem.model.value(at)
-    own = (np.log(value) if setup.problem.loss.scale == "log" else value)[0]
+    own = setup.problem.loss.transform(value)[0]
     problem = setup.problem.with_(target=own, loss=Loss(scale=setup.problem.loss.scale))
     return problem.evaluate(at, np.zeros(1, int), np.zeros(1))[2][0]
+
+
+def whitened_jacobian(setup: Setup, theta: np.ndarray) -> np.ndarray:
+    """J [row, parameter] of the residuals at internal theta, rows times sqrt(weight) / spread."""
+    model, loss, rows = setup.problem.model, setup.problem.loss, setup.rows
+    jacobian = model.jacobian(theta)
+    if loss.logarithmic:
+        jacobian = jacobian / (model.value(theta[None])[0] + loss.offset)[:, None]
+    scale = 1.0 if rows.spread is None else 1.0 / rows.spread
+    scale = scale if rows.weight is None else scale * np.sqrt(rows.weight)
+    return jacobian * np.reshape(scale, (-1, 1))

@@ -7,7 +7,7 @@ import numpy as np
 from scalinglaws.schema import InputError
 
 LOSSES = ("huber", "squares")
-SCALES = ("log", "raw")
+SCALES = ("log", "raw", "log1p")
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,20 @@ class Loss:
 
     delta: float = np.inf
     asymmetry: float = 1.0
-    scale: str = "log"  # residual: ln f - ln y, or f - y
+    scale: str = "log"  # residual: ln f - ln y; raw: f - y; log1p: ln(1 + f) - ln(1 + y)
+
+    @property
+    def logarithmic(self) -> bool:
+        return self.scale != "raw"
+
+    @property
+    def offset(self) -> float:
+        """Added before the logarithm."""
+        return 1.0 if self.scale == "log1p" else 0.0
+
+    def transform(self, value):
+        """The scale on which residuals are differences."""
+        return np.log(value + self.offset) if self.logarithmic else value
 
     def pull(self, residual):
         """psi = d loss / d residual, before asymmetry."""
@@ -28,13 +41,13 @@ class Loss:
     def value(self, residual, pull):
         return pull * (residual - 0.5 * pull)
 
-    def curvature(self, residual, pull, damping):
-        """Second derivative plus damping times the curvature of the IRLS majoriser, psi(r)/r."""
+    def curvature(self, residual, pull, exact, damping):
+        """exact x second derivative + damping x curvature of the IRLS majoriser, psi(r)/r."""
         if self.delta == np.inf:
-            return 1.0 + damping
+            return exact + damping
         inside = pull == residual
         with np.errstate(divide="ignore", invalid="ignore"):
-            return inside + damping * np.where(inside, 1.0, pull / residual)
+            return np.where(inside, exact + damping, damping * (pull / residual))
 
     def tilt(self, residual):
         """Row weights that make the loss asymmetric: rows above the curve have a negative residual."""
@@ -46,7 +59,9 @@ def check_loss(loss: str, delta: float | None, residuals: str, asymmetry: float)
     if loss not in LOSSES:
         raise InputError(f"No loss named {loss!r}. Known losses: {', '.join(LOSSES)}.")
     if residuals not in SCALES:
-        raise InputError(f"No residuals named {residuals!r}. Known: log (ln f - ln y), raw (f - y).")
+        raise InputError(
+            f"No residuals named {residuals!r}. Known: log (ln f - ln y), raw (f - y), log1p (ln(1+f) - ln(1+y))."
+        )
     if delta is not None and not (np.isreal(delta) and delta > 0):
         raise InputError(f"delta must be a positive number or None (from the noise); got {delta!r}.")
     if not (np.isreal(asymmetry) and 0 < asymmetry < np.inf):

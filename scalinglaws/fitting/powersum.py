@@ -1,7 +1,7 @@
-"""Sums of power terms, `E + A N^-a + B D^-b` and their kin, as log-sum-exp with exact derivatives.
+"""Sums of power terms, `E + A N^-a + B D^-b` and their kin, in logarithms, with exact derivatives.
 
-ln f = ln sum_k exp(X_k theta_k); the softmax weights s_k = exp(X_k theta_k) / f give
-    d ln f / d theta = sum_k s_k x_k    and    d² ln f = sum_k s_k x_k x_k' - (d ln f)(d ln f)',
+f = sum_k t_k with t_k = exp(X_k theta_k) gives
+    df = sum_k t_k x_k    and    d²f = sum_k t_k x_k x_k',
 so that gradient and Hessian are matrix products of [replicate, row] with fixed [row, feature] tables.
 """
 
@@ -37,6 +37,13 @@ class PowerSum:
         total = sum(self.terms(theta))
         return np.broadcast_to(total, (len(theta), self.rows))
 
+    def jacobian(self, theta):
+        """df / dtheta [row, parameter] at one theta [parameter]."""
+        found = np.zeros((self.rows, self.count))
+        for index, features, term in zip(self.index, self.features, self.terms(theta[None]), strict=True):
+            found[:, index] += term.T * features
+        return found
+
     def evaluate(self, theta, data, members, mu):
         """Objective [replicate], gradient [replicate, parameter], damped Hessian, summed over slices of rows."""
         total = None
@@ -50,26 +57,25 @@ class PowerSum:
         f = sum(terms)
         if f.shape[1] == 1:
             f = np.broadcast_to(f, (len(theta), len(self.features[0][rows])))
-        value, pull, bend = data.losses(f, members, mu, rows)
-        shares = [term / f for term in terms]
+        value, pull, twist, bend = data.losses(f, members, mu, rows)
         gradient = np.zeros((len(theta), self.count))
         hessian = np.zeros((len(theta), self.count, self.count))
-        for k, share in enumerate(shares):
-            pulled, bent = pull * share, bend * share
-            self._block(gradient, hessian, k, rows, pulled, bent * share)
+        for k, term in enumerate(terms):
+            bent = bend * term
+            self._block(gradient, hessian, k, rows, pull * term, twist * term + bent * term)
             for m in range(k):
-                self._cross(hessian, k, m, rows, bent * shares[m])
+                self._cross(hessian, k, m, rows, bent * terms[m])
         return value, gradient, hessian
 
-    def _block(self, gradient, hessian, k, rows, pulled, bent):
+    def _block(self, gradient, hessian, k, rows, pulled, curved):
         index, width = self.index[k], len(self.index[k])
         if width == 1:
             gradient[:, index[0]] += pulled.sum(axis=1)
-            hessian[:, index[0], index[0]] += (pulled + bent).sum(axis=1)
+            hessian[:, index[0], index[0]] += curved.sum(axis=1)
             return
         products = self._products(k, k, rows)
         gradient[:, index] += pulled @ self.features[k][rows]
-        block = ((pulled + bent) @ products).reshape(-1, width, width)
+        block = (curved @ products).reshape(-1, width, width)
         hessian[:, index[:, None], index] += block
 
     def _cross(self, hessian, k, m, rows, bent):

@@ -12,7 +12,7 @@ class Problem:
     """Everything minimise() needs. Arrays marked [.., row] may have one leading axis over replicates."""
 
     model: object  # PowerSum or Jets: rows, value(theta), evaluate(theta, data, members, mu)
-    target: np.ndarray  # [.., row], ln y on the log scale, y on the raw scale
+    target: np.ndarray  # [.., row], loss.transform(y)
     loss: Loss
     lower: np.ndarray  # [.., parameter], internal
     upper: np.ndarray
@@ -34,28 +34,32 @@ class Problem:
     def residuals(self, theta) -> np.ndarray:
         """Model minus measurement [replicate, row] on the scale of the fit, not divided by spread."""
         value = self.model.value(theta)
-        return (np.log(value) if self.loss.scale == "log" else value) - self.target
+        return self.loss.transform(value) - self.target
 
     def losses(self, f, members, mu, rows=slice(None)):
-        """Loss summed over rows, and the two factors [replicate, row] that every derivative is made of.
+        """Loss summed over rows, and the three factors [replicate, row] that every derivative is made of:
 
-        With s_k the share of term k in f: gradient = sum pull s_k x_k, and
-        Hessian = sum pull s_k x_k x_k' + sum bend (sum_k s_k x_k)(sum_k s_k x_k)'.
+        gradient = sum pull df and Hessian = sum twist d²f + bend df df'. It is
+        t exact + (1 - t + mu) Gauss-Newton of the IRLS majoriser, with t = min(1, 1/mu): exact at mu = 0, never negative at large mu.
         """
-        log = self.loss.scale == "log"
-        residual = (np.log(f) if log else f) - _of(self.target, members)[..., rows]
+        mu = mu[:, None]
+        exact = 1.0 / np.maximum(mu, 1.0)
+        residual = self.loss.transform(f) - _of(self.target, members)[..., rows]
         spread = None if self.spread is None else self.spread[rows]
         z = residual if spread is None else residual / spread
         pull = self.loss.pull(z)
-        value, bend = self.loss.value(z, pull), self.loss.curvature(z, pull, mu[:, None])
+        value, bend = self.loss.value(z, pull), self.loss.curvature(z, pull, exact, 1.0 - exact + mu)
         if spread is not None:
             pull, bend = pull / spread, bend / spread**2
         if self.weight is not None or self.loss.asymmetry != 1.0:
             weight = self._weights(residual, members, rows)
             value, pull, bend = value * weight, pull * weight, bend * weight
-        if log:
-            return value.sum(axis=1), pull, bend - pull
-        return value.sum(axis=1), pull * f, bend * f * f
+        if not self.loss.logarithmic:
+            return value.sum(axis=1), pull, exact * pull, np.broadcast_to(bend, pull.shape)
+        inside = f + self.loss.offset if self.loss.offset else f
+        twist = exact * pull
+        bend = (bend - twist) / (inside * inside)
+        return value.sum(axis=1), pull / inside, twist / inside, bend
 
     def _weights(self, residual, members, rows):
         weight = 1.0 if self.weight is None else _of(self.weight, members)[..., rows]

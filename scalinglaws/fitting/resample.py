@@ -8,7 +8,7 @@ replicate's deviation is scaled by sqrt(dof / chi²_dof), which turns normal tai
 
 import numpy as np
 
-from scalinglaws.fitting.engine import Setup, information
+from scalinglaws.fitting.engine import Setup, information, whitened_jacobian
 from scalinglaws.fitting.solver import minimise
 from scalinglaws.schema import InputError
 
@@ -16,6 +16,7 @@ METHODS = ("auto", "wild", "pair", "residual")
 WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
 FEW = 30  # configurations below which auto pools the residuals
 LARGEST_SCALE = 12.0  # cap of the Student scale, reached with one or two degrees of freedom
+DENSE = 100_000  # rows up to which the covariance comes from the Jacobian itself
 BLOCK = 4_000_000  # numbers of simulated rows held at once
 
 
@@ -37,7 +38,7 @@ def replicate(setup: Setup, theta: np.ndarray, count: int, seed: int, method: st
     rng = np.random.default_rng([seed, 7919])
     block = max(1, BLOCK // setup.problem.rows)
     sizes = [min(block, count - k) for k in range(0, count, block)]
-    return np.concatenate([_block(setup, theta, size, rng, method, clusters) for size in sizes])
+    return setup.law.sort(np.concatenate([_block(setup, theta, size, rng, method, clusters) for size in sizes]))
 
 
 def _block(setup, theta, count, rng, method, clusters):
@@ -90,6 +91,19 @@ def lift(setup: Setup, theta: np.ndarray) -> np.ndarray:
 
 
 def covariance(setup: Setup, theta: np.ndarray, noise: float) -> np.ndarray:
-    """noise² (J'J)^-1, natural parameters, by the delta method."""
+    """noise² (J'J)^-1, natural parameters, by the delta method; columns of J are scaled before the inversion."""
     slope = setup.coordinates.slope(theta)
-    return noise**2 * slope @ np.linalg.pinv(information(setup, theta), hermitian=True) @ slope.T
+    gram = information(setup, theta)
+    size = np.sqrt(np.diag(gram))
+    size = np.where(size > 0, size, 1.0)
+    if setup.problem.rows <= DENSE:
+        triangle = np.linalg.qr(whitened_jacobian(setup, theta) / size, mode="r")
+        inverse = np.linalg.pinv(triangle, rcond=1e-14)
+        half = slope @ (inverse / size[:, None])
+        return noise**2 * half @ half.T
+    return (
+        noise**2
+        * slope
+        @ (np.linalg.pinv(gram / np.outer(size, size), hermitian=True) / np.outer(size, size))
+        @ slope.T
+    )

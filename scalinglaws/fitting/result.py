@@ -65,6 +65,15 @@ class Fit:
         """Natural parameters [parameter]."""
         return np.array([self.values[name] for name in self.law.params])
 
+    @cached_property
+    def standard_errors(self) -> dict[str, float]:
+        """Of the natural parameters, by the delta method with s² = RSS / (n - p); see interval() for skewed ones."""
+        spare = max(self.rows - len(self.law.params), 1)
+        weight = 1.0 if self.setup.rows.weight is None else self.setup.rows.weight
+        sigma = float(np.sqrt(np.sum(weight * self.residuals**2) / spare))
+        matrix = resample.covariance(self.setup, self.minima.theta[0], sigma)
+        return dict(zip(self.law.params, np.sqrt(np.diag(matrix)).tolist(), strict=True))
+
     def curve(self, inputs: dict, theta=None) -> np.ndarray:
         """The law at inputs {symbol: array [n]}; theta [..., parameter] gives [..., n]."""
         missing = [symbol for symbol in self.law.inputs if symbol not in inputs]

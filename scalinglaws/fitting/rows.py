@@ -53,14 +53,20 @@ def read_rows(table, law: Law, quality: str, inputs: dict, residuals="log", se=N
     if weight is not None and (weight == 0).any():
         notes.append(f"{int((weight == 0).sum())} rows have weight zero and were left out.")
         table, weight = table[weight > 0], weight[weight > 0]
-    y = _numbers(table, quality, law, positive=residuals == "log")
-    x = {symbol: _numbers(table, column, law) for symbol, column in inputs.items()}
-    spread = None if se is None else _numbers(table, se, law, what="standard errors") / (y if residuals == "log" else 1)
+    y = _numbers(table, quality, law, positive=residuals != "raw")
+    x = {symbol: _numbers(table, column, law, positive=not law.signed) for symbol, column in inputs.items()}
+    spread = None if se is None else _spread(table, se, law, y, residuals)
     _enough(table, law, y, x, inputs, quality)
     keys = _column(table, cluster, law) if cluster else list(inputs.values())
     cluster = table.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
     spread = None if spread is None else spread / np.median(spread)
     return Rows(table.reset_index(drop=True), x, y, spread, weight, cluster, tuple(notes))
+
+
+def _spread(table, se, law, y, residuals):
+    """Standard errors [row] on the scale of the residuals."""
+    errors = _numbers(table, se, law, what="standard errors")
+    return errors / {"log": y, "log1p": 1 + y, "raw": 1.0}[residuals]
 
 
 def _column(table, cluster, law):
@@ -117,7 +123,7 @@ def _enough(table, law, y, x, inputs, quality):
     if np.ptp(y) <= 1e-12 * abs(y).max():
         raise InputError(f"Quality {quality!r} is {y[0]:g} in every row: there is nothing to fit.")
     for symbol, column in inputs.items():
-        if np.ptp(np.log(x[symbol])) <= 1e-12:
+        if np.ptp(x[symbol]) <= 1e-12 * np.abs(x[symbol]).max():
             raise InputError(
                 f"Every row has {column} = {x[symbol][0]:g}: law {law.name!r} needs at least two different "
                 f"values of {symbol}. Collect another one or choose a law without {symbol}."

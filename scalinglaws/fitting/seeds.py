@@ -7,7 +7,8 @@ matrices alone; the best well-separated grid points start the solver.
 import numpy as np
 
 GRID = {0: 1, 1: 64, 2: 24, 3: 11, 4: 6}  # exponents -> points on each axis
-DRAWS = 1_500  # grid points beyond four exponents
+BUDGET = 400_000  # draws x rows of a general law
+DRAWS = 2_000  # grid points beyond four exponents
 SUBSAMPLE = 2_048  # rows used to find starts
 
 
@@ -93,3 +94,61 @@ def power_seeds(index, features, box, y, scale, count, rng):
     small = 1e-3 * y.min()
     theta[:, coefficients] = np.log(np.maximum(c, small))
     return theta[separated(points, misfit, count)]
+
+
+def general_seeds(law, x, y, scale, log, count, rng):
+    """Natural starts [start, parameter] for a law given as a function: drawn, linear parameters solved, scored."""
+    if law.start is not None:
+        return np.array([[law.start[name] for name in law.params]], float)
+    draws = int(np.clip(BUDGET // len(y), 200, DRAWS))
+    named = law.draw(x, y, rng, draws) if law.draw else draw_ranges(law, x, y, rng, draws)
+    with np.errstate(all="ignore"):
+        named = solve_linear(law, x, y, scale, named) if law.linear else named
+        theta = np.stack([np.broadcast_to(named[name], draws) for name in law.params], axis=1)
+        value = law.curve(theta, x)
+        misfit = np.log(value / y) if log else (value - y) * scale
+        loss = (misfit**2).sum(axis=1)
+    good = np.isfinite(loss) & np.isfinite(theta).all(axis=1)
+    if not good.any():
+        return theta[:count]
+    order = np.argsort(np.where(good, loss, np.inf), kind="stable")[: min(count, int(good.sum()))]
+    return theta[order]
+
+
+def draw_ranges(law, x, y, rng, draws) -> dict:
+    """Starts from law.ranges: log-uniform in positive ranges, uniform in others; "x" or "y" is the data's range."""
+    named = {}
+    for name in law.params:
+        edge = law.ranges.get(name, law.bounds.get(name, (0.0, np.inf) if name in law.positive else (-3.0, 3.0)))
+        if isinstance(edge, str):
+            edge = y if edge == "y" else x[edge if edge in x else law.inputs[0]]
+            edge = (edge.min(), edge.max())
+        low, high = edge
+        if name in law.positive:
+            low, high = low if low > 0 else 1e-2, high if np.isfinite(high) else 1e2
+        low, high = max(low, -1e2), min(high, max(1e2, 10 * low)) if not isinstance(law.ranges.get(name), str) else high
+        unit = rng.random(draws)
+        named[name] = low * (high / low) ** unit if low > 0 else low + (high - low) * unit
+    return named
+
+
+def solve_linear(law, x, y, scale, named) -> dict:
+    """The linear parameters of every draw by relative least squares; positive ones stay above zero."""
+    draws = len(next(iter(named.values())))
+    at = {name: values[:, None] for name, values in named.items()}
+    off = at | {name: np.zeros((draws, 1)) for name in law.linear}
+    base = law.function(**x, **off) + np.zeros_like(y)
+    columns = [(law.function(**x, **off | {name: np.ones((draws, 1))}) - base) * scale for name in law.linear]
+    stack = np.stack([np.broadcast_to(c, (draws, len(y))) for c in columns], axis=1)
+    stack = np.where(np.isfinite(stack), stack, 0.0)
+    right = np.einsum("gkn,gn->gk", stack, np.nan_to_num((y - base) * scale))
+    gram = stack @ stack.transpose(0, 2, 1)
+    size = np.sqrt(np.einsum("gkk->gk", gram)) + 1e-300
+    c = nonnegative(gram / size[:, :, None] / size[:, None, :] + 1e-12 * np.eye(len(columns)), right / size) / size
+    free = [name not in law.positive for name in law.linear]
+    if any(free):
+        ridge = 1e-12 * np.eye(len(columns))
+        c = np.where(free, np.linalg.solve(gram / size[:, :, None] / size[:, None, :] + ridge,
+                                           (right / size)[:, :, None])[:, :, 0] / size, c)  # fmt: skip
+    low = np.where(free, -np.inf, 1e-4 * np.abs(y).min())
+    return named | dict(zip(law.linear, np.maximum(c, low).T, strict=True))

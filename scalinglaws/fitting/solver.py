@@ -1,7 +1,8 @@
 """One solver for everything: damped Newton steps over a batch of starts, replicates or fixed values at once.
 
 Nocedal and Wright, Numerical Optimization (2006), chapters 3 and 6. The Hessian is exact and is damped with the
-curvature of the IRLS majoriser times mu, mu from 1 to 0; a trial step counts only if the objective falls.
+majoriser: mu = 1 is Gauss-Newton on the IRLS weights, mu = 0 is Newton, and above 1 Marquardt's (1963) diagonal is
+added. A trial step counts only if the objective falls.
 """
 
 from dataclasses import dataclass
@@ -26,19 +27,22 @@ class Minimum:
     settled: np.ndarray  # [replicate], false where the iterations ran out
 
 
-def minimise(problem, theta: np.ndarray, iterations: int = 300) -> Minimum:
-    """Minimise problem.evaluate from every row of theta [replicate, parameter], in batches that fit the cache."""
+def minimise(problem, theta: np.ndarray, iterations: int = 300, mu: np.ndarray | None = None) -> Minimum:
+    """Minimise problem.evaluate from every row of theta [replicate, parameter], in batches that fit the cache.
+
+    mu [replicate]: the damping to begin with, 1 by default.
+    """
+    mu = np.ones(len(theta)) if mu is None else mu
     size = max(8, BATCH // max(1, problem.rows))
     chunks = [np.arange(k, min(k + size, len(theta))) for k in range(0, len(theta), size)]
-    parts = [_minimise(problem, theta[chunk], chunk, iterations) for chunk in chunks]
+    parts = [_minimise(problem, theta[chunk], chunk, iterations, mu[chunk]) for chunk in chunks]
     fields = ("theta", "objective", "gradient", "hessian", "settled")
     return Minimum(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
 
 
-def _minimise(problem, theta, members, iterations):
+def _minimise(problem, theta, members, iterations, mu):
     """One batch; members [replicate] are the positions in the whole problem's data."""
     theta = np.clip(theta, *problem.box(members))
-    mu = np.ones(len(theta))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         state = _State(problem, theta, members, mu)
         for _ in range(iterations):
@@ -58,6 +62,7 @@ class _State:
         self.live = np.isfinite(self.value)
         self.stalls, self.refusals = np.zeros(len(theta), int), np.zeros(len(theta), int)
         self.shrink, self.fresh = np.ones(len(theta)), np.ones(len(theta), bool)
+        self.stale = np.zeros(len(theta), bool)  # the Hessian was made with another mu
         self.move = np.zeros_like(theta)
 
     def step(self):
@@ -75,18 +80,23 @@ class _State:
 
     def _aim(self):
         """New Newton steps for the members that moved; members with nothing left to gain stop."""
+        stale = np.flatnonzero(self.live & self.stale)
+        if len(stale):
+            self.hessian[stale] = self.problem.evaluate(self.theta[stale], self.members[stale], self.mu[stale])[2]
+            self.stale[stale], self.fresh[stale] = False, True
         on = np.flatnonzero(self.live & self.fresh)
         lower, upper = self.problem.box(self.members[on])
         free = ~(((self.theta[on] <= lower) & (self.gradient[on] > 0))
                  | ((self.theta[on] >= upper) & (self.gradient[on] < 0)))  # fmt: skip
         gradient = np.where(free, self.gradient[on], 0.0)
-        move, doubtful = newton_step(self.hessian[on], gradient, free)
+        move, doubtful = newton_step(self.hessian[on], gradient, free, np.maximum(self.mu[on] - 1.0, 0.0))
         reach = self.problem.reach
         move *= np.minimum(1.0, 1.0 / np.maximum(np.abs(move / reach).max(axis=1), 1e-300))[:, None]
         gain = -(move * gradient).sum(axis=1)
         self.move[on], self.shrink[on], self.fresh[on] = move, 1.0, False
-        self.mu[on] = np.where(doubtful, np.maximum(self.mu[on], 1.0), self.mu[on])
-        self.live[on] = (gain > FLAT * self.value[on]) & (gain > 1e-30)
+        self.stale[on] = doubtful & (self.mu[on] <= 1e3)
+        self.mu[on] = np.where(doubtful, np.maximum(4 * self.mu[on], 1.0), self.mu[on])
+        self.live[on] = ((gain > FLAT * self.value[on]) & (gain > 1e-30)) | self.stale[on]
 
     def _keep(self, on, trial, value, gradient, hessian):
         stalled = self.value[on] - value <= STALLED * value
@@ -100,12 +110,13 @@ class _State:
     def _refuse(self, on):
         self.shrink[on] *= 0.25
         self.refusals[on] += 1
-        self.mu[on] = np.maximum(0.1, np.minimum(self.mu[on] * 4, 1e6))
+        self.mu[on] = np.maximum(0.5, np.minimum(self.mu[on] * 3, 1e8))
+        self.stale[on] = self.refusals[on] % 2 == 0
         self.live[on] = self.refusals[on] < REFUSALS
 
 
-def newton_step(hessian, gradient, free):
-    """Solve hessian @ step = -gradient per member by LDL' with pivots kept positive.
+def newton_step(hessian, gradient, free, ridge):
+    """Solve (hessian + ridge diag) step = -gradient per member by LDL' with pivots kept positive.
 
     free [replicate, parameter]: the others do not move. Returns steps and where a pivot had to be replaced.
     """
@@ -113,6 +124,7 @@ def newton_step(hessian, gradient, free):
     size = np.sqrt(np.abs(np.einsum("rpp->rp", hessian)))
     size = np.where(free & (size > 0) & np.isfinite(size), size, 1.0)
     a = np.where(pair, hessian, 0.0) / (size[:, :, None] * size[:, None, :])
+    a[:, np.arange(a.shape[1]), np.arange(a.shape[1])] += ridge[:, None]
     b = gradient / size
     doubtful = np.zeros(len(a), bool)
     count = a.shape[1]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import fdtrc, stdtrit
 
-from scalinglaws.fitting.engine import Setup, information, scaled_residuals
+from scalinglaws.fitting.engine import Setup, information, noise, scaled_residuals
 from scalinglaws.fitting.solver import Minimum, minimise
 
 SAME = 1e-6  # relative difference of objectives below which two starts agree
@@ -94,7 +94,7 @@ def silent_inputs(setup: Setup, theta: np.ndarray) -> tuple[str, ...]:
     law, x = setup.law, setup.rows.x
     natural = setup.coordinates.natural(theta)
     quiet = []
-    for symbol in law.inputs:
+    for symbol in law.inputs if setup.problem.loss.logarithmic else ():
         ends = [law.curve(natural, x | {symbol: np.full(len(x[symbol]), end)})
                 for end in (x[symbol].min(), x[symbol].max())]  # fmt: skip
         if np.abs(np.log(ends[0] / ends[1])).max() < 1e-3:
@@ -105,7 +105,9 @@ def silent_inputs(setup: Setup, theta: np.ndarray) -> tuple[str, ...]:
 def pattern(setup: Setup, theta: np.ndarray) -> dict[str, float]:
     """p-values that the residuals follow ln x, its square, or a product of two inputs: {"S bends": p, ...}."""
     residual = scaled_residuals(setup, theta)
-    logs = {s: np.log(x) for s, x in setup.rows.x.items() if np.ptp(np.log(x)) > 0}
+    spare = noise(residual, len(theta))
+    residual = np.clip(residual, -3 * spare, 3 * spare) if spare > 0 else residual  # outliers are no pattern
+    logs = logarithms(setup)
     unit = {s: (v - v.mean()) / v.std() for s, v in logs.items()}
     names = list(unit)
     tests = {f"{s} bends": unit[s] ** 2 for s in names if len(np.unique(unit[s])) > 3}
@@ -113,9 +115,14 @@ def pattern(setup: Setup, theta: np.ndarray) -> dict[str, float]:
     return {name: extra_column(setup, theta, residual, column) for name, column in tests.items()}
 
 
+def logarithms(setup: Setup) -> dict[str, np.ndarray]:
+    """ln of the inputs [row], or the inputs themselves where they may be negative."""
+    return {s: x if setup.law.signed else np.log(x) for s, x in setup.rows.x.items()}
+
+
 def extra_column(setup, theta, residual, column) -> float:
     """F test of one column added to the Jacobian, least squares; 1 where no degree of freedom is left."""
-    basis = np.column_stack([np.ones(len(residual)), *(np.log(x) for x in setup.rows.x.values())])
+    basis = np.column_stack([np.ones(len(residual)), *logarithms(setup).values()])
     spare = len(residual) - len(theta) - 1
     if spare < 2:
         return 1.0

@@ -1,10 +1,10 @@
-"""The table of laws: equation, source, inputs, named parameters, bounds.
-
-A law is a row. A sum of power terms is its own equation, read from the text; any other law is a function of its
+"""One row of the table of laws: equation, source, inputs, named parameters, bounds.
+ A sum of power terms is its own equation, read from the text; any other law is a function of its
 inputs and parameters. Units: inputs keep the unit of their column, coefficients and floors have the unit of the
 quality, exponents have none.
 """
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,23 @@ class Law:
     positive: tuple[str, ...] = ()  # parameters fitted as logarithms
     bounds: dict[str, tuple[float, float]] = field(default_factory=dict)  # natural; others are free
     floor: str | None = None  # the value that is left when every input is infinite
+    signed: bool = False  # inputs may be zero or negative
     trend: str = "falls"  # falls, rises or turns
+    linear: tuple[str, ...] = ()  # parameters the value is linear in: solved for, not searched
+    ranges: dict[str, tuple[float, float] | str] = field(default_factory=dict)  # starts; "x" or "y": of the data
+    draw: Callable | None = None  # starts instead of ranges: draw(x, y, rng, count) -> {param: [count]}
+    start: dict[str, float] | None = None  # one start, instead of all searching
+    alike: tuple[tuple[str, ...], ...] = ()  # exchangeable groups of parameters, reported in order of their first
+
+    def sort(self, theta: np.ndarray) -> np.ndarray:
+        """theta [replicate, parameter], internal or natural, with exchangeable groups in order."""
+        if not self.alike:
+            return theta
+        place = np.array([[self.params.index(name) for name in group] for group in self.alike])
+        order = np.argsort(theta[:, place[:, 0]], axis=1)
+        out = theta.copy()
+        out[:, place] = np.take_along_axis(theta[:, place], order[:, :, None], axis=1)
+        return out
 
     def curve(self, theta, inputs: dict):
         """Value [..., n] at inputs {symbol: array [n]} for natural parameters theta [..., parameter]."""
@@ -75,14 +91,15 @@ def power_sum(name: str, equation: str, source: str, **changes) -> Law:
     for term in terms:
         params += [term.coefficient, *(exponent for exponent, _, _ in term.powers)]
         inputs += [symbol for _, symbol, _ in term.powers]
-    falls = {p: EXPONENTS if sign < 0 else TILTS for t in terms for p, _, sign in t.powers}
+    signs = sorted((sign, p) for t in terms for p, _, sign in t.powers)
+    falls = {p: EXPONENTS if sign < 0 else TILTS for sign, p in reversed(signs)}
     floor = next((t.coefficient for t in terms if not t.powers), None)
     row = Law(
         name, equation, source, tuple(dict.fromkeys(inputs)), tuple(dict.fromkeys(params)),
         terms=terms, positive=tuple(t.coefficient for t in terms),
         bounds=falls | dict.fromkeys((t.coefficient for t in terms), (0.0, np.inf)), floor=floor,
     )  # fmt: skip
-    return replace(row, **changes)
+    return replace(row, **changes | {"bounds": row.bounds | changes.get("bounds", {})})
 
 
 def _read_term(text: str) -> Term:
@@ -94,23 +111,23 @@ def _read_term(text: str) -> Term:
     return Term(coefficient, tuple(powers))
 
 
-HESTNESS = "Hestness et al. 2017, arXiv:1712.00409"
-ROWS = (
-    power_sum("power", "A*x^-a", HESTNESS),
-    power_sum("power_floor", "E + A*x^-a", HESTNESS),
-    power_sum("chinchilla", "E + A*N^-a + B*D^-b", "Hoffmann et al. 2022, arXiv:2203.15556, eq. 2"),
-    power_sum("size_steps_plain", "E + A*N^-a + B*S^-b", "the shape of arXiv:2203.15556 in size and steps"),
-    power_sum("size_steps_interaction", "E + A*N^-a + B*N^g*S^-b", "size_steps_plain, B depends on size"),
-)
-LAWS = {row.name: row for row in ROWS}
-CHOICES = {"size_steps": ("size_steps_plain", "size_steps_interaction")}  # the data choose between them
+def custom(function: Callable, params, inputs=None, name: str = "", **changes) -> Law:
+    """Your own law: a function of inputs and parameters written with numpy; gradients are exact and need no code.
 
-
-def find(law: "str | Law") -> Law:
-    """The law of this name, or the law itself."""
-    if isinstance(law, Law):
-        return law
-    if law not in LAWS:
-        known = ", ".join([*LAWS, *CHOICES])
-        raise InputError(f"No law named {law!r}. Known laws: {known}. See scalinglaws/laws.py.")
-    return LAWS[law]
+    >>> def tempered(x, E, A, a, t):
+    ...     return E + A * (x + t) ** -a
+    >>> law = custom(tempered, params=("E", "A", "a", "t"), positive=("E", "A", "a", "t"), linear=("E", "A"))
+    """
+    params = tuple(params)
+    arguments = tuple(inspect.signature(function).parameters)
+    missing = [p for p in params if p not in arguments]
+    inputs = tuple(inputs) if inputs else tuple(a for a in arguments if a not in params)
+    if missing or not params or not inputs or set(inputs) | set(params) != set(arguments):
+        raise InputError(
+            f"A law's function takes its inputs and its parameters by name; it takes {', '.join(arguments)}, "
+            f"the parameters given are {', '.join(params) or 'none'} and the inputs {', '.join(inputs) or 'none'}."
+        )
+    name = name or getattr(function, "__name__", "custom")
+    equation = changes.pop("equation", f"{name}({', '.join(arguments)})")
+    source = changes.pop("source", "given by the user")
+    return Law(name, equation, source, inputs, params, function=function, **changes)

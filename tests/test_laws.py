@@ -1,0 +1,110 @@
+"""Every law of the table comes back from its own noise-free curve; a user's law is a function and names."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalinglaws import laws
+from scalinglaws.fitting import fit
+from scalinglaws.schema import InputError
+
+spread = np.geomspace
+SIZES = spread(1e6, 1e9, 10)
+
+
+def line(low, high, count, symbol="x") -> dict:
+    return {symbol: spread(low, high, count)}
+
+
+def cross(**axes) -> dict:
+    mesh = np.meshgrid(*axes.values(), indexing="ij")
+    return {symbol: values.ravel() for symbol, values in zip(axes, mesh, strict=True)}
+
+
+# law: parameters, inputs. Units: those of the quality for E, A, B, C, K; of the input for d, m, A and B of kaplan.
+TRUTH = {
+    "power": ({"A": 50, "a": 0.3}, line(1e6, 1e9, 12)),
+    "power_floor": ({"E": 1.7, "A": 5e3, "a": 0.6}, line(1e6, 1e9, 12)),
+    "chinchilla": ({"E": 1.69, "A": 406.4, "a": 0.34, "B": 410.7, "b": 0.28}, cross(N=SIZES, D=spread(1e9, 1e12, 10))),
+    "size_steps_plain": ({"E": 5, "A": 3e3, "a": 0.4, "B": 60, "b": 1.1}, cross(N=SIZES, S=spread(2, 256, 8))),
+    "size_steps_interaction": (
+        {"E": 5, "A": 3e3, "a": 0.4, "B": 600, "g": -0.2, "b": 1.1}, cross(N=SIZES, S=spread(2, 256, 8))),
+    "size_training": ({"E": 1.7, "A": 400, "a": 0.34, "B": 400, "b": 0.28}, cross(N=SIZES, C=spread(1e17, 1e21, 10))),
+    "steps_turn": ({"E": 3, "B": 30, "b": 1.2, "C": 0.05, "c": 0.6}, line(1, 1000, 24, "S")),
+    "size_steps_turn": (
+        {"E": 3, "A": 3e3, "a": 0.5, "B": 30, "b": 1.2, "C": 0.05, "c": 0.6}, cross(N=SIZES, S=spread(1, 1000, 12))),
+    "kaplan": (
+        {"A": 8.8e13, "a": 0.076, "B": 5.4e13, "b": 0.095}, cross(N=spread(1e5, 1e10, 10), D=spread(1e7, 1e12, 10))),
+    "bnsl_1": ({"E": 0.5, "B": 20, "c0": 0.2, "c1": 0.5, "d1": 1e4, "f1": 0.3}, line(1e2, 1e7, 40)),
+    "bnsl_2": (
+        {"E": 0.5, "B": 20, "c0": 0.1, "c1": 0.5, "d1": 1e3, "f1": 0.3, "c2": -0.35, "d2": 1e5, "f2": 0.3},
+        line(1e1, 1e8, 80)),
+    "bnsl_3": (
+        {"E": 0.5, "B": 20, "c0": 0.1, "c1": 0.5, "d1": 1e3, "f1": 0.25, "c2": -0.45, "d2": 1e5, "f2": 0.25, "c3": 0.6,
+         "d3": 1e7, "f3": 0.25}, line(1e1, 1e10, 160)),
+    "m4": ({"L": 0.1, "U": 2.5, "k": 0.8, "B": 30, "c": 0.5}, line(1e1, 1e7, 40)),
+    "ceiling": ({"C": 0.33, "A": 2.0, "a": 0.25}, line(1e4, 1e9, 16)),
+    "sigmoid": ({"C": 0.9, "m": 1e6, "a": 0.7}, line(1e4, 1e9, 24)),
+    "guidance": ({"E": 3, "K": 2, "W": 1.8}, line(1, 6, 12, "w")),
+    "guidance_size": ({"E": 2, "A": 3e3, "a": 0.5, "K": 2, "W": 0.5, "m": 0.07}, cross(N=SIZES, w=spread(1, 6, 9))),
+    "guidance_size_steps": (
+        {"E": 2, "A": 3e3, "a": 0.5, "B": 10, "b": 1.1, "K": 2, "W": 0.5, "m": 0.07, "k": 0.05},
+        cross(N=SIZES, S=spread(2, 128, 6), w=spread(1, 6, 7))),
+}  # fmt: skip
+
+
+def rows(name: str, noise=0.0, seed=0) -> pd.DataFrame:
+    """The law's own curve with log-normal noise."""
+    truth, x = TRUTH[name]
+    law = laws.LAWS[name]
+    value = law.curve([truth[p] for p in law.params], x)
+    shock = np.random.default_rng(seed).standard_normal(len(value))
+    return pd.DataFrame(x).assign(y=value * np.exp(noise * shock))
+
+
+def test_every_law_is_tested():
+    assert set(TRUTH) >= {name for name in laws.LAWS if not name.startswith("shared")}
+
+
+@pytest.mark.parametrize("loss", ["squares", "huber"])
+@pytest.mark.parametrize("name", TRUTH)
+def test_noise_free_recovery(name, loss):
+    symbols = {symbol: symbol for symbol in laws.LAWS[name].inputs}
+    found = fit(rows(name), name, "y", {s: s for s in TRUTH[name][1]} if len(symbols) == 1 else symbols, loss=loss)
+    assert found.values == pytest.approx(TRUTH[name][0], rel=1e-7)
+
+
+@pytest.mark.parametrize("name", laws.LAWS)
+def test_every_law_names_equation_source_and_parameters(name):
+    law = laws.LAWS[name]
+    assert law.equation and law.source and law.inputs
+    assert law.params == tuple(dict.fromkeys(law.params))
+
+
+def test_a_users_law_needs_a_function_and_names():
+    def tempered(x, E, A, a, t):
+        return E + A * (x + t) ** -a
+
+    law = laws.custom(tempered, ("E", "A", "a", "t"), positive=("E", "A", "a", "t"), linear=("E", "A"),
+                      ranges={"a": (0.1, 3.0), "t": "x"})  # fmt: skip
+    x = spread(1, 1e4, 30)
+    found = fit(pd.DataFrame({"x": x, "y": tempered(x, 2.0, 40.0, 0.7, 25.0)}), law, "y", "x")
+    assert found.values == pytest.approx({"E": 2.0, "A": 40.0, "a": 0.7, "t": 25.0}, rel=1e-7)
+
+
+def test_a_users_sum_of_powers_is_its_equation():
+    law = laws.power_sum("mine", "E + A*N^-a*S^-b", "me")
+    x = cross(N=SIZES, S=spread(1, 100, 5))
+    y = 2 + 300 * x["N"] ** -0.3 * x["S"] ** -0.5
+    found = fit(pd.DataFrame(x).assign(y=y), law, "y", {"N": "N", "S": "S"})
+    assert found.values == pytest.approx({"E": 2, "A": 300, "a": 0.3, "b": 0.5}, rel=1e-7)
+
+
+def test_a_law_whose_function_misses_a_parameter():
+    with pytest.raises(InputError, match="it takes x, E"):
+        laws.custom(lambda x, E: E + 0 * x, ("E", "A"))
+
+
+def test_unknown_law():
+    with pytest.raises(InputError, match=r"No law named 'powr'\. Known laws: power, power_floor"):
+        laws.find("powr")
