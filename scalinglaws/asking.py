@@ -3,11 +3,13 @@
 Nothing is pooled in silence: rows that differ in sampler, guidance or training are one question each.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from scalinglaws import laws, measurements, schema, studies
+from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
 
 SIZES = ("flops_per_forward", "gflops_per_forward", "params", "base_channels", "depth")  # first that serves
@@ -32,8 +34,55 @@ class Ask:
         if not mixed:
             return {"": self}
         parts = self.table.groupby(mixed, sort=True)
-        return {_label(mixed, key): Ask(rows.reset_index(drop=True), self.law, self.quality, self.inputs)
-                for key, rows in parts}  # fmt: skip
+        return {_label(mixed, key): replace(self, table=rows.reset_index(drop=True)) for key, rows in parts}
+
+    def main(self):
+        """(label, Ask) of the sampler and guidance with the most rows."""
+        groups = self.groups()
+        label = max(groups, key=lambda k: len(groups[k].table))
+        return label, groups[label]
+
+    def hold_out(self, size=None):
+        """(Ask without the rows of one size, those rows); the largest size unless its label is given."""
+        column = next(iter(self.inputs.values()))
+        gone = self.table[column] == self.table[column].max()
+        if size:
+            gone = self.table[column].isin(measurements.where(self.table, model=size)[column])
+        return replace(self, table=self.table[~gone].reset_index(drop=True)), self.table[gone].reset_index(drop=True)
+
+    def check(self, fit, held, level=0.9):
+        """Held-out rows beside their prediction: model, inputs, measured, value, low, high, inside, error.
+
+        `inside` says whether the interval holds the measured value; `error` is predicted over measured, less one.
+        """
+        told = held[[c for c in ("model", *self.inputs.values()) if c in held]]
+        table = told.assign(measured=held[self.quality]).join(fit.predict(held, level=level))
+        inside = table["measured"].between(table["low"], table["high"])
+        return table.assign(inside=inside, error=table["value"] / table["measured"] - 1)
+
+    def curve(self, fit, held, level=0.9, points=60):
+        """The prediction, with its interval, along the measured steps of the held size; along size without steps."""
+        size, *rest = self.inputs.values()
+        span = self.table[rest[0] if rest else size].astype(float)
+        along = np.geomspace(span.min(), span.max(), points)
+        new = pd.DataFrame({size: float(held[size].iloc[0]), rest[0]: along} if rest else {size: along})
+        return new.join(fit.predict(new, level=level))
+
+    def fit(self, **options):
+        """The law fitted to the rows; options as for `scalinglaws.fit`."""
+        return fit(self.table, self.law, self.quality, self.inputs, **options)
+
+    def fits(self, **options):
+        """({label: Fit}, sentences for what could not be fitted): one a sampler and guidance."""
+        found, skipped = {}, []
+        for label, question in self.groups().items():
+            try:
+                found[label] = question.fit(**options)
+            except InputError as error:
+                skipped.append(f"Left out {label or 'the rows'}: {error}")
+        if not found:
+            raise InputError(skipped[0].partition(": ")[2])
+        return found, skipped
 
 
 def ask(source, quality=None, law=None, inputs=None, where=None, choose=False):
@@ -66,11 +115,12 @@ def mixing(table, inputs, chosen=()):
 
 def pairs(items):
     """{'a': 'b'} of ['a=b', ...], as typed on a command line."""
-    split = [str(item).partition("=") for item in items or ()]
-    for (left, sign, right), item in zip(split, items or (), strict=True):
+    items = [str(item) for item in items or () if str(item).strip()]
+    split = [item.partition("=") for item in items]
+    for (left, sign, right), item in zip(split, items, strict=True):
         if not (left and sign and right):
             raise InputError(f"{item!r} is not NAME=VALUE, such as sampler=ddim.")
-    return {left: right for left, _, right in split}
+    return {left.strip(): right.strip() for left, _, right in split}
 
 
 def _quality(table):

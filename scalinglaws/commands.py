@@ -10,7 +10,6 @@ import pandas as pd
 from scalinglaws import asking, measurements, optimal, studies
 from scalinglaws.crossing import crossover as cross
 from scalinglaws.crossing import crossovers, measured_crossover
-from scalinglaws.fitting import fit as fit_law
 from scalinglaws.schema import InputError
 
 
@@ -52,10 +51,11 @@ def predict(args):
 def optimum(args):
     """The best size and steps for a budget; where rows hold several samplers or guidances, the best of those too."""
     question = _ask(args, choose=True)
-    groups = question.groups()
-    fits, optima, skipped = _optima(args, groups)
+    fits, unfit = question.fits(**_fit_options(args))
+    options = {"sizes": _sizes(args.sizes), "steps": args.steps, "level": args.level} | _price_options(args)
+    optima, poor = optimal.optima(fits, args.budget, args.unit, **options)
     label, table = optimal.choose(optima)
-    best, several = optima[label], len(groups) > 1
+    best, several, skipped = optima[label], len(fits) > 1, unfit + poor
     data = {k: v for k, v in asdict(best).items() if k != "candidates"} | {"setting": label}
     data |= {"candidates": _records(best.candidates), "settings": _records(table), "skipped": skipped}
     data["warnings"] = [*best.warnings, *fits[label].warnings]
@@ -67,7 +67,7 @@ def optimum(args):
 def crossover(args):
     """Where two sizes swap, or every pair of them."""
     found, question = _fit(args)
-    options = {"unit": args.unit, "level": args.level, "price": args.price, "decode": args.decode}
+    options = {"unit": args.unit, "level": args.level} | _price_options(args)
     if not args.between:
         table = crossovers(found, **options)
         return Said({"pairs": _records(table), "warnings": found.warnings}, _lines(_show(table), found.warnings))
@@ -83,9 +83,8 @@ def compare(args):
     from scalinglaws import validate
 
     question = _ask(args)
-    options = {"loss": args.loss, "delta": args.delta, "seed": args.seed}
     ranked = validate.compare(
-        question.table, quality=question.quality, inputs=question.inputs, laws=args.laws, **options
+        question.table, quality=question.quality, inputs=question.inputs, laws=args.laws, **_fit_options(args)
     )
     return Said(_records(ranked), _show(ranked))
 
@@ -117,33 +116,15 @@ def _ask(args, choose=False):
 
 def _fit(args):
     question = _ask(args)
-    return _fitted(args, question), question
+    return question.fit(**_fit_options(args)), question
 
 
-def _fitted(args, question):
-    return fit_law(
-        question.table, question.law, question.quality, question.inputs,
-        loss=args.loss, delta=args.delta, seed=args.seed,
-    )  # fmt: skip
+def _fit_options(args):
+    return {"loss": args.loss, "delta": args.delta, "seed": args.seed}
 
 
-def _optima(args, groups):
-    """({setting: Fit}, {setting: Optimum}, sentences for the settings that could not be fitted or afforded)."""
-    fits, optima, skipped = {}, {}, []
-    for label, question in groups.items():
-        try:
-            fits[label] = _fitted(args, question)
-            optima[label] = optimal.optimum(
-                fits[label], args.budget, args.unit, _sizes(args.sizes), args.steps,
-                level=args.level, decode=args.decode, price=args.price,
-            )  # fmt: skip
-        except InputError as error:
-            if len(groups) == 1:
-                raise
-            skipped.append(f"Left out {label}: {error}")
-    if not optima:
-        raise InputError(skipped[0])
-    return fits, optima, skipped
+def _price_options(args):
+    return {"decode": args.decode, "price": args.price}
 
 
 def _sizes(given):

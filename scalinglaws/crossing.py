@@ -5,7 +5,7 @@ the interval is theirs, and `probability` is the share of refits that cross at a
 """
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ class Crossover:
     small: str
     large: str
     cost: float | None  # unit an image
+    value: float | None  # quality there
     low: float | None
     high: float | None
     probability: float  # share of refits that cross within the range
@@ -62,20 +63,24 @@ def crossover(
     refits = _gap(view, small, large, costs, fit.replicates)
     crossings = _crossings(np.log(costs), refits)
     cost = _exp(_crossings(np.log(costs), first)[0])
-    names = [view.model(n) for n in (small, large)]
     low, high = _interval(_censored(crossings, refits, first), level) if cost else (None, None)
+    names = [view.model(n) for n in (small, large)]
+    below, above = _winners(names, first, cost)
+    point = {"cost": cost, "value": _value(view, small, cost), "low": low, "high": high}
     return Crossover(
-        *names, cost, low, high, float(np.isfinite(crossings).mean()), *_winners(names, first, cost),
-        _beyond(cost, data), (float(costs[0]), float(costs[-1])), unit, level, tuple(_warnings(view, costs, first, cost, data)),
+        *names, **point, probability=float(np.isfinite(crossings).mean()), below=below, above=above,
+        decades_beyond=_beyond(cost, data), searched=(float(costs[0]), float(costs[-1])), unit=unit, level=level,
+        warnings=tuple(_warnings(view, costs, first, cost, data)),
     )  # fmt: skip
 
 
-def crossovers(fit, unit="flops", sizes=None, **options):
-    """Every pair of sizes, one row each: small, large, cost, low, high, probability, below, above."""
+def crossovers(fit, unit="flops", sizes=None, neighbours=False, **options):
+    """Every pair of sizes, or of neighbours only, one row each: small, large, cost, value, low, high, ..."""
     view = priced(fit, unit, options.get("sampler"), options.get("guidance"), price=options.get("price"))
-    known = [view.find(s) for s in (view.measured if sizes is None else sizes)]
-    found = [crossover(fit, pair, unit, **options) for pair in combinations(sorted(known), 2)]
-    keys = ("small", "large", "cost", "low", "high", "probability", "below", "above", "decades_beyond")
+    known = sorted(view.find(s) for s in (view.measured if sizes is None else sizes))
+    couples = pairwise(known) if neighbours else combinations(known, 2)
+    found = [crossover(fit, pair, unit, **options) for pair in couples]
+    keys = ("small", "large", "cost", "value", "low", "high", "probability", "below", "above", "decades_beyond")
     return pd.DataFrame([{k: getattr(c, k) for k in keys} for c in found], columns=keys)
 
 
@@ -155,6 +160,11 @@ def _winners(names, gap, cost):
     """(better below, better above); the same one twice where they do not cross."""
     low, high = (names[0] if g > 0 else names[1] for g in (gap[0], gap[-1]))
     return (low, high) if cost else (low, low)
+
+
+def _value(view, small, cost):
+    """Quality where the curves meet."""
+    return float(view.bought(small, cost)[0]) if cost else None
 
 
 def _beyond(cost, data):

@@ -76,6 +76,39 @@ def optimum(
     return _answer(view, table, best, budget, level)
 
 
+def answers(fit, budgets, unit="flops", **options):
+    """The optimum at each budget that buys anything: one row a budget and candidate size.
+
+    Columns are those of `Optimum.candidates` with `budget`, and `best`, true for the size chosen.
+    """
+    tables = []
+    for budget in budgets:
+        try:
+            found = optimum(fit, budget, unit, **options)
+        except InputError:  # below the cheapest candidate
+            continue
+        chosen = found.candidates["size"] == found.size
+        tables.append(found.candidates.assign(budget=float(budget), best=chosen))
+    if not tables:
+        raise InputError(f"None of the budgets up to {max(budgets):g} {unit} buys an image; raise them.")
+    return pd.concat(tables, ignore_index=True)
+
+
+def optima(fits, budget, unit="flops", **options):
+    """({label: Optimum}, sentences for the settings that cannot afford it) of several settings' fits {label: Fit}."""
+    found, skipped = {}, []
+    for label, fit in fits.items():
+        try:
+            found[label] = optimum(fit, budget, unit, **options)
+        except InputError as error:
+            if len(fits) == 1:
+                raise
+            skipped.append(f"Left out {label}: {error}")
+    if not found:
+        raise InputError(skipped[0].partition(": ")[2])
+    return found, skipped
+
+
 def choose(optima):
     """The best of several settings' optima, {label: Optimum}; each was fitted on its own rows.
 

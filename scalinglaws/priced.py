@@ -80,6 +80,25 @@ def priced(fit, unit="flops", sampler=None, guidance=None, decode=False, price=N
     return Priced(fit, cost, size, steps, (*warnings, *cost.notes))
 
 
+def law_curves(fit, unit="flops", level=0.9, points=60, **options):
+    """The law along cost for each measured size, over its measured steps: size, model, cost, value, low, high.
+
+    The interval is of the curve itself, without the noise of a measurement.
+    """
+    view = priced(fit, unit, **options)
+    if not view.steps:
+        raise InputError("A curve along cost needs a law with steps, such as size_steps.")
+    steps = fit.table[fit.inputs[view.steps]].astype(float)
+    along = np.geomspace(steps.min(), steps.max(), points)
+    return pd.concat([_law_curve(view, n, along, level) for n in view.measured], ignore_index=True)
+
+
+def _law_curve(view, size, steps, level):
+    low, high = np.quantile(view.quality(size, steps, view.fit.replicates), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    known = {"size": size, "model": view.model(size), "steps": steps, "cost": view.cost.per_image(size, steps)}
+    return pd.DataFrame(known | {"value": view.quality(size, steps), "low": low, "high": high})
+
+
 def axes(fit):
     """(symbol of size, symbol of steps or None); a sampling budget buys nothing else."""
     steps = [s for s, column in fit.inputs.items() if column in STEPS]

@@ -1,0 +1,109 @@
+"""Run a notebook with parameters and keep the report: an HTML page, code hidden, beside the executed notebook.
+
+    report("sampling_efficiency", {"study": "tiny-ldm", "budget": 3e8})  ->  reports/sampling_efficiency.html
+"""
+
+import ast
+from pathlib import Path
+
+import scalinglaws
+from scalinglaws import measurements, studies
+from scalinglaws.schema import InputError
+
+HERE = Path(__file__).resolve().parent
+QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's own chatter is no part of a report
+HOMES = (HERE / "data" / "notebooks", HERE.parent / "notebooks")  # in the wheel, in the checkout
+
+
+def names():
+    """Notebooks that are there."""
+    return sorted({p.stem for home in HOMES for p in home.glob("*.ipynb")})
+
+
+def known_parameters(name):
+    """{parameter: default} of a notebook's cell tagged `parameters`."""
+    _, papermill = _tools()
+    found = papermill.inspect_notebook(str(_find(name)))
+    return {key: ast.literal_eval(known["default"]) for key, known in found.items()}
+
+
+def report(name, parameters=None, out="reports"):
+    """Run the notebook and return the path of its HTML page in the folder `out`; a typo in a parameter is refused."""
+    nbconvert, papermill = _tools()
+    given = _typed(name, parameters or {})
+    stamp = _stamp(name, given)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    notebook = _run(papermill, name, given, folder / f"{name}.ipynb")
+    notebook.cells.insert(1, _markdown(stamp))
+    notebook.metadata["scalinglaws"] = {"version": scalinglaws.__version__, "stamp": stamp}
+    page, _ = nbconvert.HTMLExporter(exclude_input=True, embed_images=True).from_notebook_node(notebook)
+    path = folder / f"{name}.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _tools():
+    try:
+        import nbconvert
+        import papermill
+    except ImportError as error:
+        hint = 'pip install "scalinglaws[notebooks]"'
+        raise InputError(f"A report needs papermill and nbconvert, which are not here ({error}): {hint}.") from error
+    return nbconvert, papermill
+
+
+def _find(name):
+    places = [home / f"{name}.ipynb" for home in HOMES]
+    found = next((p for p in places if p.exists()), None)
+    if found is None:
+        raise InputError(f"No notebook named {name!r}. Known notebooks: {', '.join(names())}.")
+    return found
+
+
+def _typed(name, parameters):
+    """The parameters with the types of the notebook's defaults; an unknown one is refused."""
+    known = known_parameters(name)
+    for key in parameters:
+        if key not in known:
+            listed = ", ".join(f"{k}={v!r}" for k, v in known.items())
+            raise InputError(f"Notebook {name!r} has no parameter {key!r}. Known parameters: {listed}.")
+    return {key: _as(known[key], key, value) for key, value in parameters.items()}
+
+
+def _as(default, key, value):
+    """`value` as the type of `default`."""
+    if isinstance(default, str) or not isinstance(value, str):
+        return str(value) if isinstance(default, str) else value
+    try:
+        return type(default)(ast.literal_eval(value) if isinstance(default, bool | list) else value)
+    except (ValueError, SyntaxError):
+        kind = {int: "a whole number", float: "a number", bool: "True or False"}.get(type(default), "a list")
+        raise InputError(f"Parameter {key}={value!r}: give {kind}, such as {default!r}.") from None
+
+
+def _stamp(name, given):
+    """One line: package version, hash of the study's rows, parameters."""
+    values = known_parameters(name) | given
+    shown = ", ".join(f"{k} = {v!r}" for k, v in values.items())
+    data = ""
+    if values.get("study"):
+        data = f" · data {measurements.fingerprint(studies.read(values['study']))}"
+    return f"*scalinglaws {scalinglaws.__version__}{data} · {shown}*"
+
+
+def _run(papermill, name, given, path):
+    """The executed notebook; what went wrong inside it is one sentence."""
+    try:
+        options = {"kernel_name": "python3", "progress_bar": False, "extra_arguments": QUIET}
+        return papermill.execute_notebook(str(_find(name)), str(path), given, **options)
+    except papermill.PapermillExecutionError as error:
+        if error.ename == "InputError":
+            raise InputError(error.evalue) from None
+        raise InputError(f"Notebook {name!r} stopped with {error.ename}: {error.evalue}; see {path}.") from None
+
+
+def _markdown(text):
+    from nbformat.v4 import new_markdown_cell
+
+    return new_markdown_cell(text)

@@ -1,0 +1,90 @@
+"""The notebooks: thin, stored bare, and run end to end by the runner, which refuses typos."""
+
+import re
+
+import nbformat
+import pytest
+from synthetic import family
+
+from scalinglaws import notebooks
+from scalinglaws.cli import main
+from scalinglaws.schema import InputError
+
+pytest.importorskip("papermill")
+NAMES = notebooks.names()
+QUIET = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "runs.csv"
+    family(noise=0.02).to_csv(path, index=False)
+    return str(path)
+
+
+def cells(name):
+    return nbformat.read(notebooks._find(name), 4).cells
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_notebooks_are_thin_and_stored_bare(name):
+    code = [c for c in cells(name) if c.cell_type == "code"]
+    assert all(not c.outputs and c.execution_count is None for c in code)
+    assert all(len(c.source.splitlines()) <= 15 for c in code)
+    assert not any(re.search(r"^\s*(def|class) ", c.source, re.M) for c in code)
+    assert sum("parameters" in c.metadata.get("tags", ()) for c in code) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_is_read(name):
+    source = next(c.source for c in cells(name) if "parameters" in c.metadata.get("tags", ()))
+    assert list(notebooks.known_parameters(name)) == re.findall(r"^(\w+) = ", source, re.M)
+
+
+def test_there_are_two():
+    assert {"sampling_efficiency", "predict_size"} <= set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "sentence"),
+    [
+        ("predict_sizes", {}, "No notebook named 'predict_sizes'. Known notebooks: predict_size"),
+        ("predict_size", {"studdy": "mei"}, "has no parameter 'studdy'. Known parameters: study='tiny-ldm', quality"),
+        ("predict_size", {"budget": "much"}, "Parameter budget='much': give a number, such as 0.0"),
+        ("predict_size", {"study": "emd2"}, "No file or study named 'emd2'"),
+    ],
+)
+def test_typos_are_refused_before_anything_runs(tmp_path, name, parameters, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        notebooks.report(name, parameters, tmp_path)
+
+
+def test_without_papermill_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "papermill", None)
+    assert main(["report", "predict_size"]) == 2
+    assert 'pip install "scalinglaws[notebooks]"' in capsys.readouterr().err
+
+
+@QUIET
+def test_a_report_says_what_the_library_says(tmp_path):
+    where = "family=EDM2 img512 no guidance"
+    path = notebooks.report("predict_size", {"study": "edm2", "where": where}, tmp_path)
+    page = path.read_text()
+    assert "EDM2-XXL" in page and "1.909" in page and "scalinglaws 0" in page and "data 2611" in page
+    assert "asking.ask(" not in page and "image/png" in page
+
+
+@QUIET
+def test_a_fault_inside_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"^The table has 7 families|^.*has 7 families; a law is fitted within one"):
+        notebooks.report("predict_size", {"study": "edm2"}, tmp_path)
+
+
+@QUIET
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("unit", ["flops", "seconds"])
+def test_every_notebook_runs_on_a_measured_family(name, unit, runs, tmp_path):
+    budget = {"flops": "1e8", "seconds": "0.01"}[unit]
+    path = notebooks.report(name, {"study": runs, "unit": unit, "budget": budget}, tmp_path)
+    assert f"Best for {float(budget):g} {unit} an image" in path.read_text()
