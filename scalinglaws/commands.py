@@ -12,6 +12,8 @@ from scalinglaws.crossing import crossover as cross
 from scalinglaws.crossing import crossovers, measured_crossover
 from scalinglaws.schema import InputError
 
+OPTIMISTIC = "chosen on the rows it is reported on, so its lead is a little optimistic"
+
 
 @dataclass(frozen=True)
 class Said:
@@ -59,7 +61,7 @@ def optimum(args):
     data = {k: v for k, v in asdict(best).items() if k != "candidates"} | {"setting": label}
     data |= {"candidates": _records(best.candidates), "settings": _records(table), "skipped": skipped}
     data["warnings"] = [*best.warnings, *fits[label].warnings]
-    head = [f"Best setting: {label}.", _show(table.drop(columns="size")), ""] if several else []
+    head = [f"Best setting: {label} ({OPTIMISTIC}).", _show(table.drop(columns="size")), ""] if several else []
     answer = _lines(best.summary(), fits[label].warnings)
     return Said(data, "\n".join([*head, answer, "", _show(best.candidates), *skipped]))
 

@@ -18,6 +18,7 @@ MEASURED = {  # unit: columns of (sampling, decoding) an image
     "joules": ("joules_per_image", "joules_decode"),
 }
 UNITS = ("flops", *MEASURED, "money")
+MACHINE = ("device", "threads", "sampling_batch", "dtype")  # what a time belongs to
 HOUR = 3600.0  # s
 
 
@@ -85,7 +86,8 @@ def cost_from(table, unit="flops", size="flops_per_forward", steps="steps", deco
     maker = _flops if unit == "flops" else _measured
     sizes, lines = zip(*((n, maker(g, size, calls, unit, decode)) for n, g in table.groupby(size)), strict=True)
     per_call, fixed = np.array(lines, float).T
-    cost = Cost(_clock(unit), np.array(sizes, float), per_call, fixed, calls, (*notes, *_convention(table, column)))
+    said = (*notes, *_convention(table, column), *_machines(table, unit))
+    cost = Cost(_clock(unit), np.array(sizes, float), per_call, fixed, calls, said)
     return cost.priced(price) if unit == "money" else cost
 
 
@@ -181,6 +183,14 @@ def _convention(table, column):
         return ()
     said = ", ".join(dict.fromkeys(table["flop_convention"].dropna())) if "flop_convention" in table else ""
     return (f"FLOPs are as the study printed them ({said or 'convention not said'}): compare with no other study.",)
+
+
+def _machines(table, unit):
+    """A warning where times or energies of several machines are mixed."""
+    if unit == "flops":
+        return ()
+    found = [c for c in MACHINE if c in table and table[c].nunique() > 1]
+    return tuple(f"The {unit} were measured with {table[c].nunique()} values of {c}: keep one." for c in found)
 
 
 def _need(table, columns, unit):

@@ -71,9 +71,11 @@ def priced_rows(table, quality, unit="flops", size="flops_per_forward", decode=F
 
 
 def _curve(size, rows, quality, rises):
-    """The best row at each cost."""
-    best = rows.sort_values(quality, ascending=not rises).drop_duplicates("cost").sort_values("cost")
-    model = str(best["model"].iloc[0]) if "model" in best else f"{size:g}"
+    """The best setting at each cost, its measurements averaged."""
+    model = str(rows["model"].iloc[0]) if "model" in rows else f"{size:g}"
+    same = ["cost", *(c for c in ("sampler", "guidance") if c in rows)]
+    means = rows.groupby(same, as_index=False, dropna=False)[quality].mean()
+    best = means.sort_values(quality, ascending=not rises).drop_duplicates("cost").sort_values("cost")
     return Curve(float(size), model, best["cost"].to_numpy(float), best[quality].to_numpy(float), rises)
 
 
