@@ -122,8 +122,9 @@ def _costs(view, small, large, beyond):
 
 def _gap(view, small, large, costs, theta=None):
     """ln quality of the large minus the small [..., cost]; below 0 the large one is better (unless quality rises)."""
-    one, two = (np.log(view.bought(n, costs, theta)) for n in (small, large))
-    return one - two if view.rises else two - one
+    with np.errstate(all="ignore"):  # wild refits may reach 0 or overflow; they count as not crossing
+        one, two = (np.log(view.bought(n, costs, theta)) for n in (small, large))
+        return one - two if view.rises else two - one
 
 
 def _crossings(x, gap):

@@ -15,7 +15,6 @@ import pandas as pd
 from scalinglaws import schema
 from scalinglaws.schema import InputError
 
-READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 FRAME = "The table"  # how messages call a table that came from no file
 AGREE = 1e-9  # relative; two rows of one configuration that differ by more disagree
 
@@ -26,6 +25,7 @@ def read(source, needs=(), quality=None):
     `needs` are columns that must be there, full and positive; so must `quality`, whose duplicates must agree.
     """
     label, table = _load(source)
+    table = table.rename(columns=lambda c: str(c).strip())
     if table.empty:
         raise InputError(f"{label} holds no rows; give at least one measurement.")
     return tidy(table, needs, quality, label)
@@ -129,6 +129,17 @@ def _load_file(path):
     if not path.stat().st_size:
         raise InputError(f"{str(path)!r} is empty; give a table with a header and at least one row.")
     return _parse(path, "export it again")
+
+
+def _read_csv(path):
+    """A csv parted by comma, semicolon or tab, whichever the header has most of."""
+    with open(path, encoding="utf-8-sig") as file:
+        header = file.readline()
+    part = max(",;\t", key=header.count)
+    return pd.read_csv(path, sep=part, decimal="," if part == ";" else ".", encoding="utf-8-sig")
+
+
+READERS = {".csv": _read_csv, ".parquet": pd.read_parquet}
 
 
 def _parse(path, next_step):

@@ -201,12 +201,18 @@ def _probability(view, size, steps):
 def _answer(view, table, best, budget, level):
     row = table.iloc[best]
     ratio = table["value"] / row["value"] if not view.rises else row["value"] / table["value"]
-    flat = table["model"][ratio <= 1 + max(FLAT, float(view.fit.noise))]
+    flat = table["model"][ratio <= 1 + max(FLAT, _relative_noise(view.fit, row["value"]))]
     fields = {k: row[k] for k in ("size", "model", "cost", "value", "low", "high", "probability")}
     return Optimum(
         **fields, steps=int(row["steps"]), budget=float(budget), unit=view.cost.unit, quality=view.fit.quality,
         level=level, flat=tuple(flat), candidates=table, warnings=tuple(_warnings(view, row, table, budget)),
     )  # fmt: skip
+
+
+def _relative_noise(fit, value):
+    """Noise of one measurement as a share of the value."""
+    raw = getattr(fit, "residual_scale", "log") == "raw"
+    return float(fit.noise) / (value if raw else 1.0)
 
 
 def _warnings(view, row, table, budget):

@@ -89,6 +89,17 @@ def test_numbers_written_as_text_are_numbers():
 
 
 @pytest.mark.parametrize(
+    "content",
+    [b"fd,steps\n1.5,2\n2.5,3\n", b"fd;steps\n1,5;2\n2,5;3\n", b"fd;steps\n1.5;2\n2.5;3\n",
+     b"fd\tsteps\n1.5\t2\n2.5\t3\n", b"\xef\xbb\xbffd, steps\n1.5,2\n2.5,3\n"],
+)  # fmt: skip
+def test_csvs_of_other_customs_are_read(tmp_path, content):
+    (tmp_path / "runs.csv").write_bytes(content)
+    table = measurements.read(tmp_path / "runs.csv", needs=["steps"])
+    assert table.fd.tolist() == [1.5, 2.5] and table.steps.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
         ("none.csv", None, "No file .*none.csv'; give a csv, a parquet or the folder of a collect store"),
