@@ -48,20 +48,8 @@ def held_out(fit: Fit) -> float | None:
     keep = x < x.max()
     if keep.sum() <= len(fit.law.params) or len(np.unique(x[keep])) < 2:
         return None
-    setup = refit_setup(fit, keep)
+    setup = set_up(fit.law, fit.setup.rows.where(keep), fit.setup.problem.loss)
     _, minima = fit_rows(setup, 4, fit.seed, fit.delta)
     natural = setup.coordinates.natural(minima.theta[0])
     curve = fit.law.curve(natural, {s: v[~keep] for s, v in fit.setup.rows.x.items()})
     return float(np.sqrt(np.mean(np.log(curve / fit.setup.rows.y[~keep]) ** 2)))
-
-
-def refit_setup(fit: Fit, keep: np.ndarray):
-    """The setup of the same fit on the rows where keep [row] is true."""
-    rows = fit.setup.rows
-    some = replace(
-        rows, table=rows.table[keep], x={s: v[keep] for s, v in rows.x.items()}, y=rows.y[keep],
-        spread=None if rows.spread is None else rows.spread[keep],
-        weight=None if rows.weight is None else rows.weight[keep],
-        cluster=np.unique(rows.cluster[keep], return_inverse=True)[1],
-    )  # fmt: skip
-    return set_up(fit.law, some, fit.setup.problem.loss)

@@ -14,8 +14,16 @@ PATTERN = 0.01  # p-value below which a pattern in the residuals is said
 
 def doubts(fit) -> list[str]:
     """Every reason not to trust the fit, one sentence each."""
-    makers = (_notes, _basins, _bounds, _floor, _no_effect, _conditioning, _few, _patterns, _turn)
+    makers = (_no_law, _notes, _basins, _bounds, _floor, _no_effect, _conditioning, _few, _patterns, _turn)
     return [sentence for make in makers for sentence in make(fit)]
+
+
+def _no_law(fit):
+    p = fit.trust.against_constant
+    if p > 0.05:
+        names = ", ".join(f"{symbol} ({column})" for symbol, column in fit.inputs.items())
+        yield (f"No law: a constant explains {fit.quality!r} as well as a curve in {names} does (p = {p:.2g}); "
+               "do not extrapolate from this.")  # fmt: skip
 
 
 def _notes(fit):
@@ -112,7 +120,9 @@ def _with_noise(fit, draws):
     """draws [replicate, row] times exp(noise), or plus noise on the raw scale; Student-distributed."""
     rng = np.random.default_rng([fit.seed, 104729])
     spare = max(fit.rows - len(fit.law.params), 1)
-    scale = resample.student_scale(spare, len(draws), rng)[:, None]
+    scale = resample.student_scale(resample.degrees_of_freedom(fit.setup, len(fit.law.params)), len(draws), rng)[
+        :, None
+    ]
     pool = fit.residuals * np.sqrt(fit.rows / spare)
     size = max(fit.noise, float(np.sqrt(np.mean(pool**2)))) if fit.rows < 50 else None
     noise = rng.standard_normal(draws.shape) * size if size is not None else (

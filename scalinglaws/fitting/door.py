@@ -1,5 +1,7 @@
 """The door: fit(table, law, quality, inputs) -> Fit."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from scalinglaws import laws
@@ -30,8 +32,8 @@ def fit(
                "asymmetry": asymmetry, "cluster": cluster, "bootstrap": bootstrap, "replicates": replicates,
                "starts": starts, "seed": seed}  # fmt: skip
     if isinstance(law, str) and law in laws.CHOICES:
-        fits = [_fit_one(table, laws.find(name), quality, inputs, options) for name in laws.CHOICES[law]]
-        return choose(law, fits)
+        return choose(law, same_delta([_fit_one(table, laws.find(name), quality, inputs, options)
+                                       for name in laws.CHOICES[law]]))  # fmt: skip
     return _fit_one(table, laws.find(law), quality, inputs, options)
 
 
@@ -44,15 +46,43 @@ def _fit_one(table, law, quality, inputs, options) -> Fit:
         start = 1.0
     loss = Loss(start, options["asymmetry"], options["residuals"])
     setup, minima = fit_rows(set_up(law, rows, loss), options["starts"], options["seed"], options["delta"])
-    theta = minima.theta[0]
+    method = choose_method(options["bootstrap"], int(rows.cluster.max()) + 1, len(rows.y))
+    return _result(setup, minima, quality, inputs, options, method)
+
+
+def _result(setup, minima, quality, inputs, options, method) -> Fit:
+    law, theta = setup.law, minima.theta[0]
     values = dict(zip(law.params, map(float, setup.coordinates.natural(theta)), strict=True))
-    clusters = int(rows.cluster.max()) + 1
     return Fit(
-        law, values, float(minima.objective[0]), len(rows.y), quality, inputs, rows.table, options["loss"],
-        float(setup.problem.loss.delta), options["residuals"], noise(scaled_residuals(setup, theta), len(theta)),
-        choose_method(options["bootstrap"], clusters), options["replicates"], options["seed"],
-        setup=setup, minima=minima,
+        law, values, float(minima.objective[0]), len(setup.rows.y), quality, inputs, setup.rows.table,
+        options["loss"], float(setup.problem.loss.delta), options["residuals"],
+        noise(scaled_residuals(setup, theta), len(theta)), method, options["replicates"], options["seed"],
+        options=options, setup=setup, minima=minima,
     )  # fmt: skip
+
+
+def same_delta(fits: list[Fit]) -> list[Fit]:
+    """Fits of one table with one Huber delta, the smallest found, so that their objectives can be compared."""
+    if all(found.delta == fits[0].delta for found in fits):
+        return fits
+    options = fits[0].options | {"delta": min(found.delta for found in fits)}
+    return [_again(found.setup, found.quality, found.inputs, options) for found in fits]
+
+
+def refit(fit: Fit, y: np.ndarray | None = None, keep: np.ndarray | None = None) -> Fit:
+    """The same fit from cold with other measured values y [row], or on the rows where keep [row] is true."""
+    rows = fit.setup.rows
+    rows = rows if y is None else replace(rows, y=np.asarray(y, float), table=rows.table.assign(**{fit.quality: y}))
+    rows = rows if keep is None else rows.where(keep)
+    return _again(replace(fit.setup, rows=rows), fit.quality, fit.inputs, fit.options)
+
+
+def _again(setup, quality, inputs, options) -> Fit:
+    rows, loss = setup.rows, setup.problem.loss
+    loss = replace(loss, delta=options["delta"]) if options["delta"] and options["loss"] == "huber" else loss
+    setup, minima = fit_rows(set_up(setup.law, rows, loss), options["starts"], options["seed"], options["delta"])
+    method = choose_method(options["bootstrap"], int(rows.cluster.max()) + 1, len(rows.y))
+    return _result(setup, minima, quality, inputs, options, method)
 
 
 def _check_counts(replicates, starts, seed):

@@ -15,7 +15,7 @@ from scalinglaws.schema import InputError
 
 TUNING = 1.345  # Huber's constant: delta in units of the noise, 95 % efficient for normal noise
 SMALLEST_DELTA = 1e-7  # below this the noise is rounding
-DAMPINGS = np.array([1e-2, 1.0, 30.0, 1e3, 1e5])  # where a single start begins
+DAMPINGS = np.array([1e-2, 0.3, 1.0, 5.0, 30.0, 1e3, 1e5, 1e7])  # where a single start begins
 MAD = 1.4826  # normal standard deviation over median absolute deviation
 
 
@@ -114,6 +114,23 @@ def information(setup: Setup, theta: np.ndarray) -> np.ndarray:
     own = setup.problem.loss.transform(value)[0]
     problem = setup.problem.with_(target=own, loss=Loss(scale=setup.problem.loss.scale))
     return problem.evaluate(at, np.zeros(1, int), np.zeros(1))[2][0]
+
+
+def noise_variance(setup: Setup, theta: np.ndarray) -> float:
+    """sum psi² / sum psi' with n / (n - p): RSS / (n - p) for squares, Huber's (1981) scale otherwise."""
+    residual = scaled_residuals(setup, theta)
+    pull = setup.problem.loss.pull(residual)
+    weight = np.ones(len(pull)) if setup.rows.weight is None else setup.rows.weight
+    if setup.problem.loss.delta == np.inf:
+        return float((weight * pull**2).sum() / max(len(pull) - len(theta), 1))
+    slope = max(float((pull == residual).mean()), _density(residual, setup.problem.loss.delta, len(theta)))
+    return float((weight * pull**2).sum() / max(len(pull) - len(theta), 1) / slope)
+
+
+def _density(residual, delta, count):
+    """Share of residuals inside delta, from a normal density of the robust width: for deltas below the noise."""
+    width = max(noise(residual, count), 1e-300)
+    return min(1.0, 2 * delta / width / np.sqrt(2 * np.pi))
 
 
 def whitened_jacobian(setup: Setup, theta: np.ndarray) -> np.ndarray:

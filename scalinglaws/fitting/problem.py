@@ -40,7 +40,8 @@ class Problem:
         """Loss summed over rows, and the three factors [replicate, row] that every derivative is made of:
 
         gradient = sum pull df and Hessian = sum twist d²f + bend df df'. It is
-        t exact + (1 - t + mu) Gauss-Newton of the IRLS majoriser, with t = min(1, 1/mu): exact at mu = 0, never negative at large mu.
+        t exact + (1 - t + mu) Gauss-Newton of the IRLS majoriser, with t = min(1, 1/mu): exact at mu = 0, and never
+        negative at large mu.
         """
         mu = mu[:, None]
         exact = 1.0 / np.maximum(mu, 1.0)

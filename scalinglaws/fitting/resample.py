@@ -14,25 +14,26 @@ from scalinglaws.schema import InputError
 
 METHODS = ("auto", "wild", "pair", "residual")
 WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
-FEW = 30  # configurations below which auto pools the residuals
+FEW = 100  # single rows below which auto pools the residuals
+ITERATIONS, STALLED = 100, 1e-9  # of a replicate, which starts at the fit
 LARGEST_SCALE = 12.0  # cap of the Student scale, reached with one or two degrees of freedom
 DENSE = 100_000  # rows up to which the covariance comes from the Jacobian itself
 BLOCK = 4_000_000  # numbers of simulated rows held at once
 
 
-def choose_method(method: str, clusters: int) -> str:
-    """What auto means for this many configurations."""
+def choose_method(method: str, clusters: int, rows: int) -> str:
+    """What auto means: pooled residuals for few single rows, wild by configuration otherwise."""
     if method not in METHODS:
         raise InputError(f"No bootstrap named {method!r}. Known: {', '.join(METHODS)}.")
     if method != "auto":
         return method
-    return "residual" if clusters < FEW else "wild"
+    return "residual" if clusters == rows < FEW else "wild"
 
 
 def replicate(setup: Setup, theta: np.ndarray, count: int, seed: int, method: str = "auto") -> np.ndarray:
     """Internal parameters [replicate, parameter] of count bootstrap refits, from one seed."""
     clusters = int(setup.rows.cluster.max()) + 1
-    method = choose_method(method, clusters)
+    method = choose_method(method, clusters, setup.problem.rows)
     if count < 1:
         raise InputError(f"replicates must be at least 1; got {count}.")
     rng = np.random.default_rng([seed, 7919])
@@ -42,19 +43,22 @@ def replicate(setup: Setup, theta: np.ndarray, count: int, seed: int, method: st
 
 
 def _block(setup, theta, count, rng, method, clusters):
-    scale = student_scale(max(clusters - len(theta), 1), count, rng)
+    scale = student_scale(degrees_of_freedom(setup, len(theta)), count, rng)
     if method == "pair":
         problem = setup.problem.with_(weight=_pair_weights(setup, len(theta), count, rng, clusters))
-        found = minimise(problem, np.tile(theta, (count, 1)))
+        found = minimise(problem, np.tile(theta, (count, 1)), ITERATIONS, stalled=STALLED)
         return theta + (found.theta - theta) * scale[:, None]
     own = setup.problem.residuals(theta[None])[0]
-    fitted, residual = own + setup.problem.target, own * lift(setup, theta)
+    fitted = own + setup.problem.target
+    residual = own * (lift(setup, theta) if method == "wild" else np.sqrt(len(own) / max(len(own) - len(theta), 1)))
     if method == "wild":
         flips = rng.choice(np.concatenate([WEBB, -WEBB]), (count, clusters))[:, setup.rows.cluster]
+        residual = residual * np.sqrt(clusters / max(clusters - 1, 1))
         shocks = residual * flips
     else:
         shocks = _pooled(setup, residual, count, rng)
-    found = minimise(setup.problem.with_(target=fitted + scale[:, None] * shocks), np.tile(theta, (count, 1)))
+    problem = setup.problem.with_(target=fitted + scale[:, None] * shocks)
+    found = minimise(problem, np.tile(theta, (count, 1)), ITERATIONS, stalled=STALLED)
     return found.theta
 
 
@@ -64,6 +68,12 @@ def _pooled(setup, residual, count, rng):
     pool = residual / spread
     signs = rng.choice([-1.0, 1.0], (count, len(pool)))
     return rng.choice(pool, (count, len(pool))) * signs * spread
+
+
+def degrees_of_freedom(setup: Setup, parameters: int) -> int:
+    """Rows minus parameters, or configurations minus one where configurations hold several rows."""
+    clusters, rows = int(setup.rows.cluster.max()) + 1, setup.problem.rows
+    return max(rows - parameters if clusters == rows else min(clusters - 1, rows - parameters), 1)
 
 
 def student_scale(dof: int, count: int, rng) -> np.ndarray:
@@ -85,14 +95,21 @@ def _pair_weights(setup, parameters, count, rng, clusters):
 
 
 def lift(setup: Setup, theta: np.ndarray) -> np.ndarray:
-    """1 / sqrt(1 - leverage) [row], scaled so that sum of squares grows by n / (n - p)."""
+    """1 / sqrt(1 - leverage) [row] (MacKinnon and White 1985, HC2); the mean leverage where there are many rows."""
     rows, count = setup.problem.rows, len(theta)
-    return np.full(rows, np.sqrt(rows / max(rows - count, 1)))
+    mean = np.full(rows, np.sqrt(rows / max(rows - count, 1)))
+    if rows > DENSE:
+        return mean
+    jacobian = whitened_jacobian(setup, theta)
+    size = np.sqrt((jacobian**2).sum(axis=0))
+    basis, _ = np.linalg.qr(jacobian / np.where(size > 0, size, 1.0))
+    leverage = (basis**2).sum(axis=1)
+    return 1 / np.sqrt(1 - np.minimum(leverage, 1 - 1 / mean**2 / 4)) if np.isfinite(leverage).all() else mean
 
 
-def covariance(setup: Setup, theta: np.ndarray, noise: float) -> np.ndarray:
-    """noise² (J'J)^-1, natural parameters, by the delta method; columns of J are scaled before the inversion."""
-    slope = setup.coordinates.slope(theta)
+def covariance(setup: Setup, theta: np.ndarray, noise: float, internal: bool = False) -> np.ndarray:
+    """noise² (J'J)^-1, natural or internal parameters, by the delta method. Columns of J are scaled first."""
+    slope = np.eye(len(theta)) if internal else setup.coordinates.slope(theta)
     gram = information(setup, theta)
     size = np.sqrt(np.diag(gram))
     size = np.where(size > 0, size, 1.0)

@@ -32,6 +32,7 @@ class Fit:
     count: int  # replicates
     seed: int
     notes: tuple[str, ...] = ()  # choices made, not reasons for doubt
+    options: dict = field(default=None, repr=False)  # as given to fit()
     setup: Setup = field(default=None, repr=False)
     minima: object = field(default=None, repr=False)  # of every start, best first
 

@@ -21,6 +21,17 @@ class Rows:
     cluster: np.ndarray  # [row], the number of the row's configuration
     notes: tuple[str, ...] = ()
 
+    def where(self, keep: np.ndarray) -> "Rows":
+        """The rows where keep [row] is true."""
+        part = {
+            name: None if getattr(self, name) is None else getattr(self, name)[keep] for name in ("spread", "weight")
+        }
+        return Rows(
+            self.table[keep].reset_index(drop=True), {symbol: values[keep] for symbol, values in self.x.items()},
+            self.y[keep], part["spread"], part["weight"],
+            np.unique(self.cluster[keep], return_inverse=True)[1].reshape(-1), self.notes,
+        )  # fmt: skip
+
 
 def match_inputs(law: Law, inputs) -> tuple[Law, dict[str, str]]:
     """The law and {symbol: column}; a one-input law takes the caller's symbol."""

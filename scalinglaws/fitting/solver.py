@@ -12,6 +12,7 @@ import numpy as np
 BATCH = 65_536  # numbers per array in one batch: replicates x rows that still live in the cache
 FLAT = 1e-13  # a predicted relative fall below this ends a fit
 STALLED = 1e-11  # an achieved relative fall below this is a stalled step
+FARTHEST = 256.0  # the most a step along negative curvature is lengthened
 PATIENCE = 4  # stalled steps before a fit ends
 REFUSALS = 40  # steps refused in a row before a fit ends
 
@@ -27,24 +28,24 @@ class Minimum:
     settled: np.ndarray  # [replicate], false where the iterations ran out
 
 
-def minimise(problem, theta: np.ndarray, iterations: int = 300, mu: np.ndarray | None = None) -> Minimum:
+def minimise(problem, theta: np.ndarray, iterations: int = 300, mu=None, stalled=STALLED) -> Minimum:
     """Minimise problem.evaluate from every row of theta [replicate, parameter], in batches that fit the cache.
 
-    mu [replicate]: the damping to begin with, 1 by default.
+    mu [replicate]: the damping to begin with, 1 by default. stalled: relative fall that no longer counts as progress.
     """
     mu = np.ones(len(theta)) if mu is None else mu
     size = max(8, BATCH // max(1, problem.rows))
     chunks = [np.arange(k, min(k + size, len(theta))) for k in range(0, len(theta), size)]
-    parts = [_minimise(problem, theta[chunk], chunk, iterations, mu[chunk]) for chunk in chunks]
+    parts = [_minimise(problem, theta[chunk], chunk, iterations, mu[chunk], stalled) for chunk in chunks]
     fields = ("theta", "objective", "gradient", "hessian", "settled")
     return Minimum(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
 
 
-def _minimise(problem, theta, members, iterations, mu):
+def _minimise(problem, theta, members, iterations, mu, stalled):
     """One batch; members [replicate] are the positions in the whole problem's data."""
     theta = np.clip(theta, *problem.box(members))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        state = _State(problem, theta, members, mu)
+        state = _State(problem, theta, members, mu, stalled)
         for _ in range(iterations):
             if not state.live.any():
                 break
@@ -55,13 +56,16 @@ def _minimise(problem, theta, members, iterations, mu):
 class _State:
     """The batch while it moves: arrays over replicates, changed in place by step()."""
 
-    def __init__(self, problem, theta, members, mu):
+    def __init__(self, problem, theta, members, mu, stalled):
         self.problem, self.theta, self.members, self.mu = problem, theta, members, mu
+        self.stalled = stalled
         self.value, self.gradient, self.hessian = problem.evaluate(theta, members, mu)
         self.value = np.where(np.isfinite(self.value), self.value, np.inf)
         self.live = np.isfinite(self.value)
         self.stalls, self.refusals = np.zeros(len(theta), int), np.zeros(len(theta), int)
         self.shrink, self.fresh = np.ones(len(theta)), np.ones(len(theta), bool)
+        self.bent = np.zeros(len(theta), bool)  # the exact Hessian has a negative direction here
+        self.stretch = np.ones(len(theta))  # grows while damped steps along such a direction succeed
         self.stale = np.zeros(len(theta), bool)  # the Hessian was made with another mu
         self.move = np.zeros_like(theta)
 
@@ -72,7 +76,7 @@ class _State:
         if not len(on):
             return
         lower, upper = self.problem.box(self.members[on])
-        trial = np.clip(self.theta[on] + self.shrink[on, None] * self.move[on], lower, upper)
+        trial = np.clip(self.theta[on] + (self.shrink * self.stretch)[on, None] * self.move[on], lower, upper)
         value, gradient, hessian = self.problem.evaluate(trial, self.members[on], self.mu[on])
         falls = value < self.value[on]
         self._keep(on[falls], trial[falls], value[falls], gradient[falls], hessian[falls])
@@ -95,13 +99,16 @@ class _State:
         gain = -(move * gradient).sum(axis=1)
         self.move[on], self.shrink[on], self.fresh[on] = move, 1.0, False
         self.stale[on] = doubtful & (self.mu[on] <= 1e3)
+        self.bent[on] = doubtful | (self.bent[on] & (self.mu[on] >= 1.0))
         self.mu[on] = np.where(doubtful, np.maximum(4 * self.mu[on], 1.0), self.mu[on])
         self.live[on] = ((gain > FLAT * self.value[on]) & (gain > 1e-30)) | self.stale[on]
 
     def _keep(self, on, trial, value, gradient, hessian):
-        stalled = self.value[on] - value <= STALLED * value
+        stalled = self.value[on] - value <= self.stalled * value
         self.stalls[on] = np.where(stalled, self.stalls[on] + 1, 0)
-        self.mu[on] = np.where(self.shrink[on] == 1.0, self.mu[on] * 0.1, self.mu[on])
+        full = self.shrink[on] == 1.0
+        self.stretch[on] = np.where(full & self.bent[on], np.minimum(2 * self.stretch[on], FARTHEST), 1.0)
+        self.mu[on] = np.where(full, self.mu[on] * 0.1, self.mu[on])
         self.mu[on] = np.where(self.mu[on] < 1e-3, 0.0, self.mu[on])
         self.theta[on], self.value[on], self.gradient[on], self.hessian[on] = trial, value, gradient, hessian
         self.fresh[on], self.refusals[on] = True, 0
@@ -109,6 +116,7 @@ class _State:
 
     def _refuse(self, on):
         self.shrink[on] *= 0.25
+        self.stretch[on] = np.maximum(0.25 * self.stretch[on], 1.0)
         self.refusals[on] += 1
         self.mu[on] = np.maximum(0.5, np.minimum(self.mu[on] * 3, 1e8))
         self.stale[on] = self.refusals[on] % 2 == 0

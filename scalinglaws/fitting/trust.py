@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import fdtrc, stdtrit
+from scipy.special import fdtrc
 
 from scalinglaws.fitting.engine import Setup, information, noise, scaled_residuals
+from scalinglaws.fitting.powersum import PowerSum
 from scalinglaws.fitting.solver import Minimum, minimise
 
 SAME = 1e-6  # relative difference of objectives below which two starts agree
@@ -22,6 +23,7 @@ class Trust:
     on_bound: tuple[str, ...]
     condition: float  # of the Jacobian with columns of length one
     floor_identified: bool | None  # None if the law has no floor
+    against_constant: float  # p-value: could a constant explain the rows as well? near 1 there is no law
     silent: tuple[str, ...]  # inputs whose term adds less than the noise anywhere
 
 
@@ -36,7 +38,7 @@ def assess(setup: Setup, minima: Minimum) -> Trust:
         starts=len(same), agreed=int(same.sum()), gap=gap, settled=bool(minima.settled[0]),
         on_bound=tuple(name for name, hit in zip(setup.law.params, at, strict=True) if hit),
         condition=condition(setup, theta), floor_identified=floor_identified(setup, minima),
-        silent=silent_inputs(setup, theta),
+        against_constant=against_constant(setup, minima), silent=silent_inputs(setup, theta),
     )  # fmt: skip
 
 
@@ -81,12 +83,25 @@ def floor_identified(setup: Setup, minima: Minimum) -> bool | None:
     if minima.theta[0, place] <= setup.coordinates.lower[place]:
         return False
     bare = without(setup, minima, law.floor, setup.coordinates.lower[place])
-    spare = max(setup.problem.rows - len(law.params), 1)
-    best = minima.objective[0]
+    return rise_is_chance(setup, minima, bare, 1) < 0.05
+
+
+def rise_is_chance(setup: Setup, minima: Minimum, objective: float, fewer: int) -> float:
+    """p-value that a smaller law with this objective and fewer parameters is as good: F test, by homogeneity."""
+    spare, best = max(setup.problem.rows - len(setup.law.params), 1), minima.objective[0]
     if best <= 1e-24 * setup.problem.rows:
-        return bare > 1e-20
-    statistic = spare * np.expm1(2 / homogeneity(setup, minima.theta[0]) * np.log(bare / best))
-    return bool(statistic > stdtrit(spare, 0.975) ** 2)
+        return float(objective <= 1e-20)
+    ratio = np.log(max(objective / best, 1.0)) * 2 / homogeneity(setup, minima.theta[0])
+    return float(fdtrc(fewer, spare, spare * np.expm1(min(ratio, 300.0)) / fewer))
+
+
+def against_constant(setup: Setup, minima: Minimum) -> float:
+    """p-value that one constant explains the rows as well as the law."""
+    problem, level = setup.problem, np.full((1, 1), np.log(np.abs(setup.rows.y).mean()))
+    flat = PowerSum((np.array([0]),), (np.ones((problem.rows, 1)),), 1)
+    wide = np.array([1e3])
+    found = minimise(problem.with_(model=flat, lower=-wide, upper=wide, reach=np.array([5.0])), level)
+    return rise_is_chance(setup, minima, float(found.objective[0]), max(len(setup.law.params) - 1, 1))
 
 
 def silent_inputs(setup: Setup, theta: np.ndarray) -> tuple[str, ...]:
