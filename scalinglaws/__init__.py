@@ -8,10 +8,11 @@ from scalinglaws.fitting import fit
 from scalinglaws.optimal import optimum
 from scalinglaws.schema import InputError
 from scalinglaws.studies import read
+from scalinglaws.validate import compare
 
 try:
     __version__ = version("scalinglaws")
 except PackageNotFoundError:  # run from the checkout
     __version__ = "0.1.0"
 
-__all__ = ["InputError", "__version__", "crossover", "fit", "optimum", "read", "studies"]
+__all__ = ["InputError", "__version__", "compare", "crossover", "fit", "optimum", "read", "studies"]

@@ -99,7 +99,7 @@ def ask(source, quality=None, law=None, inputs=None, where=None, choose=False):
     mixed = [c for c in mixing(table, inputs, chosen) if c not in chosen]
     if mixed:
         raise InputError(_one_at_a_time(table, mixed[0], inputs))
-    return Ask(table, law or _law(inputs), quality, inputs)
+    return Ask(table, law or _law(inputs, quality), quality, inputs)
 
 
 def mixing(table, inputs, chosen=()):
@@ -152,9 +152,10 @@ def _first(table, columns, constant):
     return next(iter(varied + (full if constant else [])), None)
 
 
-def _law(inputs):
-    """The law for these symbols where none is named: size and steps, or size alone with a floor."""
-    return "size_steps" if len(inputs) == 2 else "power_floor"
+def _law(inputs, quality):
+    """The law where none is named: size and steps, or one input with a floor, or a ceiling for a rising quality."""
+    one = "ceiling" if schema.higher_is_better(quality) else "power_floor"
+    return "size_steps" if len(inputs) == 2 else one
 
 
 def _one_at_a_time(table, column, inputs):

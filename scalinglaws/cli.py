@@ -6,6 +6,7 @@ parsers with `run` set to a function of the parsed arguments.
 
 import argparse
 import json
+import os
 import sys
 from importlib.metadata import entry_points
 
@@ -28,9 +29,17 @@ def main(argv=None):
         print(f"scalinglaws: {error}", file=sys.stderr)
         return 2
     if isinstance(answer, commands.Said):
-        print(json.dumps(answer.data, indent=2, default=_plain) if args.json else answer.text)
-        return 0
+        return _print(json.dumps(answer.data, indent=2, default=_plain) if args.json else answer.text)
     return answer or 0
+
+
+def _print(text):
+    """0, also when the reader, such as head, has closed the pipe."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, the interpreter flushes it at exit
+    return 0
 
 
 def build(argv):
@@ -62,6 +71,8 @@ def _fit_verbs(verbs, law, budget):
 def _other_verbs(verbs, law):
     verb = _verb(verbs, "compare", commands.compare, [law])
     verb.add_argument("--laws", nargs="+", metavar="LAW", help="laws to rank (default: those the inputs allow)")
+    verb.add_argument("--along", metavar="SYMBOL", help="the input whose largest values are hidden (default: size)")
+    verb.add_argument("--hide", default="largest", help="largest values one by one, or the top decade")
     verb = _verb(verbs, "studies", commands.list_studies, [_json_option()])
     verb.add_argument("name", nargs="?", metavar="NAME", help="one study, with its sources and traps")
     verb = _verb(verbs, "report", commands.report, [_json_option()])

@@ -11,6 +11,7 @@ from scalinglaws import asking, measurements, optimal, studies
 from scalinglaws.crossing import crossover as cross
 from scalinglaws.crossing import crossovers, measured_crossover
 from scalinglaws.schema import InputError
+from scalinglaws.validate import compare as rank
 
 OPTIMISTIC = "chosen on the rows it is reported on, so its lead is a little optimistic"
 
@@ -82,13 +83,12 @@ def crossover(args):
 
 def compare(args):
     """Laws ranked by what they predict."""
-    from scalinglaws import validate
-
     question = _ask(args)
-    ranked = validate.compare(
-        question.table, quality=question.quality, inputs=question.inputs, laws=args.laws, **_fit_options(args)
-    )
-    return Said(_records(ranked), _show(ranked))
+    options = {"along": args.along, "hide": args.hide, "level": args.level} | _fit_options(args)
+    ranked = rank(question.table, args.laws, question.quality, question.inputs, **options)
+    notes = [f"{row.law}: {row.note}" for row in ranked.itertuples() if row.note]
+    told = "held_out is the error on hidden rows, on the log scale: 0.02 is 2 %."
+    return Said(_records(ranked), "\n".join([_show(ranked.drop(columns="note")), told, *notes]))
 
 
 def list_studies(args):

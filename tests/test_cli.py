@@ -86,6 +86,15 @@ def test_text_for_people(said, runs):
     assert len(json.loads(said("studies", "--json")[1])) >= 24
 
 
+def test_compare_ranks_by_what_is_hidden(said, runs):
+    _, out, _ = said("compare", runs, "--laws", "size_steps_plain", "size_steps_product", "--json")
+    ranked = json.loads(out)
+    assert [r["law"] for r in ranked] == ["size_steps_plain", "size_steps_product"]
+    assert ranked[0]["held_out"] < 0.05 < ranked[1]["held_out"]
+    text = said("compare", runs, "--laws", "size_steps_plain")[1]
+    assert "held_out is the error on hidden rows" in text
+
+
 def bad(change):
     table = family(noise=0.02).astype({"fd": object, "flops_per_forward": object})
     return change(table)
@@ -176,4 +185,4 @@ def test_the_doors_are_functions():
     import scalinglaws.crossing
     import scalinglaws.fitting  # noqa: F401
 
-    assert callable(sl.fit) and callable(sl.crossover) and callable(sl.optimum) and callable(sl.read)
+    assert all(callable(door) for door in (sl.fit, sl.crossover, sl.optimum, sl.read, sl.compare))
