@@ -9,6 +9,7 @@ BIN = $(VENV)/bin
 PIP_ARGS ?=
 BUDGET ?= 1e8
 RUN = runs/demo
+SL = $(BIN)/scalinglaws
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: demo test test-all lab bench lint base-check clean
@@ -21,7 +22,17 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(BIN)/.ready
-	PATH="$(abspath $(BIN)):$$PATH" BUDGET=$(BUDGET) RUN=$(RUN) ./demo.sh
+	@echo "1. Measure: step counts that the shipped measurements leave out, live on this machine"
+	$(SL) collect run data/sweeps/demo.yaml --store $(RUN)
+	@$(SL) collect export $(RUN) $(RUN)/table.csv --add data/measurements/tiny-ldm.csv
+	@echo; echo "2. Fit: quality against size and steps (DDIM, no guidance)"
+	$(SL) fit $(RUN)/table.csv --quality fd --where sampler=ddim guidance=1
+	@echo; echo "3. Decide: size, steps, sampler and guidance for $(BUDGET) FLOPs an image, and where sizes swap"
+	$(SL) optimum $(RUN)/table.csv --quality fd --budget $(BUDGET) --unit flops
+	$(SL) crossover $(RUN)/table.csv --quality fd --where sampler=ddim guidance=1 --between c8 c48
+	@echo; echo "4. Report"
+	$(SL) report sampling_efficiency -p study=$(RUN)/table.csv -p budget=$(BUDGET)
+	$(SL) report predict_size -p study=$(RUN)/table.csv -p budget=$(BUDGET)
 
 test: $(BIN)/.ready
 	$(BIN)/python -m pytest

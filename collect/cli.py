@@ -45,7 +45,7 @@ def _train(verbs):
 
 def _release(verbs):
     verb = verbs.add_parser("release", help="copy a trained family's weights as float16 to a folder for sweeps")
-    verb.add_argument("run", metavar="RUN", help="folder of the training run")
+    verb.add_argument("trained", metavar="RUN", help="folder of the training run")
     verb.add_argument("into", metavar="FOLDER", help="where the weights go")
     verb.add_argument("--step", type=int, help="the snapshot to take (default: the last that every size has)")
     verb.set_defaults(run=release)
@@ -103,8 +103,8 @@ def train(args):
 
 def release(args):
     """float16 weights and the parts, ready for a sweep."""
-    file = read(Path(args.run) / "family.yaml", FamilyFile)
-    into = trainer.release(file, args.run, args.into, args.step)
+    file = read(Path(args.trained) / "family.yaml", FamilyFile)
+    into = trainer.release(file, args.trained, args.into, args.step)
     total = sum(path.stat().st_size for path in into.iterdir() if path.is_file())
     show(f"{len(file.widths)} sizes in {into}, {total / 1e6:.1f} MB")
     return 0
