@@ -8,6 +8,7 @@ from scalinglaws.fitting.trust import pattern
 from scalinglaws.schema import InputError
 
 ILL = 1e4  # condition of the Jacobian from which parameters trade against each other
+HUGE = 1e300  # stands for a replicate that runs away
 FEW_SIZES = 8  # different values of an input below which intervals are doubtful
 PATTERN = 0.01  # p-value below which a pattern in the residuals is said
 
@@ -93,13 +94,19 @@ def _turn(fit):
         rest = [s for s in x if s != symbol]
         groups = [g for _, g in frame.groupby(rest)] if rest else [frame]
         groups = [g.sort_values(symbol) for g in groups if len(g) >= 4]
-        up = [g for g in groups if g["_y"].iloc[-1] - g["_y"].min() > max(3 * fit.noise, 0.01)]
+        up = [g for g in groups if _rises(g["_y"].to_numpy(), fit.noise)]
         if up and len(up) >= 0.3 * len(groups):
             start = np.median([g[symbol].iloc[int(g["_y"].argmin())] for g in up])
             worst = np.expm1(max(g["_y"].iloc[-1] - g["_y"].min() for g in up))
             where = f"beyond {column} of about {start:.4g} in {len(up)} of {len(groups)} curves"
             yield (f"Quality turns up again {where} (by up to {worst:.0%}); "
                    "this law only falls: fit the falling part or a law with a turn.")  # fmt: skip
+
+
+def _rises(y, noise) -> bool:
+    """Whether ln quality [row], in order of the input, ends above its minimum: by three noises, or twice in a row."""
+    rise = y[-1] - y.min()
+    return rise > max(3 * noise, 0.01) or (rise > 0.03 and bool((np.diff(y)[-2:] > 0).all()))
 
 
 def predict(fit, table, level: float, mean: bool) -> pd.DataFrame:
@@ -110,6 +117,8 @@ def predict(fit, table, level: float, mean: bool) -> pd.DataFrame:
     value, draws = fit.curve(x), fit.curve(x, fit.replicates)
     if not mean:
         draws = _with_noise(fit, draws)
+    draws = np.nan_to_num(draws, nan=HUGE, posinf=HUGE, neginf=-HUGE)
+    draws = np.clip(draws, -HUGE, HUGE)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     out = pd.DataFrame({"value": value, "low": np.minimum(low, value), "high": np.maximum(high, value)})
     out["decades_beyond"] = np.max([_beyond(fit.setup.rows.x[s], x[s]) for s in x], axis=0)

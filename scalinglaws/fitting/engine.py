@@ -96,7 +96,8 @@ def scaled_residuals(setup: Setup, theta) -> np.ndarray:
 def fit_rows(setup: Setup, starts: int, seed: int, delta: float | None) -> tuple[Setup, Minimum]:
     """Fit with the loss asked for; a Huber delta of None is TUNING times the noise, found in two rounds."""
     loss = setup.problem.loss
-    seeds = cold_starts(setup, starts, seed)
+    with np.errstate(all="ignore"):
+        seeds = cold_starts(setup, starts, seed)
     if loss.delta == np.inf or delta is not None:
         return setup, solve(setup, seeds)
     found = solve(setup.with_loss(replace(loss, delta=np.inf)), seeds)
@@ -110,8 +111,8 @@ def fit_rows(setup: Setup, starts: int, seed: int, delta: float | None) -> tuple
 def information(setup: Setup, theta: np.ndarray) -> np.ndarray:
     """J'J [parameter, parameter] of the weighted residuals at internal theta, summed in slices of rows."""
     at = theta[None]
-    value = setup.problem.model.value(at)
-    own = setup.problem.loss.transform(value)[0]
+    with np.errstate(all="ignore"):
+        own = setup.problem.loss.transform(setup.problem.model.value(at))[0]
     problem = setup.problem.with_(target=own, loss=Loss(scale=setup.problem.loss.scale))
     return problem.evaluate(at, np.zeros(1, int), np.zeros(1))[2][0]
 

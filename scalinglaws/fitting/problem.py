@@ -29,12 +29,13 @@ class Problem:
         return _of(self.lower, members), _of(self.upper, members)
 
     def evaluate(self, theta, members, mu):
-        return self.model.evaluate(theta, self, members, mu)
+        with np.errstate(all="ignore"):  # a step into infinity is refused by its objective
+            return self.model.evaluate(theta, self, members, mu)
 
     def residuals(self, theta) -> np.ndarray:
         """Model minus measurement [replicate, row] on the scale of the fit, not divided by spread."""
-        value = self.model.value(theta)
-        return self.loss.transform(value) - self.target
+        with np.errstate(all="ignore"):
+            return self.loss.transform(self.model.value(theta)) - self.target
 
     def losses(self, f, members, mu, rows=slice(None)):
         """Loss summed over rows, and the three factors [replicate, row] that every derivative is made of:

@@ -39,7 +39,9 @@ def replicate(setup: Setup, theta: np.ndarray, count: int, seed: int, method: st
     rng = np.random.default_rng([seed, 7919])
     block = max(1, BLOCK // setup.problem.rows)
     sizes = [min(block, count - k) for k in range(0, count, block)]
-    return setup.law.sort(np.concatenate([_block(setup, theta, size, rng, method, clusters) for size in sizes]))
+    with np.errstate(all="ignore"):
+        found = [_block(setup, theta, size, rng, method, clusters) for size in sizes]
+    return setup.law.sort(np.concatenate(found))
 
 
 def _block(setup, theta, count, rng, method, clusters):

@@ -1,6 +1,6 @@
 """What a fit gives back: values, how far to trust them, curves and predictions."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -75,12 +75,16 @@ class Fit:
         matrix = resample.covariance(self.setup, self.minima.theta[0], sigma)
         return dict(zip(self.law.params, np.sqrt(np.diag(matrix)).tolist(), strict=True))
 
+    def with_noise(self, noise: float) -> "Fit":
+        """The same fit with another noise, to simulate from; see uncertainty.coverage."""
+        return replace(self, noise=float(noise))
+
     def curve(self, inputs: dict, theta=None) -> np.ndarray:
         """The law at inputs {symbol: array [n]}; theta [..., parameter] gives [..., n]."""
         missing = [symbol for symbol in self.law.inputs if symbol not in inputs]
         if missing:
             raise InputError(f"The curve of {self.law.name!r} needs {', '.join(missing)}; got {', '.join(inputs)}.")
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(all="ignore"):
             return self.law.curve(self.theta if theta is None else theta, inputs)
 
     def predict(self, table, level: float = 0.9, mean: bool = False) -> pd.DataFrame:
@@ -88,7 +92,8 @@ class Fit:
 
         mean=False: the interval of a new measurement, noise included; mean=True: of the curve itself.
         """
-        return describe.predict(self, table, level, mean)
+        with np.errstate(all="ignore"):
+            return describe.predict(self, table, level, mean)
 
     def interval(self, level: float = 0.9) -> pd.DataFrame:
         """low and high of every parameter, from the replicates."""

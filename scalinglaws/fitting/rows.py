@@ -105,12 +105,16 @@ def _numbers(table, column, law, positive=True, what="numbers") -> np.ndarray:
         kind = "finite and above zero" if positive else "finite"
         raise InputError(
             f"Column {column!r} must hold {what} that are {kind}; {int(bad.sum())} of {len(bad)} rows are not, "
-            f"first {table[column].iloc[first]!r} in row {table.index[first]!r}. Correct or drop them."
+            f"first {_shown(table[column].iloc[first])} in row {_shown(table.index[first])}. Correct or drop them."
         )
     tiny, huge = numbers.min(initial=1.0), numbers.max(initial=1.0)
     if positive and (tiny < 1e-100 or huge > 1e100):
         raise InputError(f"Column {column!r} runs from {tiny:g} to {huge:g}; choose a unit between 1e-100 and 1e100.")
     return numbers
+
+
+def _shown(value) -> str:
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def _weights(table, weights) -> np.ndarray:

@@ -29,6 +29,11 @@ class Trust:
 
 def assess(setup: Setup, minima: Minimum) -> Trust:
     """Look at a finished fit."""
+    with np.errstate(all="ignore"):
+        return _assess(setup, minima)
+
+
+def _assess(setup: Setup, minima: Minimum) -> Trust:
     best, theta = minima.objective[0], minima.theta[0]
     same = minima.objective <= best * (1 + SAME) + 1e-20
     other = minima.objective[~same & np.isfinite(minima.objective)]

@@ -69,15 +69,27 @@ def m4(x, L, U, k, B, c):
     """(y - L) / (U - y)^k = B x^-c, solved for y. Alabdulmohsin et al. 2022, arXiv:2209.06640, estimator M4.
 
     L: value at infinite x, U: value at chance. With y = L + (U - L) s the equation is monotone in t = logit(s);
-    Newton steps taken in the number type of the parameters give exact derivatives through the implicit solution.
+    Newton's method runs in plain numbers; two more steps in the number type of the parameters carry the first and the
+    second derivative through the implicit solution exactly.
     """
     right = np.log(B) - c * np.log(x) - (1.0 - k) * np.log(U - L)
-    t = right / (0.5 + 0.5 * k)
-    for _ in range(10):
+    t = _logit(_plain(right) / (0.5 + 0.5 * _plain(k)), _plain(right), _plain(k), 12)
+    t = _logit(t, right, k, 2)
+    return L + (U - L) * np.exp(-np.logaddexp(0.0, -t))
+
+
+def _plain(number):
+    """The value of a number that carries derivatives."""
+    return getattr(number, "value", number)
+
+
+def _logit(t, right, k, steps):
+    """Newton steps for ln s - k ln(1 - s) = right with s = 1 / (1 + e^-t)."""
+    for _ in range(steps):
         below, above = np.logaddexp(0.0, -t), np.logaddexp(0.0, t)  # -ln s, -ln(1 - s)
         s = np.exp(-below)
         t = t - (k * above - below - right) / (1.0 - s + k * s)
-    return L + (U - L) * np.exp(-np.logaddexp(0.0, -t))
+    return t
 
 
 def m4_starts(x, y, rng, count):

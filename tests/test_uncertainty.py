@@ -1,0 +1,102 @@
+"""Intervals: three roads to the same answer, and how often they are right."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_fit import EDM2, LANGUAGE
+from test_laws import TRUTH, rows
+
+from scalinglaws.fitting import fit
+from scalinglaws.laws import LAWS
+from scalinglaws.schema import InputError
+from scalinglaws.uncertainty import coverage, intervals
+
+
+def fitted(name, noise=0.02, seed=0, **options):
+    symbols = {symbol: symbol for symbol in TRUTH[name][1]}
+    return fit(rows(name, noise, seed), name, "y", symbols, **options)
+
+
+@pytest.mark.parametrize("name", ["power", "power_floor", "size_steps_interaction", "bnsl_1", "kaplan"])
+def test_bootstrap_and_profile_agree_where_the_law_is_well_determined(name):
+    found = fitted(name, loss="squares", replicates=2000)
+    one, two = intervals(found, 0.9), intervals(found, 0.9, "profile")
+    width = (two["high"] - two["low"]).to_numpy()
+    assert (np.abs(one["low"] - two["low"]) < 0.25 * width).all()
+    assert (np.abs(one["high"] - two["high"]) < 0.25 * width).all()
+
+
+def test_profile_ends_raise_the_objective_by_what_student_allows():
+    found = fit(EDM2, "power_floor", "fid", {"N": "gflops"}, loss="squares")
+    ends = intervals(found, 0.9, "profile")
+    goal = found.objective * (1 + 2.353363**2 / 3)  # Student's t at 0.95 with 3 degrees of freedom
+    for E in ends.loc["E", ["low", "high"]]:
+        rest = fit(EDM2.assign(fid=EDM2["fid"] - E), "power", "fid", {"N": "gflops"}, loss="squares", residuals="raw")
+        A, a = rest.values["A"], rest.values["a"]
+        assert E + A > 0 and a > 0
+        held = _best_with_floor(E)
+        assert held == pytest.approx(goal, rel=1e-3)
+
+
+def _best_with_floor(E):
+    """Least squares on logs of E + A x^-a with E held, by scipy."""
+    from scipy.optimize import minimize
+
+    x, y = np.log(EDM2["gflops"]), np.log(EDM2["fid"])
+    loss = lambda p: 0.5 * np.sum((np.log(E + np.exp(p[0] - p[1] * (x - 5))) - y) ** 2)  # noqa: E731
+    return minimize(loss, [-0.5, 0.9], method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-16}).fun
+
+
+def test_a_floor_that_is_not_there_has_a_profile_down_to_zero():
+    table = pd.DataFrame({"n": np.geomspace(1, 1e3, 12)})
+    shock = 0.05 * np.random.default_rng(1).standard_normal(12)
+    found = fit(table.assign(q=5 * table["n"] ** -0.5 * np.exp(shock)), "power_floor", "q", {"N": "n"})
+    assert intervals(found, 0.9, "profile").loc["E", "low"] == 0.0
+    assert found.trust.floor_identified is False
+    assert "The floor E" in " ".join(found.warnings)
+
+
+def test_published_standard_errors_of_the_chinchilla_points():
+    """Besiroglu et al. 2024, arXiv:2404.10102: 4,000 pair resamples."""
+    path = LANGUAGE / "epoch_chinchilla_svg_extracted_data.csv"
+    if not path.exists():
+        pytest.skip("the Chinchilla points are not on this machine")
+    table = pd.read_csv(path).sort_values("loss").iloc[:-5]
+    table = table.assign(D=table["Training FLOP"] / (6 * table["Model Size"]))
+    found = fit(table, "chinchilla", "loss", {"N": "Model Size", "D": "D"}, delta=1e-3, bootstrap="pair",
+                replicates=4000)  # fmt: skip
+    errors = dict(zip(found.law.params, found.replicates.std(axis=0), strict=True))
+    published = {"A": 124.5, "B": 1293, "E": 0.0257, "a": 0.0154, "b": 0.0206}
+    assert errors == pytest.approx(published, rel=0.1)  # B alone varies by 4 % between seeds
+
+
+def test_wild_keeps_a_configuration_together():
+    table = pd.concat([rows("power_floor", 0.02, seed) for seed in range(4)])
+    found = fit(table, "power_floor", "y", {"N": "x"}, replicates=300)
+    assert found.bootstrap == "wild"
+    assert len(np.unique(found.setup.rows.cluster)) == 12
+    single = fit(table.reset_index(), "power_floor", "y", {"N": "x"}, cluster="index", replicates=300)
+    assert np.array_equal(np.sort(np.unique(single.setup.rows.cluster)), np.arange(12))
+
+
+def test_unknown_method():
+    with pytest.raises(InputError, match="No intervals named 'magic'. Known: bootstrap, profile, delta"):
+        intervals(fitted("power"), 0.9, "magic")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["bootstrap", "profile"])
+@pytest.mark.parametrize("name", [name for name in LAWS if name not in ("bnsl_2", "bnsl_3", "m4")])
+def test_ninety_percent_intervals_cover(name, method):
+    """200 noisy replicates of a design with eight sizes or more; the mean over the law's parameters."""
+    found = fitted(name, 0.02, loss="squares", replicates=400)
+    found = fit(rows(name), name, "y", found.inputs, loss="squares", replicates=400).with_noise(0.02)
+    assert 0.86 <= coverage(found, 200, 0.9, method)["cover"].mean() <= 0.94
+
+
+@pytest.mark.slow
+def test_few_sizes_are_warned_about_and_their_coverage_is_known():
+    table = rows("power_floor").iloc[[0, 3, 6, 9, 11]]
+    found = fit(table, "power_floor", "y", {"N": "x"}, loss="squares", replicates=400)
+    assert "Only 5 different values of N" in " ".join(found.warnings)
+    assert coverage(found.with_noise(0.01), 200)["cover"].mean() > 0.8
