@@ -6,6 +6,7 @@ so that gradient and Hessian are matrix products of [replicate, row] with fixed 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -58,32 +59,40 @@ class PowerSum:
         if f.shape[1] == 1:
             f = np.broadcast_to(f, (len(theta), len(self.features[0][rows])))
         value, pull, twist, bend = data.losses(f, members, mu, rows)
-        gradient = np.zeros((len(theta), self.count))
-        hessian = np.zeros((len(theta), self.count, self.count))
+        sloped = [(pull * term) @ x[rows] for term, x in zip(terms, self.features, strict=True)]
+        products = self._small_products if self.rows <= ROWS else self._products(rows)
+        curved = []
         for k, term in enumerate(terms):
             bent = bend * term
-            self._block(gradient, hessian, k, rows, pull * term, twist * term + bent * term)
-            for m in range(k):
-                self._cross(hessian, k, m, rows, bent * terms[m])
-        return value, gradient, hessian
+            curved += [(bent * terms[m]) @ products[k, m] for m in range(k)]
+            curved.append((twist * term + bent * term) @ products[k, k])
+        slope, curve = self._places
+        hessian = np.concatenate(curved, axis=1) @ curve
+        return value, np.concatenate(sloped, axis=1) @ slope, hessian.reshape(-1, self.count, self.count)
 
-    def _block(self, gradient, hessian, k, rows, pulled, curved):
-        index, width = self.index[k], len(self.index[k])
-        if width == 1:
-            gradient[:, index[0]] += pulled.sum(axis=1)
-            hessian[:, index[0], index[0]] += curved.sum(axis=1)
-            return
-        products = self._products(k, k, rows)
-        gradient[:, index] += pulled @ self.features[k][rows]
-        block = (curved @ products).reshape(-1, width, width)
-        hessian[:, index[:, None], index] += block
+    @cached_property
+    def _small_products(self):
+        return self._products(slice(None))
 
-    def _cross(self, hessian, k, m, rows, bent):
-        one, two = self.index[k], self.index[m]
-        block = (bent @ self._products(k, m, rows)).reshape(-1, len(one), len(two))
-        hessian[:, one[:, None], two] += block
-        hessian[:, two[:, None], one] += block.transpose(0, 2, 1)
+    def _products(self, rows):
+        """Products of the features of each pair of terms [row, feature x feature]."""
+        found = {}
+        for k, one in enumerate(self.features):
+            for m, two in enumerate(self.features[: k + 1]):
+                found[k, m] = (one[rows][:, :, None] * two[rows][:, None, :]).reshape(len(one[rows]), -1)
+        return found
 
-    def _products(self, k, m, rows):
-        one, two = self.features[k][rows], self.features[m][rows]
-        return (one[:, :, None] * two[:, None, :]).reshape(len(one), -1)
+    @cached_property
+    def _places(self):
+        """0/1 matrices that put the concatenated sums of _evaluate where they belong in gradient and Hessian."""
+        slope = np.concatenate([np.eye(self.count)[index] for index in self.index])
+        curve = []
+        for k, one in enumerate(self.index):
+            for m, two in enumerate(self.index[: k + 1]):
+                place = np.zeros((len(one), len(two), self.count, self.count))
+                for a, i in enumerate(one):
+                    for b, j in enumerate(two):
+                        place[a, b, i, j] += 1.0
+                        place[a, b, j, i] += 1.0 if m < k else 0.0
+                curve.append(place.reshape(len(one) * len(two), -1))
+        return slope, np.concatenate(curve)

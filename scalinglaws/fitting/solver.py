@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BATCH = 65_536  # numbers per array in one batch: replicates x rows that still live in the cache
-FLAT = 1e-13  # a predicted relative fall below this ends a fit
+FLAT = 1e-2  # a predicted fall below this part of a stalled step ends a fit
 STALLED = 1e-11  # an achieved relative fall below this is a stalled step
 FARTHEST = 256.0  # the most a step along negative curvature is lengthened
 PATIENCE = 4  # stalled steps before a fit ends
@@ -101,7 +101,7 @@ class _State:
         self.stale[on] = doubtful & (self.mu[on] <= 1e3)
         self.bent[on] = doubtful | (self.bent[on] & (self.mu[on] >= 1.0))
         self.mu[on] = np.where(doubtful, np.maximum(4 * self.mu[on], 1.0), self.mu[on])
-        self.live[on] = ((gain > FLAT * self.value[on]) & (gain > 1e-30)) | self.stale[on]
+        self.live[on] = ((gain > FLAT * self.stalled * self.value[on]) & (gain > 1e-30)) | self.stale[on]
 
     def _keep(self, on, trial, value, gradient, hessian):
         stalled = self.value[on] - value <= self.stalled * value
@@ -128,24 +128,25 @@ def newton_step(hessian, gradient, free, ridge):
 
     free [replicate, parameter]: the others do not move. Returns steps and where a pivot had to be replaced.
     """
-    pair = free[:, :, None] & free[:, None, :]
-    size = np.sqrt(np.abs(np.einsum("rpp->rp", hessian)))
+    count = hessian.shape[1]
+    every = np.arange(count)
+    size = np.sqrt(np.abs(hessian[:, every, every]))
     size = np.where(free & (size > 0) & np.isfinite(size), size, 1.0)
-    a = np.where(pair, hessian, 0.0) / (size[:, :, None] * size[:, None, :])
-    a[:, np.arange(a.shape[1]), np.arange(a.shape[1])] += ridge[:, None]
-    b = gradient / size
+    a = np.empty((len(hessian), count, count + 1))  # the right side is the last column
+    np.divide(hessian, size[:, :, None] * size[:, None, :], out=a[:, :, :count])
+    if not free.all():
+        a[:, :, :count] *= free[:, :, None] & free[:, None, :]
+    a[:, every, every] += ridge[:, None]
+    a[:, :, count] = gradient / size
     doubtful = np.zeros(len(a), bool)
-    count = a.shape[1]
-    pivots = np.empty_like(b)
     for j in range(count):
-        bad = ~(a[:, j, j] > 1e-14) & free[:, j]
-        doubtful |= bad
-        pivots[:, j] = np.where(bad | ~free[:, j], 1.0, a[:, j, j])
-        ratio = a[:, j + 1 :, j] / pivots[:, j, None]
+        good = a[:, j, j] > 1e-14
+        doubtful |= ~good & free[:, j]
+        a[:, j, j] = np.where(good & free[:, j], a[:, j, j], 1.0)
+        ratio = a[:, j + 1 :, j] / a[:, j, j, None]
         a[:, j + 1 :, j + 1 :] -= ratio[:, :, None] * a[:, None, j, j + 1 :]
-        b[:, j + 1 :] -= ratio * b[:, j, None]
-        a[:, j, j + 1 :] = ratio
-    b /= pivots
-    for j in range(count - 2, -1, -1):
-        b[:, j] -= (a[:, j, j + 1 :] * b[:, j + 1 :]).sum(axis=1)
-    return -b / size, doubtful
+    step = a[:, :, count]
+    for j in range(count - 1, -1, -1):
+        step[:, j] /= a[:, j, j]
+        step[:, :j] -= a[:, :j, j] * step[:, j, None]
+    return -step / size, doubtful
