@@ -12,7 +12,8 @@ PATH = Path(__file__).parents[2] / "shared" / "data" / "language" / "epoch_chinc
 def chinchilla() -> tuple[pd.DataFrame, bool]:
     """Columns N (parameters), D (tokens), loss; and whether the points are the real ones."""
     if PATH.exists():
-        table = pd.read_csv(PATH).sort_values("loss").iloc[:-5]
+        table = pd.read_csv(PATH)
+        table = table[table["loss"].rank(ascending=False) > 5]  # in the file's order, which the published draws use
         table = table.rename(columns={"Model Size": "N"}).assign(D=lambda t: t["Training FLOP"] / (6 * t["N"]))
         return table[["N", "D", "loss"]].reset_index(drop=True), True
     return synthetic(240), False

@@ -7,6 +7,7 @@ from test_fit import EDM2, LANGUAGE
 from test_laws import TRUTH, rows
 
 from scalinglaws.fitting import fit
+from scalinglaws.fitting.solver import minimise
 from scalinglaws.laws import LAWS
 from scalinglaws.schema import InputError
 from scalinglaws.uncertainty import coverage, intervals
@@ -57,17 +58,19 @@ def test_a_floor_that_is_not_there_has_a_profile_down_to_zero():
 
 
 def test_published_standard_errors_of_the_chinchilla_points():
-    """Besiroglu et al. 2024, arXiv:2404.10102: 4,000 pair resamples."""
+    """Besiroglu et al. 2024, arXiv:2404.10102: 4,000 pair resamples, their draws, within 0.5 %."""
     path = LANGUAGE / "epoch_chinchilla_svg_extracted_data.csv"
     if not path.exists():
         pytest.skip("the Chinchilla points are not on this machine")
-    table = pd.read_csv(path).sort_values("loss").iloc[:-5]
+    table = pd.read_csv(path)
+    table = table[table["loss"].rank(ascending=False) > 5]
     table = table.assign(D=table["Training FLOP"] / (6 * table["Model Size"]))
-    found = fit(table, "chinchilla", "loss", {"N": "Model Size", "D": "D"}, delta=1e-3, bootstrap="pair",
-                replicates=4000)  # fmt: skip
-    errors = dict(zip(found.law.params, found.replicates.std(axis=0), strict=True))
-    published = {"A": 124.5, "B": 1293, "E": 0.0257, "a": 0.0154, "b": 0.0206}
-    assert errors == pytest.approx(published, rel=0.1)  # B alone varies by 4 % between seeds
+    found = fit(table, "chinchilla", "loss", {"N": "Model Size", "D": "D"}, delta=1e-3)
+    rows, draw = len(table), np.random.RandomState(42)
+    weights = np.stack([np.bincount(draw.choice(rows, rows), minlength=rows) for _ in range(4000)]).astype(float)
+    refits = minimise(found.setup.problem.with_(weight=weights), np.tile(found.minima.theta[0], (4000, 1)))
+    errors = dict(zip(found.law.params, found.setup.coordinates.natural(refits.theta).std(axis=0), strict=True))
+    assert errors == pytest.approx({"A": 124.5, "B": 1293, "E": 0.0257, "a": 0.0154, "b": 0.0206}, rel=5e-3)
 
 
 def test_wild_keeps_a_configuration_together():
@@ -80,7 +83,7 @@ def test_wild_keeps_a_configuration_together():
 
 
 def test_unknown_method():
-    with pytest.raises(InputError, match="No intervals named 'magic'. Known: bootstrap, profile, delta"):
+    with pytest.raises(InputError, match="No intervals named 'magic'"):
         intervals(fitted("power"), 0.9, "magic")
 
 

@@ -92,8 +92,9 @@ def _turn(fit):
     frame = pd.DataFrame({**x, "_y": np.log(y)}).groupby(list(x), as_index=False)["_y"].mean()
     for symbol, column in fit.inputs.items():
         rest = [s for s in x if s != symbol]
-        groups = [g for _, g in frame.groupby(rest)] if rest else [frame]
-        groups = [g.sort_values(symbol) for g in groups if len(g) >= 4]
+        long = frame[frame.groupby(rest)["_y"].transform("size") >= 4] if rest else frame
+        groups = [g.sort_values(symbol) for _, g in long.groupby(rest)] if rest else [frame.sort_values(symbol)]
+        groups = [g for g in groups if len(g) >= 4]
         up = [g for g in groups if _rises(g["_y"].to_numpy(), fit.noise)]
         if up and len(up) >= 0.3 * len(groups):
             start = np.median([g[symbol].iloc[int(g["_y"].argmin())] for g in up])

@@ -16,6 +16,7 @@ from scalinglaws.schema import InputError
 TUNING = 1.345  # Huber's constant: delta in units of the noise, 95 % efficient for normal noise
 SMALLEST_DELTA = 1e-7  # below this the noise is rounding
 DAMPINGS = np.array([1e-2, 0.3, 1.0, 5.0, 30.0, 1e3, 1e5, 1e7])  # where a single start begins
+THIN = 8  # more rows than THIN x SUBSAMPLE are fitted in two stages
 MAD = 1.4826  # normal standard deviation over median absolute deviation
 
 
@@ -60,6 +61,19 @@ def cold_starts(setup: Setup, count: int, seed: int) -> np.ndarray:
     return coordinates.internal(general_seeds(setup.law, x, y, scale, log, count, rng))
 
 
+def thin_out(setup: Setup, seeds: np.ndarray, seed: int) -> np.ndarray:
+    """With very many rows the starts go to their minima on some rows; only different minima go on with all."""
+    keep = np.zeros(setup.problem.rows, bool)
+    keep[np.random.default_rng(seed).choice(len(keep), THIN * SUBSAMPLE, replace=False)] = True
+    loss = replace(setup.problem.loss, delta=np.inf)
+    some = set_up(setup.law, setup.rows.where(keep), loss)
+    natural = setup.coordinates.natural(seeds)
+    found = solve(some, some.coordinates.internal(natural))
+    near = found.objective <= 1.5 * found.objective[0]
+    _, first = np.unique(np.round(found.objective[near] / found.objective[0], 6), return_index=True)
+    return setup.coordinates.internal(some.coordinates.natural(found.theta[near][np.sort(first)]))
+
+
 def solve(setup: Setup, starts: np.ndarray) -> Minimum:
     """Every start to its minimum, the best one first."""
     if setup.law.start is not None:  # one start given: tried with several dampings, which lead to different valleys
@@ -98,6 +112,8 @@ def fit_rows(setup: Setup, starts: int, seed: int, delta: float | None) -> tuple
     loss = setup.problem.loss
     with np.errstate(all="ignore"):
         seeds = cold_starts(setup, starts, seed)
+    if setup.problem.rows > THIN * SUBSAMPLE:
+        seeds = thin_out(setup, seeds, seed)
     if loss.delta == np.inf or delta is not None:
         return setup, solve(setup, seeds)
     found = solve(setup.with_loss(replace(loss, delta=np.inf)), seeds)
