@@ -2,7 +2,7 @@
 
 import torch
 from diffusers import AutoencoderKL
-from torch.nn.functional import l1_loss, mse_loss
+from torch.nn.functional import mse_loss
 
 LATENT = (4, 8, 8)
 
@@ -65,31 +65,3 @@ def encode(model, images, batch=1000):
 def decode(model, latents, batch=500):
     """uint8 images [image, 32, 32] of scaled latents [image, 4, 8, 8]."""
     return torch.cat([to_images(model.decode(z / model.config.scaling_factor).sample) for z in latents.split(batch)])
-
-
-def edges(x):
-    """Horizontal and vertical differences of images [image, 1, h, w]."""
-    return x.diff(dim=3), x.diff(dim=2)
-
-
-def sharpness_error(made, real):
-    """Mean absolute error of the pixels plus that of their differences: squared error alone leaves images soft."""
-    return l1_loss(made, real) + sum(l1_loss(a, b) for a, b in zip(edges(made), edges(real), strict=True))
-
-
-def refine(model, latents, images, steps=3000, batch=64, peak_rate=2e-3, seed=1):
-    """Go on training the decoder alone on fixed scaled latents [image, 4, 8, 8]; yields (step, error, model)."""
-    decoder = torch.nn.ModuleList([model.post_quant_conv, model.decoder])
-    optimizer = torch.optim.AdamW(decoder.parameters(), peak_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, total_steps=steps)
-    generator = torch.Generator().manual_seed(seed)
-    for step in range(1, steps + 1):
-        chosen = torch.randint(len(images), (batch,), generator=generator)
-        made = model.decode(latents[chosen] / model.config.scaling_factor).sample
-        error = sharpness_error(made, to_model(images[chosen]))
-        optimizer.zero_grad()
-        error.backward()
-        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        yield step, error.item(), model
