@@ -15,7 +15,7 @@ from scalinglaws.schema import InputError
 METHODS = ("auto", "wild", "pair", "residual")
 WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
 FEW = 100  # single rows below which auto pools the residuals
-ITERATIONS, STALLED = 100, 1e-9  # of a replicate, which starts at the fit
+ITERATIONS, STALLED = 60, 1e-9  # of a replicate, which starts at the fit
 LARGEST_SCALE = 12.0  # cap of the Student scale, reached with one or two degrees of freedom
 DENSE = 100_000  # rows up to which the covariance comes from the Jacobian itself
 BLOCK = 4_000_000  # numbers of simulated rows held at once
