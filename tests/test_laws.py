@@ -109,3 +109,31 @@ def test_a_law_whose_function_misses_a_parameter():
 def test_unknown_law():
     with pytest.raises(InputError, match=r"No law named 'powr'\. Known laws: power, power_floor"):
         laws.find("powr")
+
+
+def samplers(noise=0.0) -> pd.DataFrame:
+    """Two samplers with one floor."""
+    steps = 2.0 ** np.arange(1, 9)
+    parts = [pd.DataFrame({"steps": steps, "sampler": name, "fd": 3 + B * steps**-b})
+             for name, B, b in (("ddim", 40, 1.0), ("dpm", 60, 1.9))]  # fmt: skip
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(fd=table["fd"] * np.exp(noise * np.random.default_rng(0).standard_normal(len(table))))
+
+
+def test_curves_that_share_a_floor():
+    law = laws.shared(laws.find("power_floor"), ("ddim", "dpm"), ("E",))
+    found = fit(samplers(), law, "fd", {"x": "steps", "g": "sampler"})
+    truth = {"E": 3, "A_ddim": 40, "A_dpm": 60, "a_ddim": 1.0, "a_dpm": 1.9}
+    assert found.values == pytest.approx(truth, rel=1e-7)
+    noisy = fit(samplers(0.02), law, "fd", {"x": "steps", "g": "sampler"}, replicates=100)
+    told = noisy.predict(pd.DataFrame({"steps": [10.0, 10.0], "sampler": ["ddim", "dpm"]}))
+    assert told["value"].tolist() == pytest.approx([7.0, 3 + 60 * 10**-1.9], rel=0.05)
+    assert noisy.curve({"x": [10.0], "g": ["dpm"]})[0] == pytest.approx(told["value"][1])
+
+
+def test_an_unknown_curve():
+    law = laws.shared(laws.find("power_floor"), ("ddim", "euler"), ("E",))
+    with pytest.raises(InputError, match="No curve named 'dpm'"):
+        fit(samplers(), law, "fd", {"x": "steps", "g": "sampler"})
+    with pytest.raises(InputError, match="Sharing needs two groups or more"):
+        laws.shared(laws.find("power"), ("one",), ("A",))

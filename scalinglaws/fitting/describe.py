@@ -65,7 +65,8 @@ def _conditioning(fit):
 
 
 def _few(fit):
-    for symbol, column in fit.inputs.items():
+    for symbol in fit.law.measures:
+        column = fit.inputs[symbol]
         different = len(np.unique(fit.setup.rows.x[symbol]))
         if different < FEW_SIZES:
             yield (f"Only {different} different values of {symbol} ({column}): intervals are wide and, for "
@@ -90,7 +91,8 @@ def _turn(fit):
         return
     x, y = fit.setup.rows.x, fit.setup.rows.y
     frame = pd.DataFrame({**x, "_y": np.log(y)}).groupby(list(x), as_index=False)["_y"].mean()
-    for symbol, column in fit.inputs.items():
+    for symbol in fit.law.measures:
+        column = fit.inputs[symbol]
         rest = [s for s in x if s != symbol]
         long = frame[frame.groupby(rest)["_y"].transform("size") >= 4] if rest else frame
         groups = [g.sort_values(symbol) for _, g in long.groupby(rest)] if rest else [frame.sort_values(symbol)]
@@ -122,7 +124,7 @@ def predict(fit, table, level: float, mean: bool) -> pd.DataFrame:
     draws = np.clip(draws, -HUGE, HUGE)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     out = pd.DataFrame({"value": value, "low": np.minimum(low, value), "high": np.maximum(high, value)})
-    out["decades_beyond"] = np.max([_beyond(fit.setup.rows.x[s], x[s]) for s in x], axis=0)
+    out["decades_beyond"] = np.max([_beyond(fit.setup.rows.x[s], x[s]) for s in fit.law.measures], axis=0)
     return out.set_axis(table.index)
 
 
@@ -148,6 +150,8 @@ def _new_input(fit, table, symbol, column):
         have = ", ".join(map(str, getattr(table, "columns", []))) or "no columns"
         raise InputError(f"A prediction of {fit.law.name!r} needs the column {column!r}; the table has {have}.")
     name = column if column in table.columns else symbol
+    if symbol not in fit.law.measures:
+        return fit.law.numbers(symbol, table[name].astype(str))
     x = pd.to_numeric(table[name], errors="coerce").to_numpy(float, na_value=np.nan)
     if not (np.isfinite(x) & ((x > 0) | fit.law.signed)).all():
         raise InputError(f"Column {name!r} must hold numbers that are finite and above zero to predict from.")

@@ -65,13 +65,20 @@ def read_rows(table, law: Law, quality: str, inputs: dict, residuals="log", se=N
         notes.append(f"{int((weight == 0).sum())} rows have weight zero and were left out.")
         table, weight = table[weight > 0], weight[weight > 0]
     y = _numbers(table, quality, law, positive=residuals != "raw")
-    x = {symbol: _numbers(table, column, law, positive=not law.signed) for symbol, column in inputs.items()}
+    x = {symbol: _input(table, symbol, column, law) for symbol, column in inputs.items()}
     spread = None if se is None else _spread(table, se, law, y, residuals)
     _enough(table, law, y, x, inputs, quality)
     keys = _column(table, cluster, law) if cluster else list(inputs.values())
     cluster = table.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
     spread = None if spread is None else spread / np.median(spread)
     return Rows(table.reset_index(drop=True), x, y, spread, weight, cluster, tuple(notes))
+
+
+def _input(table, symbol, column, law) -> np.ndarray:
+    if symbol in law.measures:
+        return _numbers(table, column, law, positive=not law.signed)
+    _present(table, column, law)
+    return law.numbers(symbol, table[column].astype(str))
 
 
 def _spread(table, se, law, y, residuals):

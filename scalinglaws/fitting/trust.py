@@ -114,7 +114,7 @@ def silent_inputs(setup: Setup, theta: np.ndarray) -> tuple[str, ...]:
     law, x = setup.law, setup.rows.x
     natural = setup.coordinates.natural(theta)
     quiet = []
-    for symbol in law.inputs if setup.problem.loss.logarithmic else ():
+    for symbol in law.measures if setup.problem.loss.logarithmic else ():
         ends = [law.curve(natural, x | {symbol: np.full(len(x[symbol]), end)})
                 for end in (x[symbol].min(), x[symbol].max())]  # fmt: skip
         if np.abs(np.log(ends[0] / ends[1])).max() < 1e-3:
@@ -137,7 +137,7 @@ def pattern(setup: Setup, theta: np.ndarray) -> dict[str, float]:
 
 def logarithms(setup: Setup) -> dict[str, np.ndarray]:
     """ln of the inputs [row], or the inputs themselves where they may be negative."""
-    return {s: x if setup.law.signed else np.log(x) for s, x in setup.rows.x.items()}
+    return {s: x if setup.law.signed or s not in setup.law.measures else np.log(x) for s, x in setup.rows.x.items()}
 
 
 def extra_column(setup, theta, residual, column) -> float:

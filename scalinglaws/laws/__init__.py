@@ -2,6 +2,7 @@
 
 from scalinglaws.laws import functions as f
 from scalinglaws.laws.row import Law, Term, custom, power_sum
+from scalinglaws.laws.shared import shared
 from scalinglaws.schema import InputError
 
 HESTNESS = "Hestness et al. 2017, arXiv:1712.00409"
@@ -69,4 +70,4 @@ def find(law: "str | Law") -> Law:
     return LAWS[law]
 
 
-__all__ = ["CHOICES", "LAWS", "Law", "Term", "custom", "find", "power_sum"]
+__all__ = ["CHOICES", "LAWS", "Law", "Term", "custom", "find", "power_sum", "shared"]

@@ -45,6 +45,7 @@ class Law:
     ranges: dict[str, tuple[float, float] | str] = field(default_factory=dict)  # starts; "x" or "y": of the data
     draw: Callable | None = None  # starts instead of ranges: draw(x, y, rng, count) -> {param: [count]}
     start: dict[str, float] | None = None  # one start, instead of all searching
+    groups: tuple[str, ...] = ()  # names of the curves; the last input holds one of them a row
     alike: tuple[tuple[str, ...], ...] = ()  # exchangeable groups of parameters, reported in order of their first
 
     def sort(self, theta: np.ndarray) -> np.ndarray:
@@ -57,14 +58,30 @@ class Law:
         out[:, place] = np.take_along_axis(theta[:, place], order[:, :, None], axis=1)
         return out
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Inputs that are quantities, not the name of a group."""
+        return self.inputs[:-1] if self.groups else self.inputs
+
+    def numbers(self, symbol: str, values) -> np.ndarray:
+        """Values of an input as numbers; names of groups become their position."""
+        if symbol in self.measures:
+            return np.asarray(values, float)
+        place = {name: float(k) for k, name in enumerate(self.groups)}
+        found = [place.get(str(value), value) for value in np.atleast_1d(np.asarray(values, object))]
+        if not all(isinstance(value, float) and 0 <= value < len(place) for value in found):
+            wrong = next(str(value) for value in found if not isinstance(value, float) or not 0 <= value < len(place))
+            raise InputError(f"No curve named {wrong!r} in {self.name!r}. Known: {', '.join(self.groups)}.")
+        return np.array(found, float)
+
     def curve(self, theta, inputs: dict):
         """Value [..., n] at inputs {symbol: array [n]} for natural parameters theta [..., parameter]."""
         theta = np.asarray(theta, float)
         named = {name: theta[..., k, None] for k, name in enumerate(self.params)}
-        x = {symbol: np.atleast_1d(np.asarray(inputs[symbol], float)) for symbol in self.inputs}
+        x = {symbol: np.atleast_1d(self.numbers(symbol, inputs[symbol])) for symbol in self.inputs}
         if self.function is not None:
             return self.function(**x, **named) + np.zeros_like(sum(x.values()))
-        return sum(_term(term, named, x) for term in self.terms)
+        return sum(term_value(term, named, x) for term in self.terms)
 
     def with_input(self, symbol: str) -> "Law":
         """The same one-input law with its input called symbol."""
@@ -77,7 +94,8 @@ class Law:
         return replace(self, inputs=(symbol,), terms=terms, equation=equation, function=function)
 
 
-def _term(term: Term, named: dict, x: dict):
+def term_value(term: Term, named: dict, x: dict):
+    """One power term at inputs x for parameters by name."""
     value = named[term.coefficient]
     for exponent, symbol, sign in term.powers:
         value = value * x[symbol] ** (sign * named[exponent])
