@@ -115,3 +115,74 @@ def test_refusals(change, sentence):
     with pytest.raises(InputError, match=None) as refusal:
         fit(**({"table": EDM2, "law": "power_floor", "quality": "fid", "inputs": {"N": "gflops"}} | change))
     assert sentence in str(refusal.value)
+
+
+TRUTH = {"E": 5.0, "A": 3e3, "a": 0.4, "B": 80.0, "g": 0.0, "b": 1.1}
+
+
+def test_default_delta_is_a_multiple_of_the_noise():
+    found = fit(grid(TRUTH, 0.02), "size_steps_plain", "fd", STEPPED)
+    assert found.noise == pytest.approx(0.02, rel=0.25)
+    assert found.delta == pytest.approx(1.345 * found.noise, rel=0.05)
+
+
+def test_huber_shrugs_off_what_squares_does_not():
+    table = grid(TRUTH, 0.005)
+    table.loc[[3, 17, 40], "fd"] *= 3
+    errors = {loss: abs(fit(table, "size_steps_plain", "fd", STEPPED, loss=loss).values["E"] / 5 - 1)
+              for loss in ("huber", "squares")}  # fmt: skip
+    assert errors["huber"] < 0.02 < errors["squares"]
+
+
+def test_rows_with_small_standard_errors_count_more():
+    table = grid(TRUTH, 0.0)
+    table["fd_se"] = 0.01 * table["fd"]
+    table.loc[::5, "fd"] *= 1.2
+    table.loc[::5, "fd_se"] *= 100
+    found = fit(table, "size_steps_plain", "fd", STEPPED, se="fd_se", loss="squares")
+    assert found.values["E"] == pytest.approx(5, rel=0.01)
+
+
+def test_weights_equal_repeated_rows():
+    table = grid(TRUTH, 0.05).assign(w=1.0)
+    table.loc[:9, "w"] = 3.0
+    repeated = pd.concat([table, table.iloc[:10], table.iloc[:10]])
+    one = fit(table, "size_steps_plain", "fd", STEPPED, weights="w", loss="squares")
+    two = fit(repeated, "size_steps_plain", "fd", STEPPED, loss="squares")
+    assert one.values == pytest.approx(two.values, rel=1e-6)
+    assert one.objective == pytest.approx(two.objective, rel=1e-9)
+
+
+def test_asymmetry_sinks_to_the_lower_envelope():
+    table = grid(TRUTH, 0.1)
+    middle, low = (fit(table, "size_steps_plain", "fd", STEPPED, asymmetry=k).residuals for k in (1.0, 0.05))
+    assert 0.35 < np.mean(middle < 0) < 0.65
+    assert np.mean(low < 0) > 0.75  # measured above the curve
+
+
+def test_a_result_tells_starts_basins_and_bounds():
+    found = fit(grid(TRUTH, 0.02), "size_steps_plain", "fd", STEPPED)
+    trust = found.trust
+    assert trust.starts == trust.agreed == 8 and trust.gap is None and trust.settled
+    assert trust.on_bound == () and trust.floor_identified and 1 < trust.condition < 1e3
+    turned = fit(EDM2.assign(fid=EDM2["fid"][::-1].to_numpy()), "power", "fid", {"N": "gflops"})
+    assert turned.trust.on_bound == ("a",) and turned.warnings[0].startswith("No law")
+
+
+def test_a_size_dependent_step_law_is_a_pattern_in_the_residuals():
+    truth = TRUTH | {"g": -0.3, "B": 80.0 * 1e6**0.3}
+    told = " ".join(fit(grid(truth, 0.01), "size_steps_plain", "fd", STEPPED).warnings)
+    assert "N and S interact" in told
+
+
+def test_scipy_finds_nothing_better():
+    """Every law of two inputs against scipy's trf from our optimum and from its neighbourhood."""
+    from scipy.optimize import least_squares
+
+    table = grid(TRUTH | {"g": -0.2, "B": 1500.0}, 0.05)
+    found = fit(table, "size_steps_interaction", "fd", STEPPED, loss="squares")
+    x = {"N": table["flops"].to_numpy(), "S": table["steps"].to_numpy()}
+    start = found.theta
+    for shift in (1.0, 0.97, 1.03):
+        rival = least_squares(lambda p: np.log(found.law.curve(p, x) / table["fd"]), start * shift, x_scale=abs(start))
+        assert found.objective <= rival.cost * (1 + 1e-12)

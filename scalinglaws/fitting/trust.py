@@ -101,12 +101,28 @@ def rise_is_chance(setup: Setup, minima: Minimum, objective: float, fewer: int) 
 
 
 def against_constant(setup: Setup, minima: Minimum) -> float:
-    """p-value that one constant explains the rows as well as the law."""
+    """p-value that one constant explains the rows as well as the law, or as a straight line in logarithms."""
     problem, level = setup.problem, np.full((1, 1), np.log(np.abs(setup.rows.y).mean()))
     flat = PowerSum((np.array([0]),), (np.ones((problem.rows, 1)),), 1)
     wide = np.array([1e3])
     found = minimise(problem.with_(model=flat, lower=-wide, upper=wide, reach=np.array([5.0])), level)
-    return rise_is_chance(setup, minima, float(found.objective[0]), max(len(setup.law.params) - 1, 1))
+    by_law = rise_is_chance(setup, minima, float(found.objective[0]), max(len(setup.law.params) - 1, 1))
+    return min(by_law, straight_line(setup))
+
+
+def straight_line(setup: Setup) -> float:
+    """p-value of the F test that ln quality does not change along ln inputs; 1 if it only changes the wrong way."""
+    if not setup.problem.loss.logarithmic or not setup.law.measures:
+        return 1.0
+    y = np.log(setup.rows.y)
+    x = np.column_stack([np.ones(len(y)), *(logarithms(setup)[s] for s in setup.law.measures)])
+    slopes, *_ = np.linalg.lstsq(x, y, rcond=None)
+    rest, total = np.sum((y - x @ slopes) ** 2), np.sum((y - y.mean()) ** 2)
+    used, spare = len(slopes) - 1, len(y) - len(slopes)
+    wrong = {"falls": (slopes[1:] >= 0).all(), "rises": (slopes[1:] <= 0).all()}.get(setup.law.trend, False)
+    if wrong or spare < 1 or total <= 0:
+        return 1.0
+    return float(fdtrc(used, spare, (total - rest) / used / max(rest / spare, 1e-300)))
 
 
 def silent_inputs(setup: Setup, theta: np.ndarray) -> tuple[str, ...]:
