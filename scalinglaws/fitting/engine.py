@@ -17,7 +17,8 @@ TUNING = 1.345  # Huber's constant: delta in units of the noise, 95 % efficient 
 SMALLEST_DELTA = 1e-7  # below this the noise is rounding
 DAMPINGS = np.array([1e-2, 0.3, 1.0, 5.0, 30.0, 1e3, 1e5, 1e7])  # where a single start begins
 THIN = 8  # more rows than THIN x SUBSAMPLE are fitted in two stages
-HEAT, NEAR = 50, 2.0  # iterations of every start; times the best objective to go on from there
+HEAT = 50  # iterations of every start
+NEAR = 2.0  # times the best objective: who goes on
 MAD = 1.4826  # normal standard deviation over median absolute deviation
 
 
@@ -75,26 +76,26 @@ def thin_out(setup: Setup, seeds: np.ndarray, seed: int) -> np.ndarray:
     return setup.coordinates.internal(some.coordinates.natural(found.theta[near][np.sort(first)]))
 
 
-def race(problem: Problem, starts: np.ndarray) -> Minimum:
+def race(problem: Problem, starts: np.ndarray, lap: int) -> Minimum:
     """Every start for a while, then only those that are settled or still near the best one."""
     first = minimise(problem, starts, HEAT)
     on = np.flatnonzero(~first.settled & (first.objective <= NEAR * np.nanmin(first.objective)))
     if not len(on):
         return first
-    rest = minimise(problem, first.theta[on], mu=np.full(len(on), 0.1))
+    rest = minimise(problem, first.theta[on], lap, mu=np.full(len(on), 0.1))
     found = {name: getattr(first, name).copy() for name in Minimum.__dataclass_fields__}
     for name, values in found.items():
         values[on] = getattr(rest, name)
     return Minimum(**found)
 
 
-def solve(setup: Setup, starts: np.ndarray) -> Minimum:
-    """Every start to its minimum, the best one first."""
+def solve(setup: Setup, starts: np.ndarray, lap: int = 200) -> Minimum:
+    """Every start to its minimum, the best one first; lap: iterations of those that are slow but near the best."""
     if setup.law.start is not None:  # one start given: tried with several dampings, which lead to different valleys
         mu = np.repeat(DAMPINGS, len(starts))
         found = minimise(setup.problem, np.tile(starts, (len(DAMPINGS), 1)), 2_000, mu)
     else:
-        found = race(setup.problem, starts)
+        found = race(setup.problem, starts, lap)
     if not np.isfinite(found.objective).any():
         raise InputError(
             f"Law {setup.law.name!r} has no finite value at any start: check the unit of the inputs and of the "
@@ -130,7 +131,7 @@ def fit_rows(setup: Setup, starts: int, seed: int, delta: float | None) -> tuple
         seeds = thin_out(setup, seeds, seed)
     if loss.delta == np.inf or delta is not None:
         return setup, solve(setup, seeds)
-    found = solve(setup.with_loss(replace(loss, delta=np.inf)), seeds)
+    found = solve(setup.with_loss(replace(loss, delta=np.inf)), seeds, HEAT)
     for _ in range(2):
         scale = noise(scaled_residuals(setup, found.theta[0]), len(setup.law.params))
         setup = setup.with_loss(replace(loss, delta=max(TUNING * scale, SMALLEST_DELTA)))

@@ -9,6 +9,7 @@ from scalinglaws.fitting.engine import Setup, information, noise, scaled_residua
 from scalinglaws.fitting.powersum import PowerSum
 from scalinglaws.fitting.solver import Minimum, minimise
 
+BASINS, ENOUGH = 4, 80  # minima and iterations that a held parameter is tried from and for
 SAME = 1e-6  # relative difference of objectives below which two starts agree
 
 
@@ -70,12 +71,12 @@ def without(setup: Setup, minima: Minimum, name: str, value: float) -> float:
     place = setup.law.params.index(name)
     lower, upper = setup.coordinates.lower.copy(), setup.coordinates.upper.copy()
     lower[place] = upper[place] = value
-    starts = minima.theta.copy()
+    starts = minima.theta[:BASINS].copy()
     starts[:, place] = value
     others = starts.copy()
     exponents = ~setup.coordinates.positive
     others[:, exponents] = others[:, exponents] * 0.5
-    found = minimise(setup.problem.with_(lower=lower, upper=upper), np.concatenate([starts, others]))
+    found = minimise(setup.problem.with_(lower=lower, upper=upper), np.concatenate([starts, others]), ENOUGH)
     return float(found.objective.min())
 
 

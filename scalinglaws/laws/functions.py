@@ -69,12 +69,15 @@ def m4(x, L, U, k, B, c):
     """(y - L) / (U - y)^k = B x^-c, solved for y. Alabdulmohsin et al. 2022, arXiv:2209.06640, estimator M4.
 
     L: value at infinite x, U: value at chance. With y = L + (U - L) s the equation is monotone in t = logit(s);
-    Newton's method runs in plain numbers; two more steps in the number type of the parameters carry the first and the
-    second derivative through the implicit solution exactly.
+    Newton's method runs in plain numbers; one step of Halley's in the number type of the parameters carries the first
+    and the second derivative through the implicit solution exactly.
     """
     right = np.log(B) - c * np.log(x) - (1.0 - k) * np.log(U - L)
-    t = _logit(_plain(right) / (0.5 + 0.5 * _plain(k)), _plain(right), _plain(k), 12)
-    t = _logit(t, right, k, 2)
+    t = _logit(_plain(right), _plain(k))
+    s = np.exp(-np.logaddexp(0.0, -t))
+    miss = k * np.logaddexp(0.0, t) - np.logaddexp(0.0, -t) - right
+    slope, bend = (1.0 - s) + k * s, (s * (1.0 - s)) * (k - 1.0)
+    t = t - 2.0 * miss * slope / (2.0 * slope * slope - miss * bend)
     return L + (U - L) * np.exp(-np.logaddexp(0.0, -t))
 
 
@@ -83,8 +86,9 @@ def _plain(number):
     return getattr(number, "value", number)
 
 
-def _logit(t, right, k, steps):
-    """Newton steps for ln s - k ln(1 - s) = right with s = 1 / (1 + e^-t)."""
+def _logit(right, k, steps=12):
+    """t that solves ln s - k ln(1 - s) = right with s = 1 / (1 + e^-t)."""
+    t = right / (0.5 + 0.5 * k)
     for _ in range(steps):
         below, above = np.logaddexp(0.0, -t), np.logaddexp(0.0, t)  # -ln s, -ln(1 - s)
         s = np.exp(-below)
