@@ -37,6 +37,9 @@ TRUTH = {
     "steps_turn": ({"E": 3, "B": 30, "b": 1.2, "C": 0.05, "c": 0.6}, line(1, 1000, 24, "S")),
     "size_steps_turn": (
         {"E": 3, "A": 3e3, "a": 0.5, "B": 30, "b": 1.2, "C": 0.05, "c": 0.6}, cross(N=SIZES, S=spread(1, 1000, 12))),
+    "size_steps_interaction_turn": (
+        {"E": 3, "A": 3e3, "a": 0.5, "B": 90, "g": -0.1, "b": 1.2, "C": 0.02, "h": 0.05, "c": 0.6},
+        cross(N=SIZES, S=spread(1, 1000, 12))),
     "kaplan": (
         {"A": 8.8e13, "a": 0.076, "B": 5.4e13, "b": 0.095}, cross(N=spread(1e5, 1e10, 10), D=spread(1e7, 1e12, 10))),
     "bnsl_1": ({"E": 0.5, "B": 20, "c0": 0.2, "c1": 0.5, "d1": 1e4, "f1": 0.3}, line(1e2, 1e7, 40)),

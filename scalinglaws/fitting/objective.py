@@ -46,6 +46,8 @@ class Loss:
         if self.delta == np.inf:
             return exact + damping
         inside = pull == residual
+        if not damping.any():
+            return inside * exact
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(inside, exact + damping, damping * (pull / residual))
 

@@ -65,7 +65,7 @@ class PowerSum:
         for k, term in enumerate(terms):
             bent = bend * term
             curved += [(bent * terms[m]) @ products[k, m] for m in range(k)]
-            curved.append((twist * term + bent * term) @ products[k, k])
+            curved.append(((twist + bent) * term) @ products[k, k])
         slope, curve = self._places
         hessian = np.concatenate(curved, axis=1) @ curve
         return value, np.concatenate(sloped, axis=1) @ slope, hessian.reshape(-1, self.count, self.count)

@@ -47,26 +47,24 @@ class Problem:
         mu = mu[:, None]
         exact = 1.0 / np.maximum(mu, 1.0)
         residual = self.loss.transform(f) - _of(self.target, members)[..., rows]
-        spread = None if self.spread is None else self.spread[rows]
-        z = residual if spread is None else residual / spread
+        spread = 1.0 if self.spread is None else self.spread[rows]
+        z = residual if self.spread is None else residual / spread
         pull = self.loss.pull(z)
         value, bend = self.loss.value(z, pull), self.loss.curvature(z, pull, exact, 1.0 - exact + mu)
-        if spread is not None:
-            pull, bend = pull / spread, bend / spread**2
-        if self.weight is not None or self.loss.asymmetry != 1.0:
-            weight = self._weights(residual, members, rows)
-            value, pull, bend = value * weight, pull * weight, bend * weight
-        if not self.loss.logarithmic:
-            return value.sum(axis=1), pull, exact * pull, np.broadcast_to(bend, pull.shape)
-        inside = f + self.loss.offset if self.loss.offset else f
-        twist = exact * pull
-        bend = (bend - twist) / (inside * inside)
-        return value.sum(axis=1), pull / inside, twist / inside, bend
+        inner = f + self.loss.offset if self.loss.offset else f
+        weight = self._weights(residual, members, rows)
+        value = value.sum(axis=1) if weight is None else np.einsum("rn,rn->r", value, np.broadcast_to(weight, f.shape))
+        scale = (1.0 if weight is None else weight) / (inner * spread if self.loss.logarithmic else spread)
+        slope = pull * scale
+        twist = exact * slope if (mu > 1).any() else slope
+        bend = bend * scale / spread
+        bend = (bend - twist) / inner if self.loss.logarithmic else bend
+        return value, slope, twist, np.broadcast_to(bend, slope.shape)
 
     def _weights(self, residual, members, rows):
-        weight = 1.0 if self.weight is None else _of(self.weight, members)[..., rows]
+        weight = None if self.weight is None else _of(self.weight, members)[..., rows]
         tilt = self.loss.tilt(residual)
-        return weight if tilt is None else weight * tilt
+        return weight if tilt is None else tilt if weight is None else weight * tilt
 
     def with_(self, **changes) -> "Problem":
         return replace(self, **changes)

@@ -68,7 +68,9 @@ def gram_tables(columns, which, target):
     gram = np.empty((len(which[0]), len(columns), len(columns)))
     for k, one in enumerate(columns):
         for m, two in enumerate(columns[: k + 1]):
-            gram[:, k, m] = gram[:, m, k] = (one @ two.T)[which[k], which[m]]
+            few = len(one) * len(two) <= 20 * len(which[k])
+            pairs = (one @ two.T)[which[k], which[m]] if few else np.einsum("gn,gn->g", one[which[k]], two[which[m]])
+            gram[:, k, m] = gram[:, m, k] = pairs
     right = np.stack([(c @ target)[w] for c, w in zip(columns, which, strict=True)], axis=1)
     return gram, right
 

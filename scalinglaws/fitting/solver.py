@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SMALL = 32  # members up to which LAPACK is quicker than loops over parameters
 BATCH = 65_536  # numbers per array in one batch: replicates x rows that still live in the cache
 FLAT = 1e-2  # a predicted fall below this part of a stalled step ends a fit
 STALLED = 1e-11  # an achieved relative fall below this is a stalled step
@@ -138,6 +139,8 @@ def newton_step(hessian, gradient, free, ridge):
         a[:, :, :count] *= free[:, :, None] & free[:, None, :]
     a[:, every, every] += ridge[:, None]
     a[:, :, count] = gradient / size
+    if len(a) <= SMALL and (solved := _solve_positive(a)) is not None:
+        return -solved / size, np.zeros(len(a), bool)
     doubtful = np.zeros(len(a), bool)
     for j in range(count):
         good = a[:, j, j] > 1e-14
@@ -150,3 +153,14 @@ def newton_step(hessian, gradient, free, ridge):
         step[:, j] /= a[:, j, j]
         step[:, :j] -= a[:, :j, j] * step[:, j, None]
     return -step / size, doubtful
+
+
+def _solve_positive(a):
+    """Solve a batch [member, parameter, parameter + 1] with its last column; None unless all are positive definite."""
+    try:
+        factor = np.linalg.cholesky(a[:, :, :-1])
+    except np.linalg.LinAlgError:
+        return None
+    if not (np.einsum("rpp->rp", factor) > 1e-7).all():
+        return None
+    return np.linalg.solve(a[:, :, :-1], a[:, :, -1:])[:, :, 0]

@@ -38,6 +38,8 @@ ROWS = (
     power_sum("steps_turn", "E + B*S^-b + C*S^c", "power_floor in steps and a rise", bounds={"c": UP}, trend="turns"),
     power_sum("size_steps_turn", "E + A*N^-a + B*S^-b + C*S^c", "size_steps_plain and a rise in steps",
               bounds={"c": UP}, trend="turns"),
+    power_sum("size_steps_interaction_turn", "E + A*N^-a + B*N^g*S^-b + C*N^h*S^c", "terms in steps depend on size",
+              bounds={"c": UP}, trend="turns"),
     _row("kaplan", f.kaplan, "((A/N)^(a/b) + B/D)^b", "Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5", "A a B b",
          "A B", bounds={"a": (1e-3, 10.0), "b": (1e-3, 10.0)}, draw=f.kaplan_starts),
     _bnsl(1), _bnsl(2), _bnsl(3),
