@@ -1,6 +1,6 @@
 """Laws ranked by what they predict: sizes are hidden, every law is refitted without them and scored on them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from scalinglaws.fitting.trust import homogeneity
 from scalinglaws.schema import InputError
 
 HIDE = ("largest", "decade")
+REPLICATES = 300  # of a fold, enough for a 90 % interval
 LEAST = 2  # different values of an input a fold must keep to be fitted
 
 
@@ -66,7 +67,8 @@ def usable(found: Fit, parts: list[Fold]) -> list[Fold]:
 
 def _predict(found: Fit, fold: Fold, level: float) -> pd.DataFrame:
     hidden = found.setup.rows.table[fold.hide]
-    told = refit(found, keep=fold.keep).predict(hidden, level)
+    again = refit(found, keep=fold.keep)
+    told = replace(again, count=min(again.count, REPLICATES)).predict(hidden, level)
     measured = found.setup.rows.y[fold.hide]
     predicted = told["value"].to_numpy()
     error = predicted - measured if found.residual_scale == "raw" else np.log(predicted / measured)

@@ -66,7 +66,7 @@ def same_delta(fits: list[Fit]) -> list[Fit]:
     if all(found.delta == fits[0].delta for found in fits):
         return fits
     options = fits[0].options | {"delta": min(found.delta for found in fits)}
-    return [_again(found.setup, found.quality, found.inputs, options) for found in fits]
+    return [_again(found.setup, found.quality, found.inputs, options, found.minima.theta) for found in fits]
 
 
 def refit(fit: Fit, y: np.ndarray | None = None, keep: np.ndarray | None = None) -> Fit:
@@ -77,10 +77,11 @@ def refit(fit: Fit, y: np.ndarray | None = None, keep: np.ndarray | None = None)
     return _again(replace(fit.setup, rows=rows), fit.quality, fit.inputs, fit.options)
 
 
-def _again(setup, quality, inputs, options) -> Fit:
+def _again(setup, quality, inputs, options, seeds=None) -> Fit:
     rows, loss = setup.rows, setup.problem.loss
     loss = replace(loss, delta=options["delta"]) if options["delta"] and options["loss"] == "huber" else loss
-    setup, minima = fit_rows(set_up(setup.law, rows, loss), options["starts"], options["seed"], options["delta"])
+    setup = set_up(setup.law, rows, loss)
+    setup, minima = fit_rows(setup, options["starts"], options["seed"], options["delta"], seeds)
     method = choose_method(options["bootstrap"], int(rows.cluster.max()) + 1, len(rows.y))
     return _result(setup, minima, quality, inputs, options, method)
 

@@ -122,9 +122,11 @@ def scaled_residuals(setup: Setup, theta) -> np.ndarray:
     return residuals if setup.rows.spread is None else residuals / setup.rows.spread
 
 
-def fit_rows(setup: Setup, starts: int, seed: int, delta: float | None) -> tuple[Setup, Minimum]:
+def fit_rows(setup: Setup, starts: int, seed: int, delta: float | None, seeds=None) -> tuple[Setup, Minimum]:
     """Fit with the loss asked for; a Huber delta of None is TUNING times the noise, found in two rounds."""
     loss = setup.problem.loss
+    if seeds is not None:
+        return setup, solve(setup, seeds)
     with np.errstate(all="ignore"):
         seeds = cold_starts(setup, starts, seed)
     if setup.problem.rows > THIN * SUBSAMPLE:

@@ -1,0 +1,28 @@
+"""Every benchmark, both sides in one go.
+
+python -m benchmarks          a twentieth of the rivals' starts, times 20: minutes
+python -m benchmarks --full   all of them: about a quarter of an hour
+"""
+
+import subprocess
+import sys
+
+FULL = "--full" in sys.argv
+TABLE = (
+    ("speed", () if FULL else ("--part", "20")),
+    ("rows", ()),
+    ("twelve", ()),
+    ("nist", ()),
+    ("coverage", () if FULL else ("--laws", "power_floor", "size_steps_interaction", "bnsl_1")),
+    ("package", ()),
+)
+
+
+def main():
+    for name, options in TABLE:
+        print(f"\n== {name}", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options], check=name != "package")
+
+
+if __name__ == "__main__":
+    main()
