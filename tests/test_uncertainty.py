@@ -73,10 +73,10 @@ def test_published_standard_errors_of_the_chinchilla_points():
     assert errors == pytest.approx({"A": 124.5, "B": 1293, "E": 0.0257, "a": 0.0154, "b": 0.0206}, rel=5e-3)
 
 
-def test_wild_keeps_a_configuration_together():
+def test_bootstrap_keeps_a_configuration_together():
     table = pd.concat([rows("power_floor", 0.02, seed) for seed in range(4)])
     found = fit(table, "power_floor", "y", {"N": "x"}, replicates=300)
-    assert found.bootstrap == "wild"
+    assert found.bootstrap == "pair"
     assert len(np.unique(found.setup.rows.cluster)) == 12
     single = fit(table.reset_index(), "power_floor", "y", {"N": "x"}, cluster="index", replicates=300)
     assert np.array_equal(np.sort(np.unique(single.setup.rows.cluster)), np.arange(12))
@@ -103,3 +103,35 @@ def test_few_sizes_are_warned_about_and_their_coverage_is_known():
     found = fit(table, "power_floor", "y", {"N": "x"}, loss="squares", replicates=400)
     assert "Only 5 different values of N" in " ".join(found.warnings)
     assert coverage(found.with_noise(0.01), 200)["cover"].mean() > 0.8
+
+
+def sized(seed, spread=0.05) -> pd.DataFrame:
+    """Every size has an error of its own, as one trained model has."""
+    table, rng = rows("size_steps_plain", 0.01, seed), np.random.default_rng(seed)
+    return table.assign(
+        y=table["y"] * np.exp(spread * rng.standard_normal(10))[table["N"].rank(method="dense").astype(int) - 1]
+    )
+
+
+def test_sizes_that_err_together_are_told_and_clusters_widen_the_interval():
+    alone = fit(sized(1), "size_steps_plain", "y", {"N": "N", "S": "S"}, bootstrap="residual")
+    assert "Rows with the same N err together" in " ".join(alone.warnings)
+    assert "resample them together with cluster='N'" in " ".join(alone.warnings)
+    whole = fit(sized(1), "size_steps_plain", "y", {"N": "N", "S": "S"})
+    assert "Rows with the same N (N) err together" in whole.notes[0]
+    new = pd.DataFrame({"N": [1e10], "S": [64.0]})
+    width = [float(np.ptp(found.predict(new, mean=True)[["low", "high"]].to_numpy())) for found in (alone, whole)]
+    assert width[1] > 1.5 * width[0] and whole.bootstrap == "pair"
+
+
+@pytest.mark.slow
+def test_ninety_percent_predictions_hold_the_next_measurement():
+    law, truth = LAWS["size_steps_interaction"], TRUTH["size_steps_interaction"][0]
+    new = pd.DataFrame({"N": [3e7, 1e10], "S": [20.0, 20.0]})
+    curve = law.curve([truth[p] for p in law.params], {s: new[s] for s in new})
+    held, rng = np.zeros(2), np.random.default_rng(1)
+    for seed in range(200):
+        told = fitted("size_steps_interaction", 0.02, seed, replicates=300).predict(new)
+        measured = curve * np.exp(0.02 * rng.standard_normal(2))
+        held += (told["low"] <= measured) & (measured <= told["high"])
+    assert (held / 200 > 0.85).all() and (held / 200 < 0.96).all()

@@ -4,18 +4,17 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws.fitting import resample
-from scalinglaws.fitting.trust import pattern
+from scalinglaws.fitting.trust import PATTERN, pattern, together
 from scalinglaws.schema import InputError
 
 ILL = 1e4  # condition of the Jacobian from which parameters trade against each other
 HUGE = 1e300  # stands for a replicate that runs away
 FEW_SIZES = 8  # different values of an input below which intervals are doubtful
-PATTERN = 0.01  # p-value below which a pattern in the residuals is said
 
 
 def doubts(fit) -> list[str]:
     """Every reason not to trust the fit, one sentence each."""
-    makers = (_no_law, _notes, _basins, _bounds, _floor, _no_effect, _conditioning, _few, _patterns, _turn)
+    makers = (_no_law, _notes, _basins, _bounds, _floor, _no_effect, _conditioning, _few, _patterns, _together, _turn)
     return [sentence for make in makers for sentence in make(fit)]
 
 
@@ -83,6 +82,13 @@ def _patterns(fit):
         if p < PATTERN:
             yield (f"Lack of fit: the residuals follow a pattern ({name}, p = {p:.1g}), so the law misses something "
                    f"systematic; robust residual sd {fit.noise:.3g}.")  # fmt: skip
+
+
+def _together(fit):
+    for symbol, p in together(fit.setup, fit.minima.theta[0]).items():
+        if p < PATTERN:
+            yield (f"Rows with the same {symbol} err together (p = {p:.1g}): the intervals are too narrow; "
+                   f"resample them together with cluster={fit.inputs[symbol]!r}.")  # fmt: skip
 
 
 def _turn(fit):

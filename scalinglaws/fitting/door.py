@@ -11,7 +11,10 @@ from scalinglaws.fitting.objective import Loss, check_loss
 from scalinglaws.fitting.resample import choose_method
 from scalinglaws.fitting.result import Fit
 from scalinglaws.fitting.rows import match_inputs, read_rows
+from scalinglaws.fitting.trust import PATTERN, together
 from scalinglaws.schema import InputError
+
+LEAST = 5  # configurations that can be resampled
 
 
 def fit(
@@ -22,9 +25,10 @@ def fit(
 
     law: a name from scalinglaws.laws or a Law. inputs: {symbol: column}, or a column for one-input laws.
     loss: huber or squares. delta: where Huber's loss turns linear; None is 1.345 times the noise, reported.
-    residuals: log (ln f - ln y) or raw. se: column of standard errors; weights: column of weights.
-    asymmetry: below 1 rows above the curve count less (lower envelope). cluster: column(s) of rows that are
-    resampled together, by default rows with equal inputs. bootstrap: auto, wild, pair or residual.
+    residuals: log (ln f - ln y), raw (f - y) or log1p. se: column of standard errors; weights: column of weights.
+    asymmetry: below 1 rows above the curve count less (lower envelope).
+    cluster: column(s) of rows that are resampled together; None: rows with equal inputs, or with one equal input
+    where the residuals show that those err together. bootstrap: auto, wild, pair or residual.
     """
     check_loss(loss, delta, residuals, asymmetry)
     _check_counts(replicates, starts, seed)
@@ -46,8 +50,30 @@ def _fit_one(table, law, quality, inputs, options) -> Fit:
         start = 1.0
     loss = Loss(start, options["asymmetry"], options["residuals"])
     setup, minima = fit_rows(set_up(law, rows, loss), options["starts"], options["seed"], options["delta"])
-    method = choose_method(options["bootstrap"], int(rows.cluster.max()) + 1, len(rows.y))
-    return _result(setup, minima, quality, inputs, options, method)
+    return _finish(setup, minima, quality, inputs, options)
+
+
+def _finish(setup, minima, quality, inputs, options) -> Fit:
+    """The result; rows that err together are resampled together unless the user chose how to resample."""
+    notes = ()
+    if options["cluster"] is None and options["bootstrap"] == "auto" and len(setup.law.measures) > 1:
+        setup, notes = _gather(setup, minima.theta[0], inputs)
+    method = choose_method(options["bootstrap"], int(setup.rows.cluster.max()) + 1, len(setup.rows.y))
+    return replace(_result(setup, minima, quality, inputs, options, method), notes=notes)
+
+
+def _gather(setup, theta, inputs):
+    """Rows with the same value of the input along which residuals agree most become one configuration."""
+    found = {
+        s: p for s, p in together(setup, theta).items() if p < PATTERN and len(np.unique(setup.rows.x[s])) >= LEAST
+    }
+    if not found:
+        return setup, ()
+    symbol = min(found, key=found.get)
+    cluster = np.unique(setup.rows.x[symbol], return_inverse=True)[1].reshape(-1)
+    note = (f"Rows with the same {symbol} ({inputs[symbol]}) err together (p = {found[symbol]:.1g}): they are "
+            "resampled together, which widens the intervals.")  # fmt: skip
+    return replace(setup, rows=replace(setup.rows, cluster=cluster)), (note,)
 
 
 def _result(setup, minima, quality, inputs, options, method) -> Fit:
@@ -82,8 +108,7 @@ def _again(setup, quality, inputs, options, seeds=None) -> Fit:
     loss = replace(loss, delta=options["delta"]) if options["delta"] and options["loss"] == "huber" else loss
     setup = set_up(setup.law, rows, loss)
     setup, minima = fit_rows(setup, options["starts"], options["seed"], options["delta"], seeds)
-    method = choose_method(options["bootstrap"], int(rows.cluster.max()) + 1, len(rows.y))
-    return _result(setup, minima, quality, inputs, options, method)
+    return _finish(setup, minima, quality, inputs, options)
 
 
 def _check_counts(replicates, starts, seed):

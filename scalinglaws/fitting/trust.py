@@ -10,6 +10,7 @@ from scalinglaws.fitting.powersum import PowerSum
 from scalinglaws.fitting.solver import Minimum, minimise
 
 BASINS, ENOUGH = 4, 80  # minima and iterations that a held parameter is tried from and for
+PATTERN = 0.01  # p-value below which a pattern in the residuals is said
 SAME = 1e-6  # relative difference of objectives below which two starts agree
 
 
@@ -170,3 +171,20 @@ def extra_column(setup, theta, residual, column) -> float:
         return 1.0
     explained = (column @ rest) ** 2 / size
     return float(fdtrc(1, spare, explained / max((total - explained) / spare, 1e-300)))
+
+
+def together(setup: Setup, theta: np.ndarray) -> dict[str, float]:
+    """p-values that rows with the same value of an input err together (one-way analysis of variance)."""
+    residual = scaled_residuals(setup, theta)
+    found = {}
+    for symbol in setup.law.measures:
+        _, group, size = np.unique(setup.rows.x[symbol], return_inverse=True, return_counts=True)
+        spare = len(residual) - len(size) - len(theta)
+        if len(size) < 3 or spare < 3 or len(np.unique(setup.rows.cluster)) < len(residual):
+            continue
+        mean = np.bincount(group.reshape(-1), residual) / size
+        between, total = (size * mean**2).sum(), (residual**2).sum()
+        if total > 1e-24 * len(residual):
+            ratio = between / (len(size) - 1) / max((total - between) / spare, 1e-300)
+            found[symbol] = float(fdtrc(len(size) - 1, spare, ratio))
+    return found
