@@ -1,5 +1,5 @@
 # make demo   set-up, the main job on the bundled family, the answer and a report
-# make test   set-up, all quick tests;  make test-all adds the slow ones (CI runs these)
+# make test   set-up, all quick tests;  make test-slow  the slow ones (CI runs both)
 # make lab    the notebooks;  make bench  benchmarks;  make lint  ruff
 # PIP_ARGS    more options for pip, say --extra-index-url https://download.pytorch.org/whl/cpu for torch without CUDA
 
@@ -12,7 +12,7 @@ RUN = runs/demo
 SL = $(BIN)/scalinglaws
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test test-all lab bench lint base-check clean
+.PHONY: demo test test-slow lab bench lint base-check clean
 
 $(BIN)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scalinglaws needs Python 3.11 or newer")'
@@ -37,8 +37,8 @@ demo: $(BIN)/.ready
 test: $(BIN)/.ready
 	$(BIN)/python -m pytest
 
-test-all: $(BIN)/.ready
-	$(BIN)/python -m pytest --slow
+test-slow: $(BIN)/.ready
+	$(BIN)/python -m pytest --slow -m slow
 
 lint: $(BIN)/.ready
 	$(BIN)/ruff check .
