@@ -75,7 +75,7 @@ def try_fit(table, law, loss, residuals, se, weights, bootstrap):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             check(fit(table, law, "q", inputs, loss=loss, residuals=residuals, se=se, weights=weights,
-                      bootstrap=bootstrap, replicates=20))  # fmt: skip
+                      bootstrap=bootstrap, replicates=20, starts=4))  # fmt: skip
     except InputError as refusal:
         assert len(str(refusal)) > 20
 
