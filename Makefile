@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP_ARGS ?=
-BUDGET ?= 1e8
+BUDGET ?= 3e8
 RUN = runs/demo
 SL = $(BIN)/scalinglaws
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -47,7 +47,7 @@ lab: $(BIN)/.ready
 	$(BIN)/jupyter lab notebooks
 
 bench: $(BIN)/.ready
-	for script in benchmarks/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; done
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
 # the base install alone, in an environment of its own: reads, fits and predicts with no torch there
 base-check: constraints.txt

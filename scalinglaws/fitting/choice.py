@@ -9,6 +9,7 @@ from scalinglaws.fitting.result import Fit
 from scalinglaws.fitting.trust import homogeneity
 
 CLEAR = 2.0  # AICc difference that counts
+DECISIVE = 10.0  # AICc difference that leaves the simpler law no support (Burnham and Anderson 2004)
 
 
 def aicc(fit: Fit, degree: float | None = None) -> float:
@@ -25,16 +26,16 @@ def aicc(fit: Fit, degree: float | None = None) -> float:
 
 
 def choose(name: str, fits: list[Fit]) -> Fit:
-    """The simpler law unless the richer one is clearly better by AICc and no worse on the largest size held out."""
+    """The richer law where AICc favours it decisively, or clearly and it is no worse on the largest size held out."""
     plain, rich = fits
     degree = homogeneity(rich.setup, rich.minima.theta[0])
     gain = aicc(plain, degree) - aicc(rich, degree)
     errors = [held_out(fit) for fit in fits]
-    supported = gain > CLEAR and (None in errors or errors[1] <= errors[0] * 1.05)
+    supported = gain > DECISIVE or (gain > CLEAR and (None in errors or errors[1] <= errors[0] * 1.05))
     best = rich if supported else plain
     shown = "not tested" if None in errors else f"{errors[0]:.3g} plain, {errors[1]:.3g} interaction"
-    note = (f"{name}: {best.law.name} chosen; the interaction lowers AICc by {gain:.3g} (needs more than {CLEAR:g}); "
-            f"error on the largest {_first(plain)} held out (log residual): {shown}.")  # fmt: skip
+    note = (f"{name}: {best.law.name} chosen; the interaction lowers AICc by {gain:.3g} (more than {CLEAR:g} counts, "
+            f"more than {DECISIVE:g} decides); error on the largest {_first(plain)} held out (log residual): {shown}.")  # fmt: skip
     return replace(best, notes=(*best.notes, note))
 
 
