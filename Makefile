@@ -29,7 +29,7 @@ demo: $(BIN)/.ready
 	$(SL) fit $(RUN)/table.csv --quality fd --where sampler=ddim guidance=1
 	@echo; echo "3. Decide: size, steps, sampler and guidance for $(BUDGET) FLOPs an image, and where sizes swap"
 	$(SL) optimum $(RUN)/table.csv --quality fd --budget $(BUDGET) --unit flops
-	$(SL) crossover $(RUN)/table.csv --quality fd --where sampler=ddim guidance=1 --between c8 c48
+	$(SL) crossover $(RUN)/table.csv --quality fd --where sampler=ddim guidance=1 --between c8 c16
 	@echo; echo "4. Report"
 	$(SL) report sampling_efficiency -p study=$(RUN)/table.csv -p budget=$(BUDGET)
 	$(SL) report predict_size -p study=$(RUN)/table.csv -p budget=$(BUDGET)

@@ -8,7 +8,7 @@ BLOCKED = """
 import sys
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "diffusers", "safetensors", "pydantic", "yaml", "rich", "papermill", "collect"}:
+        if name.split(".")[0] in "torch diffusers safetensors pydantic yaml rich papermill collect".split():
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Block())
 """

@@ -35,7 +35,8 @@ def choose(name: str, fits: list[Fit]) -> Fit:
     best = rich if supported else plain
     shown = "not tested" if None in errors else f"{errors[0]:.3g} plain, {errors[1]:.3g} interaction"
     note = (f"{name}: {best.law.name} chosen; the interaction lowers AICc by {gain:.3g} (more than {CLEAR:g} counts, "
-            f"more than {DECISIVE:g} decides); error on the largest {_first(plain)} held out (log residual): {shown}.")  # fmt: skip
+            f"more than {DECISIVE:g} decides); error on the largest {_first(plain)} held out (log residual): "
+            f"{shown}.")  # fmt: skip
     return replace(best, notes=(*best.notes, note))
 
 
