@@ -5,7 +5,7 @@ import pandas as pd
 
 from scalinglaws.fitting import resample
 from scalinglaws.fitting.trust import PATTERN, pattern, together
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, higher_is_better
 
 ILL = 1e4  # condition of the Jacobian from which parameters trade against each other
 HUGE = 1e300  # stands for a replicate that runs away
@@ -14,8 +14,15 @@ FEW_SIZES = 8  # different values of an input below which intervals are doubtful
 
 def doubts(fit) -> list[str]:
     """Every reason not to trust the fit, one sentence each."""
-    makers = (_no_law, _notes, _basins, _bounds, _floor, _no_effect, _conditioning, _few, _patterns, _together, _turn)
+    makers = (_wrong_way, _no_law, _notes, _basins, _bounds, _floor, _no_effect, _conditioning, _few, _patterns,
+              _together, _turn)  # fmt: skip
     return [sentence for make in makers for sentence in make(fit)]
+
+
+def _wrong_way(fit):
+    if higher_is_better(fit.quality) and fit.law.trend == "falls":
+        yield (f"Higher {fit.quality!r} is better, but {fit.law.name!r} only falls: with one input fit 'ceiling' or "
+               "'sigmoid'; with several, fit a distance or an error.")  # fmt: skip
 
 
 def _no_law(fit):
@@ -92,18 +99,20 @@ def _together(fit):
 
 
 def _turn(fit):
-    """Quality that rises again at the end of an input, other inputs fixed."""
+    """Quality that rises again at the end of an input, other inputs fixed, where the fitted curve does not."""
     if fit.law.trend != "falls":
         return
     x, y = fit.setup.rows.x, fit.setup.rows.y
-    frame = pd.DataFrame({**x, "_y": np.log(y)}).groupby(list(x), as_index=False)["_y"].mean()
+    with np.errstate(all="ignore"):
+        fitted = np.log(fit.curve(x))
+    frame = pd.DataFrame({**x, "_y": np.log(y), "_f": fitted}).groupby(list(x), as_index=False)[["_y", "_f"]].mean()
     for symbol in fit.law.measures:
         column = fit.inputs[symbol]
         rest = [s for s in x if s != symbol]
         long = frame[frame.groupby(rest)["_y"].transform("size") >= 4] if rest else frame
         groups = [g.sort_values(symbol) for _, g in long.groupby(rest)] if rest else [frame.sort_values(symbol)]
         groups = [g for g in groups if len(g) >= 4]
-        up = [g for g in groups if _rises(g["_y"].to_numpy(), fit.noise)]
+        up = [g for g in groups if _rises(g["_y"].to_numpy(), fit.noise) and not _rises(g["_f"].to_numpy(), fit.noise)]
         if up and len(up) >= 0.3 * len(groups):
             start = np.median([g[symbol].iloc[int(g["_y"].argmin())] for g in up])
             worst = np.expm1(max(g["_y"].iloc[-1] - g["_y"].min() for g in up))
