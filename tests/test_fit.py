@@ -188,23 +188,15 @@ def test_scipy_finds_nothing_better():
         assert found.objective <= rival.cost * (1 + 1e-12)
 
 
-def _size_and_steps(law, theta, noise=0.01):
-    """Rows of a law with known parameters: six sizes, seven step counts."""
-    n, s = (a.ravel() for a in np.meshgrid(np.geomspace(2e6, 7e7, 6), 2.0 ** np.arange(1, 8)))
-    value = laws.find(law).curve(theta, {"N": n, "S": s})
-    return pd.DataFrame({"N": n, "S": s, "fd": value * np.exp(noise * np.random.default_rng(0).normal(size=len(n)))})
-
-
 def test_an_interaction_that_the_law_knows_is_no_turn():
-    table = _size_and_steps("size_steps_interaction", [12, 1.2e6, 0.87, 86, 0.054, 1.29])
-    found = fit(table, "size_steps", "fd", {"N": "N", "S": "S"})
+    table = grid({"E": 12, "A": 1.2e6, "a": 0.87, "B": 86, "g": 0.08, "b": 1.29}, noise=0.01)
+    found = fit(table, "size_steps", "fd", STEPPED)
     assert found.law.name == "size_steps_interaction"
     assert not [w for w in found.warnings if "turns up" in w]
-    plain = fit(table, "size_steps_plain", "fd", {"N": "N", "S": "S"})
-    assert [w for w in plain.warnings if "turns up again beyond N" in w or "interact" in w]
+    assert [w for w in fit(table, "size_steps_plain", "fd", STEPPED).warnings if "turns up" in w]
 
 
 def test_a_quality_that_rises_as_it_improves_is_said():
-    table = _size_and_steps("size_steps_plain", [0.5, 10, 0.3, 0.2, 1]).rename(columns={"fd": "agreement"})
-    found = fit(table, "size_steps_plain", "agreement", {"N": "N", "S": "S"})
+    table = grid({"E": 0.5, "A": 10, "a": 0.3, "B": 0.2, "b": 1}, noise=0.01, law="size_steps_plain")
+    found = fit(table.rename(columns={"fd": "agreement"}), "size_steps_plain", "agreement", STEPPED)
     assert found.warnings[0].startswith("Higher 'agreement' is better, but 'size_steps_plain' only falls")
