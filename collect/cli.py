@@ -155,9 +155,9 @@ def plan(args):
 def run(args):
     """Measure with a progress display; a plain line a cell where there is no terminal."""
     opened, device = sweep.open_sweep(args.sweep, args.store), sweep.pick_device(args.device)
-    prices = {price.cell: price.flops for price in sweep.plan(opened, device)}
+    work = {cell: sweep.expected_flops(opened, cell) for cell, _ in opened.missing()}
     try:
-        for cell, row in progress(sweep.run(opened, device), prices):
+        for cell, row in progress(sweep.run(opened, device), work):
             show(_line(cell, row))
     except KeyboardInterrupt:
         show("Stopped; finished cells are kept. Run the same command to go on.")

@@ -77,10 +77,16 @@ def plan(sweep, device="cpu"):
     return [_price(sweep, cell, *timed[cell.base_channels]) for cell in missing]
 
 
-def _price(sweep, cell, call, decode):
+def expected_flops(sweep, cell):
+    """FLOPs of all images of a cell, decoding included, from the architecture alone."""
     evaluations = cell.steps * calls(cell.guidance)
-    flops = evaluations * sweep.bundle.card(cell.base_channels).flops_per_forward + sweep.bundle.decode_flops
-    return Price(cell, cell.samples * flops, cell.samples * (evaluations * call + decode))
+    forward = sweep.bundle.card(cell.base_channels).flops_per_forward
+    return cell.samples * (evaluations * forward + sweep.bundle.decode_flops)
+
+
+def _price(sweep, cell, call, decode):
+    seconds = cell.samples * (cell.steps * calls(cell.guidance) * call + decode)
+    return Price(cell, expected_flops(sweep, cell), seconds)
 
 
 def run(sweep, device="cpu"):
