@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalinglaws.fitting.jet import Jet, variables
+from scalinglaws.fitting.objective import summed_slices
 from scalinglaws.laws import Law
 from scalinglaws.schema import InputError
 
@@ -31,11 +32,7 @@ class General:
 
     def evaluate(self, theta, data, members, mu):
         """Objective [replicate], gradient [replicate, parameter], damped Hessian, summed over slices of rows."""
-        total = None
-        for start in range(0, self.rows, ROWS):
-            part = self._evaluate(theta, data, members, mu, slice(start, start + ROWS))
-            total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
-        return total
+        return summed_slices(lambda rows: self._evaluate(theta, data, members, mu, rows), self.rows, ROWS)
 
     def jacobian(self, theta):
         """df / dtheta [row, parameter] at one theta [parameter]."""

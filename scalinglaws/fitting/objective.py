@@ -68,3 +68,12 @@ def check_loss(loss: str, delta: float | None, residuals: str, asymmetry: float)
         raise InputError(f"delta must be a positive number or None (from the noise); got {delta!r}.")
     if not (np.isreal(asymmetry) and 0 < asymmetry < np.inf):
         raise InputError(f"asymmetry must be a positive number (1 is symmetric); got {asymmetry!r}.")
+
+
+def summed_slices(evaluate, rows: int, size: int) -> list:
+    """The term-by-term sum of evaluate(slice) over slices of at most `size` rows."""
+    total = None
+    for start in range(0, rows, size):
+        part = evaluate(slice(start, start + size))
+        total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
+    return total

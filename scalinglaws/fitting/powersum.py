@@ -10,6 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
+from scalinglaws.fitting.objective import summed_slices
+
 ROWS = 32_768  # rows per slice: a million rows never become a million-row Jacobian
 
 
@@ -47,11 +49,7 @@ class PowerSum:
 
     def evaluate(self, theta, data, members, mu):
         """Objective [replicate], gradient [replicate, parameter], damped Hessian, summed over slices of rows."""
-        total = None
-        for start in range(0, self.rows, ROWS):
-            part = self._evaluate(theta, data, members, mu, slice(start, start + ROWS))
-            total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
-        return total
+        return summed_slices(lambda rows: self._evaluate(theta, data, members, mu, rows), self.rows, ROWS)
 
     def _evaluate(self, theta, data, members, mu, rows):
         terms = list(self.terms(theta, rows))
