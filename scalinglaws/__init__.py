@@ -4,7 +4,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from scalinglaws import studies
 from scalinglaws.crossing import crossover
-from scalinglaws.fitting import fit
+from scalinglaws.fitting import fit, fit_groups
+from scalinglaws.guidance import optimal_guidance
 from scalinglaws.optimal import optimum
 from scalinglaws.schema import InputError
 from scalinglaws.studies import read
@@ -15,4 +16,7 @@ try:
 except PackageNotFoundError:  # run from the checkout
     __version__ = "0.1.0"
 
-__all__ = ["InputError", "__version__", "compare", "crossover", "fit", "optimum", "read", "studies"]
+__all__ = [
+    "InputError", "__version__", "compare", "crossover", "fit", "fit_groups", "optimal_guidance", "optimum", "read",
+    "studies",
+]  # fmt: skip

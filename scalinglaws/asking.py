@@ -85,17 +85,19 @@ class Ask:
         return found, skipped
 
 
-def ask(source, quality=None, law=None, inputs=None, where=None, choose=False):
+def ask(source, quality=None, law=None, inputs=None, where=None, choose=False, by=()):
     """The question about a file, study name or table; what is not named is taken from its columns.
 
-    `where` keeps rows: {column: value}. `choose` allows several samplers and guidances, for `Ask.groups`.
+    `where` keeps rows: {column: value}. `choose` allows several samplers and guidances, for `Ask.groups`; `by` names
+    columns whose values are fitted apart, for `fit_groups`.
     """
     table = measurements.where(studies.read(source), **(where or {}))
-    measurements.one_family(table)
-    quality = quality or _quality(table)
+    if "family" not in by:
+        measurements.one_family(table)
+    quality = quality or quality_of(table)
     inputs = inputs or _inputs(table, law)
     table = measurements.tidy(table, [*inputs.values()], quality)
-    chosen = [c for c in SETTINGS if c in table] if choose else []
+    chosen = [c for c in dict.fromkeys((*(SETTINGS if choose else ()), *by)) if c in table]
     mixed = [c for c in mixing(table, inputs, chosen) if c not in chosen]
     if mixed:
         raise InputError(_one_at_a_time(table, mixed[0], inputs))
@@ -123,7 +125,8 @@ def pairs(items):
     return {left.strip(): right.strip() for left, _, right in split}
 
 
-def _quality(table):
+def quality_of(table):
+    """The quality column of a table, if it is plain which."""
     found = [c for c in schema.names("quality") if c in table and table[c].notna().all()]
     usual = [c for c in ("fd", "fid") if c in found]
     if usual or len(found) == 1:

@@ -1,4 +1,4 @@
-"""The command line: `scalinglaws fit|predict|optimum|crossover|compare|studies|report`, and what other packages add.
+"""The command line: `scalinglaws fit|predict|optimum|crossover|compare|guidance|studies|report`, and what others add.
 
 Other packages join by an entry point in the group scalinglaws.commands: a function register(subparsers) that adds
 parsers with `run` set to a function of the parsed arguments.
@@ -56,7 +56,9 @@ def build(argv):
 
 
 def _fit_verbs(verbs, law, budget):
-    _verb(verbs, "fit", commands.fit, [law])
+    verb = _verb(verbs, "fit", commands.fit, [law])
+    verb.add_argument("--by", nargs="+", metavar="COLUMN", help="one fit for every value of these columns")
+    verb.add_argument("--checks", action="store_true", help="add statsmodels' table, line, residuals and lack of fit")
     verb = _verb(verbs, "predict", commands.predict, [law])
     verb.add_argument("--at", nargs="+", metavar="INPUT=V[,V]", help="values of the law's inputs, all combinations")
     verb.add_argument("--new", metavar="FILE", help="a table with the law's inputs (default: the fitted rows)")
@@ -65,7 +67,11 @@ def _fit_verbs(verbs, law, budget):
     verb.add_argument("--sizes", nargs="+", help="labels or numbers; 'continuous': any (default: the measured)")
     verb.add_argument("--steps", type=int, nargs="+", help="step counts allowed (default: any)")
     verb = _verb(verbs, "crossover", commands.crossover, [law, budget])
-    verb.add_argument("--between", nargs=2, metavar=("SMALL", "LARGE"), help="two sizes (default: every pair)")
+    verb.add_argument("--between", nargs=2, metavar=("ONE", "OTHER"), help="two sizes or levels (default: every pair)")
+    verb.add_argument("--by", metavar="COLUMN", help="compare levels of this column, such as sampler, not sizes")
+    verb.add_argument("--at", metavar="SIZE", help="with --by: the size at which to compare (default: every size)")
+    verb.add_argument("--along", metavar="INPUT", help="with --by: the input to run along (default: cost an image)")
+    verb.add_argument("--share", nargs="+", metavar="PARAM", help="with --by: parameters the levels have in common")
 
 
 def _other_verbs(verbs, law):
@@ -73,6 +79,7 @@ def _other_verbs(verbs, law):
     verb.add_argument("--laws", nargs="+", metavar="LAW", help="laws to rank (default: those the inputs allow)")
     verb.add_argument("--along", metavar="SYMBOL", help="the input whose largest values are hidden (default: size)")
     verb.add_argument("--hide", default="largest", help="largest values one by one, or the top decade")
+    _verb(verbs, "guidance", commands.guidance, [_table_options()])
     verb = _verb(verbs, "studies", commands.list_studies, [_json_option()])
     verb.add_argument("name", nargs="?", metavar="NAME", help="one study, with its sources and traps")
     verb = _verb(verbs, "report", commands.report, [_json_option()])
@@ -93,13 +100,18 @@ def _json_option():
     return parser
 
 
-def _law_options():
+def _table_options():
     parser = argparse.ArgumentParser(add_help=False, parents=[_json_option()])
     parser.add_argument("file", metavar="FILE", help="a csv, a parquet, a collect store or a bundled study's name")
-    parser.add_argument("--law", help="power, power_floor, chinchilla, size_steps, ... (default: by the columns)")
-    parser.add_argument("--quality", metavar="COLUMN", help="what the law predicts (default: fd or fid)")
-    parser.add_argument("--inputs", nargs="+", metavar="SYMBOL=COLUMN", help="such as N=flops_per_forward S=steps")
+    parser.add_argument("--quality", metavar="COLUMN", help="what is predicted or chosen by (default: fd or fid)")
     parser.add_argument("--where", nargs="+", action="extend", metavar="COLUMN=VALUE", help="keep these rows only")
+    return parser
+
+
+def _law_options():
+    parser = argparse.ArgumentParser(add_help=False, parents=[_table_options()])
+    parser.add_argument("--law", help="power, power_floor, chinchilla, size_steps, ... (default: by the columns)")
+    parser.add_argument("--inputs", nargs="+", metavar="SYMBOL=COLUMN", help="such as N=flops_per_forward S=steps")
     parser.add_argument("--loss", default="huber", choices=("huber", "squares"), help="(default: huber)")
     parser.add_argument("--delta", type=float, help="where Huber's loss turns linear, in log units (default: by noise)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")

@@ -7,9 +7,11 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from scalinglaws import asking, measurements, optimal, studies
+from scalinglaws import asking, levels, measurements, optimal, studies
 from scalinglaws.crossing import crossover as cross
 from scalinglaws.crossing import crossovers, measured_crossover
+from scalinglaws.fitting import fit_groups
+from scalinglaws.guidance import optimal_guidance
 from scalinglaws.schema import InputError
 from scalinglaws.validate import compare as rank
 
@@ -26,6 +28,10 @@ class Said:
 
 def fit(args):
     """Fit a law and say how far to trust it."""
+    if args.by and args.checks:
+        raise InputError("--checks are of one fit: leave out --by, and name the rows with --where.")
+    if args.by:
+        return _fit_by(args)
     found, question = _fit(args)
     interval = found.interval(args.level)
     data = {
@@ -35,7 +41,29 @@ def fit(args):
         "noise": found.noise, "level": args.level, "low": interval["low"].to_dict(),
         "high": interval["high"].to_dict(), "data": measurements.fingerprint(question.table),
     }  # fmt: skip
-    return Said(data, found.summary())
+    return _checked(found, data, args.level) if args.checks else Said(data, found.summary())
+
+
+def _checked(found, data, level):
+    """The fit with statsmodels' checks, which take a second to import."""
+    from scalinglaws.checks import checks
+
+    told = checks(found, level)
+    return Said(data | {"checks": told.data()}, f"{found.summary()}\n\n{told.summary()}")
+
+
+def _fit_by(args):
+    """One fit for every value of the columns given by --by, in one batch."""
+    question = _ask(args, by=args.by)
+    options = _fit_options(args)
+    groups = fit_groups(question.table, args.by, question.law, question.quality, question.inputs, **options)
+    table = groups.table(args.level)
+    told = {" ".join(map(str, np.atleast_1d(np.array(k, object)))): f.warnings for k, f in groups.fits.items()}
+    refused = {str(label): why for label, why in groups.refused.items()}
+    lines = [f"{label}: {sentence}" for label, found in told.items() for sentence in found]
+    lines += [f"Left out {label}: {why}" for label, why in refused.items()]
+    data = {"groups": _records(table), "level": args.level, "warnings": told, "refused": refused}
+    return Said(data, "\n".join([_show(table), *lines]))
 
 
 def predict(args):
@@ -68,7 +96,9 @@ def optimum(args):
 
 
 def crossover(args):
-    """Where two sizes swap, or every pair of them."""
+    """Where two sizes swap, or two levels of another column, or every pair of them."""
+    if args.by:
+        return _crossover_by(args)
     found, question = _fit(args)
     options = {"unit": args.unit, "level": args.level} | _price_options(args)
     if not args.between:
@@ -77,8 +107,29 @@ def crossover(args):
     answer = cross(found, args.between, **options)
     measured = _measured(question, found, answer, options)
     data = asdict(answer) | {"measured": measured, "warnings": [*answer.warnings, *found.warnings]}
-    shown = ", ".join(f"{x:.4g}" for x in measured) or "nowhere where both were measured"
-    return Said(data, _lines(answer.summary(), found.warnings) + f"\nMeasured curves alone cross at: {shown}.")
+    return Said(data, _lines(answer.summary(), found.warnings) + f"\n{_alone(measured)}")
+
+
+def _alone(places):
+    shown = ", ".join(f"{x:.4g}" for x in places) or "nowhere where both were measured"
+    return f"Measured curves alone cross at: {shown}."
+
+
+def _crossover_by(args):
+    """Where the levels of a column swap, such as samplers: at one size, or a table of all."""
+    question = _ask(args, by=[args.by])
+    table = question.table
+    if args.share and args.between:
+        table = pd.concat([measurements.where(table, **{args.by: name}) for name in args.between])
+    found = levels.fit_levels(table, args.by, question.law, question.quality, question.inputs, args.share or (),
+                              **_fit_options(args))  # fmt: skip
+    options = {"unit": args.unit, "level": args.level, "at": args.at, "along": args.along} | _price_options(args)
+    if args.between and (args.at or len(question.inputs) == 1):
+        answer = cross(found, args.between, by=args.by, **options)
+        alone = levels.measured(found, args.between, **{k: v for k, v in options.items() if k != "level"})
+        return Said(asdict(answer) | {"measured": alone}, f"{answer.summary()}\n{_alone(alone)}")
+    pairs = crossovers(found, between=args.between, **options)
+    return Said({"by": args.by, "pairs": _records(pairs)}, _show(pairs))
 
 
 def compare(args):
@@ -89,6 +140,14 @@ def compare(args):
     notes = [f"{row.law}: {row.note}" for row in ranked.itertuples() if row.note]
     told = "held_out is the error on hidden rows, on the log scale: 0.02 is 2 %."
     return Said(_records(ranked), "\n".join([_show(ranked.drop(columns="note")), told, *notes]))
+
+
+def guidance(args):
+    """The best guidance of every setting, chosen on one half of the samples and reported on the other."""
+    table = measurements.where(studies.read(args.file), **asking.pairs(args.where))
+    found = optimal_guidance(table, args.quality or asking.quality_of(table))
+    data = {"settings": _records(found.table), "quality": found.quality, "notes": list(found.notes)}
+    return Said(data, found.summary())
 
 
 def list_studies(args):
@@ -109,11 +168,11 @@ def report(args):
     return Said({"report": str(path)}, f"Report: {path}")
 
 
-def _ask(args, choose=False):
+def _ask(args, choose=False, by=()):
     inputs, conditions = asking.pairs(args.inputs), asking.pairs(args.where)
     if not 0 < args.level < 1:
         raise InputError(f"--level {args.level:g}: give a number between 0 and 1, such as 0.9.")
-    return asking.ask(args.file, args.quality, args.law, inputs, conditions, choose)
+    return asking.ask(args.file, args.quality, args.law, inputs, conditions, choose, by)
 
 
 def _fit(args):

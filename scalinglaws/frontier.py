@@ -12,6 +12,7 @@ import pandas as pd
 from scalinglaws import measurements, schema
 from scalinglaws.cost import per_row
 from scalinglaws.schema import InputError
+from scalinglaws.swaps import zeros
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,13 @@ class Curve:
         inside = np.interp(np.log(cost), np.log(self.cost), np.log(self.value), np.nan, np.nan)
         return np.exp(inside)
 
+    def meets(self, other):
+        """Costs at which the two curves swap, within what both were measured at; often none."""
+        knots = np.unique(np.concatenate([self.cost, other.cost]))
+        knots = knots[(knots >= max(self.cost[0], other.cost[0])) & (knots <= min(self.cost[-1], other.cost[-1]))]
+        gap = np.log(other.at(knots)) - np.log(self.at(knots))
+        return [float(np.exp(x)) for x in zeros(np.log(knots), gap)]
+
     def within(self, budget):
         """The best quality that at most `budget` buys; NaN below the cheapest point."""
         at, points = self.at(budget), self.value[self.cost <= budget]
@@ -41,6 +49,13 @@ def curves(table, quality, unit="flops", size="flops_per_forward", decode=False,
     table = priced_rows(table, quality, unit, size, decode, price)
     rises = schema.higher_is_better(quality)
     return [_curve(n, rows, quality, rises) for n, rows in table.groupby(size)]
+
+
+def along(table, quality, column):
+    """The measured Curve of quality along an input, repeats averaged."""
+    means = table.groupby(column)[quality].mean().sort_index()
+    x = means.index.to_numpy(float)
+    return Curve(np.nan, "", x, means.to_numpy(float), schema.higher_is_better(quality))
 
 
 def measured_frontier(table, quality, unit="flops", size="flops_per_forward", decode=False, price=None):

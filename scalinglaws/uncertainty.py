@@ -14,7 +14,11 @@ from scalinglaws.fitting.solver import minimise
 from scalinglaws.schema import InputError
 
 METHODS = ("bootstrap", "profile", "delta")
+ENOUGH = 100  # iterations of a refit with one parameter held, from nearby
 ROUNDS = 40  # of widening and of narrowing a profile
+FLAT, UNKNOWN = 1e-24, 0.1  # variance of a parameter that the tangent plane does not see, and where to begin then
+FARTHEST = 1e3  # distance, in internal units, at which an end is not looked for any further
+BASINS, SAME = 3, 1e-6  # other minima tried, and the relative rise that makes one another
 NARROW = 1e-4  # of the interval's half width: when a profile end is found
 
 
@@ -53,12 +57,21 @@ def profile(fit: Fit, level: float = 0.9) -> pd.DataFrame:
     """
     setup = set_up(fit.law, fit.setup.rows, fit.setup.problem.loss, centre=False)
     best = setup.coordinates.internal(fit.theta)
-    search = _Search.start(setup, best, noise_variance(fit.setup, fit.minima.theta[0]), _student(fit, level))
+    scale, goal = noise_variance(fit.setup, fit.minima.theta[0]), _student(fit, level)
+    search = _Search.start(setup, best, _basins(fit, setup, scale * goal**2 / 2), scale, goal)
     low, high = search.ends()
     places = np.arange(len(best))
     natural = [np.diag(setup.coordinates.natural(np.where(np.eye(len(best), dtype=bool), end[places][:, None], best)))
                for end in (low, high)]  # fmt: skip
     return _table(fit, *natural)
+
+
+def _basins(fit, setup, rise):
+    """Other minima [minimum, parameter] that fit well enough to lie inside the interval, the best few."""
+    objective = fit.minima.objective
+    _, first = np.unique(np.round(objective / max(objective[0], 1e-300), 4), return_index=True)
+    near = [k for k in first if objective[0] * (1 + SAME) < objective[k] <= objective[0] + rise][:BASINS]
+    return setup.coordinates.internal(fit.setup.coordinates.natural(fit.minima.theta[near]))
 
 
 @dataclass
@@ -67,62 +80,80 @@ class _Search:
 
     setup: Setup
     best: np.ndarray  # [parameter], uncentred internal
+    others: np.ndarray  # [minimum, parameter], further places to begin
     scale: float
     goal: float
+    floor: float  # the objective at best
     step: np.ndarray  # [member], signed first guess of the distance
     path: np.ndarray  # [member, parameter], how the others follow per unit of the moved one
 
     @classmethod
-    def start(cls, setup, best, scale, goal):
+    def start(cls, setup, best, others, scale, goal):
         matrix = covariance(setup, best, np.sqrt(scale), internal=True)
-        error = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+        spread = np.diag(matrix)
+        error = np.where(spread > FLAT, np.sqrt(np.maximum(spread, FLAT)), UNKNOWN)
         path = matrix / np.maximum(np.diag(matrix), 1e-300)[:, None]
         step = np.concatenate([-goal * error, goal * error])
-        return cls(setup, best, scale, goal, step, np.concatenate([path, path]))
+        floor = float(minimise(setup.problem, best[None]).objective[0])
+        return cls(setup, best, others, scale, goal, floor, step, np.concatenate([path, path]))
 
-    def zeta(self, distance):
-        """How far the objective has risen [member] with each parameter held at best + distance."""
+    def zeta(self, distance, on):
+        """How far the objective has risen [some member] with the parameter of each held at best + distance."""
         count = len(self.best)
-        member, place = np.arange(2 * count), np.tile(np.arange(count), 2)
-        lower, upper = (np.tile(edge, (2 * count, 1)) for edge in (self.setup.coordinates.lower,
-                                                                     self.setup.coordinates.upper))  # fmt: skip
+        member, place = np.arange(len(on)), on % count
+        lower, upper = (np.tile(edge, (len(on), 1)) for edge in (self.setup.coordinates.lower,
+                                                                   self.setup.coordinates.upper))  # fmt: skip
         held = np.clip(self.best[place] + distance, lower[member, place], upper[member, place])
-        theta = np.clip(self.best + self.path * (held - self.best[place])[:, None], lower, upper)
-        theta[member, place] = lower[member, place] = upper[member, place] = held
-        found = minimise(self.setup.problem.with_(lower=lower, upper=upper), theta)
-        floor = minimise(self.setup.problem, self.best[None]).objective[0]
-        rise = np.maximum(found.objective - floor, 0.0)
+        theta = np.clip(self.best + self.path[on] * (held - self.best[place])[:, None], lower, upper)
+        lower[member, place] = upper[member, place] = held
+        starts = np.concatenate([theta[None], np.broadcast_to(self.others[:, None], (len(self.others), *theta.shape))])
+        starts[:, member, place] = held
+        tall = [np.tile(edge, (len(starts), 1)) for edge in (lower, upper)]
+        found = minimise(self.setup.problem.with_(lower=tall[0], upper=tall[1]), starts.reshape(-1, count), ENOUGH)
+        rise = np.maximum(found.objective.reshape(len(starts), -1).min(axis=0) - self.floor, 0.0)
         return np.where(np.isfinite(rise), np.sqrt(2 * rise / self.scale), np.inf)
 
     def ends(self):
-        """Low and high [parameter]: widen until the goal is passed or a bound stops it, then narrow by secants."""
+        """Low and high [parameter]; an end that a bound stops, or that is not reached, is that far."""
         count = len(self.best)
         place = np.tile(np.arange(count), 2)
         edge = np.where(self.step < 0, self.setup.coordinates.lower[place], self.setup.coordinates.upper[place])
-        limit = edge - self.best[place]  # signed distance to the bound
-        inside, outside = np.zeros(2 * count), self.step.copy()
-        z_in, z_out = np.zeros(2 * count), np.zeros(2 * count)
-        for _ in range(ROUNDS):
-            outside = np.sign(self.step) * np.minimum(np.abs(outside), np.abs(limit))
-            z_out = self.zeta(outside)
-            short = (z_out < self.goal) & (np.abs(outside) < np.abs(limit)) & (np.abs(outside) < 1e3)
-            if not short.any():
-                break
-            inside, z_in = np.where(short, outside, inside), np.where(short, z_out, z_in)
-            outside = np.where(short, 2 * outside, outside)
+        inside, outside, z_in, z_out = self._widen(edge - self.best[place])
         stopped = z_out < self.goal
-        for _ in range(ROUNDS):
-            share = np.where(np.isfinite(z_out), (self.goal - z_in) / np.maximum(z_out - z_in, 1e-300), 0.5)
-            middle = inside + np.clip(share, 0.05, 0.95) * (outside - inside)
-            z = self.zeta(middle)
-            above = z >= self.goal
-            outside, z_out = np.where(above & ~stopped, middle, outside), np.where(above & ~stopped, z, z_out)
-            inside, z_in = np.where(above | stopped, inside, middle), np.where(above | stopped, z_in, z)
-            close = np.abs(z - self.goal) < NARROW * self.goal
-            if (close | stopped).all():
-                break
-        found = self.best[place] + np.where(stopped, limit, middle)
+        self._narrow(np.flatnonzero(~stopped), inside, outside, z_in, z_out)
+        found = self.best[place] + np.where(stopped, edge - self.best[place], outside)
         return found[:count], found[count:]
+
+    def _widen(self, limit):
+        """Distances inside and outside of each end, and the rise there: doubled until the goal is passed."""
+        outside, inside = self.step.copy(), np.zeros_like(self.step)
+        z_in, z_out, on = inside.copy(), inside.copy(), np.arange(len(inside))
+        for _ in range(ROUNDS):
+            outside[on] = np.sign(self.step[on]) * np.minimum(np.abs(outside[on]), np.abs(limit[on]))
+            z_out[on] = self.zeta(outside[on], on)
+            far = (np.abs(outside) >= np.abs(limit)) | (np.abs(outside) >= FARTHEST)
+            on = on[(z_out[on] < self.goal) & ~far[on]]
+            if not len(on):
+                break
+            inside[on], z_in[on], outside[on] = outside[on], z_out[on], 2 * outside[on]
+        return inside, outside, z_in, z_out
+
+    def _narrow(self, on, inside, outside, z_in, z_out):
+        """Brings inside and outside together where the goal is passed: secants, every third time the middle."""
+        for turn in range(ROUNDS):
+            if not len(on):
+                return
+            share = np.where(
+                np.isfinite(z_out[on]), (self.goal - z_in[on]) / np.maximum(z_out[on] - z_in[on], 1e-300), 0.5
+            )
+            share = np.clip(share, 0.05, 0.95) if turn % 3 < 2 else 0.5
+            middle = inside[on] + share * (outside[on] - inside[on])
+            z = self.zeta(middle, on)
+            above, hit = z >= self.goal, np.abs(z - self.goal) < NARROW * self.goal
+            up, down = on[above | hit], on[~above]
+            outside[up], z_out[up] = middle[above | hit], z[above | hit]
+            inside[down], z_in[down] = middle[~above], z[~above]
+            on = on[~hit & (np.abs(outside[on] - inside[on]) > NARROW * np.abs(outside[on]))]
 
 
 def coverage(fit: Fit, datasets: int = 200, level: float = 0.9, method: str = "bootstrap", seed: int = 0):

@@ -9,7 +9,7 @@ from scalinglaws import laws as table_of_laws
 from scalinglaws.fitting.choice import aicc
 from scalinglaws.fitting.door import fit, refit, same_delta
 from scalinglaws.fitting.result import Fit
-from scalinglaws.fitting.trust import homogeneity
+from scalinglaws.fitting.trust import calibration
 from scalinglaws.schema import InputError
 
 HIDE = ("largest", "decade")
@@ -105,8 +105,8 @@ def compare(table, laws=None, quality="fid", inputs=None, *, along=None, hide="l
     symbol = along or next(iter(inputs))
     shared = _shared_folds(fits, symbol, hide, folds)
     best = min(fits, key=lambda found: found.objective)
-    degree = homogeneity(best.setup, best.minima.theta[0])
-    rows = [_score(found, shared, level, degree) for found in fits]
+    factor = calibration(best.setup, best.minima.theta[0])
+    rows = [_score(found, shared, level, factor) for found in fits]
     rows += [{"law": name, "note": note} for name, note in refused.items()]
     ranked = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(
         ["held_out", "aicc"], kind="stable", na_position="last", ignore_index=True)  # fmt: skip
@@ -144,9 +144,9 @@ def _shared_folds(fits, symbol, hide, count):
     return best
 
 
-def _score(found: Fit, shared: list[Fold], level: float, degree: float) -> dict:
+def _score(found: Fit, shared: list[Fold], level: float, factor: float) -> dict:
     """One row of compare()."""
-    row = {"law": found.law.name, "parameters": len(found.law.params), "aicc": aicc(found, degree),
+    row = {"law": found.law.name, "parameters": len(found.law.params), "aicc": aicc(found, factor),
            "objective": found.objective, "note": found.warnings[0] if found.warnings else ""}  # fmt: skip
     if not shared or len(usable(found, shared)) < len(shared):
         return row | {"note": "not ranked: too few rows remain when the largest values are hidden"}

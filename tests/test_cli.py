@@ -86,6 +86,48 @@ def test_text_for_people(said, runs):
     assert len(json.loads(said("studies", "--json")[1])) >= 24
 
 
+def test_fit_by_sampler_is_one_fit_each(said, tmp_path):
+    table = pd.concat([family(noise=0.02), family(noise=0.02, sampler="ddpm").assign(fd=lambda t: 1.3 * t.fd)])
+    table.to_csv(tmp_path / "m.csv", index=False)
+    code, out, _ = said("fit", tmp_path / "m.csv", "--by", "sampler", "guidance", "--json")
+    data = json.loads(out)
+    assert code == 0 and [row["sampler"] for row in data["groups"]] == ["ddim", "ddpm"]
+    alone = json.loads(said("fit", tmp_path / "m.csv", "--where", "sampler=ddpm", "--json")[1])
+    assert {p: data["groups"][1][p] for p in alone["values"]} == pytest.approx(alone["values"], rel=1e-9)
+    assert "  ddpm" in said("fit", tmp_path / "m.csv", "--by", "sampler")[1]
+    assert "No column 'solver' to group by" in said("fit", tmp_path / "m.csv", "--by", "sampler", "solver")[2]
+
+
+def test_checks_are_added_to_a_fit(said, runs):
+    _, out, _ = said("fit", runs, "--checks", "--json")
+    assert json.loads(out)["checks"]["line"]["slopes"].keys() == {"N", "S"}
+    text = said("fit", runs, "--checks")[1]
+    assert "std err" in text and "Straight line in logarithms" in text and "Lack of fit cannot be tested" in text
+
+
+def test_crossover_of_samplers(said, tmp_path):
+    other = family(noise=0.01, sampler="dpm").assign(fd=lambda t: t.fd * (0.9 + 0.02 * t.steps**0.5))
+    pd.concat([family(noise=0.01), other]).to_csv(tmp_path / "m.csv", index=False)
+    ask = ("crossover", tmp_path / "m.csv", "--by", "sampler", "--between", "ddim", "dpm")
+    _, out, _ = said(*ask, "--at", "c16", "--json")
+    data = json.loads(out)
+    assert (data["below"], data["above"], data["at"]) == ("dpm", "ddim", "model = c16")
+    assert data["cost"] == pytest.approx(25 * 1.6e6, rel=0.3)
+    _, out, _ = said(*ask, "--share", "E", "A", "a", "--law", "size_steps_plain", "--along", "steps", "--json")
+    assert [row["at"] for row in json.loads(out)["pairs"]][:2] == ["model = c8", "model = c12"]
+    assert "dpm is better below, ddim above" in said(*ask, "--at", "c16")[1]
+    assert "No sampler 'euler'" in said(*ask[:-1], "euler", "--at", "c16")[2]
+
+
+def test_guidance_is_chosen_for_every_setting(said, tmp_path):
+    parts = [family(guidance=w).assign(fd=lambda t, w=w: t.fd * (1 + (w - 1.5) ** 2)) for w in (1.0, 1.5, 2.0)]
+    pd.concat(parts).to_csv(tmp_path / "m.csv", index=False)
+    _, out, _ = said("guidance", tmp_path / "m.csv", "--where", "steps=8", "--json")
+    data = json.loads(out)
+    assert len(data["settings"]) == 6 and {row["guidance"] for row in data["settings"]} == {1.5}
+    assert "Optimistic: 6 of 6 settings have no halves" in said("guidance", tmp_path / "m.csv", "--where", "steps=8")[1]
+
+
 def test_compare_ranks_by_what_is_hidden(said, runs):
     _, out, _ = said("compare", runs, "--laws", "size_steps_plain", "size_steps_product", "--json")
     ranked = json.loads(out)

@@ -53,7 +53,7 @@ def test_an_end_outside_the_search_is_none():
 
 def test_a_crossing_beyond_the_data_is_said():
     found = crossing.crossover(known_fit(), ("c8", "c48"))
-    assert any("decades beyond the costs both were measured at" in w for w in found.warnings)
+    assert any("decades beyond what both were measured at" in w for w in found.warnings)
 
 
 def test_every_pair_is_one_row():

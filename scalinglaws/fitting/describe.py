@@ -40,7 +40,8 @@ def _notes(fit):
 def _basins(fit):
     trust = fit.trust
     if not trust.settled:
-        yield "The solver ran out of iterations: the parameters may not be the best ones; try more starts."
+        yield ("The solver did not come to rest, as in a flat valley: the parameters may not be the best ones; trust "
+               "the curve within the data, or try more starts.")  # fmt: skip
     if trust.gap is not None and trust.gap < 0.01:
         yield (f"A different set of parameters fits almost as well (objective only {trust.gap:.2%} higher): "
                "trust the curve within the data, not the single parameters.")  # fmt: skip

@@ -30,11 +30,10 @@ def fit(
     cluster: column(s) of rows that are resampled together; None: rows with equal inputs, or with one equal input
     where the residuals show that those err together. bootstrap: auto, wild, pair or residual.
     """
-    check_loss(loss, delta, residuals, asymmetry)
-    _check_counts(replicates, starts, seed)
     options = {"loss": loss, "delta": delta, "residuals": residuals, "se": se, "weights": weights,
                "asymmetry": asymmetry, "cluster": cluster, "bootstrap": bootstrap, "replicates": replicates,
                "starts": starts, "seed": seed}  # fmt: skip
+    check_options(options)
     if isinstance(law, str) and law in laws.CHOICES:
         return choose(law, same_delta([_fit_one(table, laws.find(name), quality, inputs, options)
                                        for name in laws.CHOICES[law]]))  # fmt: skip
@@ -42,18 +41,26 @@ def fit(
 
 
 def _fit_one(table, law, quality, inputs, options) -> Fit:
+    setup, inputs = prepare(table, law, quality, inputs, options)
+    setup, minima = fit_rows(setup, options["starts"], options["seed"], options["delta"])
+    return finish(setup, minima, quality, inputs, options)
+
+
+def prepare(table, law, quality, inputs, options):
+    """The law on the table's rows, ready for the solver, and {symbol: column}."""
     law, inputs = match_inputs(law, inputs)
     rows = read_rows(table, law, quality, inputs, options["residuals"], options["se"], options["weights"],
                      options["cluster"])  # fmt: skip
-    start = options["delta"] if options["loss"] == "huber" and options["delta"] else np.inf
-    if options["loss"] == "huber" and options["delta"] is None:
-        start = 1.0
-    loss = Loss(start, options["asymmetry"], options["residuals"])
-    setup, minima = fit_rows(set_up(law, rows, loss), options["starts"], options["seed"], options["delta"])
-    return _finish(setup, minima, quality, inputs, options)
+    return set_up(law, rows, _loss(options)), inputs
 
 
-def _finish(setup, minima, quality, inputs, options) -> Fit:
+def _loss(options) -> Loss:
+    """The loss asked for; a Huber delta that the noise will set begins at 1."""
+    delta = (options["delta"] or 1.0) if options["loss"] == "huber" else np.inf
+    return Loss(delta, options["asymmetry"], options["residuals"])
+
+
+def finish(setup, minima, quality, inputs, options) -> Fit:
     """The result; rows that err together are resampled together unless the user chose how to resample."""
     notes = ()
     if options["cluster"] is None and options["bootstrap"] == "auto" and len(setup.law.measures) > 1:
@@ -95,23 +102,26 @@ def same_delta(fits: list[Fit]) -> list[Fit]:
     return [_again(found.setup, found.quality, found.inputs, options, found.minima.theta) for found in fits]
 
 
-def refit(fit: Fit, y: np.ndarray | None = None, keep: np.ndarray | None = None) -> Fit:
-    """The same fit from cold with other measured values y [row], or on the rows where keep [row] is true."""
+def refit(fit: Fit, y: np.ndarray | None = None, keep: np.ndarray | None = None, **options) -> Fit:
+    """The same fit from cold with other measured values y [row], on the rows where keep [row] is true, or with other
+    loss, delta, asymmetry, bootstrap, replicates, starts or seed.
+    """
     rows = fit.setup.rows
     rows = rows if y is None else replace(rows, y=np.asarray(y, float), table=rows.table.assign(**{fit.quality: y}))
     rows = rows if keep is None else rows.where(keep)
-    return _again(replace(fit.setup, rows=rows), fit.quality, fit.inputs, fit.options)
+    return _again(replace(fit.setup, rows=rows), fit.quality, fit.inputs, fit.options | options)
 
 
 def _again(setup, quality, inputs, options, seeds=None) -> Fit:
-    rows, loss = setup.rows, setup.problem.loss
-    loss = replace(loss, delta=options["delta"]) if options["delta"] and options["loss"] == "huber" else loss
-    setup = set_up(setup.law, rows, loss)
+    setup = set_up(setup.law, setup.rows, _loss(options))
     setup, minima = fit_rows(setup, options["starts"], options["seed"], options["delta"], seeds)
-    return _finish(setup, minima, quality, inputs, options)
+    return finish(setup, minima, quality, inputs, options)
 
 
-def _check_counts(replicates, starts, seed):
-    for name, value, least in (("replicates", replicates, 1), ("starts", starts, 1), ("seed", seed, 0)):
+def check_options(options):
+    """Refuse a loss that does not exist and counts that are none."""
+    check_loss(*(options[name] for name in ("loss", "delta", "residuals", "asymmetry")))
+    for name, least in (("replicates", 1), ("starts", 1), ("seed", 0)):
+        value = options[name]
         if not isinstance(value, int | np.integer) or value < least:
             raise InputError(f"{name} must be a whole number of at least {least}; got {value!r}.")

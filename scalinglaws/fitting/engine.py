@@ -3,13 +3,15 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import erf
 
 from scalinglaws.fitting.coordinates import Coordinates, model_of
 from scalinglaws.fitting.objective import Loss
 from scalinglaws.fitting.problem import Problem
 from scalinglaws.fitting.rows import Rows
 from scalinglaws.fitting.seeds import SUBSAMPLE, general_seeds, power_seeds
-from scalinglaws.fitting.solver import Minimum, minimise
+from scalinglaws.fitting.solver import Minimum
+from scalinglaws.fitting.stacked import minimise_all
 from scalinglaws.laws import Law
 from scalinglaws.schema import InputError
 
@@ -18,6 +20,8 @@ SMALLEST_DELTA = 1e-7  # below this the noise is rounding
 DAMPINGS = np.array([1e-2, 0.3, 1.0, 5.0, 30.0, 1e3, 1e5, 1e7])  # where a single start begins
 THIN = 8  # more rows than THIN x SUBSAMPLE are fitted in two stages
 HEAT = 50  # iterations of every start
+LAP = 200  # further ones of those that are slow but near the best
+CREEP = 1e-7  # relative fall over HEAT iterations below which a start creeps along a flat valley and stops
 NEAR = 2.0  # times the best objective: who goes on
 MAD = 1.4826  # normal standard deviation over median absolute deviation
 
@@ -76,34 +80,58 @@ def thin_out(setup: Setup, seeds: np.ndarray, seed: int) -> np.ndarray:
     return setup.coordinates.internal(some.coordinates.natural(found.theta[near][np.sort(first)]))
 
 
-def race(problem: Problem, starts: np.ndarray, lap: int) -> Minimum:
-    """Every start for a while, then only those that are settled or still near the best one."""
-    first = minimise(problem, starts, HEAT)
-    on = np.flatnonzero(~first.settled & (first.objective <= NEAR * np.nanmin(first.objective)))
-    if not len(on):
-        return first
-    rest = minimise(problem, first.theta[on], lap, mu=np.full(len(on), 0.1))
-    found = {name: getattr(first, name).copy() for name in Minimum.__dataclass_fields__}
-    for name, values in found.items():
-        values[on] = getattr(rest, name)
-    return Minimum(**found)
+def race(problems: list[Problem], starts: list[np.ndarray], lap: int) -> list[Minimum]:
+    """Every start for a while, then those that are neither settled nor far behind the best one of their problem.
+
+    They go on for HEAT iterations at a time, up to lap, as long as that gains them anything to speak of.
+    """
+    found = minimise_all(problems, starts, HEAT)
+    fall = [np.full(len(f.objective), np.inf) for f in found]
+    for _ in range(-(-lap // HEAT)):
+        on = [np.flatnonzero(~f.settled & (f.objective <= NEAR * np.nanmin(f.objective)) & (gain > CREEP * f.objective))
+              for f, gain in zip(found, fall, strict=True)]  # fmt: skip
+        late = [k for k, some in enumerate(on) if len(some)]
+        if not late:
+            break
+        rest = minimise_all([problems[k] for k in late], [found[k].theta[on[k]] for k in late], HEAT,
+                            mu=[np.full(len(on[k]), 0.1) for k in late])  # fmt: skip
+        for k, more in zip(late, rest, strict=True):
+            fall[k][on[k]] = found[k].objective[on[k]] - more.objective
+            for name in Minimum.__dataclass_fields__:
+                getattr(found[k], name)[on[k]] = getattr(more, name)
+    return found
 
 
-def solve(setup: Setup, starts: np.ndarray, lap: int = 200) -> Minimum:
+def solve(setup: Setup, starts: np.ndarray, lap: int = LAP) -> Minimum:
     """Every start to its minimum, the best one first; lap: iterations of those that are slow but near the best."""
-    if setup.law.start is not None:  # one start given: tried with several dampings, which lead to different valleys
-        mu = np.repeat(DAMPINGS, len(starts))
-        found = minimise(setup.problem, np.tile(starts, (len(DAMPINGS), 1)), 2_000, mu)
+    return solvable(setup, solve_all([setup], [starts], lap)[0])
+
+
+def solve_all(setups: list[Setup], starts: list[np.ndarray], lap: int = LAP) -> list[Minimum]:
+    """solve() for several setups of one law, in batches."""
+    problems = [setup.problem for setup in setups]
+    if setups[0].law.start is not None:  # one start given: tried with dampings that lead to different valleys
+        mu = [np.repeat(DAMPINGS, len(some)) for some in starts]
+        found = minimise_all(problems, [np.tile(some, (len(DAMPINGS), 1)) for some in starts], 2_000, mu=mu)
     else:
-        found = race(setup.problem, starts, lap)
+        found = race(problems, starts, lap)
+    return [_best_first(setup, each) for setup, each in zip(setups, found, strict=True)]
+
+
+def _best_first(setup, found):
+    found = replace(found, theta=setup.law.sort(found.theta))
+    order = np.argsort(found.objective, kind="stable")
+    return Minimum(*(getattr(found, name)[order] for name in Minimum.__dataclass_fields__))
+
+
+def solvable(setup: Setup, found: Minimum) -> Minimum:
+    """What was found, if any start has a finite objective."""
     if not np.isfinite(found.objective).any():
         raise InputError(
             f"Law {setup.law.name!r} has no finite value at any start: check the unit of the inputs and of the "
             "quality, or give a law whose values stay positive."
         )
-    found = replace(found, theta=setup.law.sort(found.theta))
-    order = np.argsort(found.objective, kind="stable")
-    return Minimum(*(getattr(found, name)[order] for name in Minimum.__dataclass_fields__))
+    return found
 
 
 def noise(residuals: np.ndarray, count: int) -> float:
@@ -124,21 +152,34 @@ def scaled_residuals(setup: Setup, theta) -> np.ndarray:
 
 def fit_rows(setup: Setup, starts: int, seed: int, delta: float | None, seeds=None) -> tuple[Setup, Minimum]:
     """Fit with the loss asked for; a Huber delta of None is TUNING times the noise, found in two rounds."""
-    loss = setup.problem.loss
     if seeds is not None:
         return setup, solve(setup, seeds)
+    setup, found = fit_all([setup], starts, seed, delta)[0]
+    return setup, solvable(setup, found)
+
+
+def fit_all(setups: list[Setup], starts: int, seed: int, delta: float | None) -> list[tuple[Setup, Minimum]]:
+    """fit_rows() for several setups of one law and kind of loss, in batches; ask solvable() of each."""
+    seeds = [_seeds(setup, starts, seed) for setup in setups]
+    if setups[0].problem.loss.delta == np.inf or delta is not None:
+        return list(zip(setups, solve_all(setups, seeds), strict=True))
+    found = solve_all([s.with_loss(replace(s.problem.loss, delta=np.inf)) for s in setups], seeds, HEAT)
+    for lap in (HEAT, LAP):
+        setups = [_with_delta(setup, each.theta[0]) for setup, each in zip(setups, found, strict=True)]
+        found = solve_all(setups, [each.theta for each in found], lap)
+    return list(zip(setups, found, strict=True))
+
+
+def _seeds(setup, starts, seed):
     with np.errstate(all="ignore"):
         seeds = cold_starts(setup, starts, seed)
-    if setup.problem.rows > THIN * SUBSAMPLE:
-        seeds = thin_out(setup, seeds, seed)
-    if loss.delta == np.inf or delta is not None:
-        return setup, solve(setup, seeds)
-    found = solve(setup.with_loss(replace(loss, delta=np.inf)), seeds, HEAT)
-    for _ in range(2):
-        scale = noise(scaled_residuals(setup, found.theta[0]), len(setup.law.params))
-        setup = setup.with_loss(replace(loss, delta=max(TUNING * scale, SMALLEST_DELTA)))
-        found = solve(setup, found.theta)
-    return setup, found
+    return thin_out(setup, seeds, seed) if setup.problem.rows > THIN * SUBSAMPLE else seeds
+
+
+def _with_delta(setup, theta):
+    """The setup with a delta of TUNING times the noise at theta."""
+    scale = noise(scaled_residuals(setup, theta), len(setup.law.params))
+    return setup.with_loss(replace(setup.problem.loss, delta=float(np.fmax(TUNING * scale, SMALLEST_DELTA))))
 
 
 def information(setup: Setup, theta: np.ndarray) -> np.ndarray:
@@ -151,20 +192,22 @@ def information(setup: Setup, theta: np.ndarray) -> np.ndarray:
 
 
 def noise_variance(setup: Setup, theta: np.ndarray) -> float:
-    """sum psi² / sum psi' with n / (n - p): RSS / (n - p) for squares, Huber's (1981) scale otherwise."""
+    """sum psi² / E psi' / (n - p): RSS / (n - p) for squares, Huber's (1981, section 7.6) scale otherwise."""
+    square, slope = robust_scale(setup, theta)
+    return square / slope / max(setup.problem.rows - len(theta), 1)
+
+
+def robust_scale(setup: Setup, theta: np.ndarray) -> tuple[float, float]:
+    """sum psi² over rows, and E psi', the share of a normal noise of the residuals' robust width inside delta.
+
+    The share counted instead is biased: a small delta makes the curve pass through as many points as it has
+    parameters.
+    """
     residual = scaled_residuals(setup, theta)
     pull = setup.problem.loss.pull(residual)
-    weight = np.ones(len(pull)) if setup.rows.weight is None else setup.rows.weight
-    if setup.problem.loss.delta == np.inf:
-        return float((weight * pull**2).sum() / max(len(pull) - len(theta), 1))
-    slope = max(float((pull == residual).mean()), _density(residual, setup.problem.loss.delta, len(theta)))
-    return float((weight * pull**2).sum() / max(len(pull) - len(theta), 1) / slope)
-
-
-def _density(residual, delta, count):
-    """Share of residuals inside delta, from a normal density of the robust width: for deltas below the noise."""
-    width = max(noise(residual, count), 1e-300)
-    return min(1.0, 2 * delta / width / np.sqrt(2 * np.pi))
+    weight = 1.0 if setup.rows.weight is None else setup.rows.weight
+    delta, width = setup.problem.loss.delta, max(noise(residual, len(theta)), 1e-300)
+    return float((weight * pull**2).sum()), float(erf(min(delta / width, 40.0) / np.sqrt(2)))
 
 
 def whitened_jacobian(setup: Setup, theta: np.ndarray) -> np.ndarray:

@@ -42,25 +42,32 @@ class General:
 
     def jet(self, theta, rows=slice(None)) -> Jet:
         """The law's value with derivatives by internal parameters."""
+        return self.at(theta, {symbol: x[rows] for symbol, x in self.x.items()})
+
+    def at(self, theta, x) -> Jet:
+        """The same at inputs x {symbol: [row] or [replicate, row]}."""
         named = dict(zip(self.law.params, variables(theta, self.positive), strict=True))
-        found = self.law.function(**{symbol: x[rows] for symbol, x in self.x.items()}, **named)
+        found = self.law.function(**x, **named)
         if not isinstance(found, Jet):
             raise InputError(f"Law {self.law.name!r} does not depend on its parameters: check its function.")
         return found
 
     def _evaluate(self, theta, data, members, mu, rows):
-        count = theta.shape[1]
-        f = self.jet(theta, rows)
         shape = (len(theta), len(next(iter(self.x.values()))[rows]))
-        value, pull, twist, bend = data.losses(np.broadcast_to(f.value, shape), members, mu, rows)
-        gradient, hessian = np.zeros((len(theta), count)), np.zeros((len(theta), count, count))
-        for i, g in f.grad.items():
-            gradient[:, i] = (pull * g).sum(axis=1)
-            bent = bend * g
-            for j, other in f.grad.items():
-                if j >= i:
-                    hessian[:, i, j] = (bent * other).sum(axis=1)
-        for (i, j), h in f.hess.items():
-            hessian[:, i, j] += (twist * h).sum(axis=1)
-        upper = np.triu(hessian, 1)
-        return value, gradient, hessian + upper.transpose(0, 2, 1)
+        return sums(self.jet(theta, rows), shape, theta.shape[1], data, members, mu, rows)
+
+
+def sums(f: Jet, shape, count, data, members, mu, rows=slice(None)):
+    """Objective [replicate], gradient [replicate, parameter], damped Hessian; f is the law, shape [replicate, row]."""
+    value, pull, twist, bend = data.losses(np.broadcast_to(f.value, shape), members, mu, rows)
+    gradient, hessian = np.zeros((shape[0], count)), np.zeros((shape[0], count, count))
+    for i, g in f.grad.items():
+        gradient[:, i] = (pull * g).sum(axis=1)
+        bent = bend * g
+        for j, other in f.grad.items():
+            if j >= i:
+                hessian[:, i, j] = (bent * other).sum(axis=1)
+    for (i, j), h in f.hess.items():
+        hessian[:, i, j] += (twist * h).sum(axis=1)
+    upper = np.triu(hessian, 1)
+    return value, gradient, hessian + upper.transpose(0, 2, 1)

@@ -17,7 +17,7 @@ class Problem:
     lower: np.ndarray  # [.., parameter], internal
     upper: np.ndarray
     reach: np.ndarray  # [parameter], the longest step
-    spread: np.ndarray | None = None  # [row], residuals are divided by it (relative standard errors)
+    spread: np.ndarray | None = None  # [.., row], residuals are divided by it (relative standard errors)
     weight: np.ndarray | None = None  # [.., row], the loss is multiplied by it
 
     @property
@@ -47,7 +47,7 @@ class Problem:
         mu = mu[:, None]
         exact = 1.0 / np.maximum(mu, 1.0)
         residual = self.loss.transform(f) - _of(self.target, members)[..., rows]
-        spread = 1.0 if self.spread is None else self.spread[rows]
+        spread = 1.0 if self.spread is None else _of(self.spread, members)[..., rows]
         z = residual if self.spread is None else residual / spread
         pull = self.loss.pull(z)
         value, bend = self.loss.value(z, pull), self.loss.curvature(z, pull, exact, 1.0 - exact + mu)

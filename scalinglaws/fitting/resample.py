@@ -6,10 +6,12 @@ sign, for few configurations and even noise. Small samples: residuals are divide
 replicate's deviation is scaled by sqrt(dof / chi²_dof), which turns normal tails into Student's.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from scalinglaws.fitting.engine import Setup, information, whitened_jacobian
-from scalinglaws.fitting.solver import minimise
+from scalinglaws.fitting.stacked import minimise_all
 from scalinglaws.schema import InputError
 
 METHODS = ("auto", "wild", "pair", "residual")
@@ -35,38 +37,80 @@ def choose_method(method: str, clusters: int, rows: int) -> str:
     return "residual" if clusters == rows else "pair"
 
 
+@dataclass(frozen=True)
+class Draw:
+    """Some replicates of one setup before they are refitted."""
+
+    place: int  # of the setup among several
+    theta: np.ndarray  # [parameter], where the refits start
+    problem: object  # resampled weights or targets [replicate, row]
+    scale: np.ndarray  # [replicate], Student's
+    stretch: bool  # the scale is for the deviations of the refits; else it is in the targets
+
+    @property
+    def starts(self) -> np.ndarray:
+        return np.tile(self.theta, (len(self.scale), 1))
+
+    def deviate(self, theta) -> np.ndarray:
+        """Refits [replicate, parameter] with Student's tails."""
+        return self.theta + (theta - self.theta) * self.scale[:, None] if self.stretch else theta
+
+
 def replicate(setup: Setup, theta: np.ndarray, count: int, seed: int, method: str = "auto") -> np.ndarray:
     """Internal parameters [replicate, parameter] of count bootstrap refits, from one seed."""
-    clusters = int(setup.rows.cluster.max()) + 1
-    method = choose_method(method, clusters, setup.problem.rows)
+    return replicate_all([setup], [theta], count, seed, [method])[0]
+
+
+def replicate_all(setups, thetas, count: int, seed: int, methods) -> list[np.ndarray]:
+    """replicate() for several setups of one law: the same draws, refitted in common batches."""
+    found = [[] for _ in setups]
+    with np.errstate(all="ignore"):
+        for draws in _blocks(_all_draws(setups, thetas, count, seed, methods)):
+            refits = minimise_all([d.problem for d in draws], [d.starts for d in draws], ITERATIONS, stalled=STALLED)
+            for draw, refit in zip(draws, refits, strict=True):
+                found[draw.place].append(draw.deviate(refit.theta))
+    return [setup.law.sort(np.concatenate(parts)) for setup, parts in zip(setups, found, strict=True)]
+
+
+def _blocks(draws):
+    """Draws in lists of at most about BLOCK numbers."""
+    held, numbers = [], 0
+    for draw in draws:
+        if held and numbers + len(draw.scale) * draw.problem.rows > BLOCK:
+            yield held
+            held, numbers = [], 0
+        held.append(draw)
+        numbers += len(draw.scale) * draw.problem.rows
+    if held:
+        yield held
+
+
+def _all_draws(setups, thetas, count, seed, methods):
     if count < 1:
         raise InputError(f"replicates must be at least 1; got {count}.")
-    rng = np.random.default_rng([seed, 7919])
-    block = max(1, BLOCK // setup.problem.rows)
-    sizes = [min(block, count - k) for k in range(0, count, block)]
-    with np.errstate(all="ignore"):
-        found = [_block(setup, theta, size, rng, method, clusters) for size in sizes]
-    return setup.law.sort(np.concatenate(found))
+    for place, (setup, theta, method) in enumerate(zip(setups, thetas, methods, strict=True)):
+        clusters = int(setup.rows.cluster.max()) + 1
+        method = choose_method(method, clusters, setup.problem.rows)
+        rng = np.random.default_rng([seed, 7919])
+        block = max(1, BLOCK // setup.problem.rows)
+        for k in range(0, count, block):
+            yield _draw(place, setup, theta, min(block, count - k), rng, method, clusters)
 
 
-def _block(setup, theta, count, rng, method, clusters):
+def _draw(place, setup, theta, count, rng, method, clusters):
     scale = student_scale(degrees_of_freedom(setup, len(theta)), count, rng)
     if method == "pair":
         problem = setup.problem.with_(weight=_pair_weights(setup, len(theta), count, rng, clusters))
-        found = minimise(problem, np.tile(theta, (count, 1)), ITERATIONS, stalled=STALLED)
-        return theta + (found.theta - theta) * scale[:, None]
+        return Draw(place, theta, problem, scale, True)
     own = setup.problem.residuals(theta[None])[0]
     fitted = own + setup.problem.target
     residual = own * (lift(setup, theta) if method == "wild" else np.sqrt(len(own) / max(len(own) - len(theta), 1)))
     if method == "wild":
         flips = rng.choice(np.concatenate([WEBB, -WEBB]), (count, clusters))[:, setup.rows.cluster]
-        residual = residual * np.sqrt(clusters / max(clusters - 1, 1))
-        shocks = residual * flips
+        shocks = residual * np.sqrt(clusters / max(clusters - 1, 1)) * flips
     else:
         shocks = _pooled(setup, residual, count, rng)
-    problem = setup.problem.with_(target=fitted + scale[:, None] * shocks)
-    found = minimise(problem, np.tile(theta, (count, 1)), ITERATIONS, stalled=STALLED)
-    return found.theta
+    return Draw(place, theta, setup.problem.with_(target=fitted + scale[:, None] * shocks), scale, False)
 
 
 def _pooled(setup, residual, count, rng):

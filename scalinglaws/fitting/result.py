@@ -97,7 +97,8 @@ class Fit:
 
     def interval(self, level: float = 0.9) -> pd.DataFrame:
         """low and high of every parameter, from the replicates."""
-        low, high = np.quantile(self.replicates, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        draws = np.clip(self.replicates, -describe.HUGE, describe.HUGE)  # differences of quantiles must not overflow
+        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return pd.DataFrame({"value": self.theta, "low": low, "high": high}, index=list(self.law.params))
 
     def summary(self) -> str:

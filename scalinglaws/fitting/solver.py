@@ -15,6 +15,7 @@ FLAT = 1e-2  # a predicted fall below this part of a stalled step ends a fit
 STALLED = 1e-11  # an achieved relative fall below this is a stalled step
 FARTHEST = 256.0  # the most a step along negative curvature is lengthened
 PATIENCE = 4  # stalled steps before a fit ends
+NEAR = 1e-3  # the longest step, in internal units, that is taken without trying it
 REFUSALS = 40  # steps refused in a row before a fit ends
 
 
@@ -103,6 +104,12 @@ class _State:
         self.bent[on] = doubtful | (self.bent[on] & (self.mu[on] >= 1.0))
         self.mu[on] = np.where(doubtful, np.maximum(4 * self.mu[on], 1.0), self.mu[on])
         self.live[on] = ((gain > FLAT * self.stalled * self.value[on]) & (gain > 1e-30)) | self.stale[on]
+        self._polish(on[~self.live[on]])
+
+    def _polish(self, on):
+        """A last Newton step, not tried, for members whose objective it changes less than a stalled step would."""
+        near = on[(self.mu[on] == 0) & (np.abs(self.move[on]).max(axis=1, initial=0.0) < NEAR)]
+        self.theta[near] = np.clip(self.theta[near] + self.move[near], *self.problem.box(self.members[near]))
 
     def _keep(self, on, trial, value, gradient, hessian):
         stalled = self.value[on] - value <= self.stalled * value

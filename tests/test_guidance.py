@@ -1,0 +1,83 @@
+"""The optimizer's curse: naive selection is too good by a known amount, the halves are not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalinglaws.guidance import optimal_guidance
+from scalinglaws.schema import InputError
+
+GUIDANCES = (1.0, 1.25, 1.5, 2.0, 3.0)
+MAXIMUM = 1.16296  # expected maximum of five standard normal numbers
+
+
+def measured(curve, settings=400, noise=0.5, seed=0, quality="fd") -> pd.DataFrame:
+    """Settings at five guidances; each half has the noise, all samples their mean."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for k in range(settings):
+        for w in GUIDANCES:
+            even, odd = curve(w) + noise * rng.standard_normal(2)
+            rows.append({"model": f"c{k:03d}", "sampler": "ddim", "steps": 8, "guidance": w, quality: (even + odd) / 2,
+                         f"{quality}_even": even, f"{quality}_odd": odd})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(("quality", "sign"), [("fd", -1), ("agreement", 1)])
+def test_between_equal_guidances_the_report_is_unbiased_and_naive_selection_is_not(quality, sign):
+    table = measured(lambda w: 10.0, quality=quality)
+    honest = optimal_guidance(table, quality).table
+    naive = optimal_guidance(table.drop(columns=[f"{quality}_even", f"{quality}_odd"]), quality).table
+    error = 0.5 / np.sqrt(2 * 400)
+    assert abs(honest["value"].mean() - 10) < 3 * error
+    assert honest["optimism"].mean() == pytest.approx(sign * 0.5 * MAXIMUM, abs=4 * error)
+    assert naive["value"].mean() - 10 == pytest.approx(sign * 0.5 / np.sqrt(2) * MAXIMUM, abs=4 * error)
+    assert honest["honest"].all() and not naive["honest"].any()
+
+
+def test_a_real_optimum_is_found_and_reported_at_its_worth():
+    table = measured(lambda w: 10 + 8 * np.log(w / 1.5) ** 2, noise=0.1)
+    found = optimal_guidance(table).table
+    assert (found["guidance"] == 1.5).mean() > 0.95 and found["agree"].mean() > 0.85
+    assert found["value"].mean() == pytest.approx(10, abs=0.04)
+
+
+def test_tables_without_halves_are_called_optimistic():
+    table = measured(lambda w: 10.0, settings=3).drop(columns=["fd_even", "fd_odd"])
+    found = optimal_guidance(table)
+    assert "Optimistic: 3 of 3 settings have no halves (columns fd_even, fd_odd)" in found.summary()
+    assert found.table["optimism"].isna().all()
+    some = measured(lambda w: 10.0, settings=3)
+    some.loc[some["model"] == "c001", "fd_odd"] = np.nan
+    told = optimal_guidance(some)
+    assert told.table["honest"].tolist() == [True, False, True] and len(told.notes) == 2
+
+
+def test_settings_are_kept_apart_and_repeats_averaged():
+    one = measured(lambda w: 10 + (w - 1.25) ** 2, settings=2, noise=0.0)
+    two = measured(lambda w: 10 + (w - 2) ** 2, settings=2, noise=0.0).assign(steps=32)
+    table = pd.concat([one.assign(seed=0), one.assign(seed=1), two], ignore_index=True).assign(nfe=lambda t: t.guidance)
+    found = optimal_guidance(table).table
+    assert found[["model", "steps", "guidance", "guidances"]].values.tolist() == [
+        ["c000", 8, 1.25, 5], ["c000", 32, 2.0, 5], ["c001", 8, 1.25, 5], ["c001", 32, 2.0, 5]]  # fmt: skip
+    assert found["value"].tolist() == pytest.approx([10.0] * 4) and (found["optimism"] == 0).all()
+
+
+def test_one_guidance_is_no_choice():
+    table = measured(lambda w: 10.0, settings=2)
+    found = optimal_guidance(table[table["guidance"] == 1.0])
+    assert found.notes == ("Every setting was measured at one guidance: there was nothing to choose.",)
+    assert found.table["honest"].all()
+
+
+def test_refusals():
+    table = measured(lambda w: 10.0, settings=1)
+    for bad, sentence in (
+        (table.drop(columns="guidance"), "Column 'guidance' is missing; the table has model"),
+        (table.drop(columns="fd"), "Column 'fd' is missing"),
+        (table.assign(fd=np.nan), "No row has both guidance and fd"),
+        (table.assign(fd_even="x"), "Column 'fd_even' must hold numbers"),
+        ([1], "A table of measurements is needed; got list"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            optimal_guidance(bad)
