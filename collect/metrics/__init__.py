@@ -1,0 +1,94 @@
+"""Quality of a cell's samples: streamed, mergeable, each number with its error.
+
+A metric is a frozen dataclass: `start() -> sums`, `add(sums, batch) -> sums`, `merge(a, b) -> sums` of disjoint sets
+of samples, `finish(sums) -> {column: number}`, `identity() -> JSON` of everything that moves its numbers, `columns`
+it fills, `name` and `version`. Sums are dicts of numpy arrays: they can be kept, sent and added up in any order.
+A batch is a `collect.jobs.Batch`. `METRICS` is the table; `open_metric(name, **options)` opens one:
+
+    metric = open_metric("distances", features="effnet-lite0", reference="real.safetensors", columns=("fd", "fd_inf"))
+
+Standard errors are those of drawing the samples again, given the reference. They do not hold the bias of a finite
+sample (fd: about c/n, Chong & Forsyth 2020, arXiv:1911.07023; precision and recall as well): compare cells of equal
+n, or take fd_inf, whose error does hold what is left of the bias.
+
+A metric of your own is any object of that shape. An installed package adds the function that opens it under the
+entry-point group `scalinglaws.metrics`; its keywords are the options of a sweep file:
+
+    [project.entry-points."scalinglaws.metrics"]
+    sharpness = "mypackage.quality:open_sharpness"
+
+For a score of each sample, `Mean(name, version, score)` is all there is to write:
+
+    def open_sharpness():
+        return Mean("sharpness", "1", lambda batch: batch.samples.double().diff(dim=-1).abs().flatten(1).mean(1))
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from collect.features import of_classifier
+from collect.metrics.classes import agreement, open_agreement
+from collect.metrics.clip import open_clip
+from collect.metrics.crps import open_crps
+from collect.metrics.distances import open_distances
+from collect.metrics.gaussians import frechet
+from collect.metrics.kernel import kernel_distance
+from collect.metrics.manifold import precision_recall
+from collect.metrics.mean import Mean
+from collect.metrics.pairs import open_lpips, open_psnr, open_ssim
+from collect.metrics.reference import Reference, read_reference, write_reference
+from collect.openers import open_named
+from scalinglaws.schema import InputError
+
+VERSION = "2"  # of the definitions here; part of a cell's identity
+GROUP = "scalinglaws.metrics"
+PATHS = ("reference", "weights", "heads", "model")  # options that may be paths
+
+METRICS = {  # name: how it is opened               columns; asked for
+    "distances": open_distances,  # of the network's names (fd, kd, precision ...); nothing
+    "agreement": open_agreement,  # agreement; classes
+    "clip": open_clip,  #           clip; prompts
+    "psnr": open_psnr,  #           psnr; targets
+    "ssim": open_ssim,  #           ssim; targets
+    "lpips": open_lpips,  #         lpips; targets
+    "crps": open_crps,  #           crps; targets
+}
+
+__all__ = ["GROUP", "METRICS", "VERSION", "Mean", "Reference", "agreement", "frechet", "kernel_distance",
+           "of_bundle", "open_metric", "precision_recall", "read_reference", "score", "write_reference"]  # fmt: skip
+
+
+def open_metric(name, base=None, **options):
+    """The metric of this name; InputError lists the names there are, or the options that it takes.
+
+    Paths (of references, weights, models) are looked for in the folder `base` first.
+    """
+    return open_named(name, {k: _within(base, k, v) for k, v in options.items()}, METRICS, GROUP, "metric")
+
+
+def _within(base, option, value):
+    if base is None or option not in PATHS or not isinstance(value, str | Path):
+        return value
+    near = Path(base) / value
+    return str(near) if near.exists() else value
+
+
+def of_bundle(bundle):
+    """What a trained family is measured by when nothing else is asked: its own classifier and reference."""
+    network = of_classifier(bundle.classifier(), bundle.part_hashes["features"])
+    return [open_distances(network, bundle.reference, ("fd", "fd_inf", "kd")), open_agreement(network)]
+
+
+def score(features, found, asked, reference):
+    """fd, kd and agreement with errors of features [image, d] that are all at hand; InputError when not finite."""
+    if not np.isfinite(features).all():
+        raise InputError("The features of some images are not finite: the sampler or the weights diverged.")
+    columns = {}
+    for name, (value, error) in {
+        "fd": frechet(features, reference),
+        "kd": kernel_distance(features, reference),
+        "agreement": agreement(found, asked),
+    }.items():
+        columns |= {name: value, f"{name}_se": error}
+    return columns
