@@ -1,0 +1,187 @@
+"""Engines: the same cells by this process, by several, by Ray; dead workers are noticed and replaced."""
+
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from cheap_cells import QUICK, jobs, nothing, opener
+from test_worker import assert_whole, kinds, settled, undisturbed
+
+from collect import engines
+from collect.engines import ENGINES, engine, visible_gpus
+from collect.store import Store
+from scalinglaws.schema import InputError
+
+
+def test_process_is_one_worker(tmp_path):
+    told = []
+    events = list(ENGINES["process"](partial(opener, tmp_path / "s", 5), tell=told.append, pace=QUICK))
+    assert kinds(events) == ["claimed", "finished"] * 5 + ["done"] and len(told) > 5
+    assert_whole(Store(tmp_path / "s"), 5)
+
+
+def test_two_processes_share_the_cells_and_a_killed_one_is_replaced(tmp_path, monkeypatch):
+    """Cells 3, 8 and 13 kill the process that first measures them; all are finished all the same."""
+    monkeypatch.setattr(engines, "visible_gpus", list)
+    (tmp_path / "s").mkdir()
+    events = list(ENGINES["gpus"](partial(opener, tmp_path / "s", 14, 0.01, "die once"), 2, pace=QUICK))
+    assert kinds(events).count("finished") == 14 and kinds(events).count("lost") == 3
+    assert "killed by signal 9): its cell is taken over, another is started" in reasons(events, "lost")[0]
+    assert len({event.who for event in events if event.kind == "finished"}) >= 2
+    assert "checkpointed" in kinds(events)
+    for path in (tmp_path / "s").glob("harmed-*"):
+        path.unlink()
+    assert_whole(Store(tmp_path / "s"), 14)
+
+
+def reasons(events, kind):
+    return [event.reason for event in events if event.kind == kind]
+
+
+def where(cell, partial=None, checkpoint=None):
+    """Which GPU this process was given, as the row of a cell."""
+    time.sleep(0.3)
+    return {"model": os.environ["CUDA_VISIBLE_DEVICES"], "threads": os.getpid()}
+
+
+def open_where(folder):
+    return jobs(6), Store(folder), where
+
+
+def test_each_process_sees_one_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "visible_gpus", lambda: ["3", "5"])
+    list(ENGINES["gpus"](partial(open_where, tmp_path / "s"), pace=QUICK))
+    table = Store(tmp_path / "s").table()
+    assert set(table.model) <= {"3", "5"} and (table.groupby("threads").model.nunique() == 1).all()
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ or os.environ["CUDA_VISIBLE_DEVICES"] not in ("3", "5")
+
+
+def test_gpus_asked_for_by_the_environment_are_shared_out(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, GPU-8a3f")
+    assert visible_gpus() == ["4", "GPU-8a3f"]
+    assert [s["CUDA_VISIBLE_DEVICES"] for s in engines._settings(3)] == ["4", "GPU-8a3f", "4"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible_gpus() == ["0", "1"]
+
+
+def test_a_cpu_worker_gets_its_share_of_the_cores(monkeypatch):
+    monkeypatch.setattr(engines, "visible_gpus", list)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    assert engines._settings(3) == [{"OMP_NUM_THREADS": "2"}] * 3
+
+
+def refuse():
+    raise InputError("No file sweep.yaml: give the path of a YAML file.")
+
+
+def crash():
+    raise ZeroDivisionError("in the opener")
+
+
+def test_what_the_opener_refuses_is_raised_here(monkeypatch):
+    monkeypatch.setattr(engines, "visible_gpus", list)
+    with pytest.raises(InputError, match=r"No file sweep\.yaml"):
+        list(ENGINES["gpus"](refuse, 2))
+
+
+def test_an_opener_that_fails_is_told_and_not_tried_again(monkeypatch):
+    monkeypatch.setattr(engines, "visible_gpus", list)
+    events = list(ENGINES["gpus"](crash, 1))
+    assert reasons(events, "lost") == ["ZeroDivisionError: in the opener", "its process ended (exit code 1): its cell "
+                                       "is taken over, it is not started again"]  # fmt: skip
+
+
+def test_stopping_the_loop_stops_the_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "visible_gpus", list)
+    running = ENGINES["gpus"](partial(opener, tmp_path / "s", 40, 0.02), 2, pace=QUICK)
+    while next(running).kind != "checkpointed":
+        pass
+    running.close()
+    store = Store(tmp_path / "s")
+    before = store.stems(), store.files.stamps("partial")
+    assert store.files.names("leases") == set() and len(before[0]) < 40
+    time.sleep(0.5)
+    assert (store.stems(), store.files.stamps("partial")) == before, "nobody works on"
+
+
+BAD = [
+    ("process", {"workers": 2}, "Engine 'process' is one worker, not 2: --engine gpus runs several here."),
+    ("process", {"address": "auto"}, "Engine 'process' takes no address ('auto' was given): say --engine ray."),
+    ("gpus", {}, "No GPU is here: say --workers N for N processes on the CPU, or --engine process."),
+]
+
+
+@pytest.mark.parametrize("name, options, sentence", BAD)
+def test_what_an_engine_cannot_do_it_says(name, options, sentence, monkeypatch):
+    monkeypatch.setattr(engines, "visible_gpus", list)
+    with pytest.raises(InputError) as caught:
+        next(ENGINES[name](crash, **options))
+    assert str(caught.value) == sentence
+
+
+def test_an_unknown_engine_lists_the_known():
+    assert engine("ray") is ENGINES["ray"]
+    with pytest.raises(InputError, match=r"No engine named .slurm.\. Known engines: process, gpus, ray"):
+        engine("slurm")
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"needs the package ray: pip install 'scalinglaws\[ray\]'"):
+        next(ENGINES["ray"](crash))
+
+
+RAY = """
+import sys
+from functools import partial
+import ray
+from cheap_cells import QUICK, opener
+from collect.engines import ENGINES
+if __name__ == "__main__":
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    for event in ENGINES["ray"](partial(opener, sys.argv[1], 14, 0.01, "die once"), workers=2, pace=QUICK):
+        print(event.kind, event.cell, event.who, event.reason)
+    ray.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_ray_actors_share_the_cells_and_a_killed_one_is_replaced(tmp_path):
+    """A real local Ray, in a process of its own, warnings as errors there, too."""
+    pytest.importorskip("ray")
+    here = Path(__file__).parent
+    (tmp_path / "s").mkdir()
+    script = tmp_path / "ray_sweep.py"
+    script.write_text(RAY)
+    paths = os.pathsep.join(map(str, (here, here.parent)))
+    environment = os.environ | {"PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0"}
+    found = subprocess.run([sys.executable, "-W", "error", script, tmp_path / "s"], env=environment, text=True,
+                           capture_output=True, timeout=300)  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    lines = [line.split(" ") for line in found.stdout.splitlines()]
+    done = [line[0] for line in lines]
+    assert done.count("finished") == 14 and done.count("lost") == 3 and done.count("checkpointed") > 14
+    assert "another is started" in found.stdout
+    table = settled(Store(tmp_path / "s"))
+    assert table.equals(undisturbed(14)) and len(Store(tmp_path / "s").stems()) == 14
+
+
+@pytest.mark.slow
+def test_ray_starts_and_ends_here_and_raises_what_is_refused(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1]))))
+    events = list(ENGINES["ray"](partial(opener, tmp_path / "s", 3), workers=1, pace=QUICK))
+    assert kinds(events).count("finished") == 3 and not ray.is_initialized()
+    with pytest.raises(InputError, match=r"Nothing to open: give a sweep"):
+        list(ENGINES["ray"](nothing, workers=1))
+    assert not ray.is_initialized()

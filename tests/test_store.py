@@ -1,0 +1,327 @@
+"""The store on a disk, in an fsspec filesystem and in memory: first write wins, damage is found, 100,000 cells."""
+
+import errno
+import os
+import random
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("safetensors")
+
+from collect import files, partials
+from collect.store import Store, decode, encode, export, identity, missing, read_cell, status, verify
+from scalinglaws.schema import InputError
+
+ROW = {"model": "c8", "steps": 4, "fd": 12.5, "unknown": None, "params": np.int64(45756), "kd": np.float32(0.5)}
+
+
+def local(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def remote(tmp_path):
+    pytest.importorskip("fsspec")
+    return Store(f"memory://{tmp_path.name}/{random.random()}")
+
+
+def memory(tmp_path):
+    return Store(files.Memory())
+
+
+@pytest.fixture(params=[local, remote, memory], ids=["disk", "fsspec", "memory"])
+def store(request, tmp_path):
+    return request.param(tmp_path)
+
+
+def overwrite(store, name, data):
+    store.files.replace(name, data)
+
+
+def test_a_row_comes_back_and_any_parquet_reader_agrees(store, tmp_path):
+    assert store.write("a", "k", ROW) is True
+    pd.testing.assert_frame_equal(store.table(), pd.DataFrame([ROW | {"kd": 0.5}]), check_dtype=False)
+    (tmp_path / "copy.parquet").write_bytes(store.files.read("cells/a-k.parquet"))
+    other = pq.read_table(tmp_path / "copy.parquet").to_pylist()
+    assert other == store.read("a-k").to_pylist()
+    assert read_cell(tmp_path / "copy.parquet").equals(store.table())
+
+
+def test_the_first_write_wins(store):
+    assert store.write("a", "k", ROW) is True
+    assert store.write("a", "k", ROW | {"fd": 99.0}) is False
+    assert store.table().fd.tolist() == [12.5]
+    assert store.stems() == {"a-k"} and store.has("a", "k") and not store.has("b", "k")
+
+
+def test_of_many_writers_at_once_exactly_one_is_first(tmp_path):
+    store = local(tmp_path)
+    with ThreadPoolExecutor(16) as pool:
+        for round in range(20):
+            first = list(pool.map(lambda i, r=round: store.write(f"c{r}", "k", ROW | {"steps": i + 1}), range(16)))
+            assert sum(first) == 1
+            assert store.read(f"c{round}-k").to_pylist()[0]["steps"] == first.index(True) + 1
+    assert store.files.names("tmp") == set()
+
+
+def test_every_flipped_byte_and_every_cut_is_found():
+    data = encode(ROW)
+    for at in range(len(data)):
+        broken = data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
+        assert not files.sealed(broken), at
+        assert not files.sealed(data[:at]), at
+    assert not files.sealed(data + b"x") and files.sealed(data)
+
+
+@pytest.mark.parametrize("harm", [lambda d: d[:100], lambda d: b"", lambda d: d[:50] + b"\0" + d[51:]])
+def test_damaged_cells_are_set_aside_and_never_read(store, harm):
+    for name in "abc":
+        store.write(name, "k", ROW)
+    overwrite(store, "cells/b-k.parquet", harm(store.files.read("cells/b-k.parquet")))
+    with pytest.raises(InputError, match=r"b-k.parquet is damaged .*: delete it and run the sweep again"):
+        store.table()
+    assert verify(store) == ["cells/b-k.damaged"] and verify(store) == []
+    assert len(store.table()) == 2 and not store.has("b", "k")
+    assert store.write("b", "k", ROW) is True and len(store.table()) == 3
+
+
+def test_has_sets_a_damaged_cell_aside(store):
+    store.write("a", "k", ROW)
+    overwrite(store, "cells/a-k.parquet", b"PAR1")
+    assert not store.has("a", "k") and store.files.names("cells") == {"a-k.damaged"}
+
+
+def test_a_good_cell_that_came_while_a_damaged_one_was_read_is_put_back(tmp_path, monkeypatch):
+    store = local(tmp_path)
+    store.write("a", "k", ROW)
+    good, once = store.files.read("cells/a-k.parquet"), iter([b"damaged"])
+    read = files.Local.read
+    monkeypatch.setattr(files.Local, "read", lambda self, name: next(once, None) or read(self, name))
+    assert verify(store) == [] and store.files.read("cells/a-k.parquet") == good
+
+
+def test_partial_sums_by_token_the_damaged_ones_dropped(store):
+    place, sums = store.files, {"sum": np.arange(6.0).reshape(2, 3), "n": np.array([7])}
+    partials.keep(place, "a-k", 0, sums)
+    partials.keep(place, "a-k", 2, {"n": np.array([9])})
+    partials.keep(place, "a-k2", 5, {"n": np.array([1])})
+    assert partials.tokens(place, "a-k") == [2, 0]
+    assert partials.read(place, "a-k", [2, 0])["n"] == 9
+    name = "partial/a-k.2.safetensors"
+    data = place.read(name)
+    place.replace(name, data[:-1] + bytes([data[-1] ^ 1]))
+    found = partials.read(place, "a-k", [2, 0])
+    assert found.keys() == sums.keys() and all(np.array_equal(found[k], sums[k]) for k in sums)
+    assert partials.tokens(place, "a-k") == [0]
+    partials.drop(place, "a-k", 2)
+    assert partials.tokens(place, "a-k") == [] and partials.tokens(place, "a-k2") == [5]
+
+
+def test_outcomes_count_attempts_and_a_row_ends_them(store):
+    store.fail("a-k", "nan", "NaN in image 3", "2026-01-01T00:00:00Z", "me")
+    store.fail("a-k", "oom", "even one image", "2026-01-02T00:00:00Z", "you")
+    outcome = {"status": "oom", "reason": "even one image", "when": "2026-01-02T00:00:00Z", "who": "you"}
+    assert store.failures() == {"a-k": outcome | {"attempts": 2}}
+    overwrite(store, "failed/a-k.json", store.files.read("failed/a-k.json").replace(b"oom", b"nan"))
+    assert store.failure("a-k")["reason"] == "its record is damaged"
+    store.write("a", "k", ROW)
+    assert store.failures() == {}
+
+
+def test_status_tells_counts_and_reasons(store):
+    jobs = [job(name) for name in "abcd"]
+    store.write("a", jobs[0].key, ROW)
+    store.write("b", jobs[1].key, ROW)
+    overwrite(store, f"cells/b-{jobs[1].key}.parquet", b"")
+    store.fail(f"c-{jobs[2].key}", "nan", "all images are NaN", "2026-01-01T00:00:00Z", "me")
+    verify(store)
+    found = status(store, jobs)
+    assert {k: found[k] for k in ("cells", "done", "missing", "damaged")} == {"cells": 4, "done": 1, "missing": 2,
+                                                                            "damaged": 1}  # fmt: skip
+    assert found["failed"][0]["reason"] == "all images are NaN" and found["leased"] == []
+    assert [j.name for j in missing(store, jobs)] == ["b", "d"]
+    assert [j.name for j in missing(store, jobs, retry=True)] == ["b", "c", "d"]
+
+
+def job(name, flops=1.0):
+    from collect.jobs import Job
+
+    return Job(name, identity({"name": name}), flops, name)
+
+
+def test_a_row_that_no_file_can_hold_is_refused():
+    with pytest.raises(InputError, match=r"cannot be kept: .* Rows hold numbers, text and None"):
+        encode({"fd": object()})
+
+
+def test_rows_of_different_columns_and_types_are_one_table(store):
+    store.write("a", "k", {"fd": 1, "note": None})
+    store.write("b", "k", {"fd": 2.5, "kd": 1.0})
+    store.write("c", "k", {"fd": None, "note": "x"})
+    table = store.table()
+    assert table.fd.tolist()[:2] == [1.0, 2.5] and np.isnan(table.fd[2]) and table.note.tolist()[2] == "x"
+    assert list(table.columns) == ["fd", "note", "kd"]
+
+
+def test_a_url_store_exports(tmp_path):
+    store = remote(tmp_path)
+    store.write("a", "k", ROW)
+    assert len(export([store.folder], tmp_path / "out.csv")) == 1
+
+
+def test_an_unknown_url_says_what_to_do():
+    with pytest.raises(InputError, match=r"nowhere://x cannot be opened: .*Give a folder, or install the package"):
+        Store("nowhere://x").files.names("cells")
+
+
+def test_without_hard_links_the_first_write_still_wins(tmp_path, monkeypatch):
+    def refuse(*paths):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = local(tmp_path)
+    assert store.write("a", "k", ROW) is True and store.write("a", "k", ROW | {"fd": 9.0}) is False
+    assert store.table().fd.tolist() == [12.5] and store.files.names("tmp") == set()
+
+
+def test_litter_of_killed_writers_is_swept_after_an_hour(tmp_path):
+    store = local(tmp_path)
+    store.write("a", "k", ROW)
+    for name, age in (("old", 2 * files.LEFT), ("new", 0)):
+        path = tmp_path / "store" / "tmp" / name
+        path.write_bytes(b"half a fi")
+        os.utime(path, (time.time() - age,) * 2)
+    store.files.sweep()
+    assert store.files.names("tmp") == {"new"}
+
+
+FULL = r"did not take .* \((No space left on device|File too large)\): make room there or choose another store"
+
+
+def keep_cell(store):
+    store.write("c", "k", ROW)
+
+
+def keep_sums(store):
+    partials.keep(store.files, "b-k", 0, {"n": np.array([2])})
+
+
+@pytest.mark.parametrize("call, keep", [("fsync", keep_cell), ("link", keep_cell), ("write", keep_cell),
+                                        ("write", keep_sums), ("replace", keep_sums)])  # fmt: skip
+def test_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch, call, keep):
+    store = local(tmp_path)
+    store.write("a", "k", ROW)
+    partials.keep(store.files, "b-k", 0, {"n": np.array([1])})
+    before = {folder: store.files.names(folder) for folder in ("cells", "partial", "tmp")}
+    if call == "write":
+        monkeypatch.setattr(files, "open", _Full, raising=False)
+    else:
+        monkeypatch.setattr(os, call, full)
+    with pytest.raises(InputError, match=FULL):
+        keep(store)
+    monkeypatch.undo()
+    assert {folder: store.files.names(folder) for folder in before} == before
+    assert partials.read(store.files, "b-k", [0])["n"] == 1 and store.write("c", "k", ROW)
+
+
+def full(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class _Full:
+    """A file on a disk with room for ten bytes."""
+
+    def __init__(self, path, mode):
+        self.file = path.open(mode)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def write(self, data):
+        self.file.write(data[:10])
+        full()
+
+
+def test_a_real_limit_on_file_size_leaves_no_half_file(tmp_path):
+    """RLIMIT_FSIZE in a process of its own: the kernel cuts the write in the middle."""
+    code = f"""
+import resource, signal
+from collect.store import Store
+from tests.test_store import ROW
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+Store({str(tmp_path)!r}).write("a", "k", ROW)
+"""
+    root = Path(__file__).parent.parent
+    found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True,
+                           env=os.environ | {"PYTHONPATH": str(root)})  # fmt: skip
+    assert "File too large" in found.stderr and "InputError" in found.stderr
+    assert Store(tmp_path).stems() == set() and Store(tmp_path).files.names("tmp") == set()
+    assert Store(tmp_path).write("a", "k", ROW)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A real file system of 256 KiB, where the system lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no right to mount a small disk here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_really_full_disk_then_room_again(tiny_disk):
+    store = Store(tiny_disk / "store")
+    with pytest.raises(InputError, match=FULL):
+        for i in range(1000):
+            store.write(f"c{i:03d}", "k", ROW)
+    kept = len(store.stems())
+    assert 10 < kept < 1000 and verify(store) == [] and len(store.table()) == kept
+    assert store.files.names("tmp") == set()
+    with pytest.raises(InputError, match=FULL):
+        partials.keep(store.files, "c", 0, {"sum": np.zeros(100_000)})
+    store.files.remove("cells/c000-k.parquet")
+    store.files.remove("cells/c001-k.parquet")
+    assert store.write("c000", "k", ROW) and verify(store) == []
+
+
+def test_the_planner_knows_100_000_cells_in_seconds():
+    """Two listings and set look-ups, whatever the number; names as a disk would hold them."""
+    place = files.Memory()
+    jobs = [job(f"c{i}") for i in range(100_000)]
+    for j in jobs[::2]:
+        place.create(f"cells/{j.name}-{j.key}.parquet", b"")
+    start = time.process_time()
+    assert len(missing(Store(place), jobs)) == 50_000
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.slow
+def test_100_000_files_on_a_disk(tmp_path):
+    place = files.Local(tmp_path)
+    place.create("cells/first-k.parquet", b"")
+    for i in range(100_000):
+        open(tmp_path / "cells" / f"c{i}-k.parquet", "xb").close()
+    start = time.process_time()
+    assert len(place.names("cells")) == 100_001 and len(place.stamps("cells")) == 100_001
+    assert time.process_time() - start < 10
+
+
+def test_a_row_of_the_whole_schema_is_a_small_file():
+    """100,000 of them are below 1.5 GB."""
+    from scalinglaws.schema import COLUMNS
+
+    data = encode({name: 1.0 if c.unit else "some text" for name, c in COLUMNS.items()})
+    assert len(data) < 15_000 and decode(data, "x").num_rows == 1
