@@ -1,99 +1,149 @@
-"""From seeds to latents: diffusers' schedulers as a table, guidance, and one noise stream a sample.
+"""From seeds to samples: one trip through a scheduler, guidance (also over an interval of noise levels), best of n.
 
-Sample i of a run with seed s is the same image whatever the batch it is computed in: its start noise and, for
-ancestral samplers, every later draw come from a generator keyed by (s, i).
+Sample i of a run with seed s is the same whatever the batch it is computed in: its start noise and, for ancestral
+samplers, every later draw come from a generator keyed by (s, i), and by the candidate's number in best of n.
 """
 
-from dataclasses import dataclass, field
+import inspect
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
-from collect.families import CLASSES, NULL_CLASS
-from collect.train import SCHEDULE
+from collect.jobs import Outcome
+from collect.samplers import scheduler
 from scalinglaws.schema import InputError
 
 
 @dataclass(frozen=True)
-class Sampler:
-    """A scheduler with its options; order is the solver's, which bounds how fast error falls with steps."""
+class How:
+    """How samples are drawn: the axes of a sweep that the network does not see."""
 
-    scheduler: type
-    options: dict = field(default_factory=dict)
-    order: float = 1.0
-    noisy: bool = False  # draws fresh noise at each step
-
-
-TRAILING = {"timestep_spacing": "trailing"}  # starts at pure noise (Lin et al. 2023, arXiv:2305.08891, table 2)
-SAMPLERS = {  # error expected to fall as steps^-order towards the network's own
-    "ddim": Sampler(DDIMScheduler, {"clip_sample": False, **TRAILING}, order=1),
-    "dpm++2m": Sampler(
-        DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2, **TRAILING}, order=2
-    ),
-    "ddpm": Sampler(DDPMScheduler, {"clip_sample": False, **TRAILING}, order=0.5, noisy=True),
-}
+    sampler: str
+    steps: int
+    guidance: float = 1.0
+    interval: tuple[float, float] | None = None  # noise-to-signal ratios between which guidance is on; None: always
+    seed: int = 0
 
 
-def sampler(name):
-    """A row of the table; InputError lists the known names."""
-    if name not in SAMPLERS:
-        raise InputError(f"No sampler named '{name}'. Known samplers: {', '.join(SAMPLERS)}. See collect/sampling.py.")
-    return SAMPLERS[name]
-
-
-def calls(guidance):
-    """Network evaluations a step and sample: two with classifier-free guidance, one at guidance 1 (none)."""
-    return 1 if guidance == 1 else 2
-
-
-def asked_classes(indices):
-    """The class asked of each sample index: all ten in turn. int64 [image]."""
-    return torch.as_tensor(indices) % CLASSES
-
-
-def generators(seed, indices):
-    """One generator a sample, keyed by (seed, index), mixed into the 32 bits that torch's CPU generator takes."""
-    keys = [int(np.random.SeedSequence((seed, int(i))).generate_state(1)[0]) for i in indices]
+def generators(seed, indices, *more):
+    """One generator a sample, keyed by (seed, index, *more), mixed into the 32 bits that torch's generator takes."""
+    keys = [int(np.random.SeedSequence((seed, int(i), *more)).generate_state(1)[0]) for i in indices]
     return [torch.Generator().manual_seed(key) for key in keys]
 
 
-def predict(model, x, t, classes, guidance):
-    """The network's v at noise level t; with guidance w: v_null + w (v_class - v_null), Ho & Salimans 2022, eq. 6."""
+def draw(streams, shape):
+    """Standard normal noise [sample, *shape], each row from its own generator."""
+    return torch.stack([torch.randn(shape, generator=g) for g in streams])
+
+
+def noise_ratio(schedule, flow, t):
+    """Noise over signal at a time step t (sigma of Karras et al. 2022, arXiv:2206.00364)."""
+    if flow:
+        share = float(t) / schedule.config.num_train_timesteps
+        return share / max(1 - share, 1e-12)
+    known = schedule.alphas_cumprod.double().cpu().numpy()
+    signal2 = np.interp(float(t), np.arange(len(known)), known)
+    return float(np.sqrt((1 - signal2) / signal2))
+
+
+def weights_by_step(how, model, schedule):
+    """The guidance weight at each of the scheduler's time steps: how.guidance inside the interval, 1 outside."""
+    if how.interval is None or how.guidance == 1:
+        return [how.guidance] * len(schedule.timesteps)
+    low, high = how.interval
+    ratios = [noise_ratio(schedule, model.flow, t) for t in schedule.timesteps]
+    return [how.guidance if low <= ratio <= high else 1.0 for ratio in ratios]
+
+
+def check_guidance(model, guidance):
+    """InputError when a model cannot be guided but is asked to be."""
+    if model.guided == "none" and guidance != 1:
+        raise InputError(f"This model cannot be guided: guidance was {guidance:g}, allowed is 1.")
+
+
+def predict(model, net, x, t, condition, nothing, weight):
+    """The network's prediction; with a weight w: u + w (c - u), Ho & Salimans 2022, arXiv:2207.12598, eq. 6."""
     levels = t.expand(len(x))
-    if guidance == 1:
-        return model(x, levels, classes).sample
-    null = torch.full_like(classes, NULL_CLASS)
-    both = model(torch.cat([x, x]), torch.cat([levels, levels]), torch.cat([null, classes])).sample
-    v_null, v_class = both.chunk(2)
-    return v_null + guidance * (v_class - v_null)
+    if weight == 1 or model.guided == "embedded":
+        return model.call(net, x, levels, condition, weight)
+    both = {k: torch.cat([nothing[k], condition[k]]) for k in condition}
+    unasked, asked = model.call(net, torch.cat([x, x]), torch.cat([levels, levels]), both, weight).chunk(2)
+    return unasked + weight * (asked - unasked)
+
+
+def placed(condition, device, dtype):
+    """Conditions on the network's device, and numbers of it in the network's precision."""
+    return condition and {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in condition.items()}
 
 
 @torch.no_grad()
-def latents(model, name, steps, guidance, seed, indices, shape=(4, 8, 8), device="cpu"):
-    """Latents float32 [image, *shape] of the given sample indices: one trip through the scheduler."""
-    row, streams = sampler(name), generators(seed, indices)
-    scheduler = row.scheduler(**SCHEDULE, **row.options)
-    scheduler.set_timesteps(steps, device=device)
-    x = torch.stack([torch.randn(shape, generator=g) for g in streams]).to(device)
-    classes, extra = asked_classes(indices).to(device), {"generator": streams} if row.noisy else {}
-    for t in scheduler.timesteps:
-        x = scheduler.step(predict(model, x, t, classes, guidance), t, x, **extra).prev_sample
+def latents(model, how, indices, asked, net=None, device="cpu", candidate=0):
+    """x [sample, ...] of the given sample indices, float32; `net` is the denoiser or a compiled twin of it."""
+    net = model.denoiser if net is None else net
+    dtype = next(model.denoiser.parameters(), torch.empty(0)).dtype
+    check_guidance(model, how.guidance)
+    schedule = scheduler(how.sampler, model)
+    model.timesteps(schedule, how.steps, device)
+    streams = generators(how.seed, indices, *([candidate] if candidate else []))
+    x = model.pack(draw(streams, model.shape)).to(device) * float(getattr(schedule, "init_noise_sigma", 1.0))
+    wanted, nothing = (placed(c, device, dtype) for c in model.condition(asked))
+    extra = {"generator": streams} if "generator" in inspect.signature(schedule.step).parameters else {}
+    for t, weight in zip(schedule.timesteps, weights_by_step(how, model, schedule), strict=True):
+        seen = schedule.scale_model_input(x, t) if hasattr(schedule, "scale_model_input") else x
+        made = predict(model, net, seen.to(dtype), t, wanted, nothing, weight).float()
+        x = schedule.step(made, t, x, **extra).prev_sample
     return x
 
 
-class Calls:
-    """Counts the network evaluations really made, sample by sample, by a hook on the forward; a context manager."""
+def asked_of(task, how, indices):
+    """What a task asks of some samples, with a source of further noise keyed like the sample's own."""
+    noise = lambda shape: draw(generators(how.seed, indices, 0, 1), shape)  # noqa: E731
+    return task.ask(indices) | {"indices": np.asarray(indices), "noise": noise}
 
-    def __init__(self, model):
-        self.model, self.samples = model, 0
 
-    def __enter__(self):
-        self.hook = self.model.register_forward_hook(lambda module, args, out: self._count(len(args[0])))
-        return self
+def samples(model, task, how, indices, net=None, device="cpu", candidate=0):
+    """(samples [sample, ...], asked) of the given indices: drawn and decoded."""
+    asked = asked_of(task, how, indices)
+    return finished(model, latents(model, how, indices, asked, net, device, candidate)), asked
 
-    def _count(self, n):
-        self.samples += n
 
-    def __exit__(self, *_):
-        self.hook.remove()
+@torch.no_grad()
+def finished(model, x):
+    """The samples of x, on the CPU; Outcome 'nan' when x or what the decoder makes of it is not finite."""
+    made = model.decode(x)
+    for what, values in (("sampler", x), ("decoder", made)):
+        if not torch.isfinite(values).all():
+            raise Outcome("nan", f"the {what} gave numbers that are not finite")
+    return model.finish(made).cpu()
+
+
+def best_of(n, verifier, draw_one):
+    """Of n candidates for each sample the one the verifier scores highest; draw_one(j) -> (samples, asked)."""
+    kept, asked = draw_one(0)
+    if n == 1:
+        return kept, asked
+    score = verifier(kept, asked)
+    for j in range(1, n):
+        other, _ = draw_one(j)
+        found = verifier(other, asked)
+        better = torch.as_tensor(found > score)
+        kept, score = torch.where(better.view(-1, *[1] * (kept.dim() - 1)), other, kept), np.maximum(score, found)
+    return kept, asked
+
+
+@contextmanager
+def counting(net):
+    """Counts the network evaluations really made, sample by sample, by a hook on the forward: yields {'samples': n}."""
+    count = {"samples": 0}
+
+    def add(module, args, kwargs, out):
+        first = args[0] if args else kwargs["hidden_states"]
+        count["samples"] += len(first)
+
+    hook = net.register_forward_hook(add, with_kwargs=True)
+    try:
+        yield count
+    finally:
+        hook.remove()

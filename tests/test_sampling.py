@@ -1,84 +1,196 @@
 """Samplers on a network whose answer is known in closed form, and one noise stream a sample."""
 
-from types import SimpleNamespace
+from itertools import pairwise
 
+import diffusers
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect import sampling  # noqa: E402
-from collect.train import SCHEDULE  # noqa: E402
+from collect import pipelines, samplers, sampling  # noqa: E402
+from collect.autoencoder import LATENT  # noqa: E402
+from collect.bundle import SAMPLING  # noqa: E402
+from collect.families import NULL_CLASS, tiny  # noqa: E402
+from collect.model import Model  # noqa: E402
+from collect.sampling import How  # noqa: E402
+from collect.tasks import Classes  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
 DEVIATION = 0.5  # of the data, a centred Gaussian
+LINEAR = {"num_train_timesteps": 1000, "beta_schedule": "linear", "prediction_type": "v_prediction"}
 
 
 class GaussianNetwork(torch.nn.Module):
     """The exact v of data N(0, s²): x0 = a s² / (a² s² + b²) x, v = (a x - x0) / b with a² + b² = 1."""
 
-    def __init__(self):
+    def __init__(self, schedule):
         super().__init__()
-        from diffusers import DDPMScheduler
+        self.signal2 = diffusers.DDPMScheduler(**schedule).alphas_cumprod.double().numpy()
 
-        self.signal2 = DDPMScheduler(**SCHEDULE).alphas_cumprod.double()
-
-    def forward(self, x, t, classes):
-        a2 = self.signal2[t][:, None, None, None]
+    def forward(self, x, t):
+        a2 = torch.as_tensor(np.interp(t.double().numpy(), np.arange(1000), self.signal2))[:, None, None, None]
         a, b = a2.sqrt(), (1 - a2).sqrt()
         x0 = a * DEVIATION**2 / (a2 * DEVIATION**2 + b**2) * x
-        return SimpleNamespace(sample=((a * x - x0) / b).float())
+        return ((a * x - x0) / b).float()
 
 
-def spread_error(name, steps, samples=16):
+class GaussianFlow(torch.nn.Module):
+    """The exact velocity of the flow x = (1 - s) data + s noise for data N(0, d²): noise - data, given x."""
+
+    def forward(self, x, t):
+        s = (t.double() / 1000)[:, None, None, None]
+        variance = (1 - s) ** 2 * DEVIATION**2 + s**2
+        return ((s - (1 - s) * DEVIATION**2) / variance * x).float()
+
+
+def gaussian(flow=False, **schedule):
+    trained = diffusers.DDPMScheduler(**LINEAR | {"clip_sample": False} | schedule).config  # complete, as if saved
+    config = {"num_train_timesteps": 1000} if flow else {k: v for k, v in trained.items() if k[0] != "_"} | schedule
+    net = GaussianFlow() if flow else GaussianNetwork({k: v for k, v in config.items() if k in LINEAR})
+    plain = lambda net, x, t, condition, guidance: net(x, t)  # noqa: E731
+    return Model(net, (4, 8, 8), config, lambda asked: ({}, None), lambda x: x, call=plain, flow=flow, guided="none")
+
+
+def small(c=8):
+    torch.manual_seed(0)
+    condition = lambda asked: pipelines.classes(NULL_CLASS, asked)  # noqa: E731
+    return Model(tiny(c).eval(), LATENT, SAMPLING, condition, lambda x: x)
+
+
+def spread_error(model, name, steps, samples=16):
     """Relative error of the samples' spread about the exact flow's: every sample is s times its own noise."""
-    x = sampling.latents(GaussianNetwork(), name, steps, 1.0, 0, range(samples))
-    start = torch.stack([torch.randn(4, 8, 8, generator=g) for g in sampling.generators(0, range(samples))])
+    x = sampling.latents(model, How(name, steps), range(samples), {})
+    start = sampling.draw(sampling.generators(0, range(samples)), model.shape)
     return abs(float((x * start).sum() / (start * start).sum()) / DEVIATION - 1)
 
 
-def slope(name, steps):
-    return np.polyfit(np.log(steps), np.log([spread_error(name, s) for s in steps]), 1)[0]
+def slope(model, name, steps):
+    return np.polyfit(np.log(steps), np.log([spread_error(model, name, s) for s in steps]), 1)[0]
 
 
-def test_deterministic_samplers_converge_at_the_order_of_their_table_row():
-    for name in ("ddim", "dpm++2m"):  # divisors of the 1,000 noise levels, so that the spacing is even
-        assert slope(name, [10, 100]) == pytest.approx(-sampling.SAMPLERS[name].order, abs=0.2)
-    assert spread_error("dpm++2m", 40) < spread_error("ddim", 40) / 3
+EVEN = {"timestep_spacing": "trailing", "beta_schedule": "squaredcos_cap_v2"}
+ORDERS = [  # divisors of the 1,000 noise levels, so that the spacing is even
+    ("ddim", EVEN, [10, 100]),
+    ("euler", EVEN, [10, 100]),
+    ("dpm++2m", EVEN, [10, 100]),
+    ("unipc", EVEN, [10, 40]),
+    ("heun", {}, [10, 80]),
+]
+
+
+@pytest.mark.parametrize("name, schedule, steps", ORDERS, ids=[row[0] for row in ORDERS])
+def test_deterministic_samplers_converge_at_the_order_of_their_table_row(name, schedule, steps):
+    order = samplers.SAMPLERS[name].order
+    assert -slope(gaussian(**schedule), name, steps) == pytest.approx(order, abs=0.35)
+
+
+@pytest.mark.parametrize("name", ["euler", "heun", "dpm++2m", "unipc"])
+def test_flow_matching_samplers_reach_the_exact_flow(name):
+    errors = [spread_error(gaussian(flow=True), name, steps) for steps in (8, 64)]
+    assert errors[1] < 0.025 and errors[1] < errors[0] / 4
 
 
 def test_ancestral_sampler_gives_the_right_spread():
-    x = sampling.latents(GaussianNetwork(), "ddpm", 250, 1.0, 0, range(64))
+    x = sampling.latents(gaussian(**EVEN), How("ddpm", 250), range(64), {})
     assert float(x.std()) == pytest.approx(DEVIATION, rel=0.05)
 
 
-@pytest.mark.parametrize("name", sampling.SAMPLERS)
-def test_a_sample_is_the_same_whatever_its_batch(name):
-    from collect.families import tiny
+SCHEDULERS = sorted(n for n in dir(diffusers) if n.endswith("Scheduler") and not n.startswith("Flax"))
+DRIVEN = [n for n in SCHEDULERS if n not in samplers.REFUSED and n != "SchedulerMixin"]
 
-    torch.manual_seed(0)
-    model = tiny(8).eval()
-    together = sampling.latents(model, name, 3, 2.0, 5, range(6))
-    apart = torch.cat([sampling.latents(model, name, 3, 2.0, 5, part) for part in ([0], [1, 2, 3], [4, 5])])
-    assert torch.allclose(together, apart, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(together, sampling.latents(model, name, 3, 2.0, 6, range(6)), atol=0.1)
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")  # in diffusers
+@pytest.mark.parametrize("name", DRIVEN)
+def test_every_diffusers_scheduler_runs_by_name_and_keys_its_noise_by_sample(name):
+    model = gaussian(flow=name in samplers.FOR_FLOW, **(EVEN if name == "UnCLIPScheduler" else {}))
+    if name == "UnCLIPScheduler":  # it knows no v-prediction
+        with pytest.raises(ValueError, match="must be one of `epsilon` or `sample`"):
+            sampling.latents(model, How(name, 4), range(2), {})
+        return
+    together = sampling.latents(model, How(name, 4), range(4), {})
+    apart = torch.cat([sampling.latents(model, How(name, 4), part, {}) for part in ([0], [1, 2, 3])])
+    assert torch.allclose(together, apart, rtol=1e-4, atol=1e-5, equal_nan=True)
+    assert together.std() > 0
+
+
+@pytest.mark.parametrize("name", samplers.REFUSED)
+def test_refused_schedulers_say_why(name):
+    assert name in SCHEDULERS
+    with pytest.raises(InputError, match=f"The scheduler {name} cannot be used: it(s step)? "):
+        samplers.sampler(name)
+
+
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "dpm++2m", "heun"])
+def test_a_sample_is_the_same_whatever_its_batch(name):
+    model, how = small(), How(name, 3, 2.0, seed=5)
+
+    def run(indices, how=how):
+        return sampling.latents(model, how, indices, Classes(10).ask(indices))
+
+    apart = torch.cat([run(part) for part in ([0], [1, 2, 3], [4, 5])])
+    assert torch.allclose(run(range(6)), apart, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(run(range(6)), run(range(6), How(name, 3, 2.0, seed=6)), atol=0.1)
 
 
 def test_guidance_is_the_published_combination_and_doubles_the_calls():
-    from collect.families import NULL_CLASS, tiny
-
-    torch.manual_seed(0)
-    model, x, t = tiny(8).eval(), torch.randn(3, 4, 8, 8), torch.tensor(500)
-    classes = torch.tensor([1, 2, 3])
-    with torch.no_grad(), sampling.Calls(model) as counted:
-        guided = sampling.predict(model, x, t, classes, 3.0)
-        v_class = sampling.predict(model, x, t, classes, 1.0)
-        v_null = sampling.predict(model, x, t, torch.full((3,), NULL_CLASS), 1.0)
+    model, x, t = small(), torch.randn(3, 4, 8, 8), torch.tensor(500)
+    wanted, nothing = model.condition({"classes": [1, 2, 3]})
+    with torch.no_grad(), sampling.counting(model.denoiser) as counted:
+        guided = sampling.predict(model, model.denoiser, x, t, wanted, nothing, 3.0)
+        v_class = sampling.predict(model, model.denoiser, x, t, wanted, nothing, 1.0)
+        v_null = sampling.predict(model, model.denoiser, x, t, nothing, nothing, 1.0)
     assert torch.allclose(guided, v_null + 3 * (v_class - v_null), atol=1e-4)
-    assert counted.samples == 3 * (2 + 1 + 1)
-    assert sampling.calls(3.0) == 2 and sampling.calls(1.0) == 1
+    assert counted["samples"] == 3 * (2 + 1 + 1)
+    assert model.calls(3.0) == 2 and model.calls(1.0) == 1
 
 
-def test_unknown_sampler_names_the_known():
-    with pytest.raises(InputError, match=r"No sampler named 'eulr'. Known samplers: ddim, dpm\+\+2m, ddpm"):
-        sampling.sampler("eulr")
+def test_an_interval_guides_only_there_and_is_paid_only_there():
+    model = small()
+    schedule = samplers.scheduler("ddim", model)
+    schedule.set_timesteps(10)
+    ratios = [sampling.noise_ratio(schedule, False, t) for t in schedule.timesteps]
+    assert all(a > b for a, b in pairwise(ratios))  # the noise falls
+    low, high = ratios[6], ratios[2]
+    asked = Classes(10).ask(range(2))
+    with sampling.counting(model.denoiser) as counted:
+        between = sampling.latents(model, How("ddim", 10, 3.0, (low, high)), range(2), asked)
+    assert counted["samples"] == 2 * (10 + 5)  # five of ten steps are guided
+    whole = sampling.latents(model, How("ddim", 10, 3.0, (0, np.inf)), range(2), asked)
+    always = sampling.latents(model, How("ddim", 10, 3.0), range(2), asked)
+    none = sampling.latents(model, How("ddim", 10, 1.0), range(2), asked)
+    assert torch.equal(whole, always)
+    assert not torch.allclose(between, always, atol=1e-3) and not torch.allclose(between, none, atol=1e-3)
+
+
+def test_noise_ratio_is_the_schedulers_own_sigma():
+    schedule = diffusers.EulerDiscreteScheduler(**LINEAR)
+    schedule.set_timesteps(7)
+    ours = [sampling.noise_ratio(schedule, False, t) for t in schedule.timesteps]
+    assert np.allclose(ours, schedule.sigmas[:-1].numpy(), rtol=1e-3)
+    flow = diffusers.FlowMatchEulerDiscreteScheduler()
+    flow.set_timesteps(5)
+    s = flow.sigmas[1:-1].double().numpy()
+    assert np.allclose([sampling.noise_ratio(flow, True, t) for t in flow.timesteps[1:]], s / (1 - s), rtol=1e-6)
+
+
+def test_best_of_n_keeps_the_highest_score_sample_by_sample():
+    model, how, asked = small(), How("ddim", 2), Classes(10).ask(range(5))
+    draws = [sampling.latents(model, how, range(5), asked, candidate=j) for j in range(3)]
+    assert not torch.allclose(draws[0], draws[1], atol=0.1)
+    score = lambda x, asked: x.flatten(1).mean(1).numpy()  # noqa: E731
+    kept, _ = sampling.best_of(3, score, lambda j: (draws[j], asked))
+    scores = np.stack([score(d, asked) for d in draws])
+    assert torch.equal(kept, torch.stack([draws[j][i] for i, j in enumerate(scores.argmax(0))]))
+    assert np.array_equal(score(kept, asked), scores.max(0))
+
+
+def test_models_that_cannot_be_guided_or_sampled_so_refuse():
+    with pytest.raises(InputError, match="cannot be guided: guidance was 2, allowed is 1"):
+        sampling.latents(gaussian(), How("ddim", 2, 2.0), range(2), {})
+    with pytest.raises(InputError, match="'ddim' is not for flow-matching models; use euler, heun"):
+        sampling.latents(gaussian(flow=True), How("ddim", 2), range(2), {})
+    with pytest.raises(InputError, match="'FlowMatchEulerDiscrete' is for flow-matching models; this one is not"):
+        sampling.latents(gaussian(), How("FlowMatchEulerDiscrete", 2), range(2), {})
+    with pytest.raises(InputError, match=r"No sampler named 'eulr'. Known samplers: ddim, ddpm, euler, heun"):
+        samplers.sampler("eulr")
