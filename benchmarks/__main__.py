@@ -10,10 +10,17 @@ import sys
 FULL = "--full" in sys.argv
 TABLE = (
     ("speed", () if FULL else ("--part", "20")),
+    ("groups", ()),
+    ("bnsl", ()),
     ("rows", ()),
+    ("cores", ()),
     ("twelve", ()),
     ("nist", ()),
     ("coverage", () if FULL else ("--laws", "power_floor", "size_steps_interaction", "bnsl_1")),
+    ("frechet", ()),
+    ("loop", ()),
+    ("planner", ()),
+    ("scheduler", ()),
     ("package", ()),
 )
 
@@ -21,7 +28,7 @@ TABLE = (
 def main():
     for name, options in TABLE:
         print(f"\n== {name}", flush=True)
-        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options], check=name != "package")
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options], check=name not in ("package", "bnsl"))
 
 
 if __name__ == "__main__":

@@ -29,11 +29,6 @@ def to_model(images):
     return images[:, None].float() / 127.5 - 1
 
 
-def to_images(x):
-    """float [image, 1, 32, 32] in -1..1 -> uint8 [image, 32, 32], rounded to nearest and clipped."""
-    return ((x[:, 0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
 def train(images, steps=3000, batch=64, peak_rate=2e-3, kl_weight=1e-5, seed=0):
     """Train on squared error plus a small KL term; yields (step, reconstruction error, model)."""
     torch.manual_seed(seed)
@@ -63,5 +58,5 @@ def encode(model, images, batch=1000):
 
 @torch.no_grad()
 def decode(model, latents, batch=500):
-    """uint8 images [image, 32, 32] of scaled latents [image, 4, 8, 8]."""
-    return torch.cat([to_images(model.decode(z / model.config.scaling_factor).sample) for z in latents.split(batch)])
+    """float images [image, 1, 32, 32] in -1..1 of scaled latents [image, 4, 8, 8]."""
+    return torch.cat([model.decode(z / model.config.scaling_factor).sample for z in latents.split(batch)])

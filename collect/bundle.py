@@ -3,14 +3,22 @@
 autoencoder.safetensors  features.safetensors  reference.safetensors  c8.safetensors  c12.safetensors ...
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
-from collect import autoencoder, features, metrics, weights
-from collect.families import card, forward_flops, shape
+import torch
+
+from collect import autoencoder, features, metrics, pipelines, weights
+from collect.card import Card, count
+from collect.families import CLASSES, NULL_CLASS, shape
+from collect.model import Model
 from collect.settings import FamilyFile, read
+from collect.tasks import Classes
+from collect.train import SCHEDULE
 from scalinglaws.schema import InputError
+
+SAMPLING = SCHEDULE | {"clip_sample": False, "timestep_spacing": "trailing"}  # starts at pure noise (Lin et al. 2023)
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,7 @@ class Bundle:
     """Opens what a folder holds, when it is asked for."""
 
     folder: Path
+    snapshots: dict = field(default_factory=dict, hash=False)  # width: another weight file to use, such as a snapshot
 
     @cached_property
     def file(self):
@@ -29,6 +38,65 @@ class Bundle:
             allowed = ", ".join(map(str, self.file.widths))
             raise InputError(f"Family '{self.file.family}' has no size {c}. Its base widths are {allowed}.")
         return Path(self.folder) / f"c{c}.safetensors"
+
+    @property
+    def name(self):
+        return self.file.family
+
+    @property
+    def labels(self):
+        return [f"c{c}" for c in self.file.widths]
+
+    @property
+    def task(self):
+        return Classes(CLASSES)
+
+    def width(self, label):
+        """The base width behind a label such as c16; InputError lists the labels there are."""
+        if label not in self.labels:
+            raise InputError(f"Family '{self.name}' has no model '{label}'. Its models are {', '.join(self.labels)}.")
+        return int(label[1:])
+
+    def model(self, label, dtype="float32"):
+        """The Model of one size: class-conditional, its decoder the shared autoencoder's."""
+        c = self.width(label)
+        decoder = self.autoencoder()
+        return Model(
+            self.denoiser(c, self.snapshots.get(c)),
+            autoencoder.LATENT,
+            SAMPLING,
+            partial(pipelines.classes, NULL_CLASS),
+            partial(autoencoder.decode, decoder),
+            modules={"autoencoder": decoder},
+        )
+
+    def identity(self, label):
+        """The hashes of every weight that shapes this size's samples."""
+        c = self.width(label)
+        parts = {k: v for k, v in self.part_hashes.items() if k == "autoencoder"}
+        return parts | {"weights": weights.fingerprint(self.snapshots.get(c) or self.path(c))}
+
+    def guided(self, label):
+        """How its models are guided: a key of collect.model.GUIDED."""
+        return "pair"
+
+    def columns(self, label):
+        """What the table says of a size beside its cost."""
+        return {"model": label, "base_channels": self.width(label), "weights": self.identity(label)["weights"]}
+
+    @lru_cache(maxsize=64)  # noqa: B019 - a bundle lives as long as its sweep
+    def card(self, label):
+        """The Card of a size, from the architectures of its denoiser and of the shared decoder alone."""
+        rule, width = shape(self.file.shape), self.width(label)
+        latent = {"z": torch.zeros(1, *autoencoder.LATENT)}
+        decoder = count(autoencoder.build, latent, call="decode")
+        return Card(count(lambda: rule.build(width), rule.inputs()), None, decoder)
+
+    def metrics(self, asked=None):
+        """The metrics a sweep asks for; the family's own classifier gives fd, kd and agreement when it asks nothing."""
+        if asked:
+            return [metrics.open_metric(base=self.folder, **row) for row in asked]
+        return metrics.of_bundle(self)
 
     def denoiser(self, c, path=None):
         """One size's network with its trained weights, ready to sample; `path` for another weight file of that size."""
@@ -60,12 +128,3 @@ class Bundle:
         names = ("autoencoder", "features", "reference")
         return {name: weights.fingerprint(Path(self.folder) / f"{name}.safetensors") for name in names}
 
-    def card(self, c):
-        return card(self.file.shape, c)
-
-    @cached_property
-    def decode_flops(self):
-        """FLOPs to decode one image."""
-        import torch
-
-        return forward_flops(autoencoder.build().decoder, (torch.zeros(1, *autoencoder.LATENT),))

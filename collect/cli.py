@@ -2,34 +2,71 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
-from collect import families, store, sweep, trainer
+import pandas as pd
+
+from collect import engines, families, sheets, store, sweep, timing, trainer
 from collect.fashion_mnist import download
-from collect.progress import progress, show
-from collect.settings import FamilyFile, read
+from collect.importing import register_import
+from collect.progress import duration, progress, show
+from collect.reference import register_reference
+from collect.sampling import samples
+from collect.settings import KINDS, FamilyFile, read, schema
 from scalinglaws.schema import InputError
+
+VERBS = "train|release|plan|card|latency|run|status|show|export|import|reference|schema|family"
 
 
 def register(commands):
     """Add `collect` and its verbs to the command line's sub-parsers."""
     parser = commands.add_parser("collect", help="train a family, measure a sweep (needs the collect extra)")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="train|release|plan|run|status|export|family")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar=VERBS)
     _train(verbs)
     _release(verbs)
+    _sweeps(verbs)
     _export(verbs)
+    register_import(verbs)
+    register_reference(verbs)
+    _schema(verbs)
     _family(verbs)
+
+
+def _sweeps(verbs):
     for name, action, text in (
         ("plan", plan, "which cells are missing, and what they will cost"),
-        ("run", run, "measure the missing cells; stop and repeat at will"),
-        ("status", status, "how far a sweep is"),
+        ("run", run, "measure the missing cells; stop and repeat at will, on any number of machines"),
+        ("status", status, "how far a sweep is, who works on what, what failed and why"),
+        ("show", show_cell, "one cell: its row, or why it failed, and its first images"),
+        ("card", card, "each model before anything runs: FLOPs, bytes, the roofline; after it, the share reached"),
+        ("latency", latency, "seconds, memory and energy of one call a model, each in a process of its own"),
     ):
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("sweep", help="a sweep file (YAML)")
-        verb.add_argument("--store", help="folder of finished cells (default: the file's, or runs/<name>)")
+        verb.add_argument("--store", help="folder or address of finished cells (default: the file's, or runs/<name>)")
         verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+        verb.add_argument("--download", action="store_true", help="fetch models given by hub name and revision")
         verb.add_argument("--json", action="store_true", help="print JSON")
         verb.set_defaults(run=action)
+        OPTIONS.get(name, lambda verb: None)(verb)
+
+
+def _run_options(verb):
+    verb.add_argument("--engine", default="process", help=f"{', '.join(engines.ENGINES)} (default: process)")
+    verb.add_argument("--workers", type=int, help="processes or actors (default: what the engine finds)")
+    verb.add_argument("--address", help="of a Ray cluster (default: one on this machine)")
+    verb.add_argument("--retry", action="store_true", help="try failed cells again")
+
+
+def _plan_options(verb):
+    verb.add_argument("--untimed", action="store_true", help="count FLOPs only; run nothing")
+
+
+def _show_options(verb):
+    verb.add_argument("cell", help="its name, as plan and run print it")
+    verb.add_argument("--images", metavar="PNG", help="draw its first samples again and write them side by side")
+    verb.add_argument("--count", type=int, default=16, help="how many samples (default: 16)")
 
 
 def _train(verbs):
@@ -57,6 +94,12 @@ def _export(verbs):
     verb.add_argument("out", help="a .csv or .parquet file")
     verb.add_argument("--add", nargs="+", default=[], metavar="FILE", help="more tables or stores to put before them")
     verb.set_defaults(run=export)
+
+
+def _schema(verbs):
+    verb = verbs.add_parser("schema", help="the JSON schema of a file, by which an editor completes it")
+    verb.add_argument("kind", choices=sorted(KINDS), help="which file")
+    verb.set_defaults(run=lambda args: show(json.dumps(schema(args.kind), indent=1)) or 0)
 
 
 def _family(verbs):
@@ -136,50 +179,164 @@ def _row(c):
     return {"base_channels": c, "params": known.params, "flops_per_forward": known.flops_per_forward}
 
 
+def _latency_options(verb):
+    verb.add_argument("--steps", type=int, default=10, help="sampling steps of a call (default: 10)")
+    verb.add_argument("--batch", type=int, default=1, help="samples a call (default: 1)")
+    verb.add_argument("--out", metavar="FILE", help="a .csv or .parquet file for the rows")
+
+
+OPTIONS = {"run": _run_options, "show": _show_options, "plan": _plan_options, "latency": _latency_options}
+
+
+def _opener(args):
+    return sweep.Opener(str(args.sweep), args.store, args.device, args.download)
+
+
 def plan(args):
     """The missing cells and what they will cost on this machine."""
-    opened = sweep.open_sweep(args.sweep, args.store)
-    prices = sweep.plan(opened, sweep.pick_device(args.device))
-    flops, seconds = sum(p.flops for p in prices), sum(p.seconds for p in prices)
-    total = {"cells": len(opened.cells), "missing": len(prices), "flops": flops, "seconds": seconds}
+    opened = _opener(args).sweep()
+    prices = sweep.plan(opened, not args.untimed)
+    total = {"cells": len(opened.cells), "missing": len(prices), "flops": sum(p.flops for p in prices)}
+    for column in ("seconds", "roofline_seconds"):
+        known = [getattr(p, column) for p in prices]
+        total[column] = None if None in known else sum(known)
     if args.json:
-        names = [{"cell": p.cell.name, "flops": p.flops, "seconds": p.seconds} for p in prices]
+        names = [{"cell": p.job.name, "flops": p.flops, "seconds": p.seconds} for p in prices]
         show(json.dumps(total | {"prices": names}))
         return 0
     for p in prices:
-        show(f"{p.cell.name:<32} {p.flops / 1e9:>12.1f} GFLOPs {p.seconds:>9.1f} s")
-    show(f"{len(prices)} of {len(opened.cells)} cells missing: {flops / 1e12:.2f} TFLOPs, about {seconds:.0f} s here.")
+        show(f"{p.job.name:<32} {p.flops / 1e9:>12.1f} GFLOPs" + (f" {p.seconds:>9.1f} s" if p.seconds else ""))
+    about = "" if total["seconds"] is None else f", about {duration(total['seconds'])} here on one worker"
+    least = total["roofline_seconds"]
+    about += f", at least {duration(least)} at this device's roofline" if least else ""
+    show(f"{len(prices)} of {len(opened.cells)} cells missing: {total['flops'] / 1e12:.2f} TFLOPs{about}.")
     return 0
 
 
 def run(args):
     """Measure with a progress display; a plain line a cell where there is no terminal."""
-    opened, device = sweep.open_sweep(args.sweep, args.store), sweep.pick_device(args.device)
-    work = {cell: sweep.expected_flops(opened, cell) for cell, _ in opened.missing()}
+    opener = _opener(args)
+    opened = opener.sweep()
+    store.verify(opened.store)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a cluster sends before it takes the machine
+    start = engines.engine(args.engine)
+    events = start(opener, workers=args.workers, address=args.address, retry=args.retry)
     try:
-        for cell, row in progress(sweep.run(opened, device), work):
-            show(_line(cell, row))
+        for _ in progress(events, opened.missing(args.retry), _line):
+            pass
     except KeyboardInterrupt:
-        show("Stopped; finished cells are kept. Run the same command to go on.")
+        show("Stopped; finished cells and partial sums are kept. Run the same command to go on.")
         return 130
-    done = sweep.status(opened)
+    done = store.status(opened.store, opened.jobs)
     show(json.dumps(done) if args.json else f"{_counts(done)}, in {opened.store.folder}")
-    return 0
+    return 1 if done["failed"] else 0
 
 
-def _line(cell, row):
-    per_image = row["seconds_per_image"] * 1e3  # ms
-    return f"{cell.name:<32} fd {row['fd']:8.2f} +- {row['fd_se']:.2f}   {per_image:8.2f} ms/image"
+QUALITIES = ("fd", "fid", "fd_effnet_lite0", "clip", "lpips", "psnr", "crps", "agreement")  # shown a line, first found
+
+
+def _line(event):
+    """A settled cell in a line: its quality and pace, or why there is none."""
+    if event.kind == "lost":
+        return f"worker {event.who} was lost: {event.reason}"
+    if event.kind == "failed":
+        return f"{event.cell:<32} {event.status}: {event.reason}"
+    row = event.row
+    name = next((q for q in QUALITIES if row.get(q) is not None), None)
+    quality = f"{name} {row[name]:8.4g} +- {row.get(f'{name}_se', float('nan')):.2g}" if name else ""
+    return f"{event.cell:<32} {quality}   {row['seconds_per_image'] * 1e3:8.2f} ms/sample"
 
 
 def _counts(done):
-    rest = f"{done['missing']} missing, {done['damaged']} set aside as damaged"
-    return f"{done['done']} of {done['cells']} cells done, {rest}"
+    """3 of 8 cells done, 4 missing, 1 failed."""
+    held = {"in work": len(done["leased"]), "failed": len(done["failed"]), "set aside as damaged": done["damaged"]}
+    rest = "".join(f", {count} {what}" for what, count in held.items() if count)
+    return f"{done['done']} of {done['cells']} cells done, {done['missing']} missing{rest}"
 
 
 def status(args):
-    """Counts of finished, missing and damaged cells."""
-    opened = sweep.open_sweep(args.sweep, args.store)
-    done = sweep.status(opened)
-    show(json.dumps(done) if args.json else _counts(done))
+    """Counts of finished, missing, leased, failed and damaged cells; who works, and why cells failed."""
+    opened = _opener(args).sweep()
+    done = store.status(opened.store, opened.jobs)
+    if args.json:
+        show(json.dumps(done))
+        return 0
+    show(_counts(done))
+    for lease in done["leased"]:
+        show(f"  {lease['cell']} is with {lease['who']} on {lease['host']} since {lease['since']}")
+    for failure in done["failed"]:
+        show(f"  {failure['cell']} {failure['status']}: {failure['reason']} (tries: {failure['attempts']})")
     return 0
+
+
+def show_cell(args):
+    """A cell's row, its failure, and its images drawn again from their seeds."""
+    opened = _opener(args).sweep()
+    jobs = {job.name: job for job in opened.jobs}
+    if args.cell not in jobs:
+        near = [name for name in jobs if name.startswith(args.cell.split("-")[0])][:5] or list(jobs)[:5]
+        raise InputError(f"No cell '{args.cell}' in {args.sweep}; it has {len(jobs)}, such as {', '.join(near)}.")
+    job = jobs[args.cell]
+    _show_row(opened.store, store.stem(job), args.json)
+    if args.images:
+        Path(args.images).write_bytes(_sheet(opened, job.cell, args.count))
+        show(f"{min(args.count, job.cell.samples)} samples in {args.images}")
+    return 0
+
+
+def card(args):
+    """A table of the models, and the share of the roofline that finished cells reached."""
+    opened = _opener(args).sweep()
+    machine = timing.machine_of(opened.bench)
+    rows = list(timing.cards(opened, machine))
+    table = opened.store.table()
+    shares = [timing.reached(opened, row, machine) for row in table.to_dict("records")] if len(table) else []
+    known = [share for share in shares if share is not None and share == share]
+    if args.json:
+        show(json.dumps({"models": rows, "roofline_reached": known}))
+        return 0
+    for row in rows:
+        least, likely = (_milliseconds(row[name]) for name in ("roofline_seconds", "eager_seconds"))
+        show(f"{row['model']:<12} {row['params'] / 1e6:10.3f} M params {row['flops_per_forward'] / 1e9:12.4f} GFLOPs "
+             f"{row['macs_per_forward'] / 1e9:12.4f} GMACs {row['weight_bytes'] / 1e6:10.2f} MB of weights; "
+             f"a forward: {least} at the roofline, {likely} eager")  # fmt: skip
+    show(f"text {rows[0]['flops_text'] / 1e9:g} GFLOPs, decoding {rows[0]['flops_decode'] / 1e9:g} GFLOPs a sample")
+    show(f"machine: {machine.name}, {machine.source}" if machine else "machine: its peaks are not known")
+    if known:
+        show(f"finished cells reached {min(known):.0%} to {max(known):.0%} of the roofline ({len(known)} cells)")
+    return 0
+
+
+def _milliseconds(seconds):
+    return "unknown" if seconds is None else f"{seconds * 1e3:.4g} ms"
+
+
+def latency(args):
+    """A line a model; the rows to a file where asked."""
+    opener = _opener(args)
+    opened, rows = opener.sweep(), []
+    for row in timing.latencies(opener, opened, args.steps, args.batch):
+        rows.append(row)
+        joules = "joules unknown" if row["joules_per_image"] is None else f"{row['joules_per_image']:.4g} J"
+        spread = f"+- {row['seconds_mad'] * 1e3:.2g}" if row["seconds_mad"] is not None else ""
+        show(f"{row['model']:<12} {row['seconds_per_image'] * 1e3:10.4g} {spread} ms/sample denoising, {joules}; "
+             f"{row['unknown'] or ''}")  # fmt: skip
+    if args.out:
+        store.write_table(pd.DataFrame(rows), args.out)
+    return 0
+
+
+def _show_row(place, stem, as_json):
+    if stem in place.stems():
+        row = {k: v for k, v in place.read(stem).to_pylist()[0].items() if v is not None and v == v}
+        show(json.dumps(row) if as_json else "\n".join(f"{k:<22} {v}" for k, v in row.items()))
+        return
+    found = place.failure(stem)
+    show(f"failed, {found['status']}: {found['reason']}" if found else "not measured yet")
+
+
+def _sheet(opened, cell, count):
+    ready = sweep.prepare(opened.family.model(cell.model, opened.bench.dtype), opened.bench)
+    indices = range(min(count, cell.samples))
+    made, _ = samples(ready.model, opened.family.task, cell.how, indices, device=opened.bench.device)
+    return sheets.png(made)

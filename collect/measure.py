@@ -1,107 +1,247 @@
-"""One cell: sample it, decode, extract, score; a row of the schema comes out."""
+"""One cell: sample it batch by batch, score each batch, keep partial sums; a row of the schema comes out."""
 
-from dataclasses import asdict, dataclass
+import gc
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib.metadata import version
 
 import numpy as np
 import torch
 
-from collect import autoencoder, features, metrics, weights
+from collect import metrics
+from collect.jobs import Batch, Outcome
 from collect.meters import Clock, device_name, peak_bytes, reset_peak
-from collect.sampling import Calls, asked_classes, latents
+from collect.sampling import How, asked_of, best_of, counting, finished, latents
 from collect.store import identity
 
+COMPILER = {"freezing": True}  # weights never change here: they are laid out and fused at compile time
 LIBRARIES = ("torch", "diffusers", "numpy")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is measured: a width, how it is sampled, how many images, and the seed."""
+    """What is measured: a model of the family, how it is sampled, how many samples."""
 
-    base_channels: int
-    sampler: str
-    steps: int
-    guidance: float
+    model: str
+    how: How
     samples: int
-    seed: int = 0
+    best_of: int = 1
+    verifier: str | None = None
 
     @property
     def name(self):
-        return f"c{self.base_channels}-{self.sampler}-{self.steps}-w{self.guidance:g}-n{self.samples}-s{self.seed}"
+        how = self.how
+        parts = [self.model, how.sampler, str(how.steps), f"w{how.guidance:g}"]
+        parts += [f"on{how.interval[0]:g}-{how.interval[1]:g}"] if how.interval else []
+        parts += [f"best{self.best_of}"] if self.best_of > 1 else []
+        return "-".join([*parts, f"n{self.samples}", f"s{how.seed}"]).replace("/", "_")
 
 
-def key(cell, bundle, path=None):
-    """The identity of a cell: its settings, the hashes of every weight that shapes it, and the metrics' version."""
-    own = weights.fingerprint(path or bundle.path(cell.base_channels))
-    return identity(asdict(cell) | bundle.part_hashes | {"weights": own, "metrics": metrics.VERSION})
+@dataclass(frozen=True)
+class Bench:
+    """The machine's side of measuring: nothing here changes what a sample is, but for rounding."""
+
+    device: str = "cpu"
+    batch: int = 250  # samples at once; halved where memory does not suffice
+    dtype: str = "float32"  # of the networks; the sampler's own state is always float32
+    compile: bool = False
+    channels_last: bool = False
+
+    def identity(self):
+        """What of it changes numbers by more than rounding: the networks' precision."""
+        return {"dtype": self.dtype}
 
 
-def batches(count, size):
-    """Sample indices 0..count-1 in pieces of `size`, as arrays."""
-    return np.array_split(np.arange(count), range(size, count, size))
+def key(family, scores, bench, verifiers=None):
+    """cell -> its identity: the hash of its settings, of every weight that shapes it, of task and metrics."""
+    shared = bench.identity() | {"metrics": [metric.identity() for metric in scores]}
+    known = cache(family.identity)
+
+    def of(cell):
+        verified = {"verified": verifiers[cell.verifier]} if cell.verifier else {}
+        return identity(asdict(cell) | known(cell.model) | shared | verified)
+
+    return of
 
 
-def images(model, decoder, cell, batch, device="cpu"):
-    """(uint8 images [image, 32, 32], denoising Clock, decoding Clock) of a cell, batch by batch."""
-    denoise, decode, parts = Clock(device), Clock(device), []
-    for indices in batches(cell.samples, batch):
+@dataclass(frozen=True)
+class Ready:
+    """A model on its device, with the network that is called: the denoiser itself or its compiled twin."""
+
+    model: object
+    net: object
+    bench: Bench
+
+
+def prepare(model, bench):
+    """The Ready model of a bench: moved, laid out, its denoiser and decoder compiled."""
+    for part in model.parts:
+        part.to(bench.device)
+        if bench.channels_last:
+            part.to(memory_format=torch.channels_last)
+    if not bench.compile:
+        return Ready(model, model.denoiser, bench)
+    for part in model.modules.values():
+        if isinstance(getattr(part, "decoder", None), torch.nn.Module):
+            part.decoder.compile(dynamic=False, options=COMPILER)
+    return Ready(model, torch.compile(model.denoiser, dynamic=False, options=COMPILER), bench)
+
+
+@dataclass
+class Tally:
+    """What a cell has come to so far: samples done, network evaluations, seconds, and each metric's sums."""
+
+    done: int
+    nfe: int  # network evaluations, all samples
+    denoise: list  # (seconds, samples) a batch
+    decode: float  # seconds
+    scoring: float  # seconds
+    sums: dict  # metric: {name: array}
+
+    def arrays(self):
+        """{name: array}: what the store keeps of an unfinished cell."""
+        own = {"tally": np.array([self.done, self.nfe, self.decode, self.scoring]), "denoise": np.array(self.denoise)}
+        return own | {f"{m}/{k}": np.asarray(v) for m, sums in self.sums.items() for k, v in sums.items()}
+
+
+def begin(scores, partial=None):
+    """A fresh Tally, or the one that a cut run left."""
+    if not partial:
+        return Tally(0, 0, [], 0.0, 0.0, {m.name: m.start() for m in scores})
+    done, nfe, decode, scoring = partial["tally"]
+    kept = {m.name: {} for m in scores}
+    for name, array in partial.items():
+        metric, _, part = name.partition("/")
+        if part:
+            kept[metric][part] = array
+    return Tally(int(done), int(nfe), partial["denoise"].tolist(), float(decode), float(scoring), kept)
+
+
+def measure(cell, family, ready, scores, partial=None, checkpoint=None, verifier=None, keep=None):
+    """The row of one cell. Raises Outcome when it cannot be had: 'oom' at one sample a batch, 'nan', 'error'.
+
+    ready: the cell's model, prepared. scores: metrics (collect.metrics). partial, checkpoint: what a cut run left, and
+    where to leave it. verifier: (samples, asked) -> scores, for best of n. keep(indices, samples): sees every image.
+    """
+    known_peak = reset_peak(ready.bench.device)
+    tally, batch = begin(scores, partial), ready.bench.batch
+    while tally.done < cell.samples:
+        indices = np.arange(tally.done, min(tally.done + batch, cell.samples))
+        try:
+            tally = advance(tally, cell, family.task, ready, scores, indices, batch, verifier, keep)
+        except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+            batch = halved(batch, error)
+            continue
+        if checkpoint and tally.done < cell.samples:
+            checkpoint(tally.arrays())  # the worker keeps them now and then
+    return row(cell, family, ready.bench, scores, tally, batch, peak_bytes(ready.bench.device) if known_peak else None)
+
+
+def halved(batch, error):
+    """Half the batch after a failure of memory; other failures, and one of a single sample, are Outcomes."""
+    text = " ".join(str(error).split())
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
+    if not memory:
+        raise Outcome("error", f"{type(error).__name__}: {text}") from error
+    if batch == 1:
+        raise Outcome("oom", f"one sample at a time does not fit: {text}") from error
+    error.__traceback__ = None  # or the frames keep the tensors
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return batch // 2
+
+
+def advance(tally, cell, task, ready, scores, indices, batch, verifier, keep):
+    """The Tally with the samples of these indices."""
+    denoise, decode, scoring = (Clock(ready.bench.device) for _ in range(3))
+    with counting(ready.net) as counted:
+        samples, asked = draw(cell, task, ready, indices, batch, verifier, denoise, decode)
+    with scoring:
+        seen = Batch(indices, samples, asked)
+        sums = {m.name: m.add(tally.sums[m.name], seen) for m in scores}
+    if keep:
+        keep(indices, samples)
+    return replace(
+        tally,
+        done=int(indices[-1]) + 1,
+        nfe=tally.nfe + counted["samples"] * len(indices) // padded(indices, ready, batch),
+        denoise=[*tally.denoise, (denoise.seconds, len(indices))],
+        decode=tally.decode + decode.seconds,
+        scoring=tally.scoring + scoring.seconds,
+        sums=sums,
+    )
+
+
+def padded(indices, ready, batch):
+    """Samples really computed: a compiled network is always given whole batches, so that it is compiled once."""
+    return batch if ready.bench.compile else len(indices)
+
+
+def draw(cell, task, ready, indices, batch, verifier, denoise, decode):
+    """(samples, asked) of these indices, best of n where asked, with the clocks of its stages."""
+    wanted = np.arange(indices[0], indices[0] + padded(indices, ready, batch))
+    asked = asked_of(task, cell.how, wanted)
+
+    def one(candidate):
         with denoise:
-            z = latents(model, cell.sampler, cell.steps, cell.guidance, cell.seed, indices, device=device)
+            x = latents(ready.model, cell.how, wanted, asked, ready.net, ready.bench.device, candidate)
         with decode:
-            parts.append(autoencoder.decode(decoder, z).cpu())
-    return torch.cat(parts), denoise, decode
+            return finished(ready.model, x), asked
+
+    samples, asked = best_of(cell.best_of, verifier, one)
+    return samples[: len(indices)], {k: v if callable(v) else v[: len(indices)] for k, v in asked.items()}
 
 
-def measure(cell, bundle, batch=250, path=None, device="cpu"):
-    """The row of one cell; InputError when its images are not finite."""
-    model, decoder = bundle.denoiser(cell.base_channels, path).to(device), bundle.autoencoder().to(device)
-    known_peak = reset_peak(device)
-    with Calls(model) as counted:
-        pictures, denoise, decode = images(model, decoder, cell, batch, device)
-    peak = peak_bytes(device) if known_peak else None
-    found_features, found = features.extract(bundle.classifier(), pictures)
-    quality = metrics.score(found_features, found, asked_classes(np.arange(cell.samples)).numpy(), bundle.reference)
-    cost = _cost(cell, bundle, counted.samples / cell.samples, denoise.seconds, decode.seconds)
-    return _who(cell, bundle, path) | cost | {"peak_memory_bytes": peak} | quality | _where(batch, device)
+def row(cell, family, bench, scores, tally, batch, peak):
+    """The schema's row of a finished Tally."""
+    quality = {}
+    for metric in scores:
+        quality |= metric.finish(tally.sums[metric.name])
+    who = {"study": family.name, "family": family.name} | family.columns(cell.model) | settings(cell)
+    return who | costs(cell, family, tally) | {"peak_memory_bytes": peak} | quality | where(scores, bench, batch)
 
 
-def _who(cell, bundle, path):
-    return {
-        "study": bundle.file.family,
-        "family": bundle.file.family,
-        "model": f"c{cell.base_channels}",
-        "base_channels": cell.base_channels,
-        "sampler": cell.sampler,
-        "steps": cell.steps,
-        "guidance": cell.guidance,
-        "seed": cell.seed,
-        "n_samples_for_metric": cell.samples,
-        "features": bundle.reference.extractor,
-        "reference": bundle.reference.hash,
-        "weights": weights.fingerprint(path or bundle.path(cell.base_channels)),
+def settings(cell):
+    """The cell's own axes as columns; those at rest (no interval, best of one) are left out."""
+    how = cell.how
+    plain = {"sampler": how.sampler, "steps": how.steps, "guidance": how.guidance, "seed": how.seed}
+    plain |= {"guidance_interval": "{:g}-{:g}".format(*how.interval)} if how.interval else {}
+    plain |= {"best_of": cell.best_of, "verifier": cell.verifier} if cell.best_of > 1 else {}
+    return plain | {"n_samples_for_metric": cell.samples}
+
+
+def costs(cell, family, tally):
+    """Counted and timed costs of one image; candidates of best of n are all paid for."""
+    counted = family.card(cell.model).columns(tally.nfe / cell.samples)
+    seconds, spread = per_sample(tally.denoise)
+    return counted | {
+        "flops_decode": counted["flops_decode"] * cell.best_of,
+        "seconds_per_image": seconds,
+        "seconds_mad": spread,
+        "seconds_decode": tally.decode / cell.samples,
     }
 
 
-def _cost(cell, bundle, nfe, denoise_seconds, decode_seconds):
-    known = bundle.card(cell.base_channels)
-    return {
-        "params": known.params,
-        "flops_per_forward": known.flops_per_forward,
-        "macs_per_forward": known.macs_per_forward,
-        "nfe": nfe,
-        "flops_per_image": nfe * known.flops_per_forward,
-        "flops_decode": bundle.decode_flops,
-        "seconds_per_image": denoise_seconds / cell.samples,
-        "seconds_decode": decode_seconds / cell.samples,
-    }
+def per_sample(readings):
+    """(seconds, median absolute deviation) a sample over a cell's batches [(seconds, samples)].
+
+    The first batch carries compilation and cold caches: it counts only where it is alone. The spread of one is nan.
+    """
+    kept = np.asarray(readings[1:] if len(readings) > 1 else readings, float)
+    each = kept[:, 0] / kept[:, 1]
+    spread = float(np.median(np.abs(each - np.median(each)))) if len(each) > 1 else float("nan")
+    return float(kept[:, 0].sum() / kept[:, 1].sum()), spread
 
 
-def _where(batch, device):
+def where(scores, bench, batch):
+    """The machine, the precision and the versions."""
     versions = "; ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return {
+    described = {k: v for m in scores for k, v in m.identity().items() if k in ("features", "reference")}
+    return described | {
         "sampling_batch": batch,
-        "device": device_name(device),
-        "dtype": "float32",
+        "device": device_name(bench.device),
+        "dtype": bench.dtype,
         "threads": torch.get_num_threads(),
         "versions": f"{versions}; metrics {metrics.VERSION}",
     }

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+NO_MEMORY = "out of memory|can.t allocate memory|CUBLAS_STATUS_ALLOC_FAILED"  # in a RuntimeError
+
 
 class Clock:
     """Wall-clock seconds of a `with` block, the accelerator's queue drained at both ends."""
@@ -57,3 +59,9 @@ def device_name(device="cpu"):
         return re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())[1].strip()
     except (OSError, TypeError):
         return str(device)
+
+
+def out_of_memory(error):
+    """Whether an exception says that memory ran out, of an accelerator or of this machine."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or (isinstance(error, RuntimeError) and bool(re.search(NO_MEMORY, str(error), re.I)))

@@ -1,9 +1,13 @@
-"""What a long run shows: a bar in a terminal, plain lines elsewhere."""
+"""What a long run shows: a bar in a terminal, plain lines elsewhere; cells, samples a second, time left."""
 
 import sys
+import time
+from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+SHOWN = ("finished", "failed", "lost")  # kinds of events that get a line
 
 
 def show(text):
@@ -11,12 +15,69 @@ def show(text):
     print(text, flush=True)
 
 
-def progress(pairs, weights):
-    """Pass (cell, row) pairs on while a bar fills by each cell's weight (its expected FLOPs)."""
-    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()]
-    console = Console(file=sys.stderr)
+@dataclass
+class Pace:
+    """How far a run is, from the events of its workers; work is measured in expected FLOPs."""
+
+    jobs: list  # missing when it began
+    clock: object = time.monotonic
+    settled: set = field(default_factory=set)
+    samples: int = 0  # of finished cells
+    flops: float = 0.0
+
+    def __post_init__(self):
+        self.total, self.began = sum(job.flops for job in self.jobs), self.clock()
+
+    def see(self, event):
+        """Count a settled cell."""
+        if event.kind not in ("finished", "failed") or event.job.name in self.settled:
+            return
+        self.settled.add(event.job.name)
+        self.flops += event.job.flops
+        if event.kind == "finished":
+            self.samples += event.row["n_samples_for_metric"]
+
+    @property
+    def rate(self):
+        """Samples a second since the run began, all workers together."""
+        return self.samples / max(self.clock() - self.began, 1e-9)
+
+    @property
+    def left(self):
+        """Seconds left at the pace so far, or None before the first cell."""
+        return (self.total - self.flops) * (self.clock() - self.began) / self.flops if self.flops else None
+
+    def text(self):
+        left = "" if self.left is None else f", {duration(self.left)} left"
+        return f"{len(self.settled)}/{len(self.jobs)} cells, {self.rate:.3g} samples/s{left}"
+
+
+def duration(seconds):
+    """12 s, 3 min, 2 h 05 min, 4 d 3 h."""
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def progress(events, jobs, line, console=None):
+    """Pass events on; a bar fills in a terminal, a line a settled cell elsewhere. line(event) -> text of a cell."""
+    console, pace = console or Console(file=sys.stderr), Pace(jobs)
+    columns = [BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")]
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"{len(weights)} cells", total=sum(weights.values()) or 1)
-        for cell, row in pairs:
-            bar.advance(task, weights.get(cell, 0))
-            yield cell, row
+        task = bar.add_task("", total=len(jobs))
+        for event in events:
+            pace.see(event)
+            if event.kind in SHOWN:
+                _tell(f"{line(event)}   [{pace.text()}]" if bar.disable else line(event), bar)
+            bar.update(task, completed=len(pace.settled), description=pace.text())
+            yield event
+
+
+def _tell(text, bar):
+    if bar.disable:
+        show(text)
+    else:
+        bar.console.print(text, highlight=False)

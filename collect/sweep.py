@@ -1,19 +1,40 @@
-"""A sweep: what is missing and what it will cost (plan), measuring it (run), how far it is (status)."""
+"""A sweep: its cells, what is missing and what it will cost (plan), measuring it (run), how far it is (status)."""
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 
 import torch
+import yaml
 
-from collect import autoencoder
+from collect import roofline, store, verifiers
+from collect.batching import best_batch
 from collect.bundle import Bundle
-from collect.measure import Cell, key, measure
+from collect.jobs import Job, Outcome
+from collect.measure import Bench, Cell, key, measure, prepare
 from collect.meters import Clock
-from collect.sampling import calls, latents
+from collect.model import calls
+from collect.samplers import sampler
+from collect.sampling import How, samples
 from collect.settings import SweepFile, read
+from collect.sheets import Sheet
+from collect.shelf import Shelf
 from collect.store import Store
 from scalinglaws.schema import InputError
+
+HELD_BYTES = 8 * 2**30  # of weights kept loaded between cells
+
+
+def open_family(folder, network=False):
+    """The family in a folder: a Shelf where family.yaml lists models, a Bundle where it has widths."""
+    path = Path(folder) / "family.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        content = None  # the family's own reader says what is wrong
+    return Shelf(Path(folder), network) if isinstance(content, dict) and "models" in content else Bundle(Path(folder))
 
 
 @dataclass(frozen=True)
@@ -21,87 +42,194 @@ class Sweep:
     """A validated sweep file with its family opened and its store's place settled."""
 
     file: SweepFile
-    bundle: Bundle
+    family: object  # a Bundle or a Shelf
     store: Store
+    bench: Bench = field(default_factory=Bench)
 
     @property
+    def labels(self):
+        """Labels of the models asked for, in the family's order."""
+        asked = [*(self.file.models or []), *(f"c{c}" for c in self.file.sizes or [])]
+        known = self.family.labels
+        if unknown := [label for label in asked if label not in known]:
+            raise InputError(
+                f"Family '{self.family.name}' has no model {', '.join(unknown)}. Its models are {', '.join(known)}."
+            )
+        return [label for label in known if label in asked] if asked else known
+
+    @cached_property
     def cells(self):
-        """Every combination of the axes, cheapest sizes first."""
+        """Every combination of the axes; an interval is dropped where there is no guidance to switch."""
         file = self.file
-        sizes = file.sizes or self.bundle.file.widths
-        axes = product(sorted(sizes), file.samplers, file.guidance, sorted(file.steps))
-        return [Cell(c, name, steps, w, file.samples, file.seed) for c, name, w, steps in axes]
+        drawn = product(file.samplers, file.guidance, file.guidance_interval, sorted(file.steps), file.seeds)
+        hows = [How(name, steps, w, between if w != 1 else None, seed) for name, w, between, steps, seed in drawn]
+        cells = [
+            Cell(label, how, file.samples, best, file.verifier if best > 1 else None)
+            for label, how, best in product(self.labels, hows, file.best_of)
+        ]
+        return list(dict.fromkeys(cells))
 
-    def missing(self):
-        """Cells with no readable file in the store, with their identities."""
-        named = [(cell, key(cell, self.bundle)) for cell in self.cells]
-        return [(cell, identity) for cell, identity in named if not self.store.has(cell.name, identity)]
+    @cached_property
+    def scores(self):
+        """The metrics, opened once."""
+        return self.family.metrics(self.file.quality)
+
+    def verifier(self, cell):
+        """What keeps the best of n of this cell, or None."""
+        return verifiers.open_verifier(cell.verifier, self.family) if cell.verifier else None
+
+    @cached_property
+    def jobs(self):
+        """A Job a cell: its name, identity, and expected FLOPs."""
+        known = key(self.family, self.scores, self.bench, {v: self.verifier_identity(v) for v in {self.file.verifier}})
+        return [Job(cell.name, known(cell), self.expected_flops(cell), cell) for cell in self.cells]
+
+    def verifier_identity(self, name):
+        return verifiers.open_verifier(name, self.family).identity() if name else None
+
+    def expected_flops(self, cell):
+        """FLOPs of all samples of a cell, text and decoding included, from the architecture alone."""
+        return sum(work.flops for work in self.works(cell))
+
+    def works(self, cell):
+        """The Works of a cell: what its parts have to evaluate."""
+        card, row = self.family.card(cell.model), sampler(cell.how.sampler)
+        each = 1 if cell.how.guidance == 1 else calls(self.family.guided(cell.model), cell.how.guidance)
+        return card.cell(cell.how.steps * row.calls * each, cell.samples * cell.best_of, self.bench.batch).values()
+
+    def missing(self, retry=False):
+        """Jobs that have neither a row nor, unless `retry`, a recorded failure."""
+        return store.missing(self.store, self.jobs, retry)
 
 
-def open_sweep(path, store=None):
-    """The Sweep of a YAML file; InputError for an unknown size, a missing or damaged weight file, a bad field."""
+def open_sweep(path, place=None, device="cpu", network=False):
+    """The Sweep of a YAML file; InputError for an unknown model, a missing or damaged weight file, a bad field."""
     path = Path(path)
     file = read(path, SweepFile)
-    folder = store or (path.parent / file.store if file.store else Path("runs") / path.stem)
-    sweep = Sweep(file, Bundle(path.parent / file.family), Store(Path(folder)))
-    for c in file.sizes or sweep.bundle.file.widths:
-        sweep.bundle.path(c)
-    return sweep
+    family = open_family(path.parent / file.family, network)
+    at = place or file.store or f"runs/{path.stem}"
+    remote = place or "://" in at or not file.store
+    found = Store(at if "://" in str(at) else Path(at) if remote else path.parent / at)
+    batch = 250 if file.batch == "auto" else file.batch
+    sweep = Sweep(file, family, found, Bench(device, batch, file.dtype, file.compile, file.channels_last))
+    for label in sweep.labels:
+        family.identity(label)
+    return replace(sweep, bench=replace(sweep.bench, batch=chosen_batch(sweep))) if file.batch == "auto" else sweep
+
+
+def chosen_batch(sweep, seconds=20.0):
+    """The batch of most samples a second of the largest model, found by trying one step."""
+    label = max(sweep.labels, key=lambda name: sweep.family.card(name).denoiser.flops)
+    ready, how = prepare(sweep.family.model(label, sweep.bench.dtype), sweep.bench), How(sweep.file.samplers[0], 2)
+    run = partial(samples, ready.model, sweep.family.task, how, net=ready.model.denoiser, device=sweep.bench.device)
+    return best_batch(lambda batch: run(range(batch)), seconds_limit=seconds, device=sweep.bench.device).batch
+
+
+@dataclass
+class Measurer:
+    """measure(cell, partial, checkpoint) for a worker; holds loaded models between cells while there is room."""
+
+    sweep: Sweep
+    held: OrderedDict = field(default_factory=OrderedDict)  # label: Ready
+
+    def __call__(self, cell, partial=None, checkpoint=None):
+        sheet = Sheet(self.sweep.file.sheets, start=int(partial["tally"][0]) if partial else 0)
+        row = measure(
+            cell,
+            self.sweep.family,
+            self.ready(cell.model),
+            self.sweep.scores,
+            partial,
+            checkpoint,
+            self.sweep.verifier(cell),
+            sheet.keep if self.sweep.file.sheets else None,
+        )
+        if sheet.whole:
+            self.sweep.store.files.replace(f"sheets/{cell.name}.png", sheet.png())
+        return row
+
+    def ready(self, label):
+        """The prepared model of a label."""
+        if label not in self.held:
+            try:
+                model = self.sweep.family.model(label, self.sweep.bench.dtype)
+            except InputError as error:
+                raise Outcome("error", str(error)) from error
+            self._make_room(weight_bytes(model))
+            self.held[label] = prepare(model, self.sweep.bench)
+        self.held.move_to_end(label)
+        return self.held[label]
+
+    def _make_room(self, wanted):
+        while self.held and sum(weight_bytes(r.model) for r in self.held.values()) + wanted > HELD_BYTES:
+            self.held.popitem(last=False)
+
+
+def weight_bytes(model):
+    """Bytes of a Model's weights."""
+    return sum(p.nbytes for part in model.parts for p in part.parameters())
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Opens a sweep in whatever process measures it: () -> (jobs, store, measure)."""
+
+    path: str
+    place: object = None
+    device: str | None = None
+    network: bool = False
+
+    def sweep(self):
+        return open_sweep(self.path, self.place, pick_device(self.device), self.network)
+
+    def __call__(self):
+        opened = self.sweep()
+        return opened.jobs, opened.store, Measurer(opened)
 
 
 @dataclass(frozen=True)
 class Price:
     """What a cell is expected to cost."""
 
-    cell: Cell
-    flops: float  # all images, decoding included
-    seconds: float  # from one timed forward of its size on this machine
+    job: Job
+    flops: float  # all samples, text and decoding included
+    seconds: float | None  # extrapolated from short runs of its model here; None where none was made
+    roofline_seconds: float | None  # the least this machine can take, where its peaks are known
 
 
-def forward_seconds(bundle, c, batch, device="cpu"):
-    """Seconds to denoise and decode one sample-call of a width here: (call, decode), after one untimed call."""
-    model, decoder, indices = bundle.denoiser(c).to(device), bundle.autoencoder().to(device), range(batch)
-    latents(model, "ddim", 1, 1.0, 0, indices, device=device)
-    with Clock(device) as call:
-        z = latents(model, "ddim", 1, 1.0, 0, indices, device=device)
-    with Clock(device) as decode:
-        autoencoder.decode(decoder, z)
-    return call.seconds / batch, decode.seconds / batch
+def plan(sweep, timed=True):
+    """A Price for each missing job; `timed` runs each model once for two short trips."""
+    missing = sweep.missing()
+    labels = {job.cell.model for job in missing}
+    rates = {label: seconds_by_part(sweep, label) for label in labels} if timed else {}
+    machine = roofline.known_machine(device_label(sweep)) if str(sweep.bench.device).startswith("cuda") else None
+    return [_price(sweep, job, rates.get(job.cell.model), machine) for job in missing]
 
 
-def plan(sweep, device="cpu"):
-    """A Price for each missing cell."""
-    missing = [cell for cell, _ in sweep.missing()]
-    batch = sweep.file.batch
-    timed = {c: forward_seconds(sweep.bundle, c, batch, device) for c in {cell.base_channels for cell in missing}}
-    return [_price(sweep, cell, *timed[cell.base_channels]) for cell in missing]
+def device_label(sweep):
+    return torch.cuda.get_device_name(sweep.bench.device)
 
 
-def expected_flops(sweep, cell):
-    """FLOPs of all images of a cell, decoding included, from the architecture alone."""
-    evaluations = cell.steps * calls(cell.guidance)
-    forward = sweep.bundle.card(cell.base_channels).flops_per_forward
-    return cell.samples * (evaluations * forward + sweep.bundle.decode_flops)
+def seconds_by_part(sweep, label, most=64):
+    """Seconds here of (a network evaluation, everything else) a sample, from trips of one and of three steps."""
+    ready = prepare(sweep.family.model(label, sweep.bench.dtype), replace(sweep.bench, compile=False))
+    name, indices = sweep.file.samplers[0], range(min(sweep.bench.batch, most))
+    took = []
+    for steps in (1, 1, 3):  # the first warms up
+        with Clock(sweep.bench.device) as clock:
+            samples(ready.model, sweep.family.task, How(name, steps), indices, device=sweep.bench.device)
+        took.append(clock.seconds / len(indices))
+    call = max(took[2] - took[1], 0.0) / 2 / sampler(name).calls
+    return call, max(took[1] - call, 0.0)
 
 
-def _price(sweep, cell, call, decode):
-    seconds = cell.samples * (cell.steps * calls(cell.guidance) * call + decode)
-    return Price(cell, expected_flops(sweep, cell), seconds)
-
-
-def run(sweep, device="cpu"):
-    """Measure what is missing, one immutable file a cell; yields (cell, row). Stop it anywhere and run it again."""
-    for cell, identity in sweep.missing():
-        row = measure(cell, sweep.bundle, sweep.file.batch, device=device)
-        sweep.store.write(cell.name, identity, row)
-        yield cell, row
-
-
-def status(sweep):
-    """{'cells', 'done', 'missing', 'damaged'}: counts, files set aside as damaged among them."""
-    missing, total = len(sweep.missing()), len(sweep.cells)
-    damaged = len(list(sweep.store.cells.glob("*.damaged")))
-    return {"cells": total, "done": total - missing, "missing": missing, "damaged": damaged}
+def _price(sweep, job, rates, machine):
+    works = list(sweep.works(job.cell))
+    seconds = None
+    if rates:
+        evaluations, each = works[0].samples, job.cell.samples * job.cell.best_of
+        seconds = evaluations * rates[0] + each * rates[1]
+    return Price(job, job.flops, seconds, roofline.seconds(works, machine, sweep.bench.dtype))
 
 
 def pick_device(asked=None):

@@ -15,7 +15,8 @@ import torch
 from collect import autoencoder, features, metrics, weights
 from collect.bundle import Bundle
 from collect.fashion_mnist import load
-from collect.measure import Cell, key, measure
+from collect.measure import Bench, Cell, key, measure, prepare
+from collect.sampling import How
 from collect.store import Store
 from collect.train import Recipe, snapshot_steps, train_size
 from scalinglaws.schema import InputError
@@ -104,22 +105,24 @@ def snapshots(folder, c):
 
 def measure_snapshots(file, folder, widths, device="cpu"):
     """Quality of every snapshot, each measured once; training compute is 3 x forward x images seen."""
-    bundle, store, check = Bundle(folder), Store(Path(folder) / "quality"), file.check
+    store, check, bench = Store(Path(folder) / "quality"), file.check, Bench(device)
     for c in widths:
-        cell = Cell(c, check.sampler, check.steps, check.guidance, check.samples)
+        cell = Cell(f"c{c}", How(check.sampler, check.steps, check.guidance), check.samples)
         for step, path in snapshots(folder, c):
-            name, identity = f"{cell.name}-t{step}", key(cell, bundle, path)
+            family = Bundle(Path(folder), {c: path})
+            scores = family.metrics()
+            name, identity = f"{cell.name}-t{step}", key(family, scores, bench)(cell)
             if store.has(name, identity):
                 continue
-            row = measure(cell, bundle, path=path, device=device) | training_columns(file, bundle.card(c), step)
-            store.write(name, identity, row)
+            row = measure(cell, family, prepare(family.model(cell.model), bench), scores)
+            store.write(name, identity, row | training_columns(file, row, step))
             yield Event("quality", f"c{c}", f"c{c}: step {step}, fd {row['fd']:.2f} +- {row['fd_se']:.2f}")
 
 
-def training_columns(file, card, step):
+def training_columns(file, row, step):
     """What the training had cost by a step: steps, images and FLOPs (backward counted as twice the forward)."""
     seen = step * recipe_of(file).batch
-    return {"train_steps": step, "train_images": seen, "train_flops": 3 * card.flops_per_forward * seen}
+    return {"train_steps": step, "train_images": seen, "train_flops": 3 * row["flops_per_forward"] * seen}
 
 
 def release(file, folder, into, step=None):

@@ -72,3 +72,45 @@ def test_bad_input_is_one_sentence_and_exit_code_2(args, sentence, file, capsys)
     assert main(["collect", *(a.format(file=file) for a in args)]) == 2
     said = capsys.readouterr().err
     assert sentence in said and said.count("\n") == 1
+
+
+def test_show_card_schema_and_sheets(file, tmp_path, capsys):
+    import jsonschema
+    import yaml
+    from PIL import Image
+
+    store = tmp_path / "store"
+    file.write_text(file.read_text() + "sheets: 5\n")
+    assert "not measured yet" in told(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store)
+    assert "2 of 2 cells done" in told(capsys, "run", file, "--store", store, "--engine", "gpus", "--workers", "1")
+    row = json.loads(told(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store, "--json"))
+    assert row["steps"] == 2 and row["fd"] > 0
+    told(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store, "--images", tmp_path / "a.png", "--count", "5")
+    kept, again = (Image.open(p) for p in (store / "sheets" / "c8-ddim-2-w1-n80-s0.png", tmp_path / "a.png"))
+    assert kept.size == again.size == (3 * 34 - 2, 2 * 34 - 2) and kept.tobytes() == again.tobytes()
+    card = json.loads(told(capsys, "card", file, "--store", store, "--json"))
+    assert card["models"][0]["params"] == 45756 and all(share > 0 for share in card["roofline_reached"])
+    schema = json.loads(told(capsys, "schema", "sweep"))
+    content = yaml.safe_load(file.read_text())
+    jsonschema.validate(content, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(content | {"stepps": 1}, schema)
+    assert main(["collect", "show", str(file), "c8-dim", "--store", str(store)]) == 2
+    assert "it has 2, such as c8-ddim-1-w1-n80-s0" in capsys.readouterr().err
+
+
+def test_progress_counts_cells_samples_and_time_left(capsys):
+    from collect.jobs import Job
+    from collect.progress import Pace, duration
+    from collect.worker import Event
+
+    now = iter(range(0, 1000, 10))
+    jobs = [Job(f"j{i}", "k", flops, None) for i, flops in enumerate((30.0, 10.0, 20.0))]
+    pace = Pace(jobs, clock=lambda: next(now))
+    pace.see(Event("finished", "me", jobs[0], row={"n_samples_for_metric": 500}))
+    assert pace.rate == 50.0  # after 10 s
+    assert pace.left == 20.0  # half of the work took 20 s
+    pace.see(Event("failed", "me", jobs[1]))
+    pace.see(Event("failed", "me", jobs[1]))
+    assert pace.text().startswith("2/3 cells, ") and "left" in pace.text()
+    assert [duration(s) for s in (12, 180, 7500, 270_000)] == ["12 s", "3 min", "2 h 05 min", "3 d 3 h"]

@@ -1,11 +1,6 @@
 """Sweeps on a small random family: planned, measured, killed, resumed, damaged, refused."""
 
 import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,12 +8,28 @@ import pytest
 pytest.importorskip("torch")
 
 from collect import sweep
-from collect.measure import Cell
+from collect.measure import Bench, Cell, key
+from collect.sampling import How
+from collect.store import verify
+from collect.worker import work
 from scalinglaws import schema
 from scalinglaws.schema import InputError
 
 SWEEP = "family: {family}\nsizes: [8, 12]\nsamplers: [ddim]\nsteps: [1, 2]\nsamples: 80\nbatch: 40\n"
-TIMING = ["seconds_per_image", "seconds_decode", "peak_memory_bytes"]
+TIMING = ["seconds_per_image", "seconds_mad", "seconds_decode", "peak_memory_bytes"]
+
+
+def run(opened):
+    """Measure what is missing in this process; yields the rows."""
+    verify(opened.store)
+    for event in work(opened.jobs, opened.store, sweep.Measurer(opened)):
+        assert event.kind != "failed", event.reason
+        if event.kind == "finished":
+            yield event.row
+
+
+def status(opened):
+    return {"cells": len(opened.jobs), "missing": len(opened.missing())}
 
 
 @pytest.fixture
@@ -37,54 +48,38 @@ def test_every_cell_is_measured_once_and_obeys_the_schema(file, tmp_path):
     opened = sweep.open_sweep(file, tmp_path / "store")
     prices = sweep.plan(opened)
     assert len(prices) == 4 and all(p.seconds > 0 for p in prices)
-    card = opened.bundle.card(12)
-    assert prices[-1].flops == 80 * (2 * card.flops_per_forward + opened.bundle.decode_flops)
-    assert len(list(sweep.run(opened))) == 4
-    assert list(sweep.run(opened)) == [] and sweep.plan(opened) == []
+    card = opened.family.card("c12")
+    assert prices[-1].flops == 80 * (2 * card.denoiser.flops + card.decoder.flops)
+    assert len(list(run(opened))) == 4
+    assert list(run(opened)) == [] and sweep.plan(opened) == []
     table = opened.store.table()
     assert schema.check(table) == []
     assert set(table.columns) <= set(schema.COLUMNS)
     assert (table.flops_per_image == table.nfe * table.flops_per_forward).all()
     assert (table.nfe == table.steps).all()
-    assert sweep.status(opened) == {"cells": 4, "done": 4, "missing": 0, "damaged": 0}
+    assert status(opened) == {"cells": 4, "missing": 0}
 
 
 def test_stopped_anywhere_it_goes_on(file, tmp_path):
     straight = sweep.open_sweep(file, tmp_path / "a")
-    list(sweep.run(straight))
+    list(run(straight))
     stopped = sweep.open_sweep(file, tmp_path / "b")
-    next(sweep.run(stopped))
-    assert sweep.status(stopped)["done"] == 1
-    list(sweep.run(stopped))
+    next(run(stopped))
+    assert status(stopped)["missing"] == 3
+    list(run(stopped))
     pd.testing.assert_frame_equal(settled(straight.store), settled(stopped.store))
-
-
-@pytest.mark.slow
-def test_kill_9_in_the_middle_of_a_sweep(file, tmp_path):
-    file.write_text(file.read_text().replace("steps: [1, 2]", "steps: [1, 2, 3, 4, 5, 6]"))
-    straight, killed = (sweep.open_sweep(file, tmp_path / name) for name in "ab")
-    list(sweep.run(straight))
-    code = f"from collect import sweep\nlist(sweep.run(sweep.open_sweep({str(file)!r}, {str(tmp_path / 'b')!r})))"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent.parent)
-    while len(list(killed.store.cells.glob("*.parquet"))) < 3 and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert 0 < sweep.status(killed)["done"] < 12
-    list(sweep.run(killed))
-    pd.testing.assert_frame_equal(settled(straight.store), settled(killed.store))
 
 
 def test_a_damaged_cell_is_set_aside_and_measured_again(file, tmp_path):
     opened = sweep.open_sweep(file, tmp_path / "store")
-    list(sweep.run(opened))
+    list(run(opened))
     before = settled(opened.store)
     victim = sorted(opened.store.cells.glob("*.parquet"))[1]
     victim.write_bytes(victim.read_bytes()[:100])
     with pytest.raises(InputError, match=f"{victim.name} is damaged .* delete it and run the sweep again"):
         opened.store.table()
-    assert len(list(sweep.run(opened))) == 1
-    assert sweep.status(opened)["damaged"] == 1
+    assert len(list(run(opened))) == 1
+    assert len(list(opened.store.cells.glob("*.damaged"))) == 1
     pd.testing.assert_frame_equal(before, settled(opened.store))
 
 
@@ -93,14 +88,16 @@ def test_other_weights_are_another_cell(small_bundle, tmp_path):
 
     from collect import families, weights
     from collect.bundle import Bundle
-    from collect.measure import key
+
+    def identity(folder):
+        family = Bundle(folder)
+        return key(family, family.metrics(), Bench())(Cell("c8", How("ddim", 1), 80))
 
     copy = tmp_path / "bundle"
     shutil.copytree(small_bundle, copy)
-    cell = Cell(8, "ddim", 1, 1.0, 80)
-    assert key(cell, Bundle(copy)) == key(cell, Bundle(small_bundle))
+    assert identity(copy) == identity(small_bundle)
     weights.save(families.tiny(8).state_dict(), copy / "c8.safetensors", half=True)
-    assert key(cell, Bundle(copy)) != key(cell, Bundle(small_bundle))
+    assert identity(copy) != identity(small_bundle)
 
 
 def test_truncated_and_foreign_weights_are_refused(small_bundle, tmp_path):
@@ -119,12 +116,12 @@ def test_truncated_and_foreign_weights_are_refused(small_bundle, tmp_path):
 
 
 BAD = [
-    ("steps: [1, 2]", "steps: [0]", "'steps.0' was 0: Input should be greater than 0"),
+    ("steps: [1, 2]", "steps: [0]", "sweep.yaml, line 4: 'steps.0' was 0: Input should be greater than 0"),
     ("steps: [1, 2]", "steps: [2000]", "'steps.0' was 2000"),
     ("samplers: [ddim]", "samplers: [eulr]", "No sampler named 'eulr'. Known samplers: ddim"),
     ("samples: 80", "samples: 10", "'samples' was 10: Input should be greater than 64"),
-    ("sizes: [8, 12]", "sizes: [9]", "Family 'small' has no size 9. Its base widths are 8, 12"),
-    ("batch: 40", "bacth: 40", "'bacth' was 40: Extra inputs are not permitted"),
+    ("sizes: [8, 12]", "sizes: [9]", "Family 'small' has no model c9. Its models are c8, c12"),
+    ("batch: 40", "bacth: 40", "line 6: 'bacth' was 40: Extra inputs are not permitted (allowed keys: family, sizes"),
     ("batch: 40", "batch: [", "is not readable YAML"),
     ("family: ", "family: nowhere/", "No file"),
 ]
@@ -151,9 +148,9 @@ def test_export_joins_stores_and_tables_and_drops_repeats(file, tmp_path):
     from collect.store import export
 
     opened = sweep.open_sweep(file, tmp_path / "store")
-    next(sweep.run(opened))
+    next(run(opened))
     first = export([tmp_path / "store"], tmp_path / "first.csv")
-    list(sweep.run(opened))
+    list(run(opened))
     both = export([tmp_path / "first.csv", tmp_path / "store"], tmp_path / "all.parquet")
     assert len(first) == 1 and len(both) == 4
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "all.parquet"), both)

@@ -32,9 +32,11 @@ def test_weights_are_small_and_are_those_that_were_measured():
 def test_a_shipped_row_is_measured_again():
     pytest.importorskip("torch")
     from collect.bundle import Bundle
-    from collect.measure import Cell, measure
+    from collect.measure import Bench, Cell, measure, prepare
+    from collect.sampling import How
 
-    again = measure(Cell(8, "ddim", 2, 1.0, 2000), Bundle(MODELS))
+    family = Bundle(MODELS)
+    again = measure(Cell("c8", How("ddim", 2), 2000), family, prepare(family.model("c8"), Bench()), family.metrics())
     (row,) = ROWS.query("base_channels == 8 and sampler == 'ddim' and steps == 2 and guidance == 1").to_dict("records")
     for column in ("fd", "fd_se", "kd", "agreement"):
         assert again[column] == pytest.approx(row[column], rel=2e-3, abs=2e-3)

@@ -1,0 +1,30 @@
+"""The Card of a Model: what its denoiser, its text encoders and its decoder cost, without computing anything."""
+
+import torch
+
+from collect.card import Card, count_live
+from collect.model import example
+
+
+def card(model, task):
+    """The Card of one sample as a task asks for its first; shapes flow through the model's own code, no numbers do."""
+    first = next(model.denoiser.parameters())
+    asked = task.ask([0]) | {"noise": lambda shape: torch.zeros(1, *shape)}
+    with torch.no_grad():
+        wanted, _ = model.condition(asked)
+    wanted = {k: v.to(first.device, first.dtype if v.is_floating_point() else None) for k, v in wanted.items()}
+
+    def forward():
+        x, t = example(model, device=first.device)
+        return model.call(model.denoiser, x.to(first.dtype), t, wanted, 1.0)
+
+    def decode():
+        return model.decode(model.pack(torch.zeros(1, *model.shape, device=first.device)))
+
+    text = [v for k, v in model.modules.items() if k.startswith("text_encoder")]
+    rest = [v for k, v in model.modules.items() if k in ("vae", "vqvae", "autoencoder")]
+    return Card(
+        count_live(model.denoiser, forward),
+        count_live(torch.nn.ModuleList(text), lambda: model.text(asked["prompts"])) if text else None,
+        count_live(torch.nn.ModuleList(rest), decode) if rest else None,
+    )

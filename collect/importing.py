@@ -1,0 +1,256 @@
+"""Other tools' runs into the schema: names given by the user first, then the obvious ones, the rest kept as they are.
+
+A name becomes a column of ours when it is one already (in any case), or by the table below; a quality may stand behind
+a path, as in eval/fid. Nothing is dropped and no number is converted: MACs stay MACs, percent stays percent.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from collect.readers import KINDS, PREFIXES, read_runs
+from scalinglaws import schema
+from scalinglaws.schema import InputError
+
+SYNONYMS = {  # ours: theirs, in lower case with underscores; only names that mean nothing else in this field
+    "params":               "num_params n_params num_parameters n_parameters param_count total_params",
+    "model":                "model_name model_id",
+    "steps":                "num_inference_steps num_sampling_steps sampling_steps n_sampling_steps inference_steps",
+    "guidance":             "guidance_scale cfg_scale cfg cfg_weight",
+    "sampler":              "sampler_name sampling_method",
+    "resolution":           "image_size image_resolution",
+    "train_steps":          "num_train_steps max_train_steps",
+    "n_samples_for_metric": "num_fid_samples fid_samples num_samples_for_fid",
+    "device":               "gpu_name device_name",
+    "seed":                 "random_seed sampling_seed",
+    "dataset":              "dataset_name",
+    "throughput_img_s":     "images_per_second images_per_sec",
+    "fid":                  "fid_score fid50k fid_50k fid50k_full",
+    "kid":                  "kid_score",
+    "is":                   "inception_score",
+    "clip":                 "clip_score clipscore",
+    "fd_dinov2":            "fd_dino fdd",
+}  # fmt: skip
+OURS = {theirs: ours for ours, names in SYNONYMS.items() for theirs in names.split()}
+NULLS = {"", "none", "null", "nan", "n/a"}
+BEHIND_A_PATH = {c.name for c in schema.COLUMNS.values() if c.role in ("quality", "error")}
+IDS = ("run_id", "id", "ID", "Name", "name")  # what names a run, best first
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Rows of the schema, and what became of each name."""
+
+    table: pd.DataFrame
+    named: dict[str, str]  # theirs: ours
+    kept: tuple[str, ...]  # names left as they are
+
+    def lines(self):
+        """For people: how many rows, what was named, what was kept."""
+        yield f"{len(self.table)} rows"
+        yield "named: " + (", ".join(f"{a} -> {b}" for a, b in self.named.items()) or "nothing")
+        yield "kept as they are: " + (", ".join(self.kept) or "nothing")
+
+
+def import_runs(source, kind="auto", names=None, constants=None):
+    """Imported runs of a file or folder; InputError names what conflicts or is out of range.
+
+    `names` {theirs: ours} decides; theirs may leave out the tool's prefix. `constants` {ours: value} fills columns.
+    """
+    kind, table = read_runs(source, kind)
+    chosen = _chosen(table, kind, names or {})
+    named = _named(table, kind, chosen)
+    found = _with(table.rename(columns=named), constants or {})
+    found = _sourced(found, Path(source).name, table)
+    found = pd.DataFrame({name: _clean(found[name]) for name in found})
+    _check(found, {ours: theirs for theirs, ours in named.items()})
+    moved = {theirs: ours for theirs, ours in named.items() if theirs != ours}
+    return Imported(found, moved, tuple(n for n in table if n not in named and n not in schema.COLUMNS))
+
+
+def obvious(name, kind):
+    """Our column for one of their names, or None."""
+    bare = _bare(name, kind)
+    whole, tail = _plain(bare), _plain(re.split(r"[./]", bare)[-1])
+    if whole in schema.COLUMNS:
+        return whole
+    return OURS.get(tail) or (tail if tail in BEHIND_A_PATH else None)
+
+
+def _bare(name, kind):
+    prefix = next((p for p in PREFIXES[kind] if name.startswith(p)), "")
+    return "" if name.startswith("tags.mlflow.") else name[len(prefix) :]
+
+
+def _plain(name):
+    return re.sub(r"\W+", "_", name).strip("_").lower()
+
+
+def _chosen(table, kind, names):
+    """{column of the table: ours} of what the user decided; InputError for a name that is not there, or is twice."""
+    chosen = {}
+    for theirs, ours in names.items():
+        found = [theirs] if theirs in table else [c for c in table if _bare(c, kind) == theirs]
+        if len(found) != 1:
+            listed = ", ".join(map(repr, found or table.columns))
+            raise InputError(
+                f"--map {theirs}={ours}: {'more than one' if found else 'no'} column is {theirs!r}: {listed}."
+            )
+        chosen[found[0]] = ours
+    if twice := [ours for ours in chosen.values() if list(chosen.values()).count(ours) > 1]:
+        raise InputError(f"--map names the column {twice[0]!r} twice: choose one source for it.")
+    return chosen
+
+
+def _named(table, kind, chosen):
+    """{theirs: ours} of the columns that are renamed or are ours already."""
+    guessed = {c: obvious(c, kind) for c in table if c not in chosen}
+    named = dict(chosen)
+    for ours in dict.fromkeys(o for o in guessed.values() if o):
+        rivals = sorted((c for c, o in guessed.items() if o == ours), key=lambda c: c != ours)
+        if ours in chosen.values():
+            _refuse_covered(ours, rivals, chosen)
+        else:
+            _refuse_different(table, ours, rivals)
+            named[rivals[0]] = ours
+    _refuse_occupied(table, named)
+    return named
+
+
+def _refuse_covered(ours, rivals, chosen):
+    """A column the user maps onto may not be there already."""
+    if ours in rivals:
+        theirs = next(t for t, o in chosen.items() if o == ours)
+        raise InputError(
+            f"--map {theirs}={ours} would cover the column {ours!r} that is there: move it, --map {ours}={ours}_theirs."
+        )
+
+
+def _refuse_different(table, ours, rivals):
+    """Several names of one thing are fine while they agree."""
+    first = [_comparable(v) for v in table[rivals[0]]]
+    for other in rivals[1:]:
+        second = [_comparable(v) for v in table[other]]
+        for row, (a, b) in enumerate(zip(first, second, strict=True), 1):
+            if None not in (a, b) and a != b:
+                raise InputError(
+                    f"Both {rivals[0]!r} and {other!r} would become {ours!r}, and differ in row {row} "
+                    f"({_show(a)} and {_show(b)}): say which with --map {rivals[0]}={ours}, "
+                    f"and name the other with --map {other}=NAME."
+                )
+
+
+def _refuse_occupied(table, named):
+    """A name of the user's that is no column of ours may be taken by one of theirs."""
+    for theirs, ours in named.items():
+        if ours in table and ours != theirs and ours not in named:
+            raise InputError(f"--map {theirs}={ours}: the table has a column {ours!r} already; choose another name.")
+
+
+def _comparable(value):
+    """A number where it is one, else text, None for nothing."""
+    if value is None or value != value or str(value).strip().lower() in NULLS:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _show(value):
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _with(table, constants):
+    for name, value in constants.items():
+        if name in table and table[name].notna().any():
+            raise InputError(f"--set {name}={value}: the runs have {name!r} already; rename theirs with --map first.")
+        table = table.assign(**{name: value})
+    return table
+
+
+def _sourced(table, file, before):
+    """The column 'source', where there is none: the file, and the run's name in it."""
+    if "source" in table:
+        return table
+    name = next((n for n in IDS if n in before), None)
+    runs = [f"{file}, run {run}" for run in before[name]] if name else file
+    return table.assign(source=runs)
+
+
+def _clean(column):
+    """Numbers where the schema has numbers and all of them can be read; the words for nothing become null."""
+    known = schema.COLUMNS.get(column.name)
+    if known is None:
+        return column
+    held = column.map(lambda v: None if _comparable(v) is None else v)
+    numbers = pd.to_numeric(held, errors="coerce")
+    unread = numbers.isna() & held.notna()
+    return held if known.allowed is schema.TEXT or unread.any() else numbers
+
+
+def _check(table, origin):
+    if faults := schema.check(table):
+        column = re.match(r"Column '([^']+)'", faults[0])[1]
+        theirs = origin.get(column, column)
+        hint = f"If {theirs!r} means something else, give it another name: --map {theirs}=NAME."
+        raise InputError(f"{faults[0]} {hint}")
+
+
+WRITERS = {
+    ".csv": lambda table, path: table.to_csv(path, index=False),
+    ".parquet": lambda table, path: _as_columns(table).to_parquet(path, index=False),
+}
+
+
+def _as_columns(table):
+    """Columns of mixed values as text: parquet holds one kind a column."""
+    mixed = [n for n in table if pd.api.types.infer_dtype(table[n], skipna=True) in ("mixed", "mixed-integer")]
+    return table.assign(**{n: table[n].map(lambda v: v if v is None or v != v else str(v)) for n in mixed})
+
+
+def write(table, out):
+    """The table as csv or parquet, whole or not at all."""
+    path = Path(out)
+    if path.suffix not in WRITERS:
+        raise InputError(f"'{out}' ends in '{path.suffix}'; allowed are {' and '.join(WRITERS)}.")
+    part = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        WRITERS[path.suffix](table, part)
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"'{out}' cannot be written ({error}).") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def register_import(verbs):
+    """Add the verb `import`."""
+    verb = verbs.add_parser("import", help="runs of a csv, W&B or MLflow export as rows of the schema")
+    verb.add_argument("source", help="a csv, parquet, json or jsonl file, an mlruns folder or an MLflow database")
+    verb.add_argument("out", help="a .csv or .parquet file")
+    verb.add_argument("--format", default="auto", choices=KINDS, help="who wrote it (default: by its looks)")
+    verb.add_argument(
+        "--map", nargs="+", action="extend", default=[], metavar="THEIRS=OURS", help="names decided by you"
+    )
+    verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="OURS=VALUE", help="columns to fill")
+    verb.set_defaults(run=run_import)
+
+
+def run_import(args):
+    """Read, name, check, write; say what became of each name."""
+    found = import_runs(args.source, args.format, _pairs("--map", args.map), _pairs("--set", args.set))
+    write(found.table, args.out)
+    print("\n".join(found.lines()), f"written to {args.out}", sep="\n")
+    return 0
+
+
+def _pairs(option, given):
+    """{left: right} of LEFT=RIGHT; the left may hold further equals signs."""
+    pairs = [item.rpartition("=") for item in given]
+    if bad := [item for item, pair in zip(given, pairs, strict=True) if not (pair[0] and pair[2])]:
+        raise InputError(f"{option} {bad[0]}: write it as {'THEIRS=OURS' if option == '--map' else 'OURS=VALUE'}.")
+    return {left: right for left, _, right in pairs}

@@ -1,0 +1,120 @@
+"""One cell under hardship: cut and resumed, out of memory, not finite, compiled; the row is the undisturbed one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from collect.bundle import Bundle  # noqa: E402
+from collect.jobs import Outcome  # noqa: E402
+from collect.measure import Bench, Cell, Ready, measure, per_sample, prepare  # noqa: E402
+from collect.sampling import How  # noqa: E402
+
+CELL = Cell("c8", How("ddim", 2, 2.0), 100)
+UNSETTLED = {"seconds_per_image", "seconds_mad", "seconds_decode", "peak_memory_bytes"}
+
+
+@pytest.fixture
+def family(small_bundle):
+    return Bundle(Path(small_bundle))
+
+
+def ready(family, **bench):
+    return prepare(family.model("c8"), Bench(batch=20, **bench))
+
+
+def settled(row):
+    return {k: v for k, v in row.items() if k not in UNSETTLED}
+
+
+def test_a_cut_cell_goes_on_from_its_sums_to_the_same_row(family):
+    scores, held = family.metrics(), []
+    whole = measure(CELL, family, ready(family), scores)
+
+    class Cut(Exception):
+        pass
+
+    def cut(sums):
+        held.append({k: v.copy() for k, v in sums.items()})
+        if len(held) == 3:
+            raise Cut
+
+    with pytest.raises(Cut):
+        measure(CELL, family, ready(family), scores, checkpoint=cut)
+    seen = []
+    rest = measure(CELL, family, ready(family), scores, held[-1], keep=lambda indices, x: seen.extend(indices))
+    assert seen == list(range(60, 100))
+    assert settled(rest) == settled(whole)
+
+
+class Hungry(torch.nn.Module):
+    """A network that runs out of memory above so many samples."""
+
+    def __init__(self, inner, most):
+        super().__init__()
+        self.inner, self.most, self.seen = inner, most, []
+
+    def forward(self, x, *args, **kwargs):
+        self.seen.append(len(x))
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return self.inner(x, *args, **kwargs)
+
+
+def test_out_of_memory_halves_the_batch_and_keeps_the_samples(family):
+    scores, model = family.metrics(), family.model("c8")
+    whole = measure(CELL, family, ready(family), scores)
+    hungry = Hungry(model.denoiser, 12)  # pairs of 20, 10 and 5 samples are 40, 20 and 10
+    row = measure(CELL, family, Ready(model, hungry, Bench(batch=20)), scores)
+    assert row["sampling_batch"] == 5 and hungry.seen[:3] == [40, 20, 10]
+    assert row["fd"] == pytest.approx(whole["fd"], rel=1e-4) and row["nfe"] == whole["nfe"]
+    assert row["agreement"] == whole["agreement"]
+
+
+def test_out_of_memory_at_one_sample_is_an_outcome(family):
+    model = family.model("c8")
+    with pytest.raises(Outcome, match="oom: one sample at a time does not fit"):
+        measure(CELL, family, Ready(model, Hungry(model.denoiser, 0), Bench(batch=20)), family.metrics())
+
+
+def test_other_failures_are_outcomes_with_their_reason(family):
+    model = family.model("c8")
+
+    class Broken(torch.nn.Module):
+        def forward(self, x, *args, **kwargs):
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(Outcome, match="error: RuntimeError: mat1 and mat2"):
+        measure(CELL, family, Ready(model, Broken(), Bench(batch=20)), family.metrics())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_samples_that_are_not_finite_are_an_outcome(family, value):
+    model = family.model("c8")
+    with torch.no_grad():
+        model.denoiser.conv_out.bias.fill_(value)
+    with pytest.raises(Outcome, match="nan: the sampler gave numbers that are not finite"):
+        measure(CELL, family, Ready(model, model.denoiser, Bench(batch=20)), family.metrics())
+    fine = family.model("c8")
+    broken = replace(fine, decode=lambda x: x[:, :1] * value)
+    with pytest.raises(Outcome, match="nan: the decoder gave numbers that are not finite"):
+        measure(CELL, family, Ready(broken, broken.denoiser, Bench(batch=20)), family.metrics())
+
+
+def test_the_first_batch_is_left_out_of_the_seconds_where_there_are_more():
+    assert per_sample([(9.0, 3)]) == pytest.approx((3.0, float("nan")), nan_ok=True)
+    assert per_sample([(90.0, 10), (1.0, 10), (2.0, 10), (1.5, 5)]) == pytest.approx((4.5 / 25, 0.1))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch's compiler
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same_row_with_whole_batches(family):
+    cell, scores = replace(CELL, samples=90), family.metrics()  # the last batch is half full
+    eager = measure(cell, family, ready(family), scores)
+    compiled = measure(cell, family, ready(family, compile=True, channels_last=True), scores)
+    assert compiled["nfe"] == eager["nfe"] and compiled["agreement"] == pytest.approx(eager["agreement"], abs=0.02)
+    assert compiled["fd"] == pytest.approx(eager["fd"], rel=1e-3)
+    assert np.isfinite(compiled["seconds_per_image"])
