@@ -1,20 +1,24 @@
 """One cell: sample it batch by batch, score each batch, keep partial sums; a row of the schema comes out."""
 
 import gc
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 
 import numpy as np
 import torch
 
 from collect import metrics
+from collect.compiled import compiled
 from collect.jobs import Batch, Outcome
+from collect.lanes import shares, side_by_side
 from collect.meters import Clock, device_name, peak_bytes, reset_peak
 from collect.sampling import How, asked_of, best_of, counting, finished, latents
 from collect.store import identity
 
-COMPILER = {"freezing": True}  # weights never change here: they are laid out and fused at compile time
+DECODED = {"cpu": 32, "cuda": None}  # samples decoded at once: what a CPU's cache holds; None is the whole batch
+UNTIMED = nullcontext()
 LIBRARIES = ("torch", "diffusers", "numpy")
 
 
@@ -46,6 +50,12 @@ class Bench:
     dtype: str = "float32"  # of the networks; the sampler's own state is always float32
     compile: bool = False
     channels_last: bool = False
+    lanes: int = 1  # parts of a batch computed side by side, see collect/lanes.py
+
+    @property
+    def kind(self):
+        """'cpu' or 'cuda'."""
+        return torch.device(self.device).type
 
     def identity(self):
         """What of it changes numbers by more than rounding: the networks' precision."""
@@ -74,17 +84,12 @@ class Ready:
 
 
 def prepare(model, bench):
-    """The Ready model of a bench: moved, laid out, its denoiser and decoder compiled."""
+    """The Ready model of a bench: moved, laid out, and compiled where that is asked for."""
     for part in model.parts:
         part.to(bench.device)
         if bench.channels_last:
             part.to(memory_format=torch.channels_last)
-    if not bench.compile:
-        return Ready(model, model.denoiser, bench)
-    for part in model.modules.values():
-        if isinstance(getattr(part, "decoder", None), torch.nn.Module):
-            part.decoder.compile(dynamic=False, options=COMPILER)
-    return Ready(model, torch.compile(model.denoiser, dynamic=False, options=COMPILER), bench)
+    return Ready(model, compiled(model, bench.kind) if bench.compile else model.denoiser, bench)
 
 
 @dataclass
@@ -165,7 +170,7 @@ def advance(tally, cell, task, ready, scores, indices, batch, verifier, keep):
     return replace(
         tally,
         done=int(indices[-1]) + 1,
-        nfe=tally.nfe + counted["samples"] * len(indices) // padded(indices, ready, batch),
+        nfe=tally.nfe + sum(counted) * len(indices) // padded(indices, ready, batch),
         denoise=[*tally.denoise, (denoise.seconds, len(indices))],
         decode=tally.decode + decode.seconds,
         scoring=tally.scoring + scoring.seconds,
@@ -174,20 +179,27 @@ def advance(tally, cell, task, ready, scores, indices, batch, verifier, keep):
 
 
 def padded(indices, ready, batch):
-    """Samples really computed: a compiled network is always given whole batches, so that it is compiled once."""
-    return batch if ready.bench.compile else len(indices)
+    """Samples really computed: a compiled network is always given whole, equal parts, so that it is compiled once."""
+    lanes = ready.bench.lanes
+    return -(-batch // lanes) * lanes if ready.bench.compile else len(indices)
 
 
-def draw(cell, task, ready, indices, batch, verifier, denoise, decode):
+def draw(cell, task, ready, indices, batch, verifier=None, denoise=UNTIMED, decode=UNTIMED):
     """(samples, asked) of these indices, best of n where asked, with the clocks of its stages."""
-    wanted = np.arange(indices[0], indices[0] + padded(indices, ready, batch))
+    bench, wanted = ready.bench, np.arange(indices[0], indices[0] + padded(indices, ready, batch))
     asked = asked_of(task, cell.how, wanted)
+    parts = shares(wanted, bench.lanes)
+    asks = [asked] if len(parts) == 1 else [asked_of(task, cell.how, part) for part in parts]
 
     def one(candidate):
+        def part(indices, asked):
+            return latents(ready.model, cell.how, indices, asked, ready.net, bench.device, candidate)
+
         with denoise:
-            x = latents(ready.model, cell.how, wanted, asked, ready.net, ready.bench.device, candidate)
+            x = torch.cat(side_by_side(bench.lanes, part, parts, asks))
         with decode:
-            return finished(ready.model, x), asked
+            chunks = x.split(DECODED[bench.kind] or len(x))
+            return torch.cat(side_by_side(bench.lanes, partial(finished, ready.model), chunks)), asked
 
     samples, asked = best_of(cell.best_of, verifier, one)
     return samples[: len(indices)], {k: v if callable(v) else v[: len(indices)] for k, v in asked.items()}

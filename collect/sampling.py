@@ -135,15 +135,14 @@ def best_of(n, verifier, draw_one):
 
 @contextmanager
 def counting(net):
-    """Counts the network evaluations really made, sample by sample, by a hook on the forward: yields {'samples': n}."""
-    count = {"samples": 0}
+    """Counts the network evaluations really made, by a hook on the forward: yields a list, samples of each call."""
+    counted = []  # appended to by whatever thread calls
 
     def add(module, args, kwargs, out):
-        first = args[0] if args else kwargs["hidden_states"]
-        count["samples"] += len(first)
+        counted.append(len(args[0] if args else kwargs["hidden_states"]))
 
     hook = net.register_forward_hook(add, with_kwargs=True)
     try:
-        yield count
+        yield counted
     finally:
         hook.remove()

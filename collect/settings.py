@@ -136,6 +136,9 @@ class SweepFile(Strict):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
     channels_last: bool = False
+    lanes: Count | None = Field(
+        None, description="parts of a batch side by side; when left out a core each if compiled for the CPU, else 1"
+    )
     sheets: Annotated[int, Field(ge=0, le=400)] = Field(0, description="samples of each cell kept as a picture")
     store: str | None = Field(None, description="a folder or fsspec address; runs/<name of this file> when left out")
 

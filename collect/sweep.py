@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from collect import roofline, store, verifiers
 from collect.batching import best_batch
 from collect.bundle import Bundle
 from collect.jobs import Job, Outcome
-from collect.measure import Bench, Cell, key, measure, prepare
+from collect.measure import Bench, Cell, draw, key, measure, prepare
 from collect.meters import Clock
 from collect.model import calls
 from collect.samplers import sampler
@@ -111,18 +111,28 @@ def open_sweep(path, place=None, device="cpu", network=False):
     remote = place or "://" in at or not file.store
     found = Store(at if "://" in str(at) else Path(at) if remote else path.parent / at)
     batch = 250 if file.batch == "auto" else file.batch
-    sweep = Sweep(file, family, found, Bench(device, batch, file.dtype, file.compile, file.channels_last))
+    bench = Bench(device, batch, file.dtype, file.compile, file.channels_last, lanes_of(file, device))
+    sweep = Sweep(file, family, found, bench)
     for label in sweep.labels:
         family.identity(label)
     return replace(sweep, bench=replace(sweep.bench, batch=chosen_batch(sweep))) if file.batch == "auto" else sweep
 
 
+def lanes_of(file, device):
+    """The lanes asked for; else one a core for networks compiled for the CPU, one for the rest."""
+    return file.lanes or (torch.get_num_threads() if file.compile and device == "cpu" else 1)
+
+
 def chosen_batch(sweep, seconds=20.0):
-    """The batch of most samples a second of the largest model, found by trying one step."""
+    """The batch of most samples a second of the largest model, found by trying two steps, not compiled."""
     label = max(sweep.labels, key=lambda name: sweep.family.card(name).denoiser.flops)
-    ready, how = prepare(sweep.family.model(label, sweep.bench.dtype), sweep.bench), How(sweep.file.samplers[0], 2)
-    run = partial(samples, ready.model, sweep.family.task, how, net=ready.model.denoiser, device=sweep.bench.device)
-    return best_batch(lambda batch: run(range(batch)), seconds_limit=seconds, device=sweep.bench.device).batch
+    bench = replace(sweep.bench, compile=False)
+    ready, how = prepare(sweep.family.model(label, bench.dtype), bench), How(sweep.file.samplers[0], 2)
+
+    def run(batch):
+        draw(Cell(label, how, batch), sweep.family.task, ready, range(batch), batch)
+
+    return best_batch(run, seconds_limit=seconds, device=bench.device).batch
 
 
 @dataclass

@@ -9,6 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from collect.bundle import Bundle  # noqa: E402
+from collect.compiled import Compiled  # noqa: E402
+from collect.families import tiny  # noqa: E402
 from collect.jobs import Outcome  # noqa: E402
 from collect.measure import Bench, Cell, Ready, measure, per_sample, prepare  # noqa: E402
 from collect.sampling import How  # noqa: E402
@@ -118,3 +120,37 @@ def test_a_compiled_network_gives_the_same_row_with_whole_batches(family):
     assert compiled["nfe"] == eager["nfe"] and compiled["agreement"] == pytest.approx(eager["agreement"], abs=0.02)
     assert compiled["fd"] == pytest.approx(eager["fd"], rel=1e-3)
     assert np.isfinite(compiled["seconds_per_image"])
+
+
+@pytest.mark.parametrize("lanes", [2, 3])
+def test_lanes_change_nothing_but_the_seconds(family, lanes):
+    scores, threads = family.metrics(), torch.get_num_threads()
+    whole = settled(measure(CELL, family, ready(family), scores))
+    split = settled(measure(CELL, family, ready(family, lanes=lanes), scores))
+    assert split.pop("fd") == pytest.approx(whole.pop("fd"), rel=1e-4)
+    assert split["nfe"] == whole["nfe"] and split["agreement"] == whole["agreement"]
+    assert torch.get_num_threads() == threads
+
+
+def test_what_fails_in_a_lane_is_the_outcome(family):
+    model = family.model("c8")
+    hungry = Hungry(model.denoiser, 4)
+    row = measure(CELL, family, Ready(model, hungry, Bench(batch=20, lanes=2)), family.metrics())
+    assert row["sampling_batch"] == 2  # pairs of ten a lane, of five, of two and three, of one
+    with torch.no_grad():
+        model.denoiser.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(Outcome, match="nan: the sampler gave"):
+        measure(CELL, family, Ready(model, model.denoiser, Bench(batch=20, lanes=2)), family.metrics())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch's compiler
+@pytest.mark.slow
+def test_every_model_of_a_class_is_compiled_for_itself(family):
+    x, t, classes = torch.randn(6, 4, 8, 8), torch.full((6,), 500.0), torch.arange(6)
+    graphs = torch._dynamo.utils.counters["stats"]
+    for c in [4, 8, 12] * 4:  # more than the eight that torch keeps of one code object
+        net, before = tiny(c).eval(), graphs["unique_graphs"]
+        with torch.no_grad():
+            twin = Compiled(net, {"cpp_wrapper": True})(x, t, class_labels=classes).sample
+            assert torch.allclose(twin, net(x, t, class_labels=classes).sample, rtol=1e-4, atol=1e-4)
+        assert graphs["unique_graphs"] == before + 1

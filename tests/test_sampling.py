@@ -52,6 +52,11 @@ def gaussian(flow=False, **schedule):
     return Model(net, (4, 8, 8), config, lambda asked: ({}, None), lambda x: x, call=plain, flow=flow, guided="none")
 
 
+def close(a, b):
+    """Equal but for rounding, by the largest value: single numbers near zero carry the rounding of large ones."""
+    return float((a - b).abs().max()) <= 1e-4 * float(a.abs().max())
+
+
 def small(c=8):
     torch.manual_seed(0)
     condition = lambda asked: pipelines.classes(NULL_CLASS, asked)  # noqa: E731
@@ -129,7 +134,7 @@ def test_a_sample_is_the_same_whatever_its_batch(name):
         return sampling.latents(model, how, indices, Classes(10).ask(indices))
 
     apart = torch.cat([run(part) for part in ([0], [1, 2, 3], [4, 5])])
-    assert torch.allclose(run(range(6)), apart, rtol=1e-4, atol=1e-5)
+    assert close(run(range(6)), apart)
     assert not torch.allclose(run(range(6)), run(range(6), How(name, 3, 2.0, seed=6)), atol=0.1)
 
 
@@ -141,7 +146,7 @@ def test_guidance_is_the_published_combination_and_doubles_the_calls():
         v_class = sampling.predict(model, model.denoiser, x, t, wanted, nothing, 1.0)
         v_null = sampling.predict(model, model.denoiser, x, t, nothing, nothing, 1.0)
     assert torch.allclose(guided, v_null + 3 * (v_class - v_null), atol=1e-4)
-    assert counted["samples"] == 3 * (2 + 1 + 1)
+    assert sum(counted) == 3 * (2 + 1 + 1)
     assert model.calls(3.0) == 2 and model.calls(1.0) == 1
 
 
@@ -155,7 +160,7 @@ def test_an_interval_guides_only_there_and_is_paid_only_there():
     asked = Classes(10).ask(range(2))
     with sampling.counting(model.denoiser) as counted:
         between = sampling.latents(model, How("ddim", 10, 3.0, (low, high)), range(2), asked)
-    assert counted["samples"] == 2 * (10 + 5)  # five of ten steps are guided
+    assert sum(counted) == 2 * (10 + 5)  # five of ten steps are guided
     whole = sampling.latents(model, How("ddim", 10, 3.0, (0, np.inf)), range(2), asked)
     always = sampling.latents(model, How("ddim", 10, 3.0), range(2), asked)
     none = sampling.latents(model, How("ddim", 10, 1.0), range(2), asked)
