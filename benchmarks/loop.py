@@ -20,8 +20,8 @@ from diffusers import LDMPipeline
 
 from collect.bundle import Bundle
 from collect.measure import Bench, Cell, draw, prepare
-from collect.samplers import scheduler
-from collect.sampling import How, generators
+from collect.sampling.loop import How, generators
+from collect.sampling.samplers import scheduler
 
 TINY = "data/models/tiny-ldm"
 BATCHES = (125, 250, 500)  # images at once

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
-from collect import autoencoder, features, metrics, pipelines, weights
-from collect.card import Card, count
-from collect.families import CLASSES, NULL_CLASS, shape
-from collect.model import Model
+from collect import features, metrics, weights
+from collect.compute.card import Card, count
+from collect.models import autoencoder, pipelines
+from collect.models.families import CLASSES, NULL_CLASS, shape
+from collect.models.model import Model
+from collect.models.tasks import Classes
 from collect.settings import FamilyFile, read
-from collect.tasks import Classes
-from collect.train import SCHEDULE
+from collect.training.train import SCHEDULE
 from scalinglaws.schema import InputError
 
 SAMPLING = SCHEDULE | {"clip_sample": False, "timestep_spacing": "trailing"}  # starts at pure noise (Lin et al. 2023)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from collect import engines, families, sheets, store, sweep, timing, trainer
-from collect.fashion_mnist import download
-from collect.importing import register_import
+from collect import sheets, sweep, timing, trainer
+from collect.imports.importing import register_import
+from collect.models import families
 from collect.progress import duration, progress, show
 from collect.reference import register_reference
-from collect.sampling import samples
+from collect.sampling.loop import samples
 from collect.settings import KINDS, FamilyFile, read, schema
+from collect.training.fashion_mnist import download
+from collect.workers import engines, store
 from scalinglaws.schema import InputError
 
 VERBS = "train|release|plan|card|latency|run|status|show|export|import|reference|schema|family"
@@ -104,7 +106,7 @@ def _schema(verbs):
 
 def _family(verbs):
     verb = verbs.add_parser("family", help="print a family's sizes; 'mei' beside the paper's table")
-    verb.add_argument("name", choices=sorted(families.SHAPES), help="a rule of collect/families.py")
+    verb.add_argument("name", choices=sorted(families.SHAPES), help="a rule of collect/models/families.py")
     verb.add_argument("--widths", type=int, nargs="+", default=[8, 12, 16, 20, 24, 32, 48], help="for tiny-ldm")
     verb.add_argument("--json", action="store_true", help="print JSON")
     verb.set_defaults(run=family)

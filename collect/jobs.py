@@ -1,9 +1,13 @@
 """What passes between rooms: a job to measure, a batch of samples to score, an outcome that is not a row."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-import numpy as np
-import torch
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # workers need no torch to hand cells about
+    import numpy as np
+    import torch
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from collect import metrics
-from collect.compiled import compiled
+from collect.compute.meters import Clock, device_name, peak_bytes, reset_peak
 from collect.jobs import Batch, Outcome
-from collect.lanes import shares, side_by_side
-from collect.meters import Clock, device_name, peak_bytes, reset_peak
-from collect.sampling import How, asked_of, best_of, counting, finished, latents
-from collect.store import identity
+from collect.models.compiled import compiled
+from collect.sampling.lanes import shares, side_by_side
+from collect.sampling.loop import How, asked_of, best_of, counting, finished, latents
+from collect.workers.store import identity
 
 DECODED = {"cpu": 32, "cuda": None}  # samples decoded at once: what a CPU's cache holds; None is the whole batch
 UNTIMED = nullcontext()
@@ -50,7 +50,7 @@ class Bench:
     dtype: str = "float32"  # of the networks; the sampler's own state is always float32
     compile: bool = False
     channels_last: bool = False
-    lanes: int = 1  # parts of a batch computed side by side, see collect/lanes.py
+    lanes: int = 1  # parts of a batch computed side by side, see collect/sampling/lanes.py
 
     @property
     def kind(self):

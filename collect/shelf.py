@@ -15,13 +15,14 @@ from pathlib import Path
 
 import torch
 
-from collect import counting, metrics, pipelines, tasks, weights
+from collect import metrics, weights
+from collect.models import counting, pipelines, tasks
 from collect.openers import open_named
 from collect.settings import ShelfFile, read
 from scalinglaws.schema import InputError
 
 MODELS = "scalinglaws.models"  # entry points: name -> function(**options) -> collect.model.Model
-TASKS = "scalinglaws.tasks"  # entry points: name -> function(**options) -> an object like those of collect/tasks.py
+TASKS = "scalinglaws.tasks"  # entry points: name -> function(**options) -> a task as in collect/models/tasks.py
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

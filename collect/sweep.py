@@ -9,19 +9,21 @@ from pathlib import Path
 import torch
 import yaml
 
-from collect import roofline, store, verifiers
-from collect.batching import best_batch
 from collect.bundle import Bundle
+from collect.compute import roofline
+from collect.compute.batching import best_batch
+from collect.compute.meters import Clock
 from collect.jobs import Job, Outcome
 from collect.measure import Bench, Cell, draw, key, measure, prepare
-from collect.meters import Clock
-from collect.model import calls
-from collect.samplers import sampler
-from collect.sampling import How, samples
+from collect.models.model import calls
+from collect.sampling import verifiers
+from collect.sampling.loop import How, samples
+from collect.sampling.samplers import sampler
 from collect.settings import SweepFile, read
 from collect.sheets import Sheet
 from collect.shelf import Shelf
-from collect.store import Store
+from collect.workers import store
+from collect.workers.store import Store
 from scalinglaws.schema import InputError
 
 HELD_BYTES = 8 * 2**30  # of weights kept loaded between cells

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from collect import roofline
-from collect.latency import Protocol, measure_latency
+from collect.compute import roofline
+from collect.compute.latency import Protocol, measure_latency
+from collect.compute.meters import device_name
 from collect.measure import prepare, where
-from collect.meters import device_name
-from collect.model import calls
-from collect.sampling import How, asked_of, finished, latents
+from collect.models.model import calls
+from collect.sampling.loop import How, asked_of, finished, latents
 
 
 def machine_of(bench):

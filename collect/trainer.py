@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
-from collect import autoencoder, features, metrics, weights
+from collect import features, metrics, weights
 from collect.bundle import Bundle
-from collect.fashion_mnist import load
 from collect.measure import Bench, Cell, key, measure, prepare
-from collect.sampling import How
-from collect.store import Store
-from collect.train import Recipe, snapshot_steps, train_size
+from collect.models import autoencoder
+from collect.sampling.loop import How
+from collect.training.fashion_mnist import load
+from collect.training.train import Recipe, snapshot_steps, train_size
+from collect.workers.store import Store
 from scalinglaws.schema import InputError
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from collect.jobs import Job, Outcome
-from collect.search import Pace
-from collect.store import Store, identity
-from collect.worker import work
+from collect.workers.search import Pace
+from collect.workers.store import Store, identity
+from collect.workers.worker import work
 from scalinglaws.schema import InputError
 
 BATCHES = 12

@@ -30,8 +30,9 @@ check: {sampler: ddim, steps: 2, samples: 80}
 def small_bundle(tmp_path_factory):
     """A folder with two sizes of random weights, a random autoencoder and feature network, and a reference."""
     torch = pytest.importorskip("torch")
-    from collect import autoencoder, families, features, metrics, weights
+    from collect import features, metrics, weights
     from collect.bundle import Bundle
+    from collect.models import autoencoder, families
 
     folder = tmp_path_factory.mktemp("bundle")
     (folder / "family.yaml").write_text(FAMILY)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler
 
-from collect.model import Model, identity
+from collect.models.model import Model, identity
 
 STEPS = 6  # values forecast
 PHI, NOISE = 0.8, 0.6

@@ -6,8 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect import card, families, roofline  # noqa: E402
-from collect.card import Card, Count, Operator, Work, count  # noqa: E402
+from collect.compute import card, roofline  # noqa: E402
+from collect.compute.card import Card, Count, Operator, Work, count  # noqa: E402
+from collect.models import families  # noqa: E402
 
 N = torch.nn
 

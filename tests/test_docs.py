@@ -34,7 +34,7 @@ def test_readme_lists_every_law_with_its_equation():
 
 
 def test_the_guides_table_of_samplers_is_the_table_of_samplers():
-    samplers = pytest.importorskip("collect.samplers").SAMPLERS
+    samplers = pytest.importorskip("collect.sampling.samplers").SAMPLERS
     listed = re.findall(r"^\| `([\w+]+)` \| .+? \| (\S+) \| (\d).*? \| (yes|no) \|$", GUIDE, re.M)
     rows = [(name, f"{s.order or '-'}", str(s.calls), "yes" if s.flow else "no") for name, s in samplers.items()]
     assert listed == rows

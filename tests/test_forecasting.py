@@ -27,7 +27,7 @@ half-euler = forecasting_metrics:HALF
 """
 METRICS = '''
 from collect.metrics import Mean
-from collect.samplers import Sampler
+from collect.sampling.samplers import Sampler
 
 HALF = Sampler("EulerDiscreteScheduler", {"timestep_spacing": "linspace"}, order=1)
 

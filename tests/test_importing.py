@@ -15,8 +15,8 @@ import pytest
 
 pytest.importorskip("yaml")
 
-from collect.importing import OURS, import_runs, register_import, write
-from collect.readers import flat
+from collect.imports.importing import OURS, import_runs, register_import, write
+from collect.imports.readers import flat
 from scalinglaws import measurements, schema
 from scalinglaws.schema import InputError
 

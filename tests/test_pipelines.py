@@ -10,9 +10,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import tiny_pipelines  # noqa: E402
 
-from collect import pipelines, sampling  # noqa: E402
-from collect.sampling import How  # noqa: E402
-from collect.tasks import Classes, Prompts, Unconditional, Upscale  # noqa: E402
+from collect.models import pipelines  # noqa: E402
+from collect.models.tasks import Classes, Prompts, Unconditional, Upscale  # noqa: E402
+from collect.sampling import loop as sampling  # noqa: E402
+from collect.sampling.loop import How  # noqa: E402
 
 LINES = ("a red cat", "photo of a blue house", "a dog")
 

@@ -8,13 +8,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect import pipelines, samplers, sampling  # noqa: E402
-from collect.autoencoder import LATENT  # noqa: E402
 from collect.bundle import SAMPLING  # noqa: E402
-from collect.families import NULL_CLASS, tiny  # noqa: E402
-from collect.model import Model  # noqa: E402
-from collect.sampling import How  # noqa: E402
-from collect.tasks import Classes  # noqa: E402
+from collect.models import pipelines  # noqa: E402
+from collect.models.autoencoder import LATENT  # noqa: E402
+from collect.models.families import NULL_CLASS, tiny  # noqa: E402
+from collect.models.model import Model  # noqa: E402
+from collect.models.tasks import Classes  # noqa: E402
+from collect.sampling import loop as sampling  # noqa: E402
+from collect.sampling import samplers  # noqa: E402
+from collect.sampling.loop import How  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
 DEVIATION = 0.5  # of the data, a centred Gaussian

@@ -9,9 +9,9 @@ pytest.importorskip("torch")
 
 from collect import sweep
 from collect.measure import Bench, Cell, key
-from collect.sampling import How
-from collect.store import verify
-from collect.worker import work
+from collect.sampling.loop import How
+from collect.workers.store import verify
+from collect.workers.worker import work
 from scalinglaws import schema
 from scalinglaws.schema import InputError
 
@@ -86,8 +86,9 @@ def test_a_damaged_cell_is_set_aside_and_measured_again(file, tmp_path):
 def test_other_weights_are_another_cell(small_bundle, tmp_path):
     import shutil
 
-    from collect import families, weights
+    from collect import weights
     from collect.bundle import Bundle
+    from collect.models import families
 
     def identity(folder):
         family = Bundle(folder)
@@ -145,7 +146,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
 
 
 def test_export_joins_stores_and_tables_and_drops_repeats(file, tmp_path):
-    from collect.store import export
+    from collect.workers.store import export
 
     opened = sweep.open_sweep(file, tmp_path / "store")
     next(run(opened))

@@ -33,7 +33,7 @@ def test_a_shipped_row_is_measured_again():
     pytest.importorskip("torch")
     from collect.bundle import Bundle
     from collect.measure import Bench, Cell, measure, prepare
-    from collect.sampling import How
+    from collect.sampling.loop import How
 
     family = Bundle(MODELS)
     again = measure(Cell("c8", How("ddim", 2), 2000), family, prepare(family.model("c8"), Bench()), family.metrics())

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from collect.jobs import Outcome
-from collect.samplers import scheduler
+from collect.sampling.samplers import scheduler
 from scalinglaws.schema import InputError
 
 

@@ -1,6 +1,6 @@
 """Partial sums of cells in work: one safetensors file a cell and token, replaced whole, with a checksum.
 
-The token is that of the lease under which they were written (collect/leases.py). A worker that lost its lease without
+The token is that of the lease under which they were written (leases.py). A worker that lost its lease without
 knowing writes under its own, lower token, where nobody who came after looks first. Any readable file is a true partial
 result, since samples depend on their numbers alone; of several, the highest token is taken.
 """
@@ -8,7 +8,7 @@ result, since samples depend on their numbers alone; of several, the highest tok
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from collect import files as whole
+from collect.workers import files as whole
 
 FOLDER = "partial"
 

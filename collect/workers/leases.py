@@ -7,7 +7,7 @@ leases/CELL.N   N is the fencing token: whoever takes a cell over creates N + 1,
 
 Expiry compares no clocks of two machines: a worker calls a lease expired when the file's stamp has not changed for
 `ttl` seconds of the worker's own clock, or at once when its process was on this machine and is gone.
-On a place whose `create` is not exclusive (see collect/files.py) two workers may hold one cell; the row is still one.
+On a place whose `create` is not exclusive (see files.py) two workers may hold one cell; the row is still one.
 """
 
 import json

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from collect.readers import KINDS, PREFIXES, read_runs
+from collect.imports.readers import KINDS, PREFIXES, read_runs
 from scalinglaws import schema
 from scalinglaws.schema import InputError
 

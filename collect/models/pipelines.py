@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from collect.model import Model, identity
+from collect.models.model import Model, identity
 from scalinglaws.schema import InputError
 
 CACHE_BYTES = 2**31  # of encoded prompts kept

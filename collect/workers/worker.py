@@ -2,8 +2,8 @@
 
     for event in work(jobs, store, measure): print(event)
 
-The same generator runs on a laptop, on every GPU of a cluster, and in the simulation (collect/simulate.py), which only
-passes another clock and another heartbeat. Workers know nothing of each other but the store. What happens to a cell:
+The same generator runs on a laptop, on every GPU of a cluster, and in the simulation (simulate.py), which only passes
+another clock and another heartbeat. Workers know nothing of each other but the store. What happens to a cell:
 
     its row is there                    settled, for ever
     Outcome, MemoryError, an error      recorded in failed/ with its reason; settled unless `retry`
@@ -15,11 +15,11 @@ passes another clock and another heartbeat. Workers know nothing of each other b
 
 from dataclasses import dataclass
 
-from collect import leases, partials
 from collect.jobs import Outcome
-from collect.leases import Lease
-from collect.search import Clock, Pace, Queue, Search
-from collect.store import cell_file, encode
+from collect.workers import leases, partials
+from collect.workers.leases import Lease
+from collect.workers.search import Clock, Pace, Queue, Search
+from collect.workers.store import cell_file, encode
 from scalinglaws.schema import InputError
 
 

@@ -1,7 +1,7 @@
 """A sweep on any number of workers in simulated time: the real worker, lease and store code, with replayed durations.
 
-Every simulated worker is a thread that runs `collect.worker.work`; exactly one thread runs at a time, the one whose
-simulated clock is earliest, so a run is the same for the same seed. What is simulated: the clock, the time a request to
+Every simulated worker is a thread that runs `worker.work`; exactly one thread runs at a time, the one whose simulated
+clock is earliest, so a run is the same for the same seed. What is simulated: the clock, the time a request to
 the store takes, the measuring (a sleep with checkpoints), the heartbeat's timer; and what happens to the workers: slow
 ones, kills without any cleaning up, later restarts, pauses longer than a lease.
 """
@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from collect import files, leases
-from collect.search import Clock, Pace, Queue
-from collect.store import Store, stem
-from collect.worker import work
+from collect.workers import files, leases
+from collect.workers.search import Clock, Pace, Queue
+from collect.workers.store import Store, stem
+from collect.workers.worker import work
 
 
 @dataclass(frozen=True)

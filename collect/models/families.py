@@ -93,7 +93,8 @@ MEI_TABLE_1 = (
 def shape(family):
     """The rule of a family by name; InputError lists the known ones."""
     if family not in SHAPES:
-        raise InputError(f"No family named '{family}'. Known families: {', '.join(SHAPES)}. See collect/families.py.")
+        known = ", ".join(SHAPES)
+        raise InputError(f"No family named '{family}'. Known families: {known}. See collect/models/families.py.")
     return SHAPES[family]
 
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from collect.card import Card, count_live
-from collect.model import example
+from collect.compute.card import Card, count_live
+from collect.models.model import example
 
 
 def card(model, task):

@@ -16,9 +16,9 @@ from statistics import median
 
 import torch
 
-from collect import energy
+from collect.compute import energy
+from collect.compute.meters import Clock, device_name, out_of_memory, peak_bytes, reset_peak
 from collect.jobs import Outcome
-from collect.meters import Clock, device_name, out_of_memory, peak_bytes, reset_peak
 from scalinglaws.schema import InputError
 
 COLUMNS = {"denoise": "seconds_per_image", "decode": "seconds_decode", "text": "seconds_text"}  # by stage

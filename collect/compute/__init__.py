@@ -1,0 +1,1 @@
+"""What sampling costs: counted, predicted at the roofline, timed, weighed in memory and joules."""

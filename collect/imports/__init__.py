@@ -1,0 +1,1 @@
+"""Runs of others, read into the schema."""

@@ -1,0 +1,1 @@
+"""From seeds to samples: samplers by name, guidance, best of n."""
