@@ -11,9 +11,10 @@ import torch
 
 from collect import features, metrics, weights
 from collect.compute.card import Card, count
-from collect.models import autoencoder, pipelines
+from collect.models import autoencoder
 from collect.models.families import CLASSES, NULL_CLASS, shape
 from collect.models.model import Model
+from collect.models.pipelines import parts
 from collect.models.tasks import Classes
 from collect.settings import FamilyFile, read
 from collect.training.train import SCHEDULE
@@ -66,7 +67,7 @@ class Bundle:
             self.denoiser(c, self.snapshots.get(c)),
             autoencoder.LATENT,
             SAMPLING,
-            partial(pipelines.classes, NULL_CLASS),
+            partial(parts.classes, NULL_CLASS),
             partial(autoencoder.decode, decoder),
             modules={"autoencoder": decoder},
         )

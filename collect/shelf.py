@@ -17,6 +17,7 @@ import torch
 
 from collect import metrics, weights
 from collect.models import counting, pipelines, tasks
+from collect.models.pipelines import parts
 from collect.openers import open_named
 from collect.settings import ShelfFile, read
 from scalinglaws.schema import InputError
@@ -69,7 +70,7 @@ def load_pipeline(folder, dtype):
         )
     except Exception as error:
         raise InputError(f"{folder} is not a diffusers pipeline with safetensors weights: {error}") from error
-    for part in pipelines.weighed(pipe).values():
+    for part in parts.weighed(pipe).values():
         part.eval().requires_grad_(False)
     return pipe
 

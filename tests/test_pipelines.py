@@ -11,6 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import tiny_pipelines  # noqa: E402
 
 from collect.models import pipelines  # noqa: E402
+from collect.models.pipelines import parts  # noqa: E402
 from collect.models.tasks import Classes, Prompts, Unconditional, Upscale  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402
 from collect.sampling.loop import How  # noqa: E402
@@ -54,7 +55,7 @@ def stock(pipe, task, how, n, resolution):
     if kind == "FluxPipeline":
         options |= {"height": resolution, "width": resolution, "max_sequence_length": 512}
     if kind == "LDMSuperResolutionPipeline":
-        options |= {"image": pipelines.to_model(asked["small"])}
+        options |= {"image": parts.to_model(asked["small"])}
     made = pipe(output_type="np", **options).images
     return torch.from_numpy((made * 255).round().astype("uint8")).permute(0, 3, 1, 2)
 

@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from collect.bundle import SAMPLING  # noqa: E402
-from collect.models import pipelines  # noqa: E402
 from collect.models.autoencoder import LATENT  # noqa: E402
 from collect.models.families import NULL_CLASS, tiny  # noqa: E402
 from collect.models.model import Model  # noqa: E402
+from collect.models.pipelines import parts  # noqa: E402
 from collect.models.tasks import Classes  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402
 from collect.sampling import samplers  # noqa: E402
@@ -61,7 +61,7 @@ def close(a, b):
 
 def small(c=8):
     torch.manual_seed(0)
-    condition = lambda asked: pipelines.classes(NULL_CLASS, asked)  # noqa: E731
+    condition = lambda asked: parts.classes(NULL_CLASS, asked)  # noqa: E731
     return Model(tiny(c).eval(), LATENT, SAMPLING, condition, lambda x: x)
 
 

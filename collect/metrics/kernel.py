@@ -7,19 +7,31 @@ import numpy as np
 
 from scalinglaws.schema import InputError
 
+ROWS = 128  # of a kernel matrix at once: what a cache holds
 
-def kernel(x, y):
-    """(x·y/d + 1)³ [row of x, row of y]."""
-    k = x @ y.T / x.shape[1] + 1
-    return k * k * k  # four times faster than ** 3
+
+def kernel_sums(x, y):
+    """Sum of the kernel of each row of x to all rows of y, float64 [row of x]."""
+    columns = y.T / x.shape[1]
+    return np.concatenate([_cubes(x[i : i + ROWS] @ columns) for i in range(0, len(x), ROWS)])
+
+
+def _cubes(products):
+    products += 1
+    return np.einsum("ij,ij,ij->i", products, products, products)
+
+
+def others(x):
+    """Mean kernel of each row to the other rows."""
+    own = ((x * x).sum(1) / x.shape[1] + 1) ** 3
+    return (kernel_sums(x, x) - own) / (len(x) - 1)
 
 
 def kernel_mean(x):
     """Mean kernel between two different rows."""
     if len(x) < 2:
         raise InputError(f"The reference keeps {len(x)} image(s): a kernel distance needs at least 2, and many more.")
-    k = kernel(x, x)
-    return float((k.sum() - np.trace(k)) / (len(x) * (len(x) - 1)))
+    return float(others(x).mean())
 
 
 def kernel_distance(features, reference):
@@ -28,7 +40,6 @@ def kernel_distance(features, reference):
     x, n = np.asarray(features, np.float64), len(features)
     if n < 2:
         raise InputError(f"{n} sample(s) have no kernel distance: it needs at least 2, better thousands.")
-    within, across = kernel(x, x), kernel(x, reference.subset).mean(1)
-    own = (within.sum(1) - within.diagonal()) / (n - 1)
+    own, across = others(x), kernel_sums(x, reference.subset) / len(reference.subset)
     distance = own.mean() + reference.own_kernel - 2 * across.mean()
     return float(distance), float(2 * (own - across).std(ddof=1) / np.sqrt(n))

@@ -1,6 +1,6 @@
 """A generative model as the sampler sees it, whatever it came from: noise in, samples out.
 
-Foreign models are adapted once, at the edge: diffusers' pipelines in collect/models/pipelines.py, the trained bundle in
+Foreign models are adapted once, at the edge: diffusers' pipelines in collect/models/pipelines, the trained bundle in
 collect/bundle.py, a user's own through the entry-point group `scalinglaws.models`.
 """
 

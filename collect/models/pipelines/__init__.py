@@ -1,0 +1,39 @@
+"""diffusers' pipelines, each adapted once: a table from pipeline class to the Model it gives.
+
+Every adapter keeps to what the pipeline's own call does with its parts; tests compare the two image by image.
+"""
+
+from collect.models.pipelines.transformers import dit, flux, pixart, sd3
+from collect.models.pipelines.unets import pixels, sdxl, text_unet
+from collect.models.pipelines.upscalers import latent_upscale, text_upscale
+from scalinglaws.schema import InputError
+
+ADAPTERS = {  # pipeline class: (adapter, the tasks it can be asked)
+    "DDPMPipeline": (pixels, ("unconditional", "class")),
+    "DDIMPipeline": (pixels, ("unconditional", "class")),
+    "DiTPipeline": (dit, ("class",)),
+    "StableDiffusionPipeline": (text_unet, ("text",)),
+    "LatentConsistencyModelPipeline": (text_unet, ("text",)),
+    "StableDiffusionXLPipeline": (sdxl, ("text",)),
+    "PixArtAlphaPipeline": (pixart, ("text",)),
+    "PixArtSigmaPipeline": (pixart, ("text",)),
+    "StableDiffusion3Pipeline": (sd3, ("text",)),
+    "FluxPipeline": (flux, ("text",)),
+    "LDMSuperResolutionPipeline": (latent_upscale, ("upscale",)),
+    "StableDiffusionUpscalePipeline": (text_upscale, ("upscale",)),
+}
+
+
+def adapt(pipe, task, **options):
+    """The Model of a loaded diffusers pipeline; InputError for a class not in ADAPTERS or a task it cannot do."""
+    name = type(pipe).__name__
+    if name not in ADAPTERS:
+        raise InputError(
+            f"Pipelines of class {name} are not known. Known: {', '.join(ADAPTERS)}. "
+            "Add one through the entry-point group 'scalinglaws.models'."
+        )
+    adapter, tasks = ADAPTERS[name]
+    if task not in tasks:
+        raise InputError(f"A {name} cannot be asked for task '{task}': it does {' and '.join(tasks)}.")
+    return adapter(pipe, **options)
+

@@ -1,0 +1,87 @@
+"""U-Nets: on pixels, on latents with a text, with two texts (SDXL)."""
+
+from functools import partial
+
+import torch
+
+from collect.models.model import Model, identity
+from collect.models.pipelines.parts import Remembered, classes, decoder, latent_shape, schedule, square, weighed
+
+
+def pixels(pipe, resolution=None, null_class=None):
+    """DDPMPipeline, DDIMPipeline: a U-Net on pixels, unconditional or of classes."""
+    net = pipe.unet
+    return Model(
+        net,
+        (net.config.in_channels, *square(net.config.sample_size)),
+        schedule(pipe),
+        partial(classes, null_class) if net.config.num_class_embeds else lambda asked: ({}, None),
+        identity,
+        guided="none" if null_class is None else "pair",
+        modules=weighed(pipe),
+    )
+
+
+def text_unet(pipe, resolution=None):
+    """Stable Diffusion 1 and 2, and latent consistency models (guidance embedded in the network)."""
+    net = pipe.unet
+    embedded = net.config.time_cond_proj_dim is not None
+    encode = Remembered(lambda prompts: pipe.encode_prompt(prompts, net.device, 1, True))
+
+    def condition(asked):
+        wanted, nothing = encode(asked["prompts"])
+        return {"encoder_hidden_states": wanted}, {"encoder_hidden_states": nothing}
+
+    def call(net, x, t, condition, guidance):
+        extra = {}
+        if embedded:
+            weight = torch.full((len(x),), guidance - 1.0)
+            width = pipe.unet.config.time_cond_proj_dim
+            extra = {"timestep_cond": pipe.get_guidance_scale_embedding(weight, width).to(x)}
+        return net(x, t, return_dict=False, **condition, **extra)[0]
+
+    return Model(
+        net,
+        latent_shape(pipe, net, resolution),
+        schedule(pipe),
+        condition,
+        decoder(pipe.vae),
+        guided="embedded" if embedded else "pair",
+        call=call,
+        text=encode.encode,
+        modules=weighed(pipe),
+    )
+
+
+def sdxl(pipe, resolution=None):
+    """Stable Diffusion XL: two text encoders, and the image's size as a condition."""
+    net = pipe.unet
+    shape = latent_shape(pipe, net, resolution)
+    side = tuple(n * pipe.vae_scale_factor for n in shape[1:])
+    encode = Remembered(lambda prompts: pipe.encode_prompt(prompts, device=net.device))
+
+    def condition(asked):
+        wanted, nothing, pooled, pooled_nothing = encode(asked["prompts"])
+        width = pipe.text_encoder_2.config.projection_dim
+        ids = pipe._get_add_time_ids(side, (0, 0), side, wanted.dtype, width).repeat(len(wanted), 1)
+        return _sdxl_names(wanted, pooled, ids), _sdxl_names(nothing, pooled_nothing, ids)
+
+    def call(net, x, t, condition, guidance):
+        added = {k: condition[k] for k in ("text_embeds", "time_ids")}
+        hidden = condition["encoder_hidden_states"]
+        return net(x, t, encoder_hidden_states=hidden, added_cond_kwargs=added, return_dict=False)[0]
+
+    return Model(
+        net,
+        shape,
+        schedule(pipe),
+        condition,
+        decoder(pipe.vae),
+        call=call,
+        text=encode.encode,
+        modules=weighed(pipe),
+    )
+
+
+def _sdxl_names(hidden, pooled, ids):
+    return {"encoder_hidden_states": hidden, "text_embeds": pooled, "time_ids": ids}
