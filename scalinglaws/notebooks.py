@@ -11,7 +11,7 @@ from scalinglaws import measurements, studies
 from scalinglaws.schema import InputError
 
 HERE = Path(__file__).resolve().parent
-QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's own chatter is no part of a report
+QUIET = ["--IPKernelApp.log_level=50"]  # the kernel's own chatter is no part of a report
 HOMES = (HERE / "data" / "notebooks", HERE.parent / "notebooks")  # in the wheel, in the checkout
 
 
