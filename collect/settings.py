@@ -128,7 +128,9 @@ class SweepFile(Strict):
         [None], description="noise-to-signal ratios [low, high] between which guidance is on; null is always"
     )
     best_of: list[Count] = [1]
-    verifier: str | None = Field(None, description="the score that keeps the best of n")
+    verifier: str | dict[str, Any] | None = Field(
+        None, description="the score that keeps the best of n: a name, or {name: clip, model: FOLDER}"
+    )
     samples: Annotated[int, Field(gt=64)] = 2000
     seed: Seed | list[Seed] = 0
     quality: list[dict[str, Any]] | None = Field(None, description="metrics; the family's own when left out")
@@ -151,6 +153,13 @@ class SweepFile(Strict):
             if pair and not pair[0] < pair[1]:
                 raise ValueError(f"an interval is [low, high] with low < high, not {list(pair)}")
         return pairs
+
+    @field_validator("verifier")
+    @classmethod
+    def _named(cls, asked):
+        if isinstance(asked, dict) and not isinstance(asked.get("name"), str):
+            raise ValueError("it has no name: say {name: clip, model: FOLDER}, for one")
+        return asked
 
     @model_validator(mode="after")
     def _judged(self):

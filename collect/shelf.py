@@ -63,11 +63,14 @@ def fetch(spec, base, network=False):
 def load_pipeline(folder, dtype):
     """A diffusers pipeline from a folder, safetensors only; InputError when it is not one or is damaged."""
     from diffusers import DiffusionPipeline
+    from diffusers.utils import is_accelerate_available
+    from diffusers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # the sweep has its own
+    options = {"dtype": DTYPES[dtype], "low_cpu_mem_usage": is_accelerate_available()}
+    safe = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
     try:
-        pipe = DiffusionPipeline.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, dtype=DTYPES[dtype], trust_remote_code=False
-        )
+        pipe = DiffusionPipeline.from_pretrained(folder, **options, **safe)
     except Exception as error:
         raise InputError(f"{folder} is not a diffusers pipeline with safetensors weights: {error}") from error
     for part in parts.weighed(pipe).values():

@@ -66,7 +66,7 @@ class Sweep:
         drawn = product(file.samplers, file.guidance, file.guidance_interval, sorted(file.steps), file.seeds)
         hows = [How(name, steps, w, between if w != 1 else None, seed) for name, w, between, steps, seed in drawn]
         cells = [
-            Cell(label, how, file.samples, best, file.verifier if best > 1 else None)
+            Cell(label, how, file.samples, best, self.verifier_name if best > 1 else None)
             for label, how, best in product(self.labels, hows, file.best_of)
         ]
         return list(dict.fromkeys(cells))
@@ -76,18 +76,22 @@ class Sweep:
         """The metrics, opened once."""
         return self.family.metrics(self.file.quality)
 
-    def verifier(self, cell):
-        """What keeps the best of n of this cell, or None."""
-        return verifiers.open_verifier(cell.verifier, self.family) if cell.verifier else None
+    @property
+    def verifier_name(self):
+        asked = self.file.verifier
+        return asked["name"] if isinstance(asked, dict) else asked
+
+    @cached_property
+    def verifier(self):
+        """What keeps the best of n, opened once, or None."""
+        return verifiers.open_verifier(self.file.verifier, self.family) if self.file.verifier else None
 
     @cached_property
     def jobs(self):
         """A Job a cell: its name, identity, and expected FLOPs."""
-        known = key(self.family, self.scores, self.bench, {v: self.verifier_identity(v) for v in {self.file.verifier}})
+        verified = {self.verifier_name: self.verifier.identity()} if self.verifier else {}
+        known = key(self.family, self.scores, self.bench, verified)
         return [Job(cell.name, known(cell), self.expected_flops(cell), cell) for cell in self.cells]
-
-    def verifier_identity(self, name):
-        return verifiers.open_verifier(name, self.family).identity() if name else None
 
     def expected_flops(self, cell):
         """FLOPs of all samples of a cell, text and decoding included, from the architecture alone."""
@@ -153,7 +157,7 @@ class Measurer:
             self.sweep.scores,
             partial,
             checkpoint,
-            self.sweep.verifier(cell),
+            self.sweep.verifier if cell.verifier else None,
             sheet.keep if self.sweep.file.sheets else None,
         )
         if sheet.whole:

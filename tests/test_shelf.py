@@ -93,6 +93,21 @@ def test_best_of_n_pays_for_every_candidate(small_bundle, tmp_path):
     assert rows[3]["agreement"] > rows[1]["agreement"]
 
 
+def test_a_metric_of_single_samples_verifies(shelf, tmp_path):
+    task, model = {"kind": "upscale", "images": "pictures", "side": 32}, [{"label": "up", "path": "ldm-upscale"}]
+    quality, verifier = [{"name": "psnr"}, {"name": "ssim"}], {"name": "psnr"}
+    found = opened(shelf, tmp_path, model, task, quality=quality, best_of=[1, 3], verifier=verifier, lanes=2)
+    one, three = sorted(run(found), key=lambda row: row.get("best_of", 1))
+    assert three["psnr"] > one["psnr"] and three["verifier"] == "psnr" and three["nfe"] == 3 * one["nfe"]
+    for verifier, sentence in (
+        ({"model": "clip"}, r"line \d+: 'verifier' was {'model': 'clip'}: it has no name"),
+        ({"name": "clip", "model": "x"}, "'x' is no folder here"),
+        ("crps", r"No verifier 'crps'. Known: class-likelihood, clip, psnr, ssim, lpips"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            _ = opened(shelf, tmp_path, model, task, quality=quality, best_of=[2], verifier=verifier).jobs
+
+
 BAD = [
     ({"rows": [{"label": "x", "path": "sd"}]}, {"models": ["y"]}, "Family 'mine' has no model y. Its models are x."),
     ({"rows": [{"label": "x"}]}, {}, "line 3: 'models.0'"),

@@ -2,19 +2,22 @@
 
 A verifier is called with (samples, asked) and returns float [sample]; `identity()` says all that changes it. Choosing
 by the score that is reported makes that score look better than the samples are: verify and report on two things.
-An installed package adds one under the entry-point group `scalinglaws.verifiers`: a function of the family.
+Any metric of SIGNS verifies by its score of single samples. An installed package adds a verifier under the entry-point
+group `scalinglaws.verifiers`: a function of the family, and of the options that the sweep gives.
 """
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 
 import numpy as np
 import torch
 
-from collect.openers import opener
+from collect.jobs import Batch
+from collect.openers import open_named
 from scalinglaws.schema import InputError
 
 GROUP = "scalinglaws.verifiers"
+SIGNS = {"clip": 1, "psnr": 1, "ssim": 1, "lpips": -1}  # metrics of single samples; -1: a lower one is better
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,20 @@ def class_likelihood(family):
     return Verifier("class-likelihood", score, {"weights": family.part_hashes["features"]})
 
 
-VERIFIERS = {"class-likelihood": class_likelihood}
+def by_metric(name, family, **options):
+    """The score that a metric gives a single sample; options are the metric's."""
+    (metric,) = family.metrics([{"name": name} | options])
+
+    def score(samples, asked):
+        return SIGNS[name] * np.asarray(metric.score(Batch(asked["indices"], samples, asked)))
+
+    return Verifier(name, score, metric.identity())
 
 
-@lru_cache(maxsize=16)
-def open_verifier(name, family):
-    """The Verifier of this name for a family; InputError lists the names there are."""
-    return opener(name, VERIFIERS, GROUP, "verifier")(family)
+VERIFIERS = {"class-likelihood": class_likelihood} | {name: partial(by_metric, name) for name in SIGNS}
+
+
+def open_verifier(asked, family):
+    """The Verifier asked for, a name or {'name': ..., options}; InputError lists names, or options that it takes."""
+    options = {"name": asked} if isinstance(asked, str) else dict(asked)
+    return open_named(options.pop("name"), {"family": family} | options, VERIFIERS, GROUP, "verifier")
