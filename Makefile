@@ -42,6 +42,7 @@ test-slow: $(BIN)/.ready
 
 lint: $(BIN)/.ready
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check collect scalinglaws tests benchmarks
 
 lab: $(BIN)/.ready
 	$(BIN)/jupyter lab notebooks

@@ -129,4 +129,3 @@ class Bundle:
         """Hashes of what every cell of the family depends on beside the size's own weights."""
         names = ("autoencoder", "features", "reference")
         return {name: weights.fingerprint(Path(self.folder) / f"{name}.safetensors") for name in names}
-

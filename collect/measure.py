@@ -2,7 +2,7 @@
 
 import gc
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from importlib.metadata import version
 
@@ -81,6 +81,7 @@ class Ready:
     model: object
     net: object
     bench: Bench
+    warm: set = field(default_factory=set)  # shapes that have run
 
 
 def prepare(model, bench):
@@ -133,6 +134,7 @@ def measure(cell, family, ready, scores, partial=None, checkpoint=None, verifier
     while tally.done < cell.samples:
         indices = np.arange(tally.done, min(tally.done + batch, cell.samples))
         try:
+            warm_up(cell, family.task, ready, batch)
             tally = advance(tally, cell, family.task, ready, scores, indices, batch, verifier, keep)
         except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
             batch = halved(batch, error)
@@ -140,6 +142,16 @@ def measure(cell, family, ready, scores, partial=None, checkpoint=None, verifier
         if checkpoint and tally.done < cell.samples:
             checkpoint(tally.arrays())  # the worker keeps them now and then
     return row(cell, family, ready.bench, scores, tally, batch, peak_bytes(ready.bench.device) if known_peak else None)
+
+
+def warm_up(cell, task, ready, batch):
+    """Run a batch of the cell's shape before the clocks: compiling, allocating and tuning are no cost of an image."""
+    how = cell.how
+    shape = batch, how.guidance != 1, how.interval and (how.interval, how.steps)
+    if shape not in ready.warm:
+        few = how if how.interval else replace(how, steps=min(how.steps, 2))
+        draw(replace(cell, how=few, best_of=1), task, ready, range(min(batch, cell.samples)), batch)
+        ready.warm.add(shape)
 
 
 def halved(batch, error):
@@ -236,11 +248,8 @@ def costs(cell, family, tally):
 
 
 def per_sample(readings):
-    """(seconds, median absolute deviation) a sample over a cell's batches [(seconds, samples)].
-
-    The first batch carries compilation and cold caches: it counts only where it is alone. The spread of one is nan.
-    """
-    kept = np.asarray(readings[1:] if len(readings) > 1 else readings, float)
+    """(seconds, median absolute deviation) a sample over a cell's batches [(seconds, samples)]; nan for one batch."""
+    kept = np.asarray(readings, float)
     each = kept[:, 0] / kept[:, 1]
     spread = float(np.median(np.abs(each - np.median(each)))) if len(each) > 1 else float("nan")
     return float(kept[:, 0].sum() / kept[:, 1].sum()), spread

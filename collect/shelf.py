@@ -1,11 +1,11 @@
 """A shelf of checkpoints as a family: a YAML table of models, each a diffusers folder, a hub name or a user's own.
 
-    family: sd-sizes
-    task: {kind: text, prompts: prompts.txt}
-    models:
-      - {label: small, path: ./sd-small}
-      - {label: large, path: org/sd-large, revision: 0f1e..., variant: distilled}
-      - {label: mine, kind: my-entry-point, options: {width: 8}}
+family: sd-sizes
+task: {kind: text, prompts: prompts.txt}
+models:
+  - {label: small, path: ./sd-small}
+  - {label: large, path: org/sd-large, revision: 0f1e..., variant: distilled}
+  - {label: mine, kind: my-entry-point, options: {width: 8}}
 """
 
 import hashlib
@@ -49,9 +49,7 @@ def fetch(spec, base, network=False):
 
     kept = ["*.safetensors", "*.json", "*.txt", "*.model"]
     try:
-        place = snapshot_download(
-            spec.path, revision=spec.revision, allow_patterns=kept, local_files_only=not network
-        )
+        place = snapshot_download(spec.path, revision=spec.revision, allow_patterns=kept, local_files_only=not network)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise InputError(
             f"Model '{spec.label}': {spec.path} at {spec.revision} is not on this machine ({type(error).__name__}); "

@@ -1,8 +1,8 @@
 """Files, folders and frames in; one tidy table of measurements out.
 
-    read("runs.csv")        a csv or parquet file
-    read("store/")          a collect store: one parquet file a finished cell, under store/cells/
-    read(frame)             a DataFrame, or a list of any of these
+read("runs.csv")        a csv or parquet file
+read("store/")          a collect store: one parquet file a finished cell, under store/cells/
+read(frame)             a DataFrame, or a list of any of these
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Run a notebook with parameters and keep the report: an HTML page, code hidden, beside the executed notebook.
 
-    report("sampling_efficiency", {"study": "tiny-ldm", "budget": 3e8})  ->  reports/sampling_efficiency.html
+report("sampling_efficiency", {"study": "tiny-ldm", "budget": 3e8})  ->  reports/sampling_efficiency.html
 """
 
 import ast

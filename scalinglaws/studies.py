@@ -1,8 +1,8 @@
 """The bundled studies by name: what papers printed, and the family this project trained and measured.
 
-    load("edm2")        the table, checked
-    describe("edm2")    its source, families, quality columns and traps
-    read(x)             a bundled name, or anything `measurements.read` takes
+load("edm2")        the table, checked
+describe("edm2")    its source, families, quality columns and traps
+read(x)             a bundled name, or anything `measurements.read` takes
 """
 
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ spread = forecasting_metrics:open_spread
 [scalinglaws.samplers]
 half-euler = forecasting_metrics:HALF
 """
-METRICS = '''
+METRICS = """
 from collect.metrics import Mean
 from collect.sampling.samplers import Sampler
 
@@ -34,7 +34,7 @@ HALF = Sampler("EulerDiscreteScheduler", {"timestep_spacing": "linspace"}, order
 
 def open_spread():
     return Mean("spread", "1", lambda batch: batch.samples.double().std(1).numpy())
-'''
+"""
 FAMILY = """
 family: forecasts
 task: {kind: forecast, options: {members: 10}}

@@ -1,5 +1,6 @@
 """One cell under hardship: cut and resumed, out of memory, not finite, compiled; the row is the undisturbed one."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,9 +107,37 @@ def test_samples_that_are_not_finite_are_an_outcome(family, value):
         measure(CELL, family, Ready(broken, broken.denoiser, Bench(batch=20)), family.metrics())
 
 
-def test_the_first_batch_is_left_out_of_the_seconds_where_there_are_more():
+def test_seconds_a_sample_and_their_spread_over_batches():
     assert per_sample([(9.0, 3)]) == pytest.approx((3.0, float("nan")), nan_ok=True)
-    assert per_sample([(90.0, 10), (1.0, 10), (2.0, 10), (1.5, 5)]) == pytest.approx((4.5 / 25, 0.1))
+    assert per_sample([(1.0, 10), (2.0, 10), (1.5, 5)]) == pytest.approx((4.5 / 25, 0.1))
+
+
+class Cold(torch.nn.Module):
+    """A network whose first call of a shape takes a second, as a compiler's does."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.known, self.calls = inner, set(), 0
+
+    def forward(self, x, *args, **kwargs):
+        if x.shape not in self.known:
+            self.known.add(x.shape)
+            time.sleep(1)
+        self.calls += 1
+        return self.inner(x, *args, **kwargs)
+
+
+@pytest.mark.parametrize("interval", [None, (0.5, 10.0)])
+def test_what_a_first_call_takes_is_no_cost_of_an_image(family, interval):
+    model, cell = family.model("c8"), replace(CELL, samples=20, how=replace(CELL.how, interval=interval))
+    cold = Cold(model.denoiser)
+    prepared = Ready(model, cold, Bench(batch=20))
+    row = measure(cell, family, prepared, family.metrics())
+    assert len(cold.known) == (2 if interval else 1)
+    assert row["seconds_per_image"] * 20 < 1
+    before = cold.calls
+    measure(cell, family, prepared, family.metrics())
+    assert cold.calls - before == cell.how.steps  # a shape that has run is not run again
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch's compiler

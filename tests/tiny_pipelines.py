@@ -316,4 +316,3 @@ def build(name):
     pipe = make()
     pipe.set_progress_bar_config(disable=True)
     return pipe, task, resolution
-

@@ -21,6 +21,7 @@ from collect.compute.meters import Clock, device_name, out_of_memory, peak_bytes
 from collect.jobs import Outcome
 from scalinglaws.schema import InputError
 
+GRACE = 10  # seconds a process that has answered may take to tidy up
 COLUMNS = {"denoise": "seconds_per_image", "decode": "seconds_decode", "text": "seconds_text"}  # by stage
 
 
@@ -239,6 +240,7 @@ def _answer(ours, child, timeout):
     except EOFError:
         child.join()
         raise Outcome("error", _death(child.exitcode)) from None
+    child.join(GRACE)
     if status != "done":
         raise Outcome(status, found)
     return found

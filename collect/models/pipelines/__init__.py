@@ -36,4 +36,3 @@ def adapt(pipe, task, **options):
     if task not in tasks:
         raise InputError(f"A {name} cannot be asked for task '{task}': it does {' and '.join(tasks)}.")
     return adapter(pipe, **options)
-
