@@ -13,18 +13,15 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import torch
-
 from collect import metrics, weights
 from collect.models import counting, pipelines, tasks
-from collect.models.pipelines import parts
+from collect.models.pipelines import loading
 from collect.openers import open_named
 from collect.settings import ShelfFile, read
 from scalinglaws.schema import InputError
 
 MODELS = "scalinglaws.models"  # entry points: name -> function(**options) -> collect.model.Model
 TASKS = "scalinglaws.tasks"  # entry points: name -> function(**options) -> a task as in collect/models/tasks.py
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @lru_cache(maxsize=64)
@@ -56,24 +53,6 @@ def fetch(spec, base, network=False):
             "allow the network with --download, or give a folder."
         ) from None
     return Path(place)
-
-
-def load_pipeline(folder, dtype):
-    """A diffusers pipeline from a folder, safetensors only; InputError when it is not one or is damaged."""
-    from diffusers import DiffusionPipeline
-    from diffusers.utils import is_accelerate_available
-    from diffusers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # the sweep has its own
-    options = {"dtype": DTYPES[dtype], "low_cpu_mem_usage": is_accelerate_available()}
-    safe = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
-    try:
-        pipe = DiffusionPipeline.from_pretrained(folder, **options, **safe)
-    except Exception as error:
-        raise InputError(f"{folder} is not a diffusers pipeline with safetensors weights: {error}") from error
-    for part in parts.weighed(pipe).values():
-        part.eval().requires_grad_(False)
-    return pipe
 
 
 @dataclass(frozen=True)
@@ -117,11 +96,18 @@ class Shelf:
 
     def model(self, label, dtype="float32"):
         """The Model of a label, its weights loaded."""
+        return self._open(label, lambda folder: loading.load(folder, dtype))
+
+    def blueprint(self, label):
+        """The Model of a label without its weights, which may be large: networks are on the meta device."""
+        return self._open(label, loading.blueprint)
+
+    def _open(self, label, load):
         spec = self.spec(label)
         if spec.kind != "diffusers":
             return open_named(spec.kind, spec.options, {}, MODELS, "kind of model")
-        pipe = load_pipeline(fetch(spec, self.folder, self.network), dtype)
         side = {"resolution": self.file.task.side} if self.task.name == "upscale" else {}
+        pipe = load(fetch(spec, self.folder, self.network))
         return pipelines.adapt(pipe, self.task.name, **(spec.options | side))
 
     def identity(self, label):
@@ -131,14 +117,17 @@ class Shelf:
         return {"weights": own, "options": spec.options} | self.task.identity()
 
     @lru_cache(maxsize=256)  # noqa: B019 - a shelf lives as long as its sweep
-    def card(self, label):
-        """The Card of a model: FLOPs and bytes of its parts."""
-        return counting.card(self.model(label), self.task)
+    def _known(self, label):
+        model = self.blueprint(label)
+        return counting.card(model, self.task), model.guided
 
-    @lru_cache(maxsize=256)  # noqa: B019
+    def card(self, label):
+        """The Card of a model: FLOPs and bytes of its parts; no weights are read."""
+        return self._known(label)[0]
+
     def guided(self, label):
-        """How a model is guided: a key of collect.model.GUIDED."""
-        return self.model(label).guided
+        """How a model is guided: a key of collect.models.model.GUIDED."""
+        return self._known(label)[1]
 
     def columns(self, label):
         """What the table says of a model beside its cost."""

@@ -10,8 +10,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import tiny_pipelines  # noqa: E402
 
-from collect.models import pipelines  # noqa: E402
-from collect.models.pipelines import parts  # noqa: E402
+from collect.models import counting, pipelines  # noqa: E402
+from collect.models.pipelines import loading, parts  # noqa: E402
 from collect.models.tasks import Classes, Prompts, Unconditional, Upscale  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402
 from collect.sampling.loop import How  # noqa: E402
@@ -80,6 +80,22 @@ def test_images_equal_the_stock_call(name, guidance, pictures):
     off = (ours.int() - theirs.int()).abs()
     assert off.max() <= 1 and (off > 0).float().mean() < 0.02
     assert ours.float().std() > 5  # not one grey
+
+
+@pytest.mark.parametrize("name", tiny_pipelines.KINDS)
+def test_a_blueprint_costs_what_the_loaded_pipeline_does_and_reads_no_weights(name, pictures, tmp_path, capfd):
+    pipe, asked, resolution = tiny_pipelines.build(name)
+    pipe.save_pretrained(tmp_path)
+    capfd.readouterr()
+    options, task = {"resolution": resolution} if resolution else {}, task_of(asked, pictures)
+    loaded = pipelines.adapt(loading.load(tmp_path, "float32"), asked, **options)
+    for path in tmp_path.rglob("*.safetensors"):
+        path.unlink()
+    drawn = pipelines.adapt(loading.blueprint(tmp_path), asked, **options)
+    assert all(p.is_meta for part in drawn.parts for p in part.parameters())
+    assert counting.card(drawn, task).columns(5) == counting.card(loaded, task).columns(5)
+    assert (drawn.shape, drawn.guided, drawn.flow) == (loaded.shape, loaded.guided, loaded.flow)
+    assert capfd.readouterr() == ("", "")  # no bars, no advice
 
 
 def _stock_with_our_noise(pipe, task, how, model):

@@ -132,7 +132,7 @@ def test_weights_that_are_not_safetensors_are_refused(shelf, tmp_path):
     (path,) = (tmp_path / "dit" / "transformer").glob("*.safetensors")
     torch.save({}, path.with_name("diffusion_pytorch_model.bin"))
     path.unlink()
-    from collect.shelf import load_pipeline
+    from collect.models.pipelines import loading
 
     with pytest.raises(InputError, match="is not a diffusers pipeline with safetensors weights"):
-        load_pipeline(tmp_path / "dit", "float32")
+        loading.load(tmp_path / "dit", "float32")
