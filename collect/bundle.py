@@ -94,11 +94,11 @@ class Bundle:
         decoder = count(autoencoder.build, latent, call="decode")
         return Card(count(lambda: rule.build(width), rule.inputs()), None, decoder)
 
-    def metrics(self, asked=None):
+    def metrics(self, asked=None, device="cpu"):
         """The metrics a sweep asks for; the family's own classifier gives fd, kd and agreement when it asks nothing."""
         if asked:
-            return [metrics.open_metric(base=self.folder, **row) for row in asked]
-        return metrics.of_bundle(self)
+            return [metrics.open_metric(**{"base": self.folder, "device": device} | row) for row in asked]
+        return metrics.of_bundle(self, device)
 
     def denoiser(self, c, path=None):
         """One size's network with its trained weights, ready to sample; `path` for another weight file of that size."""

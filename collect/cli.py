@@ -10,7 +10,7 @@ import pandas as pd
 from collect import sheets, sweep, timing, trainer
 from collect.imports.importing import register_import
 from collect.models import families
-from collect.progress import duration, progress, show
+from collect.progress import duration, note, progress, show
 from collect.reference import register_reference
 from collect.sampling.loop import samples
 from collect.settings import KINDS, FamilyFile, read, schema
@@ -197,6 +197,8 @@ def _opener(args):
 def plan(args):
     """The missing cells and what they will cost on this machine."""
     opened = _opener(args).sweep()
+    for doubt in opened.doubts:
+        note(doubt)
     prices = sweep.plan(opened, not args.untimed)
     total = {"cells": len(opened.cells), "missing": len(prices), "flops": sum(p.flops for p in prices)}
     for column in ("seconds", "roofline_seconds"):
@@ -219,6 +221,8 @@ def run(args):
     """Measure with a progress display; a plain line a cell where there is no terminal."""
     opener = _opener(args)
     opened = opener.sweep()
+    for doubt in opened.doubts:
+        note(doubt)
     store.verify(opened.store)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a cluster sends before it takes the machine
     start = engines.engine(args.engine)

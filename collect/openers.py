@@ -24,14 +24,19 @@ def opener(name, table, group, kind):
     )
 
 
-def open_named(name, options, table, group, kind):
-    """The thing itself, opened with `options`; InputError names the options that its opener takes."""
+def open_named(name, options, table, group, kind, offered=None):
+    """The thing itself, opened with `options`, and with those of `offered` that it takes and was not given.
+
+    InputError names the options that its opener takes.
+    """
     function = opener(name, table, group, kind)
+    taken = signature(function).parameters
+    options = {k: v for k, v in (offered or {}).items() if k in taken} | options
     try:
         signature(function).bind(**options)
     except TypeError as error:
         raise InputError(
             f"The {kind} '{name}' cannot be opened with {', '.join(options) or 'no options'} ({error}): "
-            f"it takes {', '.join(signature(function).parameters) or 'none'}."
+            f"it takes {', '.join(taken) or 'none'}."
         ) from error
     return function(**options)

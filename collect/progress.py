@@ -15,6 +15,11 @@ def show(text):
     print(text, flush=True)
 
 
+def note(text):
+    """A doubt on the error stream, so that JSON stays whole."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
+
+
 @dataclass
 class Pace:
     """How far a run is, from the events of its workers; work is measured in expected FLOPs."""

@@ -12,8 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 from collect.features import NETWORKS, Network, open_network
 from collect.metrics import sums
-from collect.metrics.reference import read_reference, write_sums
-from collect.progress import show
+from collect.metrics.reference import few, read_reference, write_sums
+from collect.progress import note, show
 from scalinglaws.schema import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -116,6 +116,8 @@ def run(args):
     network = open_network(args.features, **options)
     made = make(args.folder, network, args.out, args.size, args.filter, args.subset, args.batch, _progress)
     show(f"{args.out}: {made.count} images, {network.dimensions} features of {network.name}, hash {made.hash}")
+    if doubt := few(made.count, "images", network.dimensions):
+        note(doubt)
     return 0
 
 

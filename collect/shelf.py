@@ -16,7 +16,7 @@ from pathlib import Path
 from collect import metrics, weights
 from collect.models import counting, pipelines, tasks
 from collect.models.pipelines import loading
-from collect.openers import open_named
+from collect.openers import names, open_named
 from collect.settings import ShelfFile, read
 from scalinglaws.schema import InputError
 
@@ -136,8 +136,12 @@ class Shelf:
         own = {"weights": self.identity(label)["weights"]}
         return {k: v for k, v in known.items() if v is not None} | own
 
-    def metrics(self, asked):
-        """The metrics a sweep asks for, paths relative to the family's folder."""
+    def metrics(self, asked, device="cpu"):
+        """The metrics a sweep asks for, their networks on a device, paths relative to the family's folder."""
         if not asked:
-            raise InputError(f"Family '{self.name}' has no metrics of its own: say what to score under 'quality'.")
-        return [metrics.open_metric(base=self.folder, **row) for row in asked]
+            raise InputError(
+                f"Family '{self.name}' has no metrics of its own: say under 'quality' what to score, such as "
+                f"- {{name: distances, features: effnet-lite0, reference: real.safetensors}}. "
+                f"Metrics are {', '.join(names(metrics.METRICS, metrics.GROUP))}."
+            )
+        return [metrics.open_metric(**{"base": self.folder, "device": device} | row) for row in asked]

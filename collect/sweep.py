@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 
@@ -13,7 +14,7 @@ from collect.bundle import Bundle
 from collect.compute import roofline
 from collect.compute.batching import best_batch
 from collect.compute.meters import Clock
-from collect.jobs import Job, Outcome
+from collect.jobs import Batch, Job, Outcome
 from collect.measure import Bench, Cell, draw, key, measure, prepare
 from collect.models.model import calls
 from collect.sampling import verifiers
@@ -74,7 +75,13 @@ class Sweep:
     @cached_property
     def scores(self):
         """The metrics, opened once."""
-        return self.family.metrics(self.file.quality)
+        return self.family.metrics(self.file.quality, self.bench.device)
+
+    @property
+    def doubts(self):
+        """Sentences on what the numbers of this sweep cannot tell, for metrics that know (`doubts(samples)`)."""
+        knowing = [metric for metric in self.scores if hasattr(metric, "doubts")]
+        return [sentence for metric in knowing for sentence in metric.doubts(self.file.samples)]
 
     @property
     def verifier_name(self):
@@ -84,7 +91,8 @@ class Sweep:
     @cached_property
     def verifier(self):
         """What keeps the best of n, opened once, or None."""
-        return verifiers.open_verifier(self.file.verifier, self.family) if self.file.verifier else None
+        file = self.file
+        return verifiers.open_verifier(file.verifier, self.family, self.bench.device) if file.verifier else None
 
     @cached_property
     def jobs(self):
@@ -227,13 +235,15 @@ def device_label(sweep):
 
 
 def seconds_by_part(sweep, label, most=64):
-    """Seconds here of (a network evaluation, everything else) a sample, from trips of one and of three steps."""
+    """Seconds here of (a network evaluation, the rest with scoring) a sample, from trips of one and of three steps."""
     ready = prepare(sweep.family.model(label, sweep.bench.dtype), replace(sweep.bench, compile=False))
-    name, indices = sweep.file.samplers[0], range(min(sweep.bench.batch, most))
+    name, indices = sweep.file.samplers[0], np.arange(min(sweep.bench.batch, most))
     took = []
     for steps in (1, 1, 3):  # the first warms up
         with Clock(sweep.bench.device) as clock:
-            samples(ready.model, sweep.family.task, How(name, steps), indices, device=sweep.bench.device)
+            made, asked = samples(ready.model, sweep.family.task, How(name, steps), indices, device=sweep.bench.device)
+            for metric in sweep.scores:
+                metric.add(metric.start(), Batch(indices, made, asked))
         took.append(clock.seconds / len(indices))
     call = max(took[2] - took[1], 0.0) / 2 / sampler(name).calls
     return call, max(took[1] - call, 0.0)

@@ -111,7 +111,7 @@ def measure_snapshots(file, folder, widths, device="cpu"):
         cell = Cell(f"c{c}", How(check.sampler, check.steps, check.guidance), check.samples)
         for step, path in snapshots(folder, c):
             family = Bundle(Path(folder), {c: path})
-            scores = family.metrics()
+            scores = family.metrics(device=device)
             name, identity = f"{cell.name}-t{step}", key(family, scores, bench)(cell)
             if store.has(name, identity):
                 continue

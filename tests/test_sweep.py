@@ -7,8 +7,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from collect import sweep
+from collect import metrics, sweep
 from collect.measure import Bench, Cell, key
+from collect.sampling import verifiers
 from collect.sampling.loop import How
 from collect.workers.store import verify
 from collect.workers.worker import work
@@ -159,3 +160,17 @@ def test_export_joins_stores_and_tables_and_drops_repeats(file, tmp_path):
         export([tmp_path / "store"], "x.txt")
     with pytest.raises(InputError, match="holds no finished cell"):
         export([tmp_path], tmp_path / "none.csv")
+
+
+def test_networks_of_metrics_and_verifiers_are_on_the_device_of_the_sweep(file, monkeypatch):
+    """Every machine has the device 'meta'."""
+    monkeypatch.setitem(verifiers.VERIFIERS, "mine", lambda family, device="nowhere": device)
+    monkeypatch.setitem(metrics.METRICS, "mine", lambda scale=1.0, device="nowhere": (scale, device))
+    monkeypatch.setitem(metrics.METRICS, "plain", lambda scale: scale)
+    file.write_text(file.read_text() + "best_of: [2]\nverifier: mine\n")
+    opened = sweep.open_sweep(file, device="meta")
+    distances, _ = opened.scores
+    assert all(p.is_meta for p in distances.network.model.parameters())
+    assert opened.verifier == "meta"
+    asked = [{"name": "mine", "scale": 2.0}, {"name": "mine", "device": "cpu"}, {"name": "plain", "scale": 3.0}]
+    assert opened.family.metrics(asked, "meta") == [(2.0, "meta"), (1.0, "cpu"), 3.0]

@@ -59,12 +59,14 @@ __all__ = ["GROUP", "METRICS", "VERSION", "Mean", "Reference", "agreement", "fre
            "of_bundle", "open_metric", "precision_recall", "read_reference", "score", "write_reference"]  # fmt: skip
 
 
-def open_metric(name, base=None, **options):
+def open_metric(name, base=None, device="cpu", **options):
     """The metric of this name; InputError lists the names there are, or the options that it takes.
 
-    Paths (of references, weights, models) are looked for in the folder `base` first.
+    Paths (of references, weights, models) are looked for in the folder `base` first; a metric that takes a `device`
+    has its networks there.
     """
-    return open_named(name, {k: _within(base, k, v) for k, v in options.items()}, METRICS, GROUP, "metric")
+    options = {k: _within(base, k, v) for k, v in options.items()}
+    return open_named(name, options, METRICS, GROUP, "metric", offered={"device": device})
 
 
 def _within(base, option, value):
@@ -74,9 +76,9 @@ def _within(base, option, value):
     return str(near) if near.exists() else value
 
 
-def of_bundle(bundle):
+def of_bundle(bundle, device="cpu"):
     """What a trained family is measured by when nothing else is asked: its own classifier and reference."""
-    network = of_classifier(bundle.classifier(), bundle.part_hashes["features"])
+    network = of_classifier(bundle.classifier().to(device), bundle.part_hashes["features"])
     return [open_distances(network, bundle.reference, ("fd", "fd_inf", "kd")), open_agreement(network)]
 
 

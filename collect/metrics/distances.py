@@ -8,7 +8,7 @@ from collect import features as networks
 from collect.metrics import gaussians, sums
 from collect.metrics.kernel import kernel_distance
 from collect.metrics.manifold import NEIGHBOURS, precision_recall
-from collect.metrics.reference import Reference, read_reference
+from collect.metrics.reference import Reference, few, read_reference
 from scalinglaws.schema import InputError
 
 QUALITIES = {  # asked for: what it writes (with _se but for the halves)
@@ -66,6 +66,12 @@ class Distances:
             f"{name}_se": error for name, (_, error) in written.items() if error is not None
         }
         return {name: row[name] for name in self.columns}
+
+    def doubts(self, samples):
+        """Sentences on what distances of so many samples, and of this reference, cannot tell."""
+        counts = {"samples a cell": samples, "images of the reference": self.reference.count}
+        asked = counts if {"fd", "fd_inf"} & set(self.wanted) else {}
+        return list(filter(None, (few(count, what, self.network.dimensions) for what, count in asked.items())))
 
     def identity(self):
         settings = {"reference": self.reference.hash, "wanted": list(self.wanted), "subset": self.subset}

@@ -15,6 +15,16 @@ from scalinglaws.schema import InputError
 TENSORS = {"mean", "covariance", "subset"}
 
 
+def few(count, what, dimensions):
+    """A sentence where so many images are too few for a covariance of so many features; else None."""
+    if count > dimensions:
+        return None
+    return (
+        f"{count} {what} are fewer than the {dimensions} features + 1 that a covariance of full rank needs: Frechet "
+        "distances are mostly bias. Take several times the features."
+    )
+
+
 @dataclass(frozen=True)
 class Reference:
     """Mean [d], covariance [d, d], a subset of features [m, d], their count, the file's hash, the network's name.

@@ -35,23 +35,23 @@ class Verifier:
         return {"verifier": self.name} | self.about
 
 
-def class_likelihood(family):
+def class_likelihood(family, device="cpu"):
     """Log probability of the class asked for, by the family's own classifier."""
     if not hasattr(family, "classifier"):
         raise InputError(f"Family '{family.name}' has no classifier to verify by: choose another verifier.")
-    model = family.classifier()
+    model = family.classifier().to(device)
 
     @torch.no_grad()
     def score(samples, asked):
-        logits = model(samples[:, 0])[1].log_softmax(1)
+        logits = model(samples[:, 0].to(device))[1].log_softmax(1).cpu()
         return logits.gather(1, torch.as_tensor(asked["classes"])[:, None])[:, 0].numpy()
 
     return Verifier("class-likelihood", score, {"weights": family.part_hashes["features"]})
 
 
-def by_metric(name, family, **options):
+def by_metric(name, family, device="cpu", **options):
     """The score that a metric gives a single sample; options are the metric's."""
-    (metric,) = family.metrics([{"name": name} | options])
+    (metric,) = family.metrics([{"name": name} | options], device)
 
     def score(samples, asked):
         return SIGNS[name] * np.asarray(metric.score(Batch(asked["indices"], samples, asked)))
@@ -62,7 +62,8 @@ def by_metric(name, family, **options):
 VERIFIERS = {"class-likelihood": class_likelihood} | {name: partial(by_metric, name) for name in SIGNS}
 
 
-def open_verifier(asked, family):
+def open_verifier(asked, family, device="cpu"):
     """The Verifier asked for, a name or {'name': ..., options}; InputError lists names, or options that it takes."""
     options = {"name": asked} if isinstance(asked, str) else dict(asked)
-    return open_named(options.pop("name"), {"family": family} | options, VERIFIERS, GROUP, "verifier")
+    name, needed = options.pop("name"), {"family": family} | options
+    return open_named(name, needed, VERIFIERS, GROUP, "verifier", offered={"device": device})
