@@ -13,7 +13,7 @@ from collect import features, metrics, weights
 from collect.compute.card import Card, count
 from collect.models import autoencoder
 from collect.models.families import CLASSES, NULL_CLASS, shape
-from collect.models.model import Model
+from collect.models.model import Model, Traits
 from collect.models.pipelines import parts
 from collect.models.tasks import Classes
 from collect.settings import FamilyFile, read
@@ -78,9 +78,9 @@ class Bundle:
         parts = {k: v for k, v in self.part_hashes.items() if k == "autoencoder"}
         return parts | {"weights": weights.fingerprint(self.snapshots.get(c) or self.path(c))}
 
-    def guided(self, label):
-        """How its models are guided: a key of collect.model.GUIDED."""
-        return "pair"
+    def traits(self, label):
+        """The Traits of a model: those of all."""
+        return Traits("pair", False, SAMPLING)
 
     def columns(self, label):
         """What the table says of a size beside its cost."""

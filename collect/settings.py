@@ -131,7 +131,7 @@ class SweepFile(Strict):
     verifier: str | dict[str, Any] | None = Field(
         None, description="the score that keeps the best of n: a name, or {name: clip, model: FOLDER}"
     )
-    samples: Annotated[int, Field(gt=64)] = 2000
+    samples: Annotated[int, Field(ge=4, description="of each cell; several times the features for a distance")] = 2000
     seed: Seed | list[Seed] = 0
     quality: list[dict[str, Any]] | None = Field(None, description="metrics; the family's own when left out")
     batch: Count | Literal["auto"] = 250
@@ -223,9 +223,16 @@ def _child(tree, step):
     return None, 0
 
 
+def _named_in_file(step):
+    """Whether a step of an error's path is in the file, and not pydantic's name for one of several allowed kinds."""
+    return isinstance(step, int) or step.isidentifier()
+
+
 def _sentence(path, tree, error, kind):
-    where = ".".join(map(str, error["loc"])) or "file"
+    where = ".".join(str(step) for step in error["loc"] if _named_in_file(step)) or "file"
+    if error["type"] == "missing":
+        return f"{path}, line {line_of(tree, error['loc'])}: '{where}' is missing"
     allowed = f" (allowed keys: {', '.join(kind.model_fields)})" if error["type"] == "extra_forbidden" else ""
-    given = "" if error["type"] in ("missing", "value_error") and not error["loc"] else f" was {error['input']!r}"
-    told = error["msg"].removeprefix("Value error, ")
+    given = "" if error["type"] == "value_error" and not error["loc"] else f" was {error['input']!r}"
+    told = error["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{path}, line {line_of(tree, error['loc'])}: '{where}'{given}: {told}{allowed}"

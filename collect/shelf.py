@@ -119,14 +119,14 @@ class Shelf:
     @lru_cache(maxsize=256)  # noqa: B019 - a shelf lives as long as its sweep
     def _known(self, label):
         model = self.blueprint(label)
-        return counting.card(model, self.task), model.guided
+        return counting.card(model, self.task), model.traits
 
     def card(self, label):
         """The Card of a model: FLOPs and bytes of its parts; no weights are read."""
         return self._known(label)[0]
 
-    def guided(self, label):
-        """How a model is guided: a key of collect.models.model.GUIDED."""
+    def traits(self, label):
+        """The Traits of a model; no weights are read."""
         return self._known(label)[1]
 
     def columns(self, label):

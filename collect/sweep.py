@@ -18,8 +18,8 @@ from collect.jobs import Batch, Job, Outcome
 from collect.measure import Bench, Cell, draw, key, measure, prepare
 from collect.models.model import calls
 from collect.sampling import verifiers
-from collect.sampling.loop import How, samples
-from collect.sampling.samplers import sampler
+from collect.sampling.loop import How, check_guidance, samples
+from collect.sampling.samplers import sampler, scheduler
 from collect.settings import SweepFile, read
 from collect.sheets import Sheet
 from collect.shelf import Shelf
@@ -108,8 +108,18 @@ class Sweep:
     def works(self, cell):
         """The Works of a cell: what its parts have to evaluate."""
         card, row = self.family.card(cell.model), sampler(cell.how.sampler)
-        each = 1 if cell.how.guidance == 1 else calls(self.family.guided(cell.model), cell.how.guidance)
+        each = 1 if cell.how.guidance == 1 else calls(self.family.traits(cell.model).guided, cell.how.guidance)
         return card.cell(cell.how.steps * row.calls * each, cell.samples * cell.best_of, self.bench.batch).values()
+
+    def check(self):
+        """This sweep; InputError for a sampler or a guidance that does not fit one of its models."""
+        for label, name, weight in product(self.labels, self.file.samplers, self.file.guidance):
+            try:
+                scheduler(name, self.family.traits(label))
+                check_guidance(self.family.traits(label), weight)
+            except InputError as error:
+                raise InputError(f"Model '{label}': {error} Give such models a sweep of their own.") from None
+        return self
 
     def missing(self, retry=False):
         """Jobs that have neither a row nor, unless `retry`, a recorded failure."""
@@ -126,7 +136,7 @@ def open_sweep(path, place=None, device="cpu", network=False):
     found = Store(at if "://" in str(at) else Path(at) if remote else path.parent / at)
     batch = 250 if file.batch == "auto" else file.batch
     bench = Bench(device, batch, file.dtype, file.compile, file.channels_last, lanes_of(file, device))
-    sweep = Sweep(file, family, found, bench)
+    sweep = Sweep(file, family, found, bench).check()
     for label in sweep.labels:
         family.identity(label)
     return replace(sweep, bench=replace(sweep.bench, batch=chosen_batch(sweep))) if file.batch == "auto" else sweep

@@ -93,7 +93,7 @@ def latencies(opener, sweep, steps, batch, protocol=None):
         found = measure_latency(
             Pipeline(opener, label, how, batch), batch, sweep.bench.device, protocol or Protocol(), timeout=3600
         )
-        nfe = steps * calls(sweep.family.guided(label), how.guidance)
+        nfe = steps * calls(sweep.family.traits(label).guided, how.guidance)
         known = sweep.family.card(label).columns(nfe) | sweep.family.columns(label)
         settings = {"sampler": how.sampler, "steps": steps, "guidance": how.guidance}
         versions = {k: v for k, v in where([], sweep.bench, batch).items() if k in ("dtype", "versions")}

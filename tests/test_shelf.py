@@ -136,3 +136,16 @@ def test_weights_that_are_not_safetensors_are_refused(shelf, tmp_path):
 
     with pytest.raises(InputError, match="is not a diffusers pipeline with safetensors weights"):
         loading.load(tmp_path / "dit", "float32")
+
+
+@pytest.mark.parametrize(
+    "axes, said",
+    [
+        ({"samplers": ["ddim", "FlowMatchEulerDiscrete"]}, "Model 'small': Sampler 'FlowMatch.* is for flow-matching"),
+        ({"guidance": [1.0, 2.0]}, "Model 'up': This model cannot be guided: guidance was 2, allowed is 1. Give such"),
+    ],
+)
+def test_what_does_not_fit_a_model_is_refused_before_anything_runs(shelf, tmp_path, axes, said):
+    up = [{"label": "up", "path": "ldm-upscale"}], {"kind": "upscale", "images": "pictures", "side": 32}
+    with pytest.raises(InputError, match=said):
+        opened(shelf, tmp_path, *(up if "guidance" in axes else ()), quality=[{"name": "psnr"}], **axes)

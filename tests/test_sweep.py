@@ -121,9 +121,11 @@ BAD = [
     ("steps: [1, 2]", "steps: [0]", "sweep.yaml, line 4: 'steps.0' was 0: Input should be greater than 0"),
     ("steps: [1, 2]", "steps: [2000]", "'steps.0' was 2000"),
     ("samplers: [ddim]", "samplers: [eulr]", "No sampler named 'eulr'. Known samplers: ddim"),
-    ("samples: 80", "samples: 10", "'samples' was 10: Input should be greater than 64"),
+    ("samples: 80", "samples: 3", "'samples' was 3: Input should be greater than or equal to 4"),
     ("sizes: [8, 12]", "sizes: [9]", "Family 'small' has no model c9. Its models are c8, c12"),
     ("batch: 40", "bacth: 40", "line 6: 'bacth' was 40: Extra inputs are not permitted (allowed keys: family, sizes"),
+    ("steps: [1, 2]", "", "sweep.yaml, line 1: 'steps' is missing."),
+    ("batch: 40", "batch: 0", "line 6: 'batch' was 0: Input should be greater than 0; "),
     ("batch: 40", "batch: [", "is not readable YAML"),
     ("family: ", "family: nowhere/", "No file"),
 ]

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -93,6 +94,8 @@ def write_reference(features, path, extractor, subset=5000, seed=0):
 
 def read_reference(path):
     """The Reference of a file; InputError when it is missing, damaged or something else."""
+    if not Path(path).exists():
+        raise InputError(f"No reference file {path}: make one with `scalinglaws collect reference FOLDER {path}`.")
     tensors, metadata = weights.load(path)
     if set(tensors) != TENSORS:
         raise InputError(

@@ -40,6 +40,15 @@ def to_images(x):
 
 
 @dataclass(frozen=True)
+class Traits:
+    """What decides which samplers and guidances fit a model; known without its weights."""
+
+    guided: str  # a key of GUIDED
+    flow: bool  # flow matching
+    schedule: dict  # the configuration of its scheduler
+
+
+@dataclass(frozen=True)
 class Model:
     """One network with what surrounds it. b is a batch of samples."""
 
@@ -60,6 +69,10 @@ class Model:
     def calls(self, guidance):
         """Network evaluations a step and sample that a first-order sampler makes."""
         return calls(self.guided, guidance)
+
+    @property
+    def traits(self):
+        return Traits(self.guided, self.flow, self.schedule)
 
     @property
     def parts(self):
