@@ -21,6 +21,7 @@ from collect.training.train import SCHEDULE
 from scalinglaws.schema import InputError
 
 SAMPLING = SCHEDULE | {"clip_sample": False, "timestep_spacing": "trailing"}  # starts at pure noise (Lin et al. 2023)
+TRAITS = Traits("pair", False, SAMPLING)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Bundle:
         return Model(
             self.denoiser(c, self.snapshots.get(c)),
             autoencoder.LATENT,
-            SAMPLING,
+            TRAITS.schedule,
             partial(parts.classes, NULL_CLASS),
             partial(autoencoder.decode, decoder),
             modules={"autoencoder": decoder},
@@ -80,7 +81,7 @@ class Bundle:
 
     def traits(self, label):
         """The Traits of a model: those of all."""
-        return Traits("pair", False, SAMPLING)
+        return TRAITS
 
     def columns(self, label):
         """What the table says of a size beside its cost."""

@@ -16,10 +16,8 @@ from collect.compute.batching import best_batch
 from collect.compute.meters import Clock
 from collect.jobs import Batch, Job, Outcome
 from collect.measure import Bench, Cell, draw, key, measure, prepare
-from collect.models.model import calls
 from collect.sampling import verifiers
-from collect.sampling.loop import How, check_guidance, samples
-from collect.sampling.samplers import sampler, scheduler
+from collect.sampling.loop import How, check_guidance, evaluations, samples
 from collect.settings import SweepFile, read
 from collect.sheets import Sheet
 from collect.shelf import Shelf
@@ -107,16 +105,19 @@ class Sweep:
 
     def works(self, cell):
         """The Works of a cell: what its parts have to evaluate."""
-        card, row = self.family.card(cell.model), sampler(cell.how.sampler)
-        each = 1 if cell.how.guidance == 1 else calls(self.family.traits(cell.model).guided, cell.how.guidance)
-        return card.cell(cell.how.steps * row.calls * each, cell.samples * cell.best_of, self.bench.batch).values()
+        alike = replace(cell.how, seed=0, guidance=1.0 if cell.how.guidance == 1 else 2.0)  # in evaluations
+        nfe = evaluations(alike, self.family.traits(cell.model))
+        return self.family.card(cell.model).cell(nfe, cell.samples * cell.best_of, self.bench.batch).values()
 
     def check(self):
-        """This sweep; InputError for a sampler or a guidance that does not fit one of its models."""
-        for label, name, weight in product(self.labels, self.file.samplers, self.file.guidance):
+        """This sweep; InputError for a sampler, a guidance or steps that do not fit one of its models."""
+        for label in self.labels:
+            traits = self.family.traits(label)
             try:
-                scheduler(name, self.family.traits(label))
-                check_guidance(self.family.traits(label), weight)
+                for weight in self.file.guidance:
+                    check_guidance(traits, weight)
+                for name, steps in product(self.file.samplers, self.file.steps):
+                    evaluations(How(name, steps), traits)
             except InputError as error:
                 raise InputError(f"Model '{label}': {error} Give such models a sweep of their own.") from None
         return self
@@ -255,7 +256,8 @@ def seconds_by_part(sweep, label, most=64):
             for metric in sweep.scores:
                 metric.add(metric.start(), Batch(indices, made, asked))
         took.append(clock.seconds / len(indices))
-    call = max(took[2] - took[1], 0.0) / 2 / sampler(name).calls
+    one, three = (evaluations(How(name, steps), ready.model.traits) for steps in (1, 3))
+    call = max(took[2] - took[1], 0.0) / (three - one)
     return call, max(took[1] - call, 0.0)
 
 

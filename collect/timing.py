@@ -6,8 +6,7 @@ from collect.compute import roofline
 from collect.compute.latency import Protocol, measure_latency
 from collect.compute.meters import device_name
 from collect.measure import prepare, where
-from collect.models.model import calls
-from collect.sampling.loop import How, asked_of, finished, latents
+from collect.sampling.loop import How, asked_of, evaluations, finished, latents
 
 
 def machine_of(bench):
@@ -93,7 +92,7 @@ def latencies(opener, sweep, steps, batch, protocol=None):
         found = measure_latency(
             Pipeline(opener, label, how, batch), batch, sweep.bench.device, protocol or Protocol(), timeout=3600
         )
-        nfe = steps * calls(sweep.family.traits(label).guided, how.guidance)
+        nfe = evaluations(how, sweep.family.traits(label))
         known = sweep.family.card(label).columns(nfe) | sweep.family.columns(label)
         settings = {"sampler": how.sampler, "steps": steps, "guidance": how.guidance}
         versions = {k: v for k, v in where([], sweep.bench, batch).items() if k in ("dtype", "versions")}

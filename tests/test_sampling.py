@@ -170,6 +170,21 @@ def test_an_interval_guides_only_there_and_is_paid_only_there():
     assert not torch.allclose(between, always, atol=1e-3) and not torch.allclose(between, none, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # within diffusers
+@pytest.mark.parametrize("name", [*samplers.SAMPLERS, "KDPM2Discrete", "DPMSolverSinglestep", "DEISMultistep", "PNDM"])
+@pytest.mark.parametrize("guidance, interval", [(1.0, None), (3.0, None), (3.0, (0.3, 5.0))])
+def test_evaluations_foretold_are_those_counted(name, guidance, interval):
+    model, how = small(), How(name, 5, guidance, interval)
+    with sampling.counting(model.denoiser) as counted:
+        sampling.latents(model, how, range(2), Classes(10).ask(range(2)))
+    assert sum(counted) == 2 * sampling.evaluations(how, model.traits)
+
+
+def test_more_steps_than_a_sampler_can_make_are_refused_before_a_network_runs():
+    with pytest.raises(InputError, match="Sampler 'lcm' cannot make 60 steps: "):
+        sampling.evaluations(How("lcm", 60), small().traits)
+
+
 def test_noise_ratio_is_the_schedulers_own_sigma():
     schedule = diffusers.EulerDiscreteScheduler(**LINEAR)
     schedule.set_timesteps(7)

@@ -13,6 +13,7 @@ from test_sweep import run  # noqa: E402
 
 from collect import metrics, sweep  # noqa: E402
 from collect.features import open_network  # noqa: E402
+from collect.sampling import loop  # noqa: E402
 from scalinglaws import schema  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
@@ -70,6 +71,10 @@ def test_a_shelf_of_folders_is_measured_over_every_axis(shelf, tmp_path):
     assert nfe["ddim", 1.0, "always"] == 4 and nfe["ddim", 3.0, "always"] == 8
     assert 4 < nfe["ddim", 3.0, "0.1-5"] < 8
     assert nfe["heun", 1.0, "always"] == 7  # two evaluations a step, but for the last
+    expected = {cell.how: loop.evaluations(cell.how, found.family.traits("small")) for cell in found.cells}
+    for how, count in expected.items():
+        between = "{:g}-{:g}".format(*how.interval) if how.interval else "always"
+        assert nfe[how.sampler, how.guidance, between] == count
     assert (table.flops_per_image == table.nfe * table.flops_per_forward).all()
 
 

@@ -39,13 +39,14 @@ def to_images(x):
     return ((x.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Traits:
-    """What decides which samplers and guidances fit a model; known without its weights."""
+    """What decides which samplers and guidances fit a model; known without its weights. Each equals only itself."""
 
     guided: str  # a key of GUIDED
     flow: bool  # flow matching
     schedule: dict  # the configuration of its scheduler
+    timesteps: Callable = plain_timesteps
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Model:
 
     @property
     def traits(self):
-        return Traits(self.guided, self.flow, self.schedule)
+        return Traits(self.guided, self.flow, self.schedule, self.timesteps)
 
     @property
     def parts(self):

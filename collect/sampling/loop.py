@@ -7,11 +7,13 @@ samplers, every later draw come from a generator keyed by (s, i), and by the can
 import inspect
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 
 from collect.jobs import Outcome
+from collect.models.model import calls
 from collect.sampling.samplers import scheduler
 from scalinglaws.schema import InputError
 
@@ -57,6 +59,23 @@ def weights_by_step(how, model, schedule):
     return [how.guidance if low <= ratio <= high else 1.0 for ratio in ratios]
 
 
+def planned(how, model, device="cpu"):
+    """The scheduler of a trip with its time steps; InputError where the sampler cannot make so many."""
+    schedule = scheduler(how.sampler, model)
+    try:
+        model.timesteps(schedule, how.steps, device)
+    except ValueError as error:
+        raise InputError(f"Sampler '{how.sampler}' cannot make {how.steps} steps: {error}") from error
+    return schedule
+
+
+@lru_cache(maxsize=100_000)
+def evaluations(how, traits):
+    """Network evaluations a sample: one at each of the scheduler's time steps, two where guidance takes a pair."""
+    check_guidance(traits, how.guidance)
+    return sum(calls(traits.guided, weight) for weight in weights_by_step(how, traits, planned(how, traits)))
+
+
 def check_guidance(model, guidance):
     """InputError when a model cannot be guided but is asked to be."""
     if model.guided == "none" and guidance != 1:
@@ -84,8 +103,7 @@ def latents(model, how, indices, asked, net=None, device="cpu", candidate=0):
     net = model.denoiser if net is None else net
     dtype = next(model.denoiser.parameters(), torch.empty(0)).dtype
     check_guidance(model, how.guidance)
-    schedule = scheduler(how.sampler, model)
-    model.timesteps(schedule, how.steps, device)
+    schedule = planned(how, model, device)
     streams = generators(how.seed, indices, *([candidate] if candidate else []))
     x = model.pack(draw(streams, model.shape)).to(device) * float(getattr(schedule, "init_noise_sigma", 1.0))
     wanted, nothing = (placed(c, device, dtype) for c in model.condition(asked))
