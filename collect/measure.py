@@ -14,7 +14,7 @@ from collect.compute.meters import Clock, device_name, peak_bytes, reset_peak
 from collect.jobs import Batch, Outcome
 from collect.models.compiled import compiled
 from collect.sampling.lanes import shares, side_by_side
-from collect.sampling.loop import How, asked_of, best_of, counting, finished, latents
+from collect.sampling.loop import How, asked_of, best_of, counting, finished, first_calls, latents
 from collect.workers.store import identity
 
 DECODED = {"cpu": 32, "cuda": None}  # samples decoded at once: what a CPU's cache holds; None is the whole batch
@@ -145,12 +145,11 @@ def measure(cell, family, ready, scores, partial=None, checkpoint=None, verifier
 
 
 def warm_up(cell, task, ready, batch):
-    """Run a batch of the cell's shape before the clocks: compiling, allocating and tuning are no cost of an image."""
+    """Call what a batch of the cell calls before the clocks: compiling, allocating, tuning are no cost of an image."""
     how = cell.how
-    shape = batch, how.guidance != 1, how.interval and (how.interval, how.steps)
+    shape = batch, how.guidance != 1, how.interval and (how.interval, how.sampler, how.steps)
     if shape not in ready.warm:
-        few = how if how.interval else replace(how, steps=min(how.steps, 2))
-        draw(replace(cell, how=few, best_of=1), task, ready, range(min(batch, cell.samples)), batch)
+        draw(replace(cell, best_of=1), task, ready, range(min(batch, cell.samples)), batch, trip=first_calls)
         ready.warm.add(shape)
 
 
@@ -196,7 +195,7 @@ def padded(indices, ready, batch):
     return -(-batch // lanes) * lanes if ready.bench.compile else len(indices)
 
 
-def draw(cell, task, ready, indices, batch, verifier=None, denoise=UNTIMED, decode=UNTIMED):
+def draw(cell, task, ready, indices, batch, verifier=None, denoise=UNTIMED, decode=UNTIMED, trip=latents):
     """(samples, asked) of these indices, best of n where asked, with the clocks of its stages."""
     bench, wanted = ready.bench, np.arange(indices[0], indices[0] + padded(indices, ready, batch))
     asked = asked_of(task, cell.how, wanted)
@@ -205,7 +204,7 @@ def draw(cell, task, ready, indices, batch, verifier=None, denoise=UNTIMED, deco
 
     def one(candidate):
         def part(indices, asked):
-            return latents(ready.model, cell.how, indices, asked, ready.net, bench.device, candidate)
+            return trip(ready.model, cell.how, indices, asked, ready.net, bench.device, candidate)
 
         with denoise:
             x = torch.cat(side_by_side(bench.lanes, part, parts, asks))

@@ -17,7 +17,7 @@ from collect.compute.meters import Clock
 from collect.jobs import Batch, Job, Outcome
 from collect.measure import Bench, Cell, draw, key, measure, prepare
 from collect.sampling import verifiers
-from collect.sampling.loop import How, check_guidance, evaluations, samples
+from collect.sampling.loop import How, asked_of, begun, called, check_guidance, evaluations, finished
 from collect.settings import SweepFile, read
 from collect.sheets import Sheet
 from collect.shelf import Shelf
@@ -149,10 +149,11 @@ def lanes_of(file, device):
 
 
 def chosen_batch(sweep, seconds=20.0):
-    """The batch of most samples a second of the largest model, found by trying two steps, not compiled."""
+    """The batch of most samples a second of the largest model, found by trying the fewest steps, not compiled."""
     label = max(sweep.labels, key=lambda name: sweep.family.card(name).denoiser.flops)
     bench = replace(sweep.bench, compile=False)
-    ready, how = prepare(sweep.family.model(label, bench.dtype), bench), How(sweep.file.samplers[0], 2)
+    ready = prepare(sweep.family.model(label, bench.dtype), bench)
+    how = How(sweep.file.samplers[0], min(sweep.file.steps))
 
     def run(batch):
         draw(Cell(label, how, batch), sweep.family.task, ready, range(batch), batch)
@@ -245,20 +246,25 @@ def device_label(sweep):
     return torch.cuda.get_device_name(sweep.bench.device)
 
 
+@torch.no_grad()
 def seconds_by_part(sweep, label, most=64):
-    """Seconds here of (a network evaluation, the rest with scoring) a sample, from trips of one and of three steps."""
-    ready = prepare(sweep.family.model(label, sweep.bench.dtype), replace(sweep.bench, compile=False))
-    name, indices = sweep.file.samplers[0], np.arange(min(sweep.bench.batch, most))
-    took = []
-    for steps in (1, 1, 3):  # the first warms up
-        with Clock(sweep.bench.device) as clock:
-            made, asked = samples(ready.model, sweep.family.task, How(name, steps), indices, device=sweep.bench.device)
+    """Seconds here of (a network evaluation, everything else with its scoring) a sample; the shorter of three tries."""
+    bench, task = replace(sweep.bench, compile=False), sweep.family.task
+    model = prepare(sweep.family.model(label, bench.dtype), bench).model
+    how, indices = How(sweep.file.samplers[0], min(sweep.file.steps)), np.arange(min(bench.batch, most))
+    tries = []
+    for _ in range(3):
+        with Clock(bench.device) as begin:
+            asked = asked_of(task, how, indices)
+            trip = begun(model, how, indices, asked, bench.device)
+        with Clock(bench.device) as call:
+            called(model, model.denoiser, trip, trip.noise, trip.schedule.timesteps[0], 1.0)
+        with Clock(bench.device) as end:
+            made = Batch(indices, finished(model, trip.noise), asked)
             for metric in sweep.scores:
-                metric.add(metric.start(), Batch(indices, made, asked))
-        took.append(clock.seconds / len(indices))
-    one, three = (evaluations(How(name, steps), ready.model.traits) for steps in (1, 3))
-    call = max(took[2] - took[1], 0.0) / (three - one)
-    return call, max(took[1] - call, 0.0)
+                metric.add(metric.start(), made)
+        tries.append((call.seconds, begin.seconds + end.seconds))
+    return tuple(min(part) / len(indices) for part in zip(*tries, strict=True))
 
 
 def _price(sweep, job, rates, machine):

@@ -82,7 +82,7 @@ def test_upscaling_is_scored_against_its_targets(shelf, tmp_path):
     task = {"kind": "upscale", "images": "pictures", "side": 32}
     found = opened(shelf, tmp_path, [{"label": "up", "path": "ldm-upscale"}], task, quality=[{"name": "psnr"}])
     (row,) = run(found)
-    samples, asked = sweep.samples(found.family.model("up"), found.family.task, found.cells[0].how, range(66))
+    samples, asked = loop.samples(found.family.model("up"), found.family.task, found.cells[0].how, range(66))
     error = ((samples.double() - asked["targets"].double()) ** 2).flatten(1).mean(1)
     assert row["psnr"] == pytest.approx(float((10 * torch.log10(255**2 / error)).mean()), rel=1e-6)
 

@@ -176,3 +176,14 @@ def test_networks_of_metrics_and_verifiers_are_on_the_device_of_the_sweep(file, 
     assert opened.verifier == "meta"
     asked = [{"name": "mine", "scale": 2.0}, {"name": "mine", "device": "cpu"}, {"name": "plain", "scale": 3.0}]
     assert opened.family.metrics(asked, "meta") == [(2.0, "meta"), (1.0, "cpu"), 3.0]
+
+
+def test_a_sampler_that_needs_several_steps_is_planned_and_measured(file):
+    file.write_text(file.read_text().replace("ddim", "PNDM").replace("[1, 2]", "[6]").replace("[8, 12]", "[8]"))
+    opened = sweep.open_sweep(file)
+    (price,) = sweep.plan(opened)
+    (row,) = run(opened)
+    assert row["nfe"] == 15 and price.flops == 80 * (row["flops_per_image"] + row["flops_decode"])
+    file.write_text(file.read_text().replace("[6]", "[2]"))
+    with pytest.raises(InputError, match="Model 'c8': Sampler 'PNDM' cannot make 2 steps"):
+        sweep.open_sweep(file)

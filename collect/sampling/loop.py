@@ -97,22 +97,56 @@ def placed(condition, device, dtype):
     return condition and {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in condition.items()}
 
 
+@dataclass
+class Trip:
+    """What a trip through the noise levels starts from."""
+
+    schedule: object
+    streams: list  # a generator a sample
+    noise: torch.Tensor  # x [sample, ...] of variance 1
+    conditions: tuple  # what is asked, and the same for nothing asked
+
+
+def begun(model, how, indices, asked, device="cpu", candidate=0):
+    """The Trip of the given sample indices."""
+    dtype = next(model.denoiser.parameters(), torch.empty(0)).dtype
+    check_guidance(model, how.guidance)
+    streams = generators(how.seed, indices, *([candidate] if candidate else []))
+    noise = model.pack(draw(streams, model.shape)).to(device)
+    conditions = tuple(placed(c, device, dtype) for c in model.condition(asked))
+    return Trip(planned(how, model, device), streams, noise, conditions)
+
+
+def called(model, net, trip, x, t, weight):
+    """The network's prediction at a time step of a trip, float32."""
+    seen = trip.schedule.scale_model_input(x, t) if hasattr(trip.schedule, "scale_model_input") else x
+    dtype = next(model.denoiser.parameters(), torch.empty(0)).dtype
+    return predict(model, net, seen.to(dtype), t, *trip.conditions, weight).float()
+
+
 @torch.no_grad()
 def latents(model, how, indices, asked, net=None, device="cpu", candidate=0):
     """x [sample, ...] of the given sample indices, float32; `net` is the denoiser or a compiled twin of it."""
     net = model.denoiser if net is None else net
-    dtype = next(model.denoiser.parameters(), torch.empty(0)).dtype
-    check_guidance(model, how.guidance)
-    schedule = planned(how, model, device)
-    streams = generators(how.seed, indices, *([candidate] if candidate else []))
-    x = model.pack(draw(streams, model.shape)).to(device) * float(getattr(schedule, "init_noise_sigma", 1.0))
-    wanted, nothing = (placed(c, device, dtype) for c in model.condition(asked))
-    extra = {"generator": streams} if "generator" in inspect.signature(schedule.step).parameters else {}
+    trip = begun(model, how, indices, asked, device, candidate)
+    schedule, x = trip.schedule, trip.noise * float(getattr(trip.schedule, "init_noise_sigma", 1.0))
+    extra = {"generator": trip.streams} if "generator" in inspect.signature(schedule.step).parameters else {}
     for t, weight in zip(schedule.timesteps, weights_by_step(how, model, schedule), strict=True):
-        seen = schedule.scale_model_input(x, t) if hasattr(schedule, "scale_model_input") else x
-        made = predict(model, net, seen.to(dtype), t, wanted, nothing, weight).float()
-        x = schedule.step(made, t, x, **extra).prev_sample
+        x = schedule.step(called(model, net, trip, x, t, weight), t, x, **extra).prev_sample
     return x
+
+
+@torch.no_grad()
+def first_calls(model, how, indices, asked, net=None, device="cpu", candidate=0):
+    """The noise of the given samples, after a call of the network for each weight that a trip has: nothing is solved.
+
+    For what must run before it is timed, and for the time of one call.
+    """
+    net = model.denoiser if net is None else net
+    trip = begun(model, how, indices, asked, device, candidate)
+    for weight in set(weights_by_step(how, model, trip.schedule)):
+        called(model, net, trip, trip.noise, trip.schedule.timesteps[0], weight)
+    return trip.noise
 
 
 def asked_of(task, how, indices):
