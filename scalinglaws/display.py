@@ -1,0 +1,23 @@
+"""How results show themselves: one line, plain text, and HTML for notebooks. Pure formatting, nothing is computed.
+
+Every result of the package (Fit, Optimum, Crossover, Comparison, ...) offers the same five views:
+`repr` one line, `.summary()` text, `.to_frame()` a DataFrame, `._repr_html_()` table and warnings, `.plot(ax=None)`.
+"""
+
+import html
+
+NUMBER = "{:.4g}".format
+
+
+def text_table(frame, index=False) -> str:
+    """A DataFrame as aligned plain text: four digits, '-' for what is missing."""
+    return frame.to_string(index=index, float_format=NUMBER, na_rep="-")
+
+
+def html_page(headline, frame, warnings=(), notes=(), index=False) -> str:
+    """Headline, table, notes and warnings as an HTML fragment; every text is escaped."""
+    table = frame.to_html(index=index, float_format=NUMBER, na_rep="-", border=0)
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    listed = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
+    warned = f"<p><b>Warnings</b></p><ul>{listed}</ul>" if listed else ""
+    return f"<div><p><b>{html.escape(headline)}</b></p>{table}{notes}{warned}</div>"
