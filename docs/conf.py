@@ -5,6 +5,7 @@ entered maintenance in November 2025 (its support was announced to end in Novemb
 had a release since 2024.
 """
 
+import json
 import os
 import re
 import sys
@@ -12,8 +13,11 @@ import warnings
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parent.parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
 warnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive", UserWarning)
+
+import json_page  # noqa: E402
 
 import scalinglaws  # noqa: E402
 
@@ -23,7 +27,7 @@ copyright = f"2026, {author}"
 version = release = scalinglaws.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery", "sphinx_copybutton"]
-exclude_patterns = ["_build", "figures", "**/README.md"]
+exclude_patterns = ["_build", "_generated", "figures", "**/README.md"]
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3
 default_role = "literal"
@@ -48,7 +52,8 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "matplotlib_animations": False,
     "thumbnail_size": (480, 300),
-    "copyfile_regex": r"(?!)",
+    "capture_repr": (),
+    "within_subsection_order": "FileNameSortKey",
 }
 
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
@@ -73,7 +78,7 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "json": [], "score": [], "architecture": [], "gallery/**": []}
+html_sidebars = {"index": [], "api": [], "json": [], "score": [], "architecture": [], "gallery/**": []}
 
 
 def plain_docstring(app, what, name, obj, options, lines):
@@ -89,5 +94,13 @@ def plain_docstring(app, what, name, obj, options, lines):
             lines[i] = "".join(p if p.startswith("`") else re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", p) for p in parts)
 
 
+def write_json_tables(app):
+    """The part of docs/json.md that is made from the schema."""
+    schema = json.loads((HERE.parent / "scalinglaws" / "answers.schema.json").read_text())
+    (HERE / "_generated").mkdir(exist_ok=True)
+    (HERE / "_generated" / "json.md").write_text(json_page.tables(schema))
+
+
 def setup(app):
+    app.connect("builder-inited", write_json_tables)
     app.connect("autodoc-process-docstring", plain_docstring, priority=400)

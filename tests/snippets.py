@@ -2,6 +2,7 @@
 
     ```python     runs; the pages' snippets share their names; a ```text block right after it is what it prints
     ```console    `$ command` lines run in bash, what stands below one is what it prints
+    ```sh          make targets, which CI runs
     ```{code-block} yaml
     :caption: sweep.yaml      a block with a caption is a file that the reader saves
 
@@ -25,6 +26,7 @@ FENCE = re.compile(r"^```(\S*|\{[\w-]+\}[^\n]*)\n(.*?)^```$", re.M | re.S)
 CAPTION = re.compile(r"^:caption: (\S+)$", re.M)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 TOLERANCE = 0.02
+KINDS = ("python", "text", "console", "sh", "yaml", "{code-block}", "{literalinclude}", "{toctree}", "{include}", "{eval-rst}")
 SECONDS = 300  # a page's command may take, on a busy machine
 
 
@@ -65,7 +67,7 @@ def run(path: Path, folder: Path) -> list[tuple[Block, str]]:
 def file_of(block, path):
     """The content of a captioned block: its text, or the file that it includes."""
     if block.kind.startswith("{literalinclude}"):
-        return (path.parent / block.kind.split()[1]).read_text()
+        return (path.parent / block.kind.split(maxsplit=1)[1]).read_text()
     return re.sub(r"\A(?::[\w-]+:.*\n)+\n?", "", block.text)
 
 
@@ -111,8 +113,13 @@ def shell_environment(folder):
     for name, text in scripts.items():
         (bin_ / name).write_text(f"#!/bin/sh\n{text}\n")
         (bin_ / name).chmod(0o755)
-    paths = {"PATH": f"{bin_}:{Path(python).parent}:{os.environ['PATH']}", "PYTHONPATH": f"{site}:{ROOT}"}
-    return os.environ | paths | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "COLUMNS": "120", "NO_COLOR": "1"}
+    paths = {"PATH": f"{bin_}:{Path(python).parent}:{os.environ['PATH']}"}
+    return shell_paths(site) | paths | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "COLUMNS": "120", "NO_COLOR": "1"}
+
+
+def shell_paths(*folders):
+    """The environment in which Python finds this checkout, after the folders."""
+    return os.environ | {"PYTHONPATH": ":".join(map(str, (*folders, ROOT)))}
 
 
 def differences(expected: str, actual: str) -> list[str]:
