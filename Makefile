@@ -15,6 +15,8 @@ INSTALL = $(PYTHON) tools/install.py --venv $(VENV)
 ifdef PIP_ARGS
 export PIP_ARGS
 endif
+# bytecode is written at the first import, not by the installation: also where the environment says otherwise
+export PYTHONDONTWRITEBYTECODE :=
 export OMP_NUM_THREADS ?= $(CORES)
 
 .PHONY: demo test test-slow docs lab bench lint base-check clean

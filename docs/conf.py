@@ -26,7 +26,13 @@ author = "the authors of scalinglaws"
 copyright = f"2026, {author}"
 version = release = scalinglaws.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery", "sphinx_copybutton"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+    "sphinx_copybutton",
+]
 exclude_patterns = ["_build", "_generated", "figures", "**/README.md"]
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3

@@ -26,7 +26,18 @@ FENCE = re.compile(r"^```(\S*|\{[\w-]+\}[^\n]*)\n(.*?)^```$", re.M | re.S)
 CAPTION = re.compile(r"^:caption: (\S+)$", re.M)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 TOLERANCE = 0.02
-KINDS = ("python", "text", "console", "sh", "yaml", "{code-block}", "{literalinclude}", "{toctree}", "{include}", "{eval-rst}")
+KINDS = (
+    "python",
+    "text",
+    "console",
+    "sh",
+    "yaml",
+    "{code-block}",
+    "{literalinclude}",
+    "{toctree}",
+    "{include}",
+    "{eval-rst}",
+)
 SECONDS = 300  # a page's command may take, on a busy machine
 
 
@@ -108,7 +119,8 @@ def shell_environment(folder):
     python = sys.executable
     scripts = {
         "scalinglaws": f'exec "{python}" -m scalinglaws.cli "$@"',
-        "pip": f'shift; exec "{python}" -m pip install -q --no-deps --no-build-isolation --no-index --target "{site}" "$@"',
+        "pip": f'shift; exec "{python}" -m pip install -q --no-deps --no-build-isolation --no-index '
+        f'--target "{site}" "$@"',
     }
     for name, text in scripts.items():
         (bin_ / name).write_text(f"#!/bin/sh\n{text}\n")
@@ -143,9 +155,15 @@ def differences(expected: str, actual: str) -> list[str]:
 def same(expected, actual):
     """Whether two lines agree: the same words, and numbers within the tolerance; `...` stands for anything."""
     if "..." in expected:
-        return re.fullmatch(".*".join(map(re.escape, " ".join(expected.split()).split("..."))), " ".join(actual.split()))
-    one, other = ([NUMBER.sub("#", " ".join(t.split())), [float(n) for n in NUMBER.findall(t)]] for t in (expected, actual))
-    return one[0] == other[0] and all(math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-9) for a, b in zip(one[1], other[1]))
+        return re.fullmatch(
+            ".*".join(map(re.escape, " ".join(expected.split()).split("..."))), " ".join(actual.split())
+        )
+    one, other = (
+        [NUMBER.sub("#", " ".join(t.split())), [float(n) for n in NUMBER.findall(t)]] for t in (expected, actual)
+    )
+    return one[0] == other[0] and all(
+        math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-9) for a, b in zip(one[1], other[1], strict=True)
+    )
 
 
 def rewrite(path: Path) -> None:
