@@ -2,7 +2,8 @@
 Where two samplers cross
 ========================
 
-One law for each sampler at one size, fitted in one batch; the steps at which the better one changes, if it does.
+One law for each sampler at one size, fitted in one batch; the cost per image at which the better one
+changes, if it does.
 """
 
 import scalinglaws as sl

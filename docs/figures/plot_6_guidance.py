@@ -2,8 +2,9 @@
 The best guidance
 =================
 
-Guidance is chosen on one half of the samples and reported on the other: the best of several noisy numbers looks
-better than it is.
+Quality against the guidance weight; the best of every model and step count is marked. This table does not hold the
+two halves of the samples apart, so the winner is reported on the samples that chose it, a little optimistic; `collect`
+writes halves, and then one chooses and the other reports.
 """
 
 import scalinglaws as sl
