@@ -114,7 +114,7 @@ METRICS = (
     Metric("recall",                 "share",    SHARE,  "higher", "data inside the samples"),
     Metric("precision_effnet_lite0", "share",    SHARE,  "higher", "precision on EfficientNet-Lite0 features"),
     Metric("recall_effnet_lite0",    "share",    SHARE,  "higher", "recall on EfficientNet-Lite0 features"),
-    Metric("agreement",              "share",    SHARE,  "higher", "class accuracy: images classified as the class asked for"),
+    Metric("agreement",              "share",    SHARE,  "higher", "class accuracy: share classified as asked for"),
     Metric("clip",                   "score",    ABOVE,  "higher", "CLIP score"),
     Metric("geneval",                "share",    SHARE,  "higher", "GenEval score"),
     Metric("hpsv2",                  "score",    NUMBER, "higher", "human preference score, version 2"),
@@ -181,12 +181,12 @@ _SETTINGS = (
     ("seconds_per_image",     "s",            ABOVE,  "cost",     "sampling, per image, decoding apart"),
     ("seconds_decode",        "s",            FROM0,  "cost",     "decoding the latent, per image"),
     ("seconds_text",          "s",            FROM0,  "cost",     "encoding the condition, per image"),
-    ("seconds_mad",           "s",            FROM0,  "cost",     "median deviation of the readings of seconds_per_image"),
+    ("seconds_mad",           "s",            FROM0,  "cost",     "median deviation of readings of seconds_per_image"),
     ("peak_memory_bytes",     "bytes",        FROM0,  "cost",     "most memory held at once"),
     ("joules_per_image",      "J",            ABOVE,  "cost",     "sampling, per image, decoding apart"),
     ("joules_decode",         "J",            FROM0,  "cost",     "decoding the latent, per image"),
     ("joules_text",           "J",            FROM0,  "cost",     "encoding the condition, per image"),
-    ("joules_mad",            "J",            FROM0,  "cost",     "median deviation of the readings of joules_per_image"),
+    ("joules_mad",            "J",            FROM0,  "cost",     "median deviation of readings of joules_per_image"),
     ("latency_s",             "s",            ABOVE,  "cost",     "time to one image, as printed"),
     ("throughput_img_s",      "images/s",     ABOVE,  "cost",     "images per second, as printed"),
     ("sampling_batch",        "images",       COUNT,  "record",   "images sampled at once"),
@@ -232,14 +232,17 @@ def higher_is_better(quality):
     return quality in COLUMNS and COLUMNS[quality].higher_is_better
 
 
-def check(table, used=()):
-    """What is wrong with the table, one sentence a fault; those in `used` must be full and above 0."""
+def check(table, used=(), missing=False):
+    """What is wrong with the table, one sentence a fault; columns in `used` must be above 0.
+
+    They must be full, too, unless `missing` values are allowed. Rows are named by the index, counted from 1.
+    """
     held = ", ".join(map(str, table.columns))
-    missing = [c for c in used if c not in table.columns]
-    if missing:
-        return [f"Column {c!r} is missing; the table has {held}." for c in missing]
+    absent = [c for c in used if c not in table.columns]
+    if absent:
+        return [f"Column {c!r} is missing; the table has {held}." for c in absent]
     others = [c for c in table.columns if c in COLUMNS and c not in used]
-    faults = [_check_used(table[c]) for c in used]
+    faults = [_check_used(table[c], missing) for c in used]
     faults += [_check_column(table[c], COLUMNS[c].allowed) for c in others]
     return [f for f in faults if f]
 
@@ -255,11 +258,12 @@ def _check_column(column, allowed):
     return _sentence(column, column.notna() & ~_inside(numbers(column), allowed), allowed.words)
 
 
-def _check_used(column):
+def _check_used(column, missing):
     known = COLUMNS.get(column.name)
     allowed = known.allowed if known and known.allowed.low >= 0 else ABOVE
     inside = _inside(numbers(column), allowed) & (numbers(column) > 0)
-    return _sentence(column, ~inside, f"{allowed.words}, in every row used" + _above(allowed))
+    bad = ~inside & column.notna() if missing else ~inside
+    return _sentence(column, bad, f"{allowed.words}, in every row used" + _above(allowed))
 
 
 def _above(allowed):
@@ -276,7 +280,8 @@ def _sentence(column, bad, words):
     rows = np.flatnonzero(np.asarray(bad))
     if not len(rows):
         return None
-    held = ", ".join(f"row {i + 1} holds {_show(column.iloc[i])}" for i in rows[:SHOWN])
+    numbered = column.index if pd.api.types.is_integer_dtype(column.index) else range(len(column))
+    held = ", ".join(f"row {numbered[i] + 1} holds {_show(column.iloc[i])}" for i in rows[:SHOWN])
     more = f" (and {len(rows) - SHOWN} more rows)" if len(rows) > SHOWN else ""
     return f"Column {column.name!r}: {held}{more}; allowed is {words}."
 
