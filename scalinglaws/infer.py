@@ -14,6 +14,8 @@ from scalinglaws import laws, measurements, schema, studies
 from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
 from scalinglaws.spellings import read_columns
+from scalinglaws.units import Quantity, parse
+from scalinglaws.units import price as parse_price
 
 CHOICES = ("sampler", "guidance")  # a law answers for one value of each; a budget chooses between them
 RISING = laws.custom(
@@ -57,6 +59,50 @@ class Question:
         """(column of the law, number in its unit) of an input by its symbol, its column or the user's own column."""
         reading = next((r for r in self.readings if r.column == name and r.column != r.meaning), None)
         return (reading.meaning, reading.values(number)) if reading else (self.inputs.get(name, name), number)
+
+    def units(self):
+        """{unit: columns it is counted from} of the budgets that the table can price."""
+        full = {c for c in self.table.columns if self.table[c].notna().all()}
+        forward = full & {"flops_per_forward", "gflops_per_forward", "flops_per_image"}
+        units = {"flops": sorted(forward)} if forward else {}
+        measured = {"seconds": "seconds_per_image", "joules": "joules_per_image"}
+        units |= {unit: [column] for unit, column in measured.items() if column in full}
+        return units | ({"money": units["seconds"]} if "seconds" in units else {})
+
+    def budget(self, given, unit=None, price=None):
+        """The budget per image as a Quantity in a unit that the table can price; InputError names the units there are.
+
+        A bare number takes `unit`, else money where there is a price, else FLOPs, else the unit of the table's column.
+        """
+        quantity, known = parse(given, unit), self.units()
+        if quantity.unit is None:
+            first = "money" if price is not None else next(iter(known), "flops")
+            reading = next((r for r in self.readings if [r.meaning] == known.get(first)), None)
+            factor = reading.factor if reading and first in ("seconds", "joules") and reading.power == 1 else 1.0
+            quantity = Quantity(quantity.value * factor, first)
+        if quantity.unit not in known:
+            raise InputError(self._unpriced(quantity.unit, known))
+        if quantity.unit == "money":
+            if price is None:
+                raise InputError(f"A budget in money ({given}) needs the price of the machine, such as --price 2.5/h.")
+            paid = parse_price(price).currency
+            if paid and quantity.currency and paid != quantity.currency:
+                raise InputError(f"The budget {given} is in {quantity.currency}, the price {price} in {paid}.")
+        if not quantity.value > 0:
+            raise InputError(f"Budget {given}: give a number above 0.")
+        return quantity
+
+    def _unpriced(self, unit, known):
+        """The sentence for a budget in a unit that no column tells."""
+        needed = {"flops": "flops_per_forward", "joules": "joules_per_image"}.get(unit, "seconds_per_image")
+        gaps = int(self.table[needed].isna().sum()) if needed in self.table else 0
+        lack = f"{gaps} of {len(self.table)} rows have no {needed}" if gaps else f"the table has no {needed}"
+        names = {r.meaning: r.column for r in self.readings}
+        offered = [f"{u} (from {', '.join(names.get(c, c) for c in columns)}"
+                   f"{'; with --price' if u == 'money' else ''})" for u, columns in known.items()]  # fmt: skip
+        hint = f"A budget here can be in {' or '.join(offered)}." if offered else (
+            "Give a column of cost per image, such as gpu_ms, energy_j or gflops, for a budget.")  # fmt: skip
+        return f"A budget in {unit} cannot be priced: {lack}. {hint}"
 
     def groups(self):
         """{label: Question}: one a sampler and guidance, where the rows hold several."""
@@ -216,9 +262,7 @@ def _no_inputs(table, symbols, known):
     constant = [c for c in known if c in table and table[c].notna().any() and table[c].nunique() == 1]
     if constant:
         listed = " and ".join(f"{c} = {table[c].dropna().iloc[0]:g}" for c in constant[:2])
-        return (
-            f"Nothing varies that a law could run along: every row has {listed}. Measure another size or steps."
-        )
+        return f"Nothing varies that a law could run along: every row has {listed}. Measure another size or steps."
     named = " ".join(f"{s}=COLUMN" for s in symbols)
     return f"No column is known as a size or steps: name the law's inputs, --inputs {named}; the table has {have}."
 

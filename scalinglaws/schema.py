@@ -17,6 +17,10 @@ class InputError(ValueError):
     """What the user gave cannot be used; the message says what was given, what is allowed and what to do."""
 
 
+class NoAnswer(InputError):
+    """The question was understood, but what was measured holds no answer: the command line ends with 1, not 2."""
+
+
 @dataclass(frozen=True)
 class Range:
     """Values a column may hold: words for people, and the test on finite numbers."""
