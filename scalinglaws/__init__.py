@@ -3,10 +3,10 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from scalinglaws import studies
-from scalinglaws.crossing import crossover
+from scalinglaws.decide.crossover import crossover
+from scalinglaws.decide.guidance import optimal_guidance
+from scalinglaws.decide.optimum import optimum
 from scalinglaws.fitting import fit, fit_groups
-from scalinglaws.guidance import optimal_guidance
-from scalinglaws.optimal import optimum
 from scalinglaws.schema import InputError
 from scalinglaws.studies import read
 from scalinglaws.validate import compare
