@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, infer, measurements
+from scalinglaws import display, infer, measurements, units
 from scalinglaws.decide.cost import UNITS, cost_model
 from scalinglaws.decide.crossover import crossovers
 from scalinglaws.decide.optimum import Optimum, best_setting, optima
@@ -49,7 +49,7 @@ class Answer:
     def warnings(self):
         """Reasons for doubt, of the answer and of the law."""
         of_optimum = self.optimum.warnings if self.optimum else ()
-        return tuple(dict.fromkeys((*of_optimum, *self.fit.warnings)))
+        return tuple(dict.fromkeys((*of_optimum, *_no_better_than_last(self.held_out), *self.fit.warnings)))
 
     def summary(self) -> str:
         """The answer in plain lines, the most important first."""
@@ -191,6 +191,15 @@ def records(table) -> list[dict]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
+def _no_better_than_last(held_out):
+    """A warning where the law predicts the largest size no better than the next smaller size does by itself."""
+    error = dict(zip(held_out.get("way", ()), held_out.get("median_error", ()), strict=True))
+    law = next(iter(error.values()), 0.0)
+    if error.get(NAIVE, np.inf) < law:
+        yield (f"'{NAIVE}' predicts the largest size better ({error[NAIVE]:.1%}) than the law fitted without it "
+               f"({law:.1%}): between the measured sizes the law holds, beyond them do not trust it.")  # fmt: skip
+
+
 def _same_as_last(question, seen, held):
     """Relative errors [row] if the largest size were as good as the largest one seen, at the same other inputs."""
     size, *others = question.inputs.values()
@@ -212,7 +221,7 @@ def _middle(question, fits, unit, priced):
     price = priced["price"] if first == "money" else None
     cost = cost_model(fit.table, first, stages=priced["stages"], price=price, size=size, steps=steps or "steps")
     spent = cost.per_row(fit.table)
-    return infer.Quantity(float(np.sqrt(spent.min() * spent.max())), first)
+    return units.Quantity(float(f"{np.sqrt(spent.min() * spent.max()):.2e}"), first)
 
 
 def _sizes(question, sizes):

@@ -41,7 +41,9 @@ class Question:
         """How the columns were read, one line each, and the notes."""
         symbols = {column: symbol for symbol, column in self.inputs.items()}
         symbols |= {self.quality: "quality"}
-        return [*(r.sentence(symbols.get(r.meaning)) for r in self.readings), *self.notes]
+        first = list(symbols)
+        ordered = sorted(self.readings, key=lambda r: first.index(r.meaning) if r.meaning in symbols else len(first))
+        return [*(r.sentence(symbols.get(r.meaning)) for r in ordered), *self.notes]
 
     def size(self, given):
         """What the user calls a size: its label, a value as their column has it, or a value in the law's unit."""

@@ -252,9 +252,7 @@ def _stated(table, column, meaning):
         return None
     if target not in schema.COLUMNS:
         known = ", ".join([*SPELLINGS, *METRICS])
-        raise InputError(
-            f"--read-as {column}={meaning}: no meaning {target!r}. Usual ones: {known}; or 'none'."
-        )
+        raise InputError(f"--read-as {column}={meaning}: no meaning {target!r}. Usual ones: {known}; or 'none'.")
     if unit:
         return Reading(column, target, f"{_what(target)}, in {unit.strip()}", _factor(column, target, unit.strip()))
     guess = recognise(column)
