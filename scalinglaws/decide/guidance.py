@@ -18,6 +18,7 @@ GUIDED = ("guidance", "guidance_kind", "guidance_interval", "gnet")  # chosen to
 POOLED = ("nfe", "seed", "device", "threads", "sampling_batch", "versions", "source", "provenance", "note", "unknown",
           "params_provenance", "weights")  # may differ between the rows of a setting  # fmt: skip
 ALWAYS = ("family", "model", "sampler", "steps")
+SIZES = ("flops_per_forward", "gflops_per_forward", "params", "base_channels", "depth")  # by which models are ordered
 HALVES = ("half1", "half2")
 
 
@@ -84,6 +85,8 @@ def optimal_guidance(table: pd.DataFrame, quality: str = "fd") -> OptimalGuidanc
     settings = pd.DataFrame(rows)
     measured = pd.concat([part.assign(setting=_label(part, same), best=part.index == _first(part[quality], quality))
                           for _, part in parts], ignore_index=True)  # fmt: skip
+    if "model" in measured:
+        measured["model"] = pd.Categorical(measured["model"], _by_size(table), ordered=True)
     return OptimalGuidance(settings, quality, tuple(_notes(settings, quality)), measured)
 
 
@@ -134,6 +137,12 @@ def _best(rows, quality, how) -> dict:
 def _label(rows, same) -> str:
     """The setting in words."""
     return ", ".join(f"{c}={rows[c].iloc[0]}" for c in same if pd.notna(rows[c].iloc[0]))
+
+
+def _by_size(table) -> list:
+    """Labels of the models by rising size, by which figures are coloured."""
+    size = next((c for c in SIZES if c in table and table[c].notna().all()), "model")
+    return list(dict.fromkeys(table.sort_values(size)["model"]))
 
 
 def _first(values, quality):
