@@ -4,17 +4,17 @@ import pandas as pd
 import pytest
 from synthetic import family
 
-from scalinglaws import asking, studies
+from scalinglaws import infer, studies
 from scalinglaws.schema import InputError
 
 EDM2 = {"family": "EDM2 img512 no guidance"}
 
 
 def test_the_columns_tell_law_quality_and_inputs():
-    question = asking.ask(family())
+    question = infer.question(family())
     assert (question.law, question.quality) == ("size_steps", "fd")
     assert question.inputs == {"N": "flops_per_forward", "S": "steps"}
-    plain = asking.ask("edm2", where=EDM2)
+    plain = infer.question("edm2", where=EDM2)
     assert (plain.law, plain.quality, plain.inputs) == ("power_floor", "fid", {"N": "gflops_per_forward"})
 
 
@@ -26,12 +26,12 @@ def test_unlike_rows_are_not_pooled(extra, column):
     one = family().assign(train_steps=1)
     both = pd.concat([one, one.assign(**extra)])
     with pytest.raises(InputError, match=f"mix 2 values of {column} .* keep one with --where {column}=VALUE"):
-        asking.ask(both)
+        infer.question(both)
 
 
 def test_samplers_and_guidances_become_groups():
     table = pd.concat([family(), family(sampler="ddpm"), family(guidance=2.0)[:-9]])
-    question = asking.ask(table, choose=True)
+    question = infer.question(table, choose=True)
     assert list(question.groups()) == ["sampler=ddim guidance=1", "sampler=ddim guidance=2", "sampler=ddpm guidance=1"]
     assert question.main()[0] in ("sampler=ddim guidance=1", "sampler=ddpm guidance=1")
     fits, skipped = question.fits(replicates=20)
@@ -40,12 +40,12 @@ def test_samplers_and_guidances_become_groups():
 
 def test_a_setting_too_small_to_fit_is_left_out_aloud():
     table = pd.concat([family(), family(sampler="ddpm")[:4]])
-    fits, skipped = asking.ask(table, choose=True).fits(replicates=20)
+    fits, skipped = infer.question(table, choose=True).fits(replicates=20)
     assert list(fits) == ["sampler=ddim"] and skipped[0].startswith("Left out sampler=ddpm: Law")
 
 
 def test_the_held_out_size_is_predicted():
-    question = asking.ask("edm2", where=EDM2)
+    question = infer.question("edm2", where=EDM2)
     seen, held = question.hold_out()
     assert held.model.tolist() == ["EDM2-XXL"] and len(seen.table) == 5
     check = question.check(seen.fit(), held)
@@ -58,9 +58,9 @@ def test_every_family_that_can_be_asked_is_one_question():
     for name in studies.names():
         for group in studies.describe(name).families:
             try:
-                question = asking.ask(name, where={"family": group})
+                question = infer.question(name, where={"family": group})
             except InputError as error:
                 assert str(error).endswith((".", ")"))
                 continue
-            asked += not asking.mixing(question.table, question.inputs)
+            asked += not infer.mixing(question.table, question.inputs)
     assert asked > 40

@@ -1,0 +1,237 @@
+"""From a table and a budget to the answer in one call.
+
+>>> import scalinglaws as sl
+>>> answer = ask("tiny-ldm", "500 MFLOPs", where={"sampler": "ddim", "guidance": 1}, replicates=50)
+>>> answer
+<Answer: c16 with 61 steps for 5e+08 FLOPs per image, fd 9.1>
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws import display, infer, measurements
+from scalinglaws.decide.cost import UNITS, cost_model
+from scalinglaws.decide.crossover import crossovers
+from scalinglaws.decide.optimum import Optimum, best_setting, optima
+from scalinglaws.infer import Question
+from scalinglaws.schema import InputError, NoAnswer
+
+OPTIMISTIC = "chosen on the rows it is reported on, so its lead is a little optimistic"
+NEARBY = 10.0  # crossovers within this factor of the budget are shown
+PLAIN = {1: "power", 2: "size_steps_product"}  # by the number of inputs: the law everyone draws first
+NAIVE = "same as the largest size seen"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a table says about a budget: how it was read, the law, the best size and steps, and how far to trust them.
+
+    `optimum` is None where no budget can be priced or a law does not run in size; `notes` say why. `settings` has one
+    row a sampler and guidance, best first; `crossovers` one row a pair of neighbouring sizes near the budget;
+    `held_out` one row a way to predict the largest size from the others: way, median_error, largest_error, rows.
+    """
+
+    question: Question
+    fit: object = field(repr=False)  # of the best setting
+    setting: str  # sampler and guidance, empty where there is one
+    optimum: Optimum | None = field(repr=False)
+    settings: pd.DataFrame = field(repr=False, compare=False)
+    crossovers: pd.DataFrame = field(repr=False, compare=False)
+    held_out: pd.DataFrame = field(repr=False, compare=False)
+    notes: tuple[str, ...] = ()  # what could not be answered, and why
+
+    def __repr__(self):
+        return f"<Answer: {self._short()}>"
+
+    @property
+    def warnings(self):
+        """Reasons for doubt, of the answer and of the law."""
+        of_optimum = self.optimum.warnings if self.optimum else ()
+        return tuple(dict.fromkeys((*of_optimum, *self.fit.warnings)))
+
+    def summary(self) -> str:
+        """The answer in plain lines, the most important first."""
+        parts = [self.optimum.summary().partition("\nWarning")[0]] if self.optimum else []
+        if len(self.settings) > 1:
+            parts.append(f"Best setting: {self.setting} ({OPTIMISTIC}).\n{display.text_table(self._settings())}")
+        if self.optimum:
+            parts.append(f"Every size at this budget:\n{display.text_table(self.optimum.candidates)}")
+        if len(self.crossovers):
+            parts.append(f"Crossovers of neighbouring sizes near the budget:\n{display.text_table(self.crossovers)}")
+        parts.append(f"Law: {self.fit.quality} = {self.fit.law.equation}\n{self._parameters()}")
+        if len(self.held_out):
+            size = next(iter(self.question.inputs.values()))
+            head = f"The largest {size}, predicted from the smaller ones (errors are shares of the measured value):"
+            parts.append(f"{head}\n{display.text_table(self.held_out)}")
+        sentences = [f"Warning: {w}" for w in self.warnings]
+        said = [*self.question.sentences(), *self.notes]
+        return "\n\n".join([p for p in ("\n".join(said), *parts, "\n".join(sentences)) if p])
+
+    def to_frame(self) -> pd.DataFrame:
+        """The sizes to choose from, one row each, or the law's parameters where there is no optimum."""
+        return self.optimum.to_frame() if self.optimum else self.fit.interval(0.9).reset_index()
+
+    def record(self) -> dict:
+        """Everything, for JSON."""
+        interval = self.fit.interval(self.optimum.level if self.optimum else 0.9)
+        return {
+            "optimum": self.optimum and self.optimum.record() | {"candidates": records(self.optimum.candidates)},
+            "setting": self.setting, "settings": records(self._settings()), "crossovers": records(self.crossovers),
+            "law": self.fit.law.name, "equation": self.fit.law.equation, "values": self.fit.values,
+            "low": interval["low"].to_dict(), "high": interval["high"].to_dict(),
+            "held_out": records(self.held_out), "warnings": list(self.warnings), **described(self.question),
+            "skipped": list(self.notes),
+        }  # fmt: skip
+
+    def _repr_html_(self):
+        notes = [*self.question.sentences(), *self.notes]
+        return display.html_page(self._short(), self.to_frame(), self.warnings, notes)
+
+    def plot(self, ax=None):
+        """Quality of every size at the budget, or the fitted law; returns the matplotlib Axes."""
+        return (self.optimum or self.fit).plot(ax)
+
+    def _short(self):
+        if self.optimum is None:
+            return f"no optimum, {self.fit.quality} = {self.fit.law.equation}"
+        o = self.optimum
+        return (f"{o.model} with {o.steps} steps for {o.budget:.4g} {UNITS[o.unit]} per image, "
+                f"{o.quality} {o.value:.3g}")  # fmt: skip
+
+    def _settings(self):
+        return self.settings.drop(columns="size", errors="ignore")
+
+    def _parameters(self):
+        return self.fit.interval(0.9).to_string(float_format=display.NUMBER)
+
+
+def ask(
+    source, budget=None, *, quality=None, law=None, inputs=None, where=None, read_as=None, unit=None, price=None,
+    stages=("denoise",), sizes=None, steps=None, level=0.9, strict=False, **options,
+) -> Answer:  # fmt: skip
+    """The best size and steps for a budget per image, with everything that was assumed on the way.
+
+    source: a csv, parquet, store, study's name or DataFrame. budget: text such as "500ms", "3e12 FLOPs", "0.2 J" or
+    "$0.001", or a number in `unit` (default: what the table is priced in); None: the middle of the measured costs.
+    quality, law, inputs, where, read_as, strict: as for `infer.question`, by default read from the columns. price:
+    money per hour of the machine, such as 2.5 or "$2.50/h". stages: of denoise, text and decode. sizes, steps: those
+    allowed. level: of the intervals. options go to fit(). Raises InputError where a question cannot be understood,
+    NoAnswer where the measurements hold no answer.
+    """
+    question = infer.question(source, quality, law, inputs, where, choose=True, read_as=read_as, strict=strict)
+    fits, skipped = question.fits(**options)
+    priced = {"price": price, "stages": stages}
+    most = max(fits, key=lambda label: fits[label].rows)
+    try:
+        asked = question.budget(budget, unit, price) if budget is not None else _middle(question, fits, unit, priced)
+        sizes = _sizes(question, sizes)
+        answers, poor = best_affordable(fits, asked, sizes=sizes, steps=steps, level=level, **priced)
+    except InputError as error:
+        if budget is not None:
+            raise
+        return _without_budget(question, fits[most], most, (*skipped, f"No optimum: {error}"))
+    label, table = best_setting(answers)
+    near, why = _near(fits[label], asked, level, priced)
+    held_out = predict_largest(question.groups()[label], fits[label], options)
+    middle = [f"No budget given: {asked.value:.3g} {UNITS[asked.unit]}, the middle of the measured costs, is taken."]
+    notes = (*(middle if budget is None else ()), *skipped, *poor, *why)
+    return Answer(question, fits[label], label, answers[label], table, near, held_out, notes)
+
+
+def best_affordable(fits, budget, **options):
+    """({label: Optimum}, sentences) for a Quantity; NoAnswer where it is below the cheapest candidate."""
+    price = options.pop("price", None)
+    if budget.unit == "money":
+        options["price"] = price
+    try:
+        return optima(fits, budget.value, budget.unit, **options)
+    except InputError as error:
+        if "below the cheapest" in str(error):
+            raise NoAnswer(str(error)) from None
+        raise
+
+
+def predict_largest(question, fit, options=None) -> pd.DataFrame:
+    """The largest size predicted from the others: by the law, by a plain power law, and by the next smaller size.
+
+    Columns: way, median_error, largest_error (shares of the measured value), rows. Empty where too few rows remain.
+    """
+    seen, held = question.hold_out()
+    ways = [(fit.law.name, fit.law)]
+    plain = PLAIN.get(len(question.inputs))
+    if plain and plain != fit.law.name and fit.law.trend != "rises":
+        ways.append((f"{plain} (a plain power law)", plain))
+    rows = []
+    for name, law in ways:
+        try:
+            again = infer.fit(seen.table, law, question.quality, question.inputs, **(options or {}))
+            x = {symbol: held[column].to_numpy(float) for symbol, column in question.inputs.items()}
+            rows.append((name, again.curve(x) / held[question.quality].to_numpy(float) - 1))
+        except InputError:
+            continue
+    if rows and (same := _same_as_last(question, seen.table, held)) is not None:
+        rows.append((NAIVE, same))
+    table = [{"way": n, "median_error": np.median(abs(e)), "largest_error": abs(e).max(), "rows": len(e)}
+             for n, e in rows]  # fmt: skip
+    return pd.DataFrame(table, columns=["way", "median_error", "largest_error", "rows"])
+
+
+def described(question) -> dict:
+    """How a question was understood, for JSON."""
+    readings = [{"column": r.column, "meaning": r.meaning, "words": r.words, "factor": r.factor, "power": r.power}
+                for r in question.readings]  # fmt: skip
+    return {"quality": question.quality, "inputs": question.inputs, "readings": readings,
+            "notes": list(question.notes), "data": measurements.fingerprint(question.table)}  # fmt: skip
+
+
+def records(table) -> list[dict]:
+    """The rows of a table as dictionaries."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def _same_as_last(question, seen, held):
+    """Relative errors [row] if the largest size were as good as the largest one seen, at the same other inputs."""
+    size, *others = question.inputs.values()
+    last = seen[seen[size] == seen[size].max()]
+    known = last.groupby(others)[question.quality].mean() if others else last[question.quality].mean()
+    guess = held[others[0]].map(known) if others else pd.Series(known, index=held.index)
+    error = (guess / held[question.quality] - 1).dropna().to_numpy(float)
+    return error if len(error) else None
+
+
+def _middle(question, fits, unit, priced):
+    """A budget in the middle of what the rows cost, on a logarithmic scale."""
+    first = question.budget(1.0, unit, priced["price"]).unit
+    label = max(fits, key=lambda k: fits[k].rows)
+    fit = fits[label]
+    size, steps = (fit.inputs.get(symbol) for symbol in ("N", "S"))
+    if size is None:
+        raise InputError(f"a budget per image needs a law in size; this one is in {', '.join(fit.inputs.values())}.")
+    price = priced["price"] if first == "money" else None
+    cost = cost_model(fit.table, first, stages=priced["stages"], price=price, size=size, steps=steps or "steps")
+    spent = cost.per_row(fit.table)
+    return infer.Quantity(float(np.sqrt(spent.min() * spent.max())), first)
+
+
+def _sizes(question, sizes):
+    if sizes is None or isinstance(sizes, str):
+        return sizes
+    return [question.size(s) for s in sizes]
+
+
+def _near(fit, budget, level, priced):
+    """(crossovers of neighbouring sizes near the budget, why there are none)."""
+    price = priced["price"] if budget.unit == "money" else None
+    try:
+        table = crossovers(fit, neighbours=True, unit=budget.unit, level=level, price=price, stages=priced["stages"])
+    except InputError as error:
+        return pd.DataFrame(), (f"No crossovers: {error}",)
+    cost = table["cost"].astype(float)
+    return table[cost.between(budget.value / NEARBY, budget.value * NEARBY)].reset_index(drop=True), ()
+
+
+def _without_budget(question, fit, label, notes):
+    own = question.groups()[label]
+    return Answer(question, fit, label, None, pd.DataFrame(), pd.DataFrame(), predict_largest(own, fit), notes)
