@@ -33,7 +33,7 @@ def test_calls_follow_the_count_and_not_the_steps():
 
 def test_calls_are_assumed_and_said_where_not_counted():
     calls, (note,) = calls_from(family(guidance=3.0).drop(columns="nfe"))
-    assert calls.per_step == 2 and "two network evaluations a step (guided) assumed" in note
+    assert calls.per_step == 2 and "two network evaluations per step (guided) assumed" in note
 
 
 def test_seconds_are_the_line_through_the_runs():
@@ -157,12 +157,12 @@ def test_stages_are_summed_and_shown():
         ("flop-hours", ("denoise",), "No unit 'flop-hours' for a budget. Known units: flops, seconds, joules, money"),
     ],
 )
-def test_a_stage_without_data_is_refused_and_never_nought(unit, stages, sentence):
+def test_a_stage_without_data_is_refused_and_never_zero(unit, stages, sentence):
     with pytest.raises(InputError, match=sentence):
         cost_model(family(), unit, stages=stages)
 
 
-def test_joules_of_decoding_are_never_added_as_nought():
+def test_joules_of_decoding_are_never_added_as_zero():
     table = family().assign(joules_per_image=lambda t: 2 * t.seconds_per_image)
     with pytest.raises(InputError, match="'decode' needs the column 'joules_decode': no row has it; give it, or leave"):
         optimum(known_fit(table=table), 1.0, "joules", stages=BOTH)

@@ -80,6 +80,16 @@ def test_one_cost_model_serves_all_samplers():
     )
 
 
+def test_measured_seconds_are_those_of_each_sampler():
+    """Heun's steps cost twice the seconds: both curves are priced from their own rows."""
+    table = family().assign(seconds_per_image=lambda t: 1e-3 * t.nfe * np.where(t.sampler == "heun", 1.5, 1.0))
+    groups = fit_groups(table, "sampler", "size_steps_plain", "fd", TWO, replicates=5)
+    (place,) = measured_crossings(groups, ("ddim", "heun"), at="c16", unit="seconds")
+    root = brentq(lambda s: 30 * s**-0.9 - 90 * (s / 3) ** -1.5, 1.5, 1e3)
+    assert place == pytest.approx(1e-3 * root, rel=0.1)
+    assert crossover(groups, ("ddim", "heun"), at="c16", unit="seconds").cost == pytest.approx(1e-3 * root, rel=1e-3)
+
+
 def test_students_cross_along_size():
     """A student that is better when small and its teacher: A_1 N^-a_1 = A_2 N^-a_2."""
     n = np.geomspace(1e7, 1e9, 6)

@@ -12,7 +12,7 @@ from scalinglaws.decide import measured
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.optimum import at_budgets, best_setting, optima, optimum
 from scalinglaws.fitting import fit_groups
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, NoAnswer
 
 BUDGETS = (1e8, 3e8)  # FLOPs per image, chosen so that the optimum lies inside the measured sizes
 
@@ -102,8 +102,10 @@ class Turning:
 
 def test_a_budget_below_the_cheapest_names_it():
     sentence = "A budget of 10000 FLOPs per image is below the cheapest candidate: c8 at 2 steps costs 8e.05"
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(NoAnswer, match=sentence):
         optimum(known_fit(), 1e4)
+    with pytest.raises(NoAnswer, match=sentence):
+        optima({"a": known_fit(), "b": known_fit()}, 1e4)
     with pytest.raises(InputError, match="below the cheapest candidate: c16 at 5 steps"):
         optimum(known_fit(), 1e6, sizes=["c16"], steps=[5])
 

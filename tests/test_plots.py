@@ -83,7 +83,7 @@ def test_results_draw_into_the_axes_they_are_given(fit):
     assert results[0].plot().figure is not figure
 
 
-def test_a_crossover_is_marked_where_the_curves_meet(fit):
+def test_a_crossover_is_marked_where_the_curves_cross(fit):
     found = crossover(fit, ("c8", "c24"))
     ax = found.plot()
     (mark,) = [line for line in ax.lines if line.get_marker() == "X"]

@@ -91,7 +91,7 @@ class CostModel:
         return np.exp(_interpolated(np.log(size), np.log(self.sizes), np.log(total)))
 
     def fixed(self, size):
-        """Cost [n] of an image before its first evaluation, at sizes [n]."""
+        """Cost [n] per image apart from its evaluations, at sizes [n]."""
         return np.interp(np.log(size), np.log(self.sizes), sum(stage.fixed for stage in self.stages))
 
     def counting(self, table, steps=None):
@@ -178,7 +178,7 @@ def calls_from(table, steps="steps"):
         return Calls(1.0), ()
     if "nfe" not in table or table["nfe"].isna().all():
         doubled = "guidance" in table and (table["guidance"].fillna(1) > 1).all()
-        note = f"No column 'nfe': {'two network evaluations a step (guided)' if doubled else 'one a step'} assumed."
+        note = f"No column 'nfe': {'two network evaluations per step (guided)' if doubled else 'one per step'} assumed."
         return Calls(2.0 if doubled else 1.0), (note,)
     pairs = table[[steps, "nfe"]].dropna().drop_duplicates().astype(float)
     mixed = "Rows of one number of steps differ in nfe: guided and unguided, or several solvers, are averaged."

@@ -14,9 +14,7 @@ from scalinglaws import display, schema
 from scalinglaws.decide.arguments import checked
 from scalinglaws.schema import InputError
 
-GUIDED = ("guidance", "guidance_kind", "guidance_interval", "gnet")  # chosen together
-POOLED = ("nfe", "seed", "device", "threads", "sampling_batch", "versions", "source", "provenance", "note", "unknown",
-          "params_provenance", "weights")  # may differ between the rows of a setting  # fmt: skip
+GUIDED = tuple(c.name for c in schema.COLUMNS.values() if c.kind == "guidance")  # chosen together
 ALWAYS = ("family", "model", "sampler", "steps")
 SIZES = ("flops_per_forward", "gflops_per_forward", "params", "base_channels", "depth")  # by which models are ordered
 HALVES = ("half1", "half2")
@@ -107,10 +105,10 @@ def _halves(quality):
 
 def _settings(table) -> list[str]:
     """Columns that separate settings: family, model, sampler and steps, and every other that separates more."""
-    known = [c.name for c in schema.COLUMNS.values() if c.role == "setting" and c.name in table]
+    known = [c.name for c in schema.COLUMNS.values() if c.role == "setting" and not c.pooled and c.name in table]
     same = [c for c in ALWAYS if c in table]
     for column in known:
-        if column not in (*ALWAYS, *GUIDED, *POOLED) and _count(table, [*same, column]) > _count(table, same):
+        if column not in (*ALWAYS, *GUIDED, "nfe") and _count(table, [*same, column]) > _count(table, same):
             same.append(column)
     return same
 
