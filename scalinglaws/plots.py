@@ -282,7 +282,7 @@ def _measured_ticks(ax, values):
 
 def _legend(ax, shade, title=""):
     """Labels and marks in one legend, right of the axes; labels only where there are few."""
-    swatches = [plt.Line2D([], [], marker="o", lw=1.4, color=c, mec="white", label=m) for m, c in shade.items()]
+    swatches = [plt.Line2D([], [], marker="o", lw=1.4, color=c, mec="white", label=m) for m, c in shade.items() if m]
     marks, _ = ax.get_legend_handles_labels()
     handles = (swatches if len(swatches) <= MANY else []) + marks
     if handles:
