@@ -19,6 +19,7 @@ MARK = "#d1495b"  # crossings, the best, and what is held out
 GREY = "#b5b5b5"
 SIZE = (8.2, 4.8)  # inches
 MANY = 12  # labels that a legend can hold
+RUNAWAY = 2.5  # times beyond the values that a figure shows of their intervals
 RULES = {
     "axes.grid": True, "grid.color": "#e3e3e3", "grid.linewidth": 0.6, "axes.edgecolor": "#999999",
     "axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "axes.titlesize": 11,
@@ -61,6 +62,7 @@ def band(curves, points, x_label, y_label, ax=None):
         values = [t[c] for t in tables for c in t if c in ("x", "value", "y")]
         scaled = all((v.dropna() > 0).all() for v in values)
         _label_axes(ax, x_label, y_label, log=scaled)
+        _limit(ax, pd.concat([t[c] for t in tables for c in ("value", "y") if c in t]))
         shown = {str(v) for t in tables for v in t["label"].unique()}
         _legend(ax, {k: v for k, v in shade.items() if k in shown})
     return ax
@@ -87,6 +89,7 @@ def quality_against_cost(points, quality, cost_label, *, law=None, frontier=None
             ax.plot(crossovers["cost"], crossovers["value"], "X", color=MARK, mec="white", ms=9, lw=0, zorder=6,
                     label="neighbours cross (law)")  # fmt: skip
         _label_axes(ax, cost_label, quality)
+        _limit(ax, pd.concat([points[quality], *([] if law is None else [law["value"]])]))
         _legend(ax, shade, "size")
     return ax
 
@@ -118,17 +121,24 @@ def candidates(table, x_label, y_label, ax=None):
     """Quality of every size at one budget, with its interval, the best one marked; a row of `Optimum.to_frame` each."""
     with _axes(ax) as ax:
         table = table.sort_values("size")
-        ax.fill_between(table["size"], table["low"], table["high"], color=GREY, alpha=0.25, lw=0, label="interval")
-        ax.plot(table["size"], table["value"], color=GREY, lw=1.2, zorder=2)
         few = len(table) <= MANY
-        ax.scatter(table["size"], table["value"], s=34 if few else 8, color=list(colours(table["model"]).values()),
-                   zorder=3)  # fmt: skip
-        best = table[table["best"]]
-        ax.plot(best["size"], best["value"], "D", color="none", mec=MARK, mew=1.8, ms=11, zorder=4, label="best")
-        for row in table.itertuples() if few else best.itertuples():
-            ax.annotate(f"{row.model}: {row.steps} steps", (row.size, row.value), xytext=(0, 10), ha="center",
-                        textcoords="offset points", fontsize=8)  # fmt: skip
-        _label_axes(ax, x_label, y_label)
+        x = np.arange(len(table)) if few else table["size"].to_numpy()
+        shade = list(colours(table["model"]).values())
+        if few:
+            spread = table["low"].rsub(table["value"]), table["high"].sub(table["value"])
+            ax.errorbar(x, table["value"], yerr=np.clip(spread, 0, None), fmt="none", ecolor=shade, elinewidth=2)
+            ax.set_xticks(x, [f"{row.model}\n{row.steps} steps" for row in table.itertuples()])
+        else:
+            ax.fill_between(x, table["low"], table["high"], color=GREY, alpha=0.25, lw=0)
+            ax.set_xscale("log")
+        ax.plot(x, table["value"], color=GREY, lw=1, zorder=2)
+        ax.scatter(x, table["value"], s=40 if few else 8, color=shade, zorder=3)
+        best = table["best"].to_numpy(bool)
+        ax.plot(x[best], table["value"][best], "D", color="none", mec=MARK, mew=1.8, ms=12, zorder=4, label="best")
+        ax.set(yscale="log", xlabel=f"size ({x_label})", ylabel=y_label)
+        _plain_numbers(ax)
+        _limit(ax, table["value"])
+        ax.margins(x=0.05)
         ax.legend(loc="best")
     return ax
 
@@ -241,10 +251,23 @@ def _label_axes(ax, x, y, log=True):
     ax.set(xlabel=x, ylabel=y)
     if log:
         ax.set(xscale="log", yscale="log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        _plain_numbers(ax)
     ax.margins(x=0.03, y=0.06)
+
+
+def _plain_numbers(ax):
+    """1, 2, 5, 10 ... on a logarithmic y axis."""
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _limit(ax, values):
+    """Keep y near the values: an interval that runs off by more than a factor leaves the figure readable."""
+    values = pd.Series(values, dtype=float).replace([np.inf, -np.inf], np.nan).dropna()
+    if len(values) and values.min() > 0 and ax.get_yscale() == "log":
+        low, high = ax.get_ylim()
+        ax.set_ylim(max(low, values.min() / RUNAWAY), min(high, values.max() * RUNAWAY))
 
 
 def _measured_ticks(ax, values):
@@ -259,7 +282,7 @@ def _measured_ticks(ax, values):
 
 def _legend(ax, shade, title=""):
     """Labels and marks in one legend, right of the axes; labels only where there are few."""
-    swatches = [plt.Line2D([], [], marker="o", lw=1.4, color=c, mec="white", label=m) for m, c in shade.items()]
+    swatches = [plt.Line2D([], [], marker="o", lw=1.4, color=c, mec="white", label=m) for m, c in shade.items() if m]
     marks, _ = ax.get_legend_handles_labels()
     handles = (swatches if len(swatches) <= MANY else []) + marks
     if handles:

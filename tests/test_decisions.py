@@ -56,11 +56,18 @@ def source(case):
     return stored.source(case)
 
 
-def priced(case, unit, decode=False, price=None):
-    """The cost model of a case's rows."""
-    inputs = stored.CASES[case][3 + 1]
+@cache
+def rows_of(case):
+    return stored.table(case)
+
+
+@cache
+def priced(case, unit, decode=False):
+    """(cost model, measured points) of a case's rows."""
+    *_, quality, inputs, _, _ = stored.CASES[case]
     stages = ("denoise", "decode") if decode else ("denoise",)
-    return cost_model(stored.table(case), unit, stages=stages, price=price, size=inputs["N"])
+    cost = cost_model(rows_of(case), unit, stages=stages, size=inputs["N"])
+    return cost, measured.points(rows_of(case), quality, cost)
 
 
 def parts(question):
@@ -124,7 +131,7 @@ def test_measured_crossings_of_levels(case):
         words, unit, options = parts(question.removeprefix("measured "))
         stages = pricing(options).get("stages", ("denoise",))
         pair = next(pairs(words))
-        rows = source(case).table if not isinstance(source(case), Groups) else stored.table(case)
+        rows = rows_of(case)
         cost = cost_model(rows, unit, stages=stages) if "flops_per_forward" in rows and "at" in options else None
         names = {str(name): name for name in getattr(source(case), "fits", {})}
         found = measured_crossings(source(case), [names.get(p, p) for p in pair], cost=cost, **options)
@@ -135,24 +142,23 @@ def test_measured_crossings_of_levels(case):
 @pytest.mark.parametrize("case", cases("frontier"))
 def test_measured_rows(case):
     quality = stored.CASES[case][3]
-    rows = stored.table(case)
+    rows = rows_of(case)
     for kind in ("frontier", "winners", "measured"):
         for question, known in expected(case, kind + " ").items():
             words, unit, options = parts(question + " " if question.endswith(" ") else question)
-            cost = priced(case, unit, **({"decode": True} if "decode" in options else {}))
+            cost, points = priced(case, unit, "decode" in options)
             if kind == "frontier":
                 table = measured.frontier(rows, quality, cost)
                 answers = {f"{i} cost": v for i, v in enumerate(table["cost"])}
                 answers |= {f"{i} value": v for i, v in enumerate(table[quality])}
             elif kind == "winners":
-                spent = measured.points(rows, quality, cost)["cost"]
+                spent = points["cost"]
                 table = measured.winners(rows, np.geomspace(spent.min(), spent.max(), 12), quality, cost)
                 answers = {f"{i} {c}": row[c] for i, row in table.iterrows() for c in table}
             else:
-                curves = measured_cost_curves(measured.points(rows, quality, cost), quality, unit).values()
+                curves = measured_cost_curves(points, quality, unit).values()
                 one, two = (next(c for c in curves if c.label == name) for name in words.split())
                 places = crossings(one, two)
-                assert places == measured_crossings(source(case), words.split(), cost=cost)
                 answers = {"count": len(places)} | {str(i): x for i, x in enumerate(places)}
             assert differences(answers, known) == {}, question
 

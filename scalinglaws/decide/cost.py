@@ -91,7 +91,7 @@ class CostModel:
         return np.exp(_interpolated(np.log(size), np.log(self.sizes), np.log(total)))
 
     def fixed(self, size):
-        """Cost [n] of an image before its first evaluation, at sizes [n]."""
+        """Cost [n] per image apart from its evaluations, at sizes [n]."""
         return np.interp(np.log(size), np.log(self.sizes), sum(stage.fixed for stage in self.stages))
 
     def counting(self, table, steps=None):
@@ -152,12 +152,14 @@ def pricing(cost=None, unit=None, stages=("denoise",), price=None):
     """
     if cost is None:
         unit = units.canonical(unit or "flops")
+        if price is not None and unit != "money":
+            raise InputError(f"price= is for unit='money'; the unit is {unit!r}.")
         return lambda table, size, steps: cost_model(
             table, unit, stages=stages, price=price, size=size, steps=steps or "steps"
         )
     if not isinstance(cost, CostModel):
         raise InputError(f"cost={cost!r}: give a CostModel, such as cost_model(rows, unit='seconds').")
-    if units.canonical(unit or cost.unit) != cost.unit or price is not None or tuple(stages) != ("denoise",):
+    if units.canonical(unit or cost.unit) != cost.unit or price is not None or _check_stages(stages) != ("denoise",):
         raise InputError(f"Give cost= alone, or unit=, stages= and price=; the cost given is in {cost.unit}.")
 
     def given(table, size, steps):
@@ -176,7 +178,7 @@ def calls_from(table, steps="steps"):
         return Calls(1.0), ()
     if "nfe" not in table or table["nfe"].isna().all():
         doubled = "guidance" in table and (table["guidance"].fillna(1) > 1).all()
-        note = f"No column 'nfe': {'two network evaluations a step (guided)' if doubled else 'one a step'} assumed."
+        note = f"No column 'nfe': {'two network evaluations per step (guided)' if doubled else 'one per step'} assumed."
         return Calls(2.0 if doubled else 1.0), (note,)
     pairs = table[[steps, "nfe"]].dropna().drop_duplicates().astype(float)
     mixed = "Rows of one number of steps differ in nfe: guided and unguided, or several solvers, are averaged."
@@ -188,7 +190,9 @@ def calls_from(table, steps="steps"):
 
 
 def _check_stages(stages):
-    stages = (stages,) if isinstance(stages, str) else tuple(stages)
+    stages = (stages,) if isinstance(stages, str) else stages
+    if not isinstance(stages, tuple | list | set):
+        raise InputError(f"stages={stages!r}: give some of {', '.join(STAGES)}.")
     unknown = [name for name in stages if name not in STAGES]
     if unknown or not stages:
         raise InputError(f"stages={stages!r}: give some of {', '.join(STAGES)}.")
@@ -220,8 +224,9 @@ def _stage(name, unit, groups, size, calls):
     spent = [rows[column].to_numpy(float) for rows in known]
     line = _ratio if unit == "flops" else _line
     per_call, fixed = np.array([line(n, s) for n, s in zip(counts, spent, strict=True)]).T
-    if (per_call <= 0).any():
-        label = _labels([groups[int(per_call.argmin())]])
+    share = per_call * [n.max() for n in counts] / [s.max() for s in spent]  # of the cost that rises with calls
+    if (share < 1e-6).any():
+        label = _labels([groups[int(share.argmin())]])
         raise InputError(f"{column!r} of {label} does not rise with the network evaluations: no budget buys steps.")
     far = np.concatenate([np.abs((b + a * n) / s - 1) for a, b, n, s in zip(per_call, fixed, counts, spent,
                                                                            strict=True)])  # fmt: skip

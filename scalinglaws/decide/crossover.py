@@ -15,7 +15,14 @@ from scalinglaws.decide import fitted, measured
 from scalinglaws.decide.arguments import check_level, check_pair, checked
 from scalinglaws.decide.cost import UNITS, pricing
 from scalinglaws.decide.curves import (
-    Curve, cost_curve, held_at, input_curve, measured_cost_curves, measured_input_curve, needed, symbol_along,
+    Curve,
+    cost_curve,
+    held_at,
+    input_curve,
+    measured_cost_curves,
+    measured_input_curve,
+    needed,
+    symbol_along,
 )  # fmt: skip
 from scalinglaws.schema import InputError
 
@@ -45,7 +52,7 @@ class Crossover:
     unit: str
     level: float
     warnings: tuple[str, ...] = ()
-    by: str = "size"  # what tells the two apart
+    by: str = "size"  # what the two differ in
     at: str = ""  # what is the same for both, such as model = c16
     quality: str = "quality"
     curves: pd.DataFrame = field(default=None, repr=False, compare=False)  # x, value, low, high, label
@@ -98,7 +105,8 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
     >>> import numpy as np
     >>> from scalinglaws.decide.curves import measured_curve
     >>> x = np.array([1.0, 10.0, 100.0])
-    >>> cross(measured_curve("a", x, 4 / x, "s", False), measured_curve("b", x, 2 / x**0.5, "s", False)).cost
+    >>> a, b = measured_curve("a", x, 4 / x, "s", False), measured_curve("b", x, 2 / x**0.5, "s", False)
+    >>> round(cross(a, b).cost, 6)
     4.0
     """
     if one.x_unit != two.x_unit:
@@ -150,24 +158,25 @@ def crossover(
     >>> import scalinglaws as sl
     >>> rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance == 1")
     >>> fit = sl.fit(rows, "size_steps_plain", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
-    >>> found = crossover(fit, ("c8", "c16"))
-    >>> print(found.below, "below", f"{found.cost:.1e}", found.unit)
-    c8 below 1.2e+08 flops
+    >>> crossing = crossover(fit, ("c8", "c16"))
+    >>> print(crossing.below, "below", f"{crossing.cost:.1e}", crossing.unit)
+    c8 below 2.3e+08 flops
     """
     level = check_level(level)
-    if not (fitted.has_levels(source) or at is None and along is None):
+    if not (fitted.has_levels(source) or (at is None and along is None)):
         raise InputError("at= and along= are for levels of a column; two sizes are compared along cost.")
     laws, by = _laws(source, between)
     price_rows = pricing(cost, unit, stages, price)
     if by == "size":
-        curves = [cost_curve(law, _cost(law, price_rows), size) for law, size in laws]
+        cost = _cost(laws[0][0], price_rows)
+        curves = [cost_curve(law, cost, size) for law, size in laws]
         return _coloured(cross(*curves, level=level, quality=laws[0][0].quality), laws[0][0].size_labels, True)
     first = laws[0]
     symbol = symbol_along(first, along)
     curves = [_level_curve(law, symbol, at, price_rows) for law in laws]
     same = "" if at is None or len(first.inputs) == 1 else f"{'model' if 'model' in first.table else 'size'} = {at}"
-    found = cross(*curves, level=level, quality=first.quality, by=by, at=same)
-    return _coloured(found, fitted.level_names(source), False)
+    crossing = cross(*curves, level=level, quality=first.quality, by=by, at=same)
+    return _coloured(crossing, fitted.level_names(source), False)
 
 
 @checked
@@ -186,22 +195,23 @@ def crossovers(source, between=None, *, neighbours=False, at=None, along=None, *
     rows = []
     for pair in [between] if between is not None else combinations(fitted.level_names(source), 2):
         for size in _common_sizes(source, pair, along) if at is None else [at]:
-            found = crossover(source, pair, at=size, along=along, **options)
-            rows.append({"at": found.at} | {k: getattr(found, k) for k in SHOWN})
+            one = crossover(source, pair, at=size, along=along, **options)
+            rows.append({"at": one.at} | {k: getattr(one, k) for k in SHOWN})
     return pd.DataFrame(rows, columns=["at", *SHOWN])
 
 
 @checked
-def measured_crossings(source, between, *, cost=None, at=None, along=None) -> list[float]:
+def measured_crossings(source, between, *, at=None, along=None, **options) -> list[float]:
     """The same without the law: every place at which the two measured curves cross (a list, often empty).
 
-    source and between as for crossover(); cost: a CostModel (default: FLOPs). Only places at which both were measured
-    count; a size that was not measured has no curve and no crossing.
+    source, between, at and along as for crossover(); options: cost, or unit, stages and price. Only places at which
+    both were measured count; a size that was not measured has no curve and no crossing.
     """
     laws, by = _laws(source, between)
-    price_rows = pricing(cost)
+    price_rows = checked(pricing)(**options)
     if by == "size":
-        curves = [_measured_at(law, size, _cost(law, price_rows)) for law, size in laws]
+        cost = _cost(laws[0][0], price_rows)
+        curves = [_measured_at(law, size, cost) for law, size in laws]
     else:
         symbol = symbol_along(laws[0], along)
         curves = [_measured_level(law, symbol, at, price_rows) for law in laws]

@@ -126,8 +126,7 @@ def _best_setting(rows, quality, unit, rises):
 
 
 def measured_input_curve(law: FittedLaw, symbol, held) -> Curve | None:
-    """The measured rows along one input at the held values of the others, repeats averaged; None where there are none.
-    """
+    """The measured rows along one input, the others held at {symbol: value}, repeats averaged; None without rows."""
     rows = law.table
     for other, value in held.items():
         rows = rows[np.isclose(rows[law.inputs[other]].astype(float), value)]

@@ -14,10 +14,9 @@ from scalinglaws import display, schema
 from scalinglaws.decide.arguments import checked
 from scalinglaws.schema import InputError
 
-GUIDED = ("guidance", "guidance_kind", "guidance_interval", "gnet")  # chosen together
-POOLED = ("nfe", "seed", "device", "threads", "sampling_batch", "versions", "source", "provenance", "note", "unknown",
-          "params_provenance", "weights")  # may differ between the rows of a setting  # fmt: skip
+GUIDED = tuple(c.name for c in schema.COLUMNS.values() if c.kind == "guidance")  # chosen together
 ALWAYS = ("family", "model", "sampler", "steps")
+SIZES = ("flops_per_forward", "gflops_per_forward", "params", "base_channels", "depth")  # by which models are ordered
 HALVES = ("half1", "half2")
 
 
@@ -84,6 +83,8 @@ def optimal_guidance(table: pd.DataFrame, quality: str = "fd") -> OptimalGuidanc
     settings = pd.DataFrame(rows)
     measured = pd.concat([part.assign(setting=_label(part, same), best=part.index == _first(part[quality], quality))
                           for _, part in parts], ignore_index=True)  # fmt: skip
+    if "model" in measured:
+        measured["model"] = pd.Categorical(measured["model"], _by_size(table), ordered=True)
     return OptimalGuidance(settings, quality, tuple(_notes(settings, quality)), measured)
 
 
@@ -104,10 +105,10 @@ def _halves(quality):
 
 def _settings(table) -> list[str]:
     """Columns that separate settings: family, model, sampler and steps, and every other that separates more."""
-    known = [c.name for c in schema.COLUMNS.values() if c.role == "setting" and c.name in table]
+    known = [c.name for c in schema.COLUMNS.values() if c.role == "setting" and not c.pooled and c.name in table]
     same = [c for c in ALWAYS if c in table]
     for column in known:
-        if column not in (*ALWAYS, *GUIDED, *POOLED) and _count(table, [*same, column]) > _count(table, same):
+        if column not in (*ALWAYS, *GUIDED, "nfe") and _count(table, [*same, column]) > _count(table, same):
             same.append(column)
     return same
 
@@ -134,6 +135,12 @@ def _best(rows, quality, how) -> dict:
 def _label(rows, same) -> str:
     """The setting in words."""
     return ", ".join(f"{c}={rows[c].iloc[0]}" for c in same if pd.notna(rows[c].iloc[0]))
+
+
+def _by_size(table) -> list:
+    """Labels of the models by rising size, by which figures are coloured."""
+    size = next((c for c in SIZES if c in table and table[c].notna().all()), "model")
+    return list(dict.fromkeys(table.sort_values(size)["model"]))
 
 
 def _first(values, quality):

@@ -8,6 +8,8 @@ from scalinglaws.decide.cost import CostModel, cost_model
 from scalinglaws.decide.curves import measured_cost_curves
 from scalinglaws.schema import InputError
 
+WINNER = ["budget", "size", "model", "value", "next", "margin"]
+
 
 def points(table, quality, cost: CostModel | None = None) -> pd.DataFrame:
     """The rows that have the quality, repeats averaged, with their `cost` per image, `size` and `model`.
@@ -43,9 +45,8 @@ def winners(table, budgets, quality, cost: CostModel | None = None) -> pd.DataFr
     cost = cost or cost_model(table)
     rows = points(table, quality, cost)
     curves = measured_cost_curves(rows, quality, cost.unit)
-    found = pd.DataFrame([_winner(curves, b) for b in budgets], columns=["budget", "size", "model", "value", "next",
-                                                                        "margin"])  # fmt: skip
-    return found.assign(model=pd.Categorical(found["model"], categories=rows["model"].cat.categories, ordered=True))
+    table = pd.DataFrame([_winner(curves, budget) for budget in budgets], columns=WINNER)
+    return table.assign(model=pd.Categorical(table["model"], categories=rows["model"].cat.categories, ordered=True))
 
 
 def best_within(curve, budget) -> float:

@@ -14,7 +14,7 @@ from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, check_positive, checked
 from scalinglaws.decide.cost import UNITS, pricing
 from scalinglaws.decide.fitted import whole
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, NoAnswer
 from scalinglaws.units import parse
 
 FLAT = 0.01  # sizes within this share of the best, or within the noise, are as good as the best
@@ -96,13 +96,14 @@ def optimum(
     number from the fewest measured). level: of the intervals.
 
     cost: a CostModel; or stages (of denoise, text, decode) and price (money per hour) from which one is built of the
-    rows fitted. InputError where the budget buys nothing, a stage has no data, or an argument cannot be used.
+    rows fitted. Raises NoAnswer where the budget buys nothing, InputError where a stage has no data or an argument
+    cannot be used.
 
     >>> import scalinglaws as sl
     >>> rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance == 1")
     >>> fit = sl.fit(rows, "size_steps_plain", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
     >>> optimum(fit, "500 MFLOPs")
-    <Optimum: c16 with 61 steps for 5e+08 FLOPs per image, fd 9.336>
+    <Optimum: c16 with 60 steps for 5e+08 FLOPs per image, fd 14.11>
     """
     level = check_level(level)
     law = whole(fit)
@@ -113,7 +114,7 @@ def optimum(
     every = isinstance(sizes, str) and sizes == "continuous"
     pairs = _continuous(law, cost, budget) if every else _each_size(law, cost, asked, budget, allowed)
     if not pairs:
-        raise InputError(_too_small(law, cost, asked, budget, allowed))
+        raise NoAnswer(_too_small(law, cost, asked, budget, allowed))
     table = _candidates(law, cost, pairs, level)
     best = table.iloc[int(table["value"].argmax() if law.rises else table["value"].argmin())]
     ratio = best["value"] / table["value"] if law.rises else table["value"] / best["value"]
@@ -131,16 +132,16 @@ def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
 
     Columns are those of `Optimum.to_frame` with `budget`. options: as for optimum().
     """
-    tables, sentence = [], "None of the budgets buys an image; raise them."
+    tables, refusal = [], InputError("Give at least one budget.")
     for budget in budgets:
         try:
             answer = optimum(fit, budget, unit, **options)
         except InputError as error:  # below the cheapest candidate
-            sentence = str(error)
+            refusal = error
             continue
         tables.append(answer.to_frame().assign(budget=answer.budget))
     if not tables:
-        raise InputError(sentence)
+        raise refusal
     table = pd.concat(tables, ignore_index=True)
     known = whole(fit).size_labels
     if not set(table["model"]) <= set(known):
@@ -150,16 +151,15 @@ def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
 
 def optima(fits, budget, unit=None, **options):
     """({label: Optimum}, sentences for the settings that cannot afford it) of several settings' fits {label: Fit}."""
-    answers, skipped = {}, []
+    answers, skipped, refusal = {}, [], InputError("Give at least one fit.")
     for label, fit in fits.items():
         try:
             answers[label] = optimum(fit, budget, unit, **options)
         except InputError as error:
-            if len(fits) == 1:
-                raise
+            refusal = error
             skipped.append(f"Left out {label}: {error}")
     if not answers:
-        raise InputError(skipped[0].partition(": ")[2])
+        raise refusal
     return answers, skipped
 
 

@@ -1,4 +1,4 @@
-"""Samplers, students and other levels that swap: laws with known parameters, whose crossing is known."""
+"""Samplers, students and other levels whose curves cross: laws with known parameters, whose crossing is known."""
 
 import numpy as np
 import pandas as pd
@@ -6,9 +6,10 @@ import pytest
 from scipy.optimize import brentq
 
 from scalinglaws import laws
-from scalinglaws.crossing import crossover, crossovers
+from scalinglaws.decide.cost import cost_model
+from scalinglaws.decide.crossover import crossover, crossovers, measured_crossings
+from scalinglaws.decide.fitted import fit_levels
 from scalinglaws.fitting import fit, fit_groups
-from scalinglaws.levels import fit_levels, measured
 from scalinglaws.schema import InputError
 
 STEPS = 2.0 ** np.arange(0, 8)
@@ -40,9 +41,9 @@ TWO = {"N": "flops_per_forward", "S": "steps"}
 
 
 @pytest.mark.parametrize("share", [(), ("E",)])
-def test_samplers_swap_where_the_closed_form_says(share):
-    found = crossover(fit_levels(samplers(), "sampler", "power_floor", "fd", {"S": "steps"}, share, replicates=20),
-                      ("ddim", "heun"), by="sampler")  # fmt: skip
+def test_samplers_cross_where_the_closed_form_says(share):
+    source = fit_levels(samplers(), "sampler", "power_floor", "fd", {"S": "steps"}, share=share, replicates=20)
+    found = crossover(source, ("ddim", "heun"))
     assert found.cost == pytest.approx(CROSSING, rel=1e-4) and found.probability == 1.0
     assert found.value == pytest.approx(FLOOR + 30 * CROSSING**-0.9, rel=1e-4)
     assert (found.below, found.above, found.unit, found.by) == ("ddim", "heun", "steps", "sampler")
@@ -68,7 +69,28 @@ def test_along_cost_counts_the_calls_of_each_sampler():
     assert table["cost"].tolist() == pytest.approx([root * n for n in SIZES.values()], rel=1e-3)
 
 
-def test_students_swap_along_size():
+def test_one_cost_model_serves_all_samplers():
+    """Built of one sampler's rows, it counts the evaluations of each."""
+    groups = fit_groups(family(), "sampler", "size_steps_plain", "fd", TWO, replicates=20)
+    cost = cost_model(family().query("sampler == 'ddim'"))
+    one, two = (crossover(groups, ("ddim", "heun"), at="c16", cost=c) for c in (None, cost))
+    assert one == two
+    assert measured_crossings(groups, ("ddim", "heun"), at="c16", cost=cost) == measured_crossings(
+        groups, ("ddim", "heun"), at="c16"
+    )
+
+
+def test_measured_seconds_are_those_of_each_sampler():
+    """Heun's steps cost twice the seconds: both curves are priced from their own rows."""
+    table = family().assign(seconds_per_image=lambda t: 1e-3 * t.nfe * np.where(t.sampler == "heun", 1.5, 1.0))
+    groups = fit_groups(table, "sampler", "size_steps_plain", "fd", TWO, replicates=5)
+    (place,) = measured_crossings(groups, ("ddim", "heun"), at="c16", unit="seconds")
+    root = brentq(lambda s: 30 * s**-0.9 - 90 * (s / 3) ** -1.5, 1.5, 1e3)
+    assert place == pytest.approx(1e-3 * root, rel=0.1)
+    assert crossover(groups, ("ddim", "heun"), at="c16", unit="seconds").cost == pytest.approx(1e-3 * root, rel=1e-3)
+
+
+def test_students_cross_along_size():
     """A student that is better when small and its teacher: A_1 N^-a_1 = A_2 N^-a_2."""
     n = np.geomspace(1e7, 1e9, 6)
     table = pd.concat([pd.DataFrame({"params": n, "variant": v, "fid": A * n**-a})
@@ -88,7 +110,7 @@ def test_a_score_that_rises_has_its_winner_above():
     assert found.cost == pytest.approx(root, rel=1e-3) and (found.below, found.above) == ("one", "two")
 
 
-def test_curves_that_cross_twice_tell_of_the_first():
+def test_of_two_crossings_the_first_is_answered():
     """3 + 20 / S + 0.002 S^0.6 and 3.03 + 12 S^-0.8 are equal at two step counts."""
     x = np.geomspace(2, 2e4, 14)
     table = pd.concat([pd.DataFrame({"steps": x, "sampler": "bends", "fd": 3 + 20 * x**-1 + 0.002 * x**0.6}),
@@ -101,7 +123,7 @@ def test_curves_that_cross_twice_tell_of_the_first():
     assert (found.below, found.above) == ("falls", "bends") and "more than once" in found.summary()
 
 
-def test_levels_that_never_swap_are_said():
+def test_levels_that_never_cross_are_said():
     table = samplers(0.01)
     table.loc[table["sampler"] == "heun", "fd"] *= 4
     groups = fit_groups(table, "sampler", "power_floor", "fd", {"S": "steps"}, replicates=200)
@@ -110,13 +132,14 @@ def test_levels_that_never_swap_are_said():
     assert "ddim and heun do not cross: ddim is better throughout" in found.summary()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [(), ("E",)])
 def test_the_interval_holds_the_crossing(share):
     """90 % intervals of eight steps a sampler; on 400 tables 90 % hold it, and 86 % with a shared floor."""
     held = 0
     for seed in range(100):
-        fits = fit_levels(samplers(0.02, seed), "sampler", "power_floor", "fd", {"S": "steps"}, share, loss="squares",
-                          replicates=200)  # fmt: skip
+        options = {"share": share, "loss": "squares", "replicates": 200}
+        fits = fit_levels(samplers(0.02, seed), "sampler", "power_floor", "fd", {"S": "steps"}, **options)
         found = crossover(fits, ("ddim", "heun"))
         held += (found.low or 0) <= CROSSING <= (found.high or np.inf)
     assert 79 <= held <= 97
@@ -124,12 +147,12 @@ def test_the_interval_holds_the_crossing(share):
 
 def test_measured_curves_cross_where_the_law_does():
     groups = fit_groups(family(), "sampler", "size_steps_plain", "fd", TWO, replicates=20)
-    (found,) = measured(groups, ("ddim", "heun"), at="c16", along="steps")
+    (found,) = measured_crossings(groups, ("ddim", "heun"), at="c16", along="steps")
     assert found == pytest.approx(CROSSING, rel=0.1)
-    (found,) = measured(groups, ("ddim", "heun"), at="c16")
+    (found,) = measured_crossings(groups, ("ddim", "heun"), at="c16")
     assert found == pytest.approx(crossover(groups, ("ddim", "heun"), at="c16").cost, rel=0.1)
     one = fit_groups(samplers(), "sampler", "power_floor", "fd", {"S": "steps"}, replicates=20)
-    assert measured(one, ("ddim", "heun")) == pytest.approx([CROSSING], rel=0.1)
+    assert measured_crossings(one, ("ddim", "heun")) == pytest.approx([CROSSING], rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -137,10 +160,10 @@ def test_measured_curves_cross_where_the_law_does():
     [
         (("ddim", "euler"), {}, "No sampler 'euler'. Known: ddim, heun"),
         (("ddim", "ddim"), {}, "give two different levels of 'sampler'"),
-        (("ddim", "heun"), {"by": "guidance"}, "The curves differ in 'sampler', not in 'guidance'"),
+        (("ddim", "heun"), {"by": "guidance"}, "crossover: got an unexpected keyword argument 'by'. Arguments: source"),
         (("ddim", "heun"), {}, "Name the size at which to compare, at=...: c8, c16, c32, c64"),
         (("ddim", "heun"), {"at": "c9"}, "No size 'c9'. Known sizes: c8"),
-        (("ddim", "heun"), {"at": "c9", "along": "steps"}, "No size 'c9'. Known: c8"),
+        (("ddim", "heun"), {"at": "c9", "along": "steps"}, "No size 'c9'. Known sizes: c8"),
         (("ddim", "heun"), {"at": "c8", "along": "guidance"}, "No input 'guidance' to compare along"),
     ],
 )
@@ -157,7 +180,7 @@ def test_sharing_needs_one_law():
 
 
 def test_a_shared_law_of_one_input_keeps_its_symbol():
-    found = fit_levels(samplers(), "sampler", "power_floor", "fd", {"S": "steps"}, ("E",), replicates=5)
+    found = fit_levels(samplers(), "sampler", "power_floor", "fd", {"S": "steps"}, share=("E",), replicates=5)
     assert found.inputs == {"S": "steps", "g": "sampler"} and found.law.groups == ("ddim", "heun")
     law = laws.shared(laws.find("power_floor"), ("ddim", "heun"))
     alone = fit(samplers(), law, "fd", {"x": "steps", "g": "sampler"})
