@@ -174,8 +174,8 @@ def compare(
     'power_floor'
     >>> ranking.to_frame()[["law", "parameters", "hidden"]]
                law  parameters  hidden
-    0  power_floor           3     2.0
-    1        power           2     2.0
+    0  power_floor           3       2
+    1        power           2       2
     """
     if not isinstance(inputs, dict) or not inputs:
         raise InputError("compare needs inputs as a dict {symbol: column}, for example {'N': 'params'}.")

@@ -32,7 +32,7 @@ def _no_law(fit):
     if p <= DIAGNOSTICS.constant:
         return
     inputs = ", ".join(f"{symbol} ({column})" for symbol, column in fit.inputs.items())
-    if p == 1.0 or spare >= DIAGNOSTICS.enough:
+    if p >= DIAGNOSTICS.as_well or spare >= DIAGNOSTICS.enough:
         yield (f"No law: a constant explains {fit.quality!r} as well as a curve in {inputs} does (p = {p:.2g}); "
                "do not extrapolate from this.")  # fmt: skip
     else:
