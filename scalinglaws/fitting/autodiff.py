@@ -137,10 +137,10 @@ KNOWN = [ufunc.__name__ for ufunc in (*UNARY, *BINARY)]
 
 def variables(theta: np.ndarray, positive: np.ndarray) -> list[Jet]:
     """One Jet [replicate, 1] per internal parameter [replicate, parameter]; positive ones are exp(theta)."""
-    found = []
+    jets = []
     for k in range(theta.shape[1]):
         value = theta[:, k, None]
         if positive[k]:
             value = np.exp(value)
-        found.append(Jet(value, {k: value if positive[k] else 1.0}, {(k, k): value} if positive[k] else {}))
-    return found
+        jets.append(Jet(value, {k: value if positive[k] else 1.0}, {(k, k): value} if positive[k] else {}))
+    return jets

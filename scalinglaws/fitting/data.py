@@ -1,6 +1,6 @@
 """From a table to the arrays of one fit; whatever cannot be fitted is refused here, in a sentence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,26 +10,31 @@ from scalinglaws.schema import InputError
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows of one fit."""
+class Data:
+    """The N rows of one fit as arrays."""
 
     table: pd.DataFrame  # the rows used
     x: dict[str, np.ndarray]  # symbol -> [row], positive
     y: np.ndarray  # [row], positive
-    spread: np.ndarray | None  # [row], standard errors on the scale of the residuals over their median
+    sigma: np.ndarray | None  # [row], standard errors on the scale of the residuals over their median
     weight: np.ndarray | None  # [row]
     cluster: np.ndarray  # [row], the number of the row's configuration
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what was left out
+    cluster_effect: tuple[str, float] | None = None  # input whose equal values were made one configuration, p-value
 
-    def where(self, keep: np.ndarray) -> "Rows":
+    @property
+    def clusters(self) -> int:
+        """Number of configurations."""
+        return int(self.cluster.max()) + 1
+
+    def where(self, keep: np.ndarray) -> "Data":
         """The rows where keep [row] is true."""
-        part = {
-            name: None if getattr(self, name) is None else getattr(self, name)[keep] for name in ("spread", "weight")
-        }
-        return Rows(
-            self.table[keep].reset_index(drop=True), {symbol: values[keep] for symbol, values in self.x.items()},
-            self.y[keep], part["spread"], part["weight"],
-            np.unique(self.cluster[keep], return_inverse=True)[1].reshape(-1), self.notes,
+        return replace(
+            self, table=self.table[keep].reset_index(drop=True), y=self.y[keep],
+            x={symbol: values[keep] for symbol, values in self.x.items()},
+            sigma=None if self.sigma is None else self.sigma[keep],
+            weight=None if self.weight is None else self.weight[keep],
+            cluster=np.unique(self.cluster[keep], return_inverse=True)[1].reshape(-1),
         )  # fmt: skip
 
 
@@ -53,25 +58,25 @@ def match_inputs(law: Law, inputs) -> tuple[Law, dict[str, str]]:
     return law, {symbol: inputs[symbol] for symbol in law.inputs}
 
 
-def read_rows(table, law: Law, quality: str, inputs: dict, residuals="log", se=None, weights=None, cluster=None):
+def read_data(table, law: Law, quality: str, inputs: dict, residuals="log", se=None, weights=None, cluster=None):
     """Check the columns a fit needs and turn them into arrays."""
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"A fit needs a pandas DataFrame; got {type(table).__name__}.")
     if table.columns.duplicated().any():
         raise InputError(f"The table has two columns named {table.columns[table.columns.duplicated()][0]!r}.")
-    notes = []
+    warnings = []
     weight = None if weights is None else _weights(table, weights)
     if weight is not None and (weight == 0).any():
-        notes.append(f"{int((weight == 0).sum())} rows have weight zero and were left out.")
+        warnings.append(f"{int((weight == 0).sum())} rows have weight zero and were left out.")
         table, weight = table[weight > 0], weight[weight > 0]
     y = _numbers(table, quality, law, positive=residuals != "raw")
     x = {symbol: _input(table, symbol, column, law) for symbol, column in inputs.items()}
-    spread = None if se is None else _spread(table, se, law, y, residuals)
+    sigma = None if se is None else _sigma(table, se, law, y, residuals)
     _enough(table, law, y, x, inputs, quality)
     keys = _column(table, cluster, law) if cluster else list(inputs.values())
     cluster = table.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
-    spread = None if spread is None else spread / np.median(spread)
-    return Rows(table.reset_index(drop=True), x, y, spread, weight, cluster, tuple(notes))
+    sigma = None if sigma is None else sigma / np.median(sigma)
+    return Data(table.reset_index(drop=True), x, y, sigma, weight, cluster, tuple(warnings))
 
 
 def _input(table, symbol, column, law) -> np.ndarray:
@@ -81,7 +86,7 @@ def _input(table, symbol, column, law) -> np.ndarray:
     return law.numbers(symbol, table[column].astype(str))
 
 
-def _spread(table, se, law, y, residuals):
+def _sigma(table, se, law, y, residuals):
     """Standard errors [row] on the scale of the residuals."""
     errors = _numbers(table, se, law, what="standard errors")
     return errors / {"log": y, "log1p": 1 + y, "raw": 1.0}[residuals]

@@ -1,7 +1,7 @@
-"""One row of the table of laws: equation, source, inputs, named parameters, bounds.
- A sum of power terms is its own equation, read from the text; any other law is a function of its
-inputs and parameters. Units: inputs keep the unit of their column, coefficients and floors have the unit of the
-quality, exponents have none.
+"""One law: equation, source, inputs, named parameters, bounds.
+
+A sum of power terms is its own equation, read from the text; any other law is a function of its inputs and parameters.
+Units: inputs keep the unit of their column, coefficients and floors have the unit of the quality, exponents have none.
 """
 
 import inspect
@@ -14,7 +14,7 @@ import numpy as np
 from scalinglaws.schema import InputError
 
 EXPONENTS = (0.0, 10.0)  # of a falling power term
-TILTS = (-5.0, 5.0)  # of a factor that may rise or fall, x^g
+EITHER_SIGN = (-5.0, 5.0)  # of a factor that may rise or fall, x^g
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class Law:
         if symbol in self.measures:
             return np.asarray(values, float)
         place = {name: float(k) for k, name in enumerate(self.groups)}
-        found = [place.get(str(value), value) for value in np.atleast_1d(np.asarray(values, object))]
-        if not all(isinstance(value, float) and 0 <= value < len(place) for value in found):
-            wrong = next(str(value) for value in found if not isinstance(value, float) or not 0 <= value < len(place))
-            raise InputError(f"No curve named {wrong!r} in {self.name!r}. Known: {', '.join(self.groups)}.")
-        return np.array(found, float)
+        numbers = [place.get(str(value), value) for value in np.atleast_1d(np.asarray(values, object))]
+        wrong = [value for value in numbers if not isinstance(value, float) or not 0 <= value < len(place)]
+        if wrong:
+            raise InputError(f"No curve named {str(wrong[0])!r} in {self.name!r}. Known: {', '.join(self.groups)}.")
+        return np.array(numbers, float)
 
     def curve(self, theta, inputs: dict):
         """Value [..., n] at inputs {symbol: array [n]} for natural parameters theta [..., parameter]."""
@@ -103,14 +103,22 @@ def term_value(term: Term, named: dict, x: dict):
 
 
 def power_sum(name: str, equation: str, source: str, **changes) -> Law:
-    """A law whose equation is a sum of power terms, such as `E + A*N^-a + B*N^g*S^-b`."""
+    """A law whose equation is a sum of power terms; changes replace fields of Law, such as bounds.
+
+    Coefficients are positive. Exponents written with a minus lie in 0..10, others in -5..5. The term without powers is
+    the floor.
+
+    >>> law = power_sum("two_floors", "E + A*N^-a + B*N^g*S^-b", "here")
+    >>> law.inputs, law.params
+    (('N', 'S'), ('E', 'A', 'a', 'B', 'g', 'b'))
+    """
     terms = tuple(_read_term(text) for text in equation.split(" + "))
     params, inputs = [], []
     for term in terms:
         params += [term.coefficient, *(exponent for exponent, _, _ in term.powers)]
         inputs += [symbol for _, symbol, _ in term.powers]
     signs = sorted((sign, p) for t in terms for p, _, sign in t.powers)
-    falls = {p: EXPONENTS if sign < 0 else TILTS for sign, p in reversed(signs)}
+    falls = {p: EXPONENTS if sign < 0 else EITHER_SIGN for sign, p in reversed(signs)}
     floor = next((t.coefficient for t in terms if not t.powers), None)
     row = Law(
         name, equation, source, tuple(dict.fromkeys(inputs)), tuple(dict.fromkeys(params)),
@@ -130,11 +138,25 @@ def _read_term(text: str) -> Term:
 
 
 def custom(function: Callable, params, inputs=None, name: str = "", **changes) -> Law:
-    """Your own law: a function of inputs and parameters written with numpy; gradients are exact and need no code.
+    """Your own law: a function of inputs and parameters written with numpy; derivatives are exact and need no code.
 
-    >>> def tempered(x, E, A, a, t):
+    function: takes its inputs (arrays [N]) and parameters (numbers) by name and returns the quality [N]; it may use
+    + - * / ** and numpy's exp, log, sqrt, logaddexp, sin, ... params: names of the parameters; inputs: of the inputs
+    (default: the other arguments). changes: further fields of Law. Useful ones: positive (fitted as logarithms), linear
+    (solved for, not searched), bounds and ranges (where to search), floor, trend.
+
+    Raises InputError where names and arguments do not match.
+
+    >>> import numpy as np, pandas as pd
+    >>> from scalinglaws.fitting import fit
+    >>> def shifted(x, E, A, a, t):
     ...     return E + A * (x + t) ** -a
-    >>> law = custom(tempered, params=("E", "A", "a", "t"), positive=("E", "A", "a", "t"), linear=("E", "A"))
+    >>> law = custom(shifted, ("E", "A", "a", "t"), positive=("E", "A", "a", "t"), linear=("E", "A"),
+    ...              ranges={"a": (0.1, 3), "t": "x"})
+    >>> x = np.geomspace(1, 1e4, 30)
+    >>> table = pd.DataFrame({"steps": x, "fid": shifted(x, 2.0, 40.0, 0.7, 25.0)})
+    >>> {name: round(value, 4) for name, value in fit(table, law, "fid", "steps").values.items()}
+    {'E': 2.0, 'A': 40.0, 'a': 0.7, 't': 25.0}
     """
     params = tuple(params)
     arguments = tuple(inspect.signature(function).parameters)

@@ -1,4 +1,4 @@
-"""Where to start: variable projection. For given exponents a sum of power terms is linear in its coefficients.
+"""Initial guesses by variable projection: for given exponents a sum of power terms is linear in its coefficients.
 
 Golub and Pereyra 1973. Over a grid of exponents, coefficients >= 0 are solved by relative least squares from Gram
 matrices alone; the best well-separated grid points start the solver.
@@ -6,40 +6,58 @@ matrices alone; the best well-separated grid points start the solver.
 
 import numpy as np
 
-GRID = {0: 1, 1: 64, 2: 24, 3: 11, 4: 6}  # exponents -> points on each axis
-BUDGET = 400_000  # draws x rows of a general law
-DRAWS = 2_000  # grid points beyond four exponents
-SUBSAMPLE = 2_048  # rows used to find starts
+from scalinglaws.fitting.problem import Problem
+from scalinglaws.fitting.settings import MULTISTART
+
+
+
+def initial_guesses(problem: Problem, count: int, seed: int) -> np.ndarray:
+    """Internal starts [start, P] of a fit, at most count of them, from at most MULTISTART.subsample rows."""
+    rng = np.random.default_rng(seed)
+    law, data, coordinates, objective = problem.law, problem.data, problem.coordinates, problem.objective
+    few = len(data.y) <= MULTISTART.subsample
+    pick = slice(None) if few else rng.choice(len(data.y), MULTISTART.subsample, replace=False)
+    y, log = data.y[pick], objective.loss.logarithmic
+    scale = 1 / y if log else np.full(len(y), 1 / np.abs(y).mean())
+    if data.sigma is not None:
+        scale = scale / data.sigma[pick]
+    with np.errstate(all="ignore"):
+        if law.function is None:
+            features = [f[pick] for f in objective.model.features]
+            box = coordinates.lower, coordinates.upper
+            return _power_sum(objective.model.index, features, box, y, scale, count, rng)
+        x = {symbol: values[pick] for symbol, values in data.x.items()}
+        return coordinates.internal(_autodiff(law, x, y, scale, log, count, rng))
 
 
 def exponent_grid(lower, upper, rng) -> np.ndarray:
     """Points [point, exponent] that cover the box; exponents of falling terms on a square-root-like scale."""
     count = len(lower)
-    if count not in GRID:
-        return _stretch(rng.random((DRAWS, count)), lower, upper)
-    axis = (np.arange(GRID[count]) + 0.5) / GRID[count]
+    if count >= len(MULTISTART.grid):
+        return _stretch(rng.random((MULTISTART.draws, count)), lower, upper)
+    axis = (np.arange(MULTISTART.grid[count]) + 0.5) / MULTISTART.grid[count]
     mesh = np.stack(np.meshgrid(*[axis] * count, indexing="ij"), axis=-1).reshape(-1, count)
     return _stretch(mesh, lower, upper)
 
 
 def _stretch(unit, lower, upper):
     """[0, 1] to the box; dense near small falling exponents: 0.05 to 4 mostly."""
-    falling = lower >= 0
-    up = 0.03 * (np.minimum(upper, 6.0) / 0.03) ** unit
-    both = 1.5 * (2 * unit - 1)
-    return np.where(falling, np.maximum(up, lower), both)
+    low = MULTISTART.lowest_exponent
+    falling = low * (np.minimum(upper, MULTISTART.highest_exponent) / low) ** unit
+    either = MULTISTART.free_exponent * (2 * unit - 1)
+    return np.where(lower >= 0, np.maximum(falling, lower), either)
 
 
-def nonnegative(gram, right, sweeps=30):
+def nonnegative(gram, right):
     """min c'Gc - 2 h'c with c >= 0 for every point: clipped exact solution, then coordinate descent."""
     count = gram.shape[-1]
     diagonal = np.einsum("gkk->gk", gram)
-    ridge = 1e-12 * diagonal[:, :, None] * np.eye(count)
+    ridge = MULTISTART.ridge * diagonal[:, :, None] * np.eye(count)
     c = np.linalg.solve(gram + ridge, right[:, :, None])[:, :, 0]
     outside = np.flatnonzero((c < 0).any(axis=1))
     c = np.maximum(c, 0.0)
     g, h, inner = gram[outside], right[outside], c[outside]
-    for _ in range(sweeps):
+    for _ in range(MULTISTART.sweeps):
         for k in range(count):
             rest = h[:, k] - (g[:, k] * inner).sum(axis=1) + g[:, k, k] * inner[:, k]
             inner[:, k] = np.maximum(rest / g[:, k, k], 0.0)
@@ -49,11 +67,11 @@ def nonnegative(gram, right, sweeps=30):
 
 def separated(points, loss, count):
     """Positions of the best points, no two of them close; distances in ranks of the grid."""
-    order = np.argsort(loss, kind="stable")[: 40 * count]
+    order = np.argsort(loss, kind="stable")[: MULTISTART.shortlist * count]
     scale = np.ptp(points, axis=0) + 1e-12
     kept = []
     for k in order:
-        if all(np.abs((points[k] - points[j]) / scale).max() > 0.04 for j in kept):
+        if all(np.abs((points[k] - points[j]) / scale).max() > MULTISTART.distance for j in kept):
             kept.append(k)
         if len(kept) == count:
             break
@@ -75,10 +93,10 @@ def gram_tables(columns, which, target):
     return gram, right
 
 
-def power_seeds(index, features, box, y, scale, count, rng):
-    """Starts [start, parameter] for a sum of power terms.
+def _power_sum(index, features, box, y, scale, count, rng):
+    """Internal guesses [start, P] for a sum of power terms.
 
-    index, features: as in PowerSum; box: lower and upper [parameter]; y, scale [row]: the misfit is scale (f - y).
+    index, features: as in PowerSum; box: lower and upper [P]; y, scale [row]: the misfit is scale (f - y).
     """
     coefficients = np.array([i[0] for i in index])
     exponents = np.setdiff1d(np.arange(len(box[0])), coefficients)
@@ -93,16 +111,16 @@ def power_seeds(index, features, box, y, scale, count, rng):
     gram, right = gram_tables(columns, which, y * scale)
     c = nonnegative(gram, right)
     misfit = np.einsum("gk,gkl,gl->g", c, gram, c) - 2 * (right * c).sum(axis=1)
-    small = 1e-3 * y.min()
+    small = MULTISTART.smallest_coefficient * y.min()
     theta[:, coefficients] = np.log(np.maximum(c, small))
     return theta[separated(points, misfit, count)]
 
 
-def general_seeds(law, x, y, scale, log, count, rng):
-    """Natural starts [start, parameter] for a law given as a function: drawn, linear parameters solved, scored."""
+def _autodiff(law, x, y, scale, log, count, rng):
+    """Natural guesses [start, P] for a law given as a function: drawn, linear parameters solved, scored."""
     if law.start is not None:
         return np.array([[law.start[name] for name in law.params]], float)
-    draws = int(np.clip(BUDGET // len(y), 200, DRAWS))
+    draws = int(np.clip(MULTISTART.draw_numbers // len(y), MULTISTART.least_draws, MULTISTART.draws))
     named = law.draw(x, y, rng, draws) if law.draw else draw_ranges(law, x, y, rng, draws)
     with np.errstate(all="ignore"):
         named = solve_linear(law, x, y, scale, named) if law.linear else named
@@ -118,7 +136,7 @@ def general_seeds(law, x, y, scale, log, count, rng):
 
 
 def draw_ranges(law, x, y, rng, draws) -> dict:
-    """Starts from law.ranges: log-uniform in positive ranges, uniform in others; "x" or "y" is the data's range."""
+    """Draws from law.ranges: log-uniform in positive ranges, uniform in others; "x" or "y" is the data's range."""
     named = {}
     for name in law.params:
         edge = law.ranges.get(name, law.bounds.get(name, (0.0, np.inf) if name in law.positive else (-3.0, 3.0)))
@@ -146,10 +164,10 @@ def solve_linear(law, x, y, scale, named) -> dict:
     right = np.einsum("gkn,gn->gk", stack, np.nan_to_num((y - base) * scale))
     gram = stack @ stack.transpose(0, 2, 1)
     size = np.sqrt(np.einsum("gkk->gk", gram)) + 1e-300
-    c = nonnegative(gram / size[:, :, None] / size[:, None, :] + 1e-12 * np.eye(len(columns)), right / size) / size
+    c = nonnegative(gram / size[:, :, None] / size[:, None, :] + MULTISTART.ridge * np.eye(len(columns)), right / size) / size
     free = [name not in law.positive for name in law.linear]
     if any(free):
-        ridge = 1e-12 * np.eye(len(columns))
+        ridge = MULTISTART.ridge * np.eye(len(columns))
         c = np.where(free, np.linalg.solve(gram / size[:, :, None] / size[:, None, :] + ridge,
                                            (right / size)[:, :, None])[:, :, 0] / size, c)  # fmt: skip
     low = np.where(free, -np.inf, 1e-4 * np.abs(y).min())
