@@ -16,7 +16,7 @@ from scalinglaws.decide.cost import UNITS, cost_model
 from scalinglaws.decide.crossover import crossovers
 from scalinglaws.decide.optimum import Optimum, best_setting, optima
 from scalinglaws.infer import Question
-from scalinglaws.schema import InputError, NoAnswer
+from scalinglaws.schema import InputError
 
 OPTIMISTIC = "chosen on the rows it is reported on, so its lead is a little optimistic"
 NEARBY = 10.0  # crossovers within this factor of the budget are shown
@@ -141,16 +141,11 @@ def ask(
 
 
 def best_affordable(fits, budget, **options):
-    """({label: Optimum}, sentences) for a Quantity; NoAnswer where it is below the cheapest candidate."""
+    """({label: Optimum}, sentences) for a budget as a Quantity; the price counts for money only."""
     price = options.pop("price", None)
     if budget.unit == "money":
         options["price"] = price
-    try:
-        return optima(fits, budget.value, budget.unit, **options)
-    except InputError as error:
-        if "below the cheapest" in str(error):
-            raise NoAnswer(str(error)) from None
-        raise
+    return optima(fits, budget.value, budget.unit, **options)
 
 
 def predict_largest(question, fit, options=None) -> pd.DataFrame:

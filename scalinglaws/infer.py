@@ -13,7 +13,7 @@ import pandas as pd
 from scalinglaws import laws, measurements, schema, studies
 from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
-from scalinglaws.spellings import read_columns
+from scalinglaws.spellings import read_columns, without_unit
 from scalinglaws.units import Quantity, parse
 from scalinglaws.units import price as parse_price
 
@@ -104,6 +104,8 @@ class Question:
                    f"{'; with --price' if u == 'money' else ''})" for u, columns in known.items()]  # fmt: skip
         hint = f"A budget here can be in {' or '.join(offered)}." if offered else (
             "Give a column of cost per image, such as gpu_ms, energy_j or gflops, for a budget.")  # fmt: skip
+        for column, meaning in without_unit(self.table.columns):
+            hint = f"Column {column!r} names no unit: say it with --read-as {column}={meaning}:ms (or s, J, ...)."
         return f"A budget in {unit} cannot be priced: {lack}. {hint}"
 
     def groups(self):
@@ -185,7 +187,7 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     if "family" not in by:
         measurements.one_family(table)
     called = {r.column: r.meaning for r in readings if r.column not in schema.COLUMNS}
-    quality = called.get(quality, quality) or quality_of(table)
+    named, quality = bool(quality), called.get(quality, quality) or quality_of(table)
     inputs = {symbol: called.get(column, column) for symbol, column in (inputs or {}).items()} or _inputs(table, law)
     table, inputs, readings = _steps_by_symbol(table, inputs, readings)
     table = measurements.tidy(table, [*inputs.values()], quality, strict=strict)
@@ -194,8 +196,18 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     if mixed:
         raise InputError(_one_at_a_time(table, mixed[0], inputs, readings))
     spread = measurements.spread(table, quality, inputs.values())
-    notes = (*measurements.notes(table), *([spread.sentence()] if spread else []))
+    others = () if named else _other_qualities(table, quality)
+    notes = (*others, *measurements.notes(table))
+    notes = (*notes, *([spread.sentence()] if spread else []))
     return Question(table, law or _law(inputs, quality), quality, inputs, readings, notes)
+
+
+def _other_qualities(table, quality):
+    """A sentence where a quality was taken and the table holds others that the user may have meant."""
+    metrics = [c for c in schema.names("quality") if c in table and c == schema.COLUMNS[c].metric and c != quality]
+    others = [c for c in metrics if table[c].notna().any()]
+    if others and quality in schema.COLUMNS:
+        yield f"quality = {quality}; the table also has {', '.join(others)} (--quality)."
 
 
 def _steps_by_symbol(table, inputs, readings):
@@ -212,7 +224,9 @@ def mixing(table, inputs, chosen=()):
 
     Rows that differ in the `chosen` columns are different points.
     """
-    free = [c for c in schema.unpooled() if c in table and c not in inputs.values()]
+    sized = any(c not in schema.COLUMNS or schema.COLUMNS[c].kind != "steps" for c in inputs.values())
+    free = [*schema.unpooled(), *(() if sized else ("model", *schema.names(kind="size")))]
+    free = [c for c in free if c in table and c not in inputs.values()]
     same = table.groupby([*inputs.values(), *chosen], dropna=False)
     apart = [c for c in free if schema.COLUMNS[c].kind == "sampler" and table[c].nunique() > 1]
     order = sorted(free, key=lambda c: c not in CHOICES)
@@ -266,7 +280,10 @@ def _no_inputs(table, symbols, known):
         listed = " and ".join(f"{c} = {table[c].dropna().iloc[0]:g}" for c in constant[:2])
         return f"Nothing varies that a law could run along: every row has {listed}. Measure another size or steps."
     named = " ".join(f"{s}=COLUMN" for s in symbols)
-    return f"No column is known as a size or steps: name the law's inputs, --inputs {named}; the table has {have}."
+    return (
+        f"No column is known as a size or steps: name the law's inputs, --inputs {named}, or say what a column means, "
+        f"such as --read-as COLUMN=steps; the table has {have}."
+    )
 
 
 def _first(table, columns, constant):

@@ -301,7 +301,7 @@ def _disagree(column, groups):
             values = " and ".join(f"{v:g}" for v in held.iloc[:2])
             yield (
                 f"Rows {rows} have the same settings but {column.name} {values}; "
-                "keep one, or mark repeats by a column 'seed'."
+                "keep one, or mark repeats by different numbers in a column 'seed'."
             )
 
 

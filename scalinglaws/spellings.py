@@ -112,6 +112,15 @@ def read_columns(table, read_as=None, wanted=()):
     return _labelled(table, found), tuple(found)
 
 
+def without_unit(columns):
+    """(column, meaning) of columns that are called like a time or an energy but name no unit."""
+    for column in columns:
+        words = re.sub(f"({'|'.join(PER_IMAGE)})$", "", "".join(_words(column)))
+        for meaning, (_, kind, spelled) in SPELLINGS.items():
+            if kind in ("seconds", "joules") and words in spelled.split() and column not in schema.COLUMNS:
+                yield column, meaning
+
+
 PRINTED = {"latency_s", "throughput_img_s"}  # schema columns that serve as a cost where nothing better is there
 
 

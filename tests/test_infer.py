@@ -64,3 +64,21 @@ def test_every_family_that_can_be_asked_is_one_question():
                 continue
             asked += not infer.mixing(question.table, question.inputs)
     assert asked > 40
+
+
+def test_sizes_known_by_label_only_are_not_pooled_along_the_steps():
+    table = pd.DataFrame(
+        {"size": list("SSSSBBBB"), "steps": [4, 8, 16, 32] * 2, "fid": [20, 15, 12, 11, 18, 13, 10, 9]}
+    )
+    with pytest.raises(InputError, match=r"mix 2 values of size \(B, S\) .* keep one with --where size=VALUE"):
+        infer.question(table)
+    assert infer.question(table, where={"size": "S"}).inputs == {"S": "steps"}
+
+
+def test_other_qualities_are_said_and_a_time_without_unit_asks_for_it():
+    table = pd.DataFrame({"params_m": [33, 130, 458], "fid": [20.0, 15, 12], "clip": [0.2, 0.3, 0.31], "latency": 0.1})
+    question = infer.question(table)
+    assert question.notes == ("quality = fid; the table also has clip (--quality).",)
+    with pytest.raises(InputError, match="Column 'latency' names no unit: say it with --read-as latency=seconds"):
+        question.budget("0.3s")
+    assert not infer.question(table, quality="fid").notes
