@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import display, infer, measurements, units
-from scalinglaws.decide.cost import UNITS, cost_model
+from scalinglaws.decide import fitted, measured
+from scalinglaws.decide.cost import UNITS, CostModel, cost_model
 from scalinglaws.decide.crossover import crossovers
-from scalinglaws.decide.optimum import Optimum, best_setting, optima
+from scalinglaws.decide.curves import law_curves
+from scalinglaws.decide.fitted import STEPS
+from scalinglaws.decide.optimum import Optimum, at_budgets, best_setting, optima
 from scalinglaws.infer import Question
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, NoAnswer
 
 OPTIMISTIC = "chosen on the rows it is reported on, so its lead is a little optimistic"
 NEARBY = 10.0  # crossovers within this factor of the budget are shown
@@ -41,9 +44,16 @@ class Answer:
     crossovers: pd.DataFrame = field(repr=False, compare=False)
     held_out: pd.DataFrame = field(repr=False, compare=False)
     notes: tuple[str, ...] = ()  # what could not be answered, and why
+    cost: CostModel | None = field(default=None, repr=False)
+    options: dict = field(default_factory=dict, repr=False)  # of fit()
 
     def __repr__(self):
         return f"<Answer: {self._short()}>"
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The rows of the best setting."""
+        return self.question.groups()[self.setting].table
 
     @property
     def warnings(self):
@@ -93,6 +103,37 @@ class Answer:
         """Quality of every size at the budget, or the fitted law; returns the matplotlib Axes."""
         return (self.optimum or self.fit).plot(ax)
 
+    def plot_costs(self, ax=None):
+        """Quality against sampling cost of every size: measured points, the law, and where neighbours cross."""
+        from scalinglaws import plots
+
+        cost = self._priced()
+        points, front = measured.points(self.rows, self.fit.quality, cost), measured.frontier(
+            self.rows, self.fit.quality, cost)  # fmt: skip
+        law = law_curves(self.fit, cost, self.optimum.level) if len(self.fit.inputs) == 2 else None
+        known = {"law": law, "frontier": front, "crossovers": self.crossovers if len(self.crossovers) else None}
+        return plots.quality_against_cost(points, self.fit.quality, cost.label, **known, ax=ax)
+
+    def plot_winners(self, ax=None, budgets=60):
+        """Which size is best at each budget: probabilities by the law, and the best measured size below them."""
+        from scalinglaws import plots
+
+        cost = self._priced()
+        spent = cost.per_row(self.rows)
+        along = np.geomspace(spent.min(), spent.max(), budgets)
+        best = measured.winners(self.rows, along, self.fit.quality, cost)
+        return plots.winners(at_budgets(self.fit, along, cost=cost), cost.label, measured=best, ax=ax)
+
+    def hold_out(self, size=None):
+        """One size (default: the largest) predicted from the others; see HeldOut."""
+        return hold_out(self.question.groups()[self.setting], size, self.optimum.level if self.optimum else 0.9,
+                        self.options)  # fmt: skip
+
+    def _priced(self):
+        if self.cost is None:
+            raise NoAnswer("There is no cost to draw against: " + " ".join(self.notes))
+        return self.cost
+
     def _short(self):
         if self.optimum is None:
             return f"no optimum, {self.fit.quality} = {self.fit.law.equation}"
@@ -137,7 +178,8 @@ def ask(
     held_out = predict_largest(question.groups()[label], fits[label], options)
     middle = [f"No budget given: {asked.value:.3g} {UNITS[asked.unit]}, the middle of the measured costs, is taken."]
     notes = (*(middle if budget is None else ()), *skipped, *poor, *why)
-    return Answer(question, fits[label], label, answers[label], table, near, held_out, notes)
+    cost = _cost(fits[label], asked.unit, priced)
+    return Answer(question, fits[label], label, answers[label], table, near, held_out, notes, cost, options)
 
 
 def best_affordable(fits, budget, **options):
@@ -171,6 +213,63 @@ def predict_largest(question, fit, options=None) -> pd.DataFrame:
     table = [{"way": n, "median_error": np.median(abs(e)), "largest_error": abs(e).max(), "rows": len(e)}
              for n, e in rows]  # fmt: skip
     return pd.DataFrame(table, columns=["way", "median_error", "largest_error", "rows"])
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One size predicted by the law fitted to the others, beside what was measured.
+
+    table: one row a measurement of that size: model, inputs, measured, value, low, high, inside, error (predicted over
+    measured, less one).
+    """
+
+    question: Question = field(repr=False)  # of the other sizes
+    fit: object = field(repr=False)  # to the other sizes
+    table: pd.DataFrame = field(repr=False, compare=False)
+    rows: pd.DataFrame = field(repr=False, compare=False)  # the rows held out
+    name: str = ""
+    level: float = 0.9
+
+    def __repr__(self):
+        return f"<HeldOut: {self._sentence()}>"
+
+    def summary(self) -> str:
+        """How far off the prediction is, and its rows."""
+        return f"{self._sentence()}\n{display.text_table(self.table)}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a measurement of the size held out."""
+        return self.table
+
+    def _repr_html_(self):
+        return display.html_page(self._sentence(), self.table, self.fit.warnings)
+
+    def plot(self, ax=None):
+        """The seen sizes, the prediction with its interval and the measured rows; returns the matplotlib Axes."""
+        from scalinglaws import plots
+
+        size, *others = self.question.inputs.values()
+        curve = self.question.curve(self.fit, self.rows, self.level)
+        seen = self.question.table if "model" in self.question.table else self.question.table.assign(
+            model=self.question.table[size].astype(str))  # fmt: skip
+        return plots.held_out(seen, self.rows, curve, self.question.quality, others[0] if others else size, ax=ax)
+
+    def _sentence(self):
+        error, inside = self.table["error"].abs(), self.table["inside"].mean()
+        return (f"{self.name} predicted from the others: median error {error.median():.1%}, largest "
+                f"{error.max():.1%}; {inside:.0%} of the {len(self.table)} measured rows lie inside the "
+                f"{self.level:.0%} interval.")  # fmt: skip
+
+
+def hold_out(question, size=None, level=0.9, options=None) -> HeldOut:
+    """One size (default: the largest) predicted by the law fitted to the others."""
+    seen, rows = question.hold_out(size or None)
+    if rows.empty or seen.table.empty:
+        raise InputError(f"No size {size!r} to hold out, or no other one.")
+    fit = seen.fit(**(options or {}))
+    first = rows[next(iter(question.inputs.values()))].iloc[0]
+    name = str(rows["model"].iloc[0]) if "model" in rows else f"{first:g}"
+    return HeldOut(seen, fit, seen.check(fit, rows, level), rows, name, level)
 
 
 def described(question) -> dict:
@@ -208,15 +307,19 @@ def _same_as_last(question, seen, held):
 def _middle(question, fits, unit, priced):
     """A budget in the middle of what the rows cost, on a logarithmic scale."""
     first = question.budget(1.0, unit, priced["price"]).unit
-    label = max(fits, key=lambda k: fits[k].rows)
-    fit = fits[label]
-    size, steps = (fit.inputs.get(symbol) for symbol in ("N", "S"))
-    if size is None:
+    fit = fits[max(fits, key=lambda label: fits[label].rows)]
+    if not any(column not in STEPS for column in fit.inputs.values()):
         raise InputError(f"a budget per image needs a law in size; this one is in {', '.join(fit.inputs.values())}.")
-    price = priced["price"] if first == "money" else None
-    cost = cost_model(fit.table, first, stages=priced["stages"], price=price, size=size, steps=steps or "steps")
-    spent = cost.per_row(fit.table)
+    spent = _cost(fit, first, priced).per_row(fit.table)
     return units.Quantity(float(f"{np.sqrt(spent.min() * spent.max()):.2e}"), first)
+
+
+def _cost(fit, unit, priced):
+    """The CostModel of the rows of a fit."""
+    law = fitted.whole(fit)
+    price = priced["price"] if unit == "money" else None
+    steps = law.steps_column or "steps"
+    return cost_model(fit.table, unit, stages=priced["stages"], price=price, size=law.size_column, steps=steps)
 
 
 def _sizes(question, sizes):

@@ -11,7 +11,6 @@ import pandas as pd
 from scalinglaws import answer, display, examples, infer, measurements, studies, units, validate
 from scalinglaws.answer import OPTIMISTIC, best_affordable, described, records
 from scalinglaws.decide import fitted
-from scalinglaws.decide.cost import pricing
 from scalinglaws.decide.crossover import crossover as cross
 from scalinglaws.decide.crossover import crossovers, measured_crossings
 from scalinglaws.decide.guidance import optimal_guidance
@@ -131,9 +130,7 @@ def crossover(args):
         return Reply(data, _under(question, _lines(display.text_table(table), fitted_law.warnings)))
     between = [question.size(size) for size in args.between]
     found = cross(fitted_law, between, level=args.level, **options)
-    law = fitted.whole(fitted_law)
-    priced = pricing(**options)(law.table, law.size_column, law.steps_column)
-    alone = measured_crossings(fitted_law, between, cost=priced)
+    alone = measured_crossings(fitted_law, between, **options)
     data = found.record() | {"measured": alone, "warnings": [*found.warnings, *fitted_law.warnings]}
     text = _lines(found.summary(), fitted_law.warnings) + f"\n{_alone(alone)}"
     return Reply(data | described(question), _under(question, text))
@@ -156,20 +153,12 @@ def _crossover_by(args):
     options = {"level": args.level, **place} | (_cost_options(args, question) if not args.along else {})
     if args.between and (args.at or len(question.inputs) == 1):
         found = cross(levels, args.between, **options)
-        cost = None if args.along or len(question.inputs) == 1 else _shared_cost(levels, args.between, options)
-        alone = measured_crossings(levels, args.between, cost=cost, **place)
+        alone = measured_crossings(levels, args.between, **{k: v for k, v in options.items() if k != "level"})
         text = f"{found.summary()}\n{_alone(alone)}"
         return Reply(found.record() | {"measured": alone} | described(question), _under(question, text))
     pairs = crossovers(levels, args.between, **options)
     data = {"by": args.by, "pairs": records(pairs), "warnings": []} | described(question)
     return Reply(data, _under(question, display.text_table(pairs)))
-
-
-def _shared_cost(levels, between, options):
-    """The cost model of the first level, in the unit asked for."""
-    law = fitted.level(levels, between[0])
-    priced = pricing(**{k: options[k] for k in ("unit", "stages", "price")})
-    return priced(law.table, law.size_column, law.steps_column)
 
 
 def compare(args):

@@ -168,16 +168,17 @@ class Question:
 def question(source, quality=None, law=None, inputs=None, where=None, choose=False, by=(), read_as=None, strict=False):
     """The Question about a file, study name or table; what is not named is taken from its columns.
 
-    `where` keeps rows: {column: value}. `choose` allows several samplers and guidances, for `Question.groups`; `by`
-    names columns whose values are fitted apart, for `fit_groups`. `inputs` {symbol: column} and `quality` may use the
-    table's own names; `read_as` {column: meaning} overrules how a column is read, see `spellings.read_columns`. A row
-    without quality or input is left out, unless `strict`.
+    `where` keeps rows: {column: value}, or text "column=value; column=value". `choose` allows several samplers and
+    guidances, for `Question.groups`; `by` names columns whose values are fitted apart, for `fit_groups`. `inputs`
+    {symbol: column} and `quality` may use the table's own names; `read_as` {column: meaning} overrules how a column is
+    read, see `spellings.read_columns`. A row without quality or input is left out, unless `strict`.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"model_size_B": [0.1, 0.3, 1, 3], "fid": [9.0, 6.5, 5.0, 4.2]})
     >>> print(*question(table).sentences(), sep="\\n")
     N = model_size_B (read as parameters, in billions)
     """
+    where, read_as, inputs = (stated(given) for given in (where, read_as, inputs))
     raw = studies.read(source)
     conditions = {c: v for c, v in (where or {}).items() if measurements.clean_label(c) in raw}
     wanted = [*(inputs or {}).values(), *([quality] if quality else [])]
@@ -231,6 +232,11 @@ def mixing(table, inputs, chosen=()):
     apart = [c for c in free if schema.COLUMNS[c].kind == "sampler" and table[c].nunique() > 1]
     order = sorted(free, key=lambda c: c not in CHOICES)
     return apart + [c for c in order if c not in apart and (same[c].nunique() > 1).any()]
+
+
+def stated(given):
+    """A dictionary as it is; text as typed on a command line, "sampler=ddim; guidance=1", or a list of such, as one."""
+    return pairs(given.split(";")) if isinstance(given, str) else given if isinstance(given, dict) else pairs(given)
 
 
 def pairs(items):
