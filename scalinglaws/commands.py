@@ -76,8 +76,8 @@ def _checked(fitted_law, data, text, level):
 def _fit_by(args):
     """One fit for every value of the columns given by --by, in one batch."""
     question = _question(args, by=args.by)
-    options = _fit_options(args)
-    groups = fit_groups(question.table, args.by, question.law, question.quality, question.inputs, **options)
+    options, by = _fit_options(args), [question.column(name) for name in args.by]
+    groups = fit_groups(question.table, by, question.law, question.quality, question.inputs, **options)
     table = groups.to_frame(args.level) if hasattr(groups, "to_frame") else groups.table(args.level)
     doubts = {" ".join(map(str, np.atleast_1d(np.array(k, object)))): f.warnings for k, f in groups.fits.items()}
     refused = {str(label): why for label, why in groups.refused.items()}
@@ -114,8 +114,8 @@ def optimum(args):
     data |= {"skipped": skipped, "warnings": [*best.warnings, *fits[label].warnings]} | described(question)
     shown = display.text_table(table.drop(columns="size"))
     head = [f"Best setting: {label} ({OPTIMISTIC}).", shown, ""] if len(fits) > 1 else []
-    told = _lines(best.summary(), fits[label].warnings)
-    return Reply(data, _under(question, "\n".join([*head, told, "", display.text_table(best.candidates), *skipped])))
+    lines = _lines(best.summary(), fits[label].warnings)
+    return Reply(data, _under(question, "\n".join([*head, lines, "", display.text_table(best.candidates), *skipped])))
 
 
 def crossover(args):
@@ -129,10 +129,10 @@ def crossover(args):
         data = {"pairs": records(table), "warnings": fitted_law.warnings} | described(question)
         return Reply(data, _under(question, _lines(display.text_table(table), fitted_law.warnings)))
     between = [question.size(size) for size in args.between]
-    found = cross(fitted_law, between, level=args.level, **options)
+    crossing = cross(fitted_law, between, level=args.level, **options)
     alone = measured_crossings(fitted_law, between, **options)
-    data = found.record() | {"measured": alone, "warnings": [*found.warnings, *fitted_law.warnings]}
-    text = _lines(found.summary(), fitted_law.warnings) + f"\n{_alone(alone)}"
+    data = crossing.record() | {"measured": alone, "warnings": [*crossing.warnings, *fitted_law.warnings]}
+    text = _lines(crossing.summary(), fitted_law.warnings) + f"\n{_alone(alone)}"
     return Reply(data | described(question), _under(question, text))
 
 
@@ -144,20 +144,20 @@ def _alone(places):
 def _crossover_by(args):
     """Where the levels of a column cross, such as samplers: at one size, or a table of all."""
     question = _question(args, by=[args.by])
-    table, share = question.table, args.share or ()
+    table, share, by = question.table, args.share or (), question.column(args.by)
     if share and args.between:
-        table = pd.concat([measurements.where(table, **{args.by: name}) for name in args.between])
-    levels = fitted.fit_levels(table, args.by, question.law, question.quality, question.inputs, share=share,
+        table = pd.concat([measurements.where(table, **{by: name}) for name in args.between])
+    levels = fitted.fit_levels(table, by, question.law, question.quality, question.inputs, share=share,
                                **_fit_options(args))  # fmt: skip
     place = {"at": args.at and question.size(args.at), "along": args.along}
     options = {"level": args.level, **place} | (_cost_options(args, question) if not args.along else {})
     if args.between and (args.at or len(question.inputs) == 1):
-        found = cross(levels, args.between, **options)
+        crossing = cross(levels, args.between, **options)
         alone = measured_crossings(levels, args.between, **{k: v for k, v in options.items() if k != "level"})
-        text = f"{found.summary()}\n{_alone(alone)}"
-        return Reply(found.record() | {"measured": alone} | described(question), _under(question, text))
+        text = f"{crossing.summary()}\n{_alone(alone)}"
+        return Reply(crossing.record() | {"measured": alone} | described(question), _under(question, text))
     pairs = crossovers(levels, args.between, **options)
-    data = {"by": args.by, "pairs": records(pairs), "warnings": []} | described(question)
+    data = {"by": by, "pairs": records(pairs), "warnings": []} | described(question)
     return Reply(data, _under(question, display.text_table(pairs)))
 
 
@@ -272,7 +272,9 @@ def _grid(at, fitted_law, question):
 def _new_rows(args, fitted_law):
     if args.new is None:
         return fitted_law.table
-    table, _ = infer.read_columns(studies.read(args.new), infer.pairs(args.read_as))
+    table = studies.read(args.new)
+    read_as = {column: meaning for column, meaning in infer.pairs(args.read_as).items() if column in table}
+    table, _ = infer.read_columns(table, read_as)
     return measurements.tidy(table, fitted_law.inputs.values(), strict=args.strict)
 
 

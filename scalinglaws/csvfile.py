@@ -131,8 +131,8 @@ def _custom(texts):
 
 def _file_decimal(table):
     """The decimal mark of the file: ',' where some column can only be read with it and none with a point."""
-    found = {_custom(_texts(table[c]).values()) for c in table.columns if _holds_text(table[c]) and not _is_text(c)}
-    return found.pop() if len(found := found - {""}) == 1 else ""
+    marks = {_custom(_texts(table[c]).values()) for c in table.columns if _holds_text(table[c]) and not _is_text(c)}
+    return marks.pop() if len(marks := marks - {""}) == 1 else ""
 
 
 def _column(column, decimal, place):

@@ -13,7 +13,7 @@ import pandas as pd
 from scalinglaws import laws, measurements, schema, studies
 from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
-from scalinglaws.spellings import read_columns, without_unit
+from scalinglaws.spellings import PRINTED, read_columns, without_unit
 from scalinglaws.units import Quantity, parse
 from scalinglaws.units import price as parse_price
 
@@ -56,6 +56,10 @@ class Question:
         except ValueError:
             return given
         return value if np.isclose(self.table[reading.meaning].astype(float), value).any() else given
+
+    def column(self, name):
+        """The schema's column for what the user calls one; other names as they are."""
+        return next((r.meaning for r in self.readings if r.column == name and r.column not in PRINTED), name)
 
     def value(self, name, number):
         """(column of the law, number in its unit) of an input by its symbol, its column or the user's own column."""
@@ -185,9 +189,10 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     table, readings = read_columns(measurements.matching(raw, conditions), read_as, wanted)
     later = {c: v for c, v in (where or {}).items() if c not in conditions}
     table = measurements.matching(table, later)
+    called = {r.column: r.meaning for r in readings if r.column not in PRINTED}
+    by = [called.get(column, column) for column in by]
     if "family" not in by:
         measurements.one_family(table)
-    called = {r.column: r.meaning for r in readings if r.column not in schema.COLUMNS}
     named, quality = bool(quality), called.get(quality, quality) or quality_of(table)
     inputs = {symbol: called.get(column, column) for symbol, column in (inputs or {}).items()} or _inputs(table, law)
     table, inputs, readings = _steps_by_symbol(table, inputs, readings)
@@ -271,11 +276,11 @@ def _inputs(table, law):
     symbols = laws.find(choices[0]).inputs if law else ("N", "S")
     sizes, steps = schema.names(kind="size"), schema.names(kind="steps")
     size, step = _first(table, sizes, bool(law)), _first(table, steps, bool(law) and len(symbols) > 1)
-    found = [c for c in (size, step) if c]
-    if symbols == ("N", "S") and len(found) == 2:
-        return dict(zip(symbols, found, strict=True))
-    if found and (len(symbols) == 1 or not law):
-        return {"N" if size else "S": found[0]}
+    columns = [c for c in (size, step) if c]
+    if symbols == ("N", "S") and len(columns) == 2:
+        return dict(zip(symbols, columns, strict=True))
+    if columns and (len(symbols) == 1 or not law):
+        return {"N" if size else "S": columns[0]}
     raise InputError(_no_inputs(table, symbols, sizes + steps))
 
 

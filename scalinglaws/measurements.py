@@ -200,10 +200,10 @@ def families(table):
 
 def one_family(table, label=FRAME):
     """The table, if it holds one family; a law is fitted within one family only."""
-    found = families(table)
-    if len(found) > 1:
-        listed = ", ".join(repr(f) for f in found)
-        raise InputError(f"{label} has {len(found)} families; a law is fitted within one: name a family of {listed}.")
+    names = families(table)
+    if len(names) > 1:
+        listed = ", ".join(repr(f) for f in names)
+        raise InputError(f"{label} has {len(names)} families; a law is fitted within one: name a family of {listed}.")
     return table
 
 
@@ -322,5 +322,5 @@ def _equal(held, value):
 
 
 def _some(column, shown=12):
-    found = [str(v) for v in dict.fromkeys(column.dropna())]
-    return ", ".join(found[:shown]) + (f" and {len(found) - shown} more" if len(found) > shown else "")
+    values = [str(v) for v in dict.fromkeys(column.dropna())]
+    return ", ".join(values[:shown]) + (f" and {len(values) - shown} more" if len(values) > shown else "")

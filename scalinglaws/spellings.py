@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from scalinglaws import schema, units
+from scalinglaws.csvfile import clean_label
 from scalinglaws.schema import InputError
 
 COUNTS = {"": 1.0, "k": 1e3, "thousand": 1e3, "m": 1e6, "mm": 1e6, "mio": 1e6, "million": 1e6, "millions": 1e6,
@@ -83,9 +84,9 @@ def recognise(name):
     """
     words = _words(name)
     for find in (_metric, _flops, _throughput, _leading_unit, _spelled):
-        found = find(name, words)
-        if found:
-            return found
+        reading = find(name, words)
+        if reading:
+            return reading
     plain = "_".join(words)  # "Train Flops", "Sampler"
     return Reading(name, plain, schema.COLUMNS[plain].meaning) if plain in schema.COLUMNS else None
 
@@ -97,19 +98,20 @@ def read_columns(table, read_as=None, wanted=()):
     ("seconds_per_image:ms"), or "none" to leave the column as it is. Of several columns with one meaning the one in
     `wanted` is taken; without one, InputError names the candidates.
     """
-    stated = {column: _stated(table, column, meaning) for column, meaning in (read_as or {}).items()}
-    found = [reading for reading in stated.values() if reading]
-    taken = {reading.meaning for reading in found}
+    read_as = {clean_label(column): meaning for column, meaning in (read_as or {}).items()}
+    stated = {column: _stated(table, column, meaning) for column, meaning in read_as.items()}
+    readings = [reading for reading in stated.values() if reading]
+    taken = {reading.meaning for reading in readings}
     known = {c for c in table.columns if c in schema.COLUMNS and c not in stated}
     guesses = {}
     for column in table.columns:
         guess = None if column in stated or column in known - PRINTED else _guess(table, column)
         if guess and guess.meaning not in taken | known:
             guesses.setdefault(guess.meaning, []).append(guess)
-    found += [_only(meaning, several, wanted) for meaning, several in guesses.items()]
-    for reading in found:
+    readings += [_only(meaning, several, wanted) for meaning, several in guesses.items()]
+    for reading in readings:
         table = _apply(table, reading)
-    return _labelled(table, found), tuple(found)
+    return _labelled(table, readings), tuple(readings)
 
 
 def without_unit(columns):
@@ -275,9 +277,9 @@ def _what(meaning):
 def _factor(column, target, unit):
     """Size of one `unit` in the unit of the schema's column."""
     base = {"s": "seconds", "J": "joules", "FLOPs": "flops"}.get(schema.COLUMNS[target].unit)
-    found = units.scale(unit)
-    if base and found and found[0] == base:
-        return found[1]
+    size = units.scale(unit)
+    if base and size and size[0] == base:
+        return size[1]
     if not base and unit.casefold() in COUNTS:
         return COUNTS[unit.casefold()]
     allowed = {"seconds": "s, ms, h", "joules": "J, kJ, Wh", "flops": "FLOPs, GFLOPs"}.get(base, "K, M, B")
@@ -294,9 +296,11 @@ def _apply(table, reading):
         numbers = schema.numbers(values)
         if reading.factor != 1.0 or reading.power != 1:
             values = reading.values(numbers).where(numbers.notna(), values)
-    if reading.column in schema.COLUMNS:
+    if reading.column in PRINTED and reading.meaning != reading.column:
         return table.assign(**{reading.meaning: values})
     attrs = table.attrs
+    if reading.meaning in table and reading.meaning != reading.column:  # the user names another column for it
+        table = table.drop(columns=reading.meaning)
     table = table.assign(**{reading.column: values}).rename(columns={reading.column: reading.meaning})
     table.attrs = attrs
     return table

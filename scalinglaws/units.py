@@ -57,14 +57,14 @@ def parse(given, unit=None) -> Quantity:
     """
     unit = canonical(unit)
     if isinstance(given, Quantity):
-        found = given
+        quantity = given
     elif isinstance(given, bool) or not isinstance(given, str):
-        found = Quantity(_real(given), unit)
+        quantity = Quantity(_real(given), unit)
     else:
-        found = _text(given, unit)
-    if unit and found.unit and found.unit != unit:
-        raise InputError(f"{given!r} is in {found.unit}, but the unit asked for is {unit}: give one of the two.")
-    return found
+        quantity = _text(given, unit)
+    if unit and quantity.unit and quantity.unit != unit:
+        raise InputError(f"{given!r} is in {quantity.unit}, but the unit asked for is {unit}: give one of the two.")
+    return quantity
 
 
 def canonical(unit):
@@ -118,8 +118,8 @@ def price(given) -> Quantity:
     time = scale(per) if per else ("seconds", HOUR, "")
     if time is None or time[0] != "seconds":
         raise InputError(f"Price {given!r}: give money per hour of the machine, such as 2.5, '$2.50/h' or '0.04/min'.")
-    found = parse(money, "money")
-    return Quantity(found.value * HOUR / time[1], "money", found.currency)
+    amount = parse(money, "money")
+    return Quantity(amount.value * HOUR / time[1], "money", amount.currency)
 
 
 def number(text, decimal=None):
@@ -191,8 +191,8 @@ def _text(given, unit):
         raise InputError(f"{given!r} is no quantity. Write a number, with a unit or without: {EXAMPLES}.")
     if not name:
         return Quantity(value, unit)
-    found = scale(name)
-    if found is None:
+    size = scale(name)
+    if size is None:
         rate = " A rate, such as FLOP/s, is no budget." if re.search(r"/\s*s", name) else ""
         raise InputError(f"{given!r}: no unit {name!r}.{rate} Known units: {EXAMPLES}.")
-    return Quantity(value * found[1], found[0], found[2])
+    return Quantity(value * size[1], size[0], size[2])

@@ -22,8 +22,8 @@ from scalinglaws.units import Quantity, canonical, number, parse, price
     ],
 )  # fmt: skip
 def test_quantities_in_base_units(text, value, unit):
-    found = parse(text)
-    assert found.value == pytest.approx(value, rel=1e-12) and found.unit == unit
+    quantity = parse(text)
+    assert quantity.value == pytest.approx(value, rel=1e-12) and quantity.unit == unit
 
 
 def test_a_bare_number_takes_the_unit_asked_for_and_a_quantity_passes_through():

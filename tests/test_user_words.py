@@ -109,8 +109,8 @@ def test_a_reading_can_be_overruled(said, mine):
     ],
 )  # fmt: skip
 def test_the_usual_spellings(name, meaning, factor):
-    found = recognise(name)
-    assert (found.meaning, found.factor) == (meaning, factor)
+    reading = recognise(name)
+    assert (reading.meaning, reading.factor) == (meaning, factor)
 
 
 @pytest.mark.parametrize("name", ["loss", "lr", "date", "vram_gb", "size_mb", "gpu_hours", "latency", "fid_std", "x"])
@@ -194,9 +194,9 @@ def test_unit_names_as_people_say_them(said, mine):
 def test_a_csv_of_a_german_spreadsheet(tmp_path):
     text = frame().to_csv(index=False, sep=";", decimal=",").replace("model_size_B", "\ufeff Model Size (B) ")
     (tmp_path / "mine.csv").write_bytes(text.encode())
-    found = question(tmp_path / "mine.csv")
-    assert found.sentences()[0] == "N = Model Size (B) (read as parameters, in billions)"
-    np.testing.assert_allclose(found.table.fid, frame().fid, rtol=1e-12)
+    mine = question(tmp_path / "mine.csv")
+    assert mine.sentences()[0] == "N = Model Size (B) (read as parameters, in billions)"
+    np.testing.assert_allclose(mine.table.fid, frame().fid, rtol=1e-12)
 
 
 def test_accents_in_labels_match_however_they_are_composed():
@@ -212,15 +212,15 @@ def test_three_seeds_per_configuration_are_used_and_said():
     parts = [frame().assign(seed=k, fid=lambda t: t.fid * np.exp(0.03 * rng.standard_normal(len(t))))
              for k in range(3)]  # fmt: skip
     table = pd.concat(parts).assign(fid_se=lambda t: 0.01 * t.fid)
-    found = question(table)
-    sentence = found.notes[-1]
+    asked = question(table)
+    sentence = asked.notes[-1]
     assert sentence.startswith("3 rows per configuration in 16 of 16: fid differs between them by 0.0")
     assert "(32 degrees of freedom), within one by 0.01 (its fid_se)" in sentence
     assert "Seeds differ by more than their own standard errors say" in sentence
-    spread = measurements.spread(found.table, "fid", found.inputs.values())
-    pooled = found.table.groupby(["params", "steps"]).fid.apply(lambda y: np.log(y).var(ddof=1)).mean() ** 0.5
+    spread = measurements.spread(asked.table, "fid", asked.inputs.values())
+    pooled = asked.table.groupby(["params", "steps"]).fid.apply(lambda y: np.log(y).var(ddof=1)).mean() ** 0.5
     assert spread.between == pytest.approx(pooled) and spread.within == pytest.approx(0.01)
-    assert found.fit(replicates=20).rows == 48
+    assert asked.fit(replicates=20).rows == 48
     assert question(frame()).notes == ()
 
 
@@ -279,15 +279,15 @@ def test_a_reader_that_stops_reading_is_no_error():
 
 
 def test_ask_gives_the_answer_and_everything_assumed(mine):
-    found = answer.ask(mine, "500ms", replicates=50)
-    assert repr(found).startswith("<Answer: 1B with") and "\n" not in repr(found)
-    text = found.summary()
+    reply = answer.ask(mine, "500ms", replicates=50)
+    assert repr(reply).startswith("<Answer: 1B with") and "\n" not in repr(reply)
+    text = reply.summary()
     for part in ("Row 7 has no fid: left out.", "Best for 0.5 s per image", "Every size at this budget",
                  "Crossovers of neighbouring sizes", "same as the largest size seen", "Warning: "):  # fmt: skip
         assert part in text
-    assert found.to_frame().best.sum() == 1
-    assert "<table" in found._repr_html_() and "Row 7 has no fid" in found._repr_html_()
-    error = found.held_out.set_index("way").median_error
+    assert reply.to_frame().best.sum() == 1
+    assert "<table" in reply._repr_html_() and "Row 7 has no fid" in reply._repr_html_()
+    error = reply.held_out.set_index("way").median_error
     assert error.iloc[0] < error["same as the largest size seen"]
     with pytest.raises(NoAnswer, match="below the cheapest candidate"):
         answer.ask(mine, "1ms", replicates=20)
@@ -295,9 +295,9 @@ def test_ask_gives_the_answer_and_everything_assumed(mine):
 
 def test_ask_without_a_budget_takes_the_middle_of_the_costs_and_without_costs_says_so(mine):
     assert "No budget given: " in answer.ask(mine, replicates=20).notes[0]
-    found = answer.ask(frame().drop(columns="gpu_ms"), replicates=20)
-    assert found.optimum is None and "No optimum: A budget in flops cannot be priced" in found.notes[0]
-    assert "no optimum" in repr(found) and "Law: fid = " in found.summary()
+    reply = answer.ask(frame().drop(columns="gpu_ms"), replicates=20)
+    assert reply.optimum is None and "No optimum: A budget in flops cannot be priced" in reply.notes[0]
+    assert "no optimum" in repr(reply) and "Law: fid = " in reply.summary()
 
 
 def test_a_law_no_better_than_same_as_last_is_said():
@@ -324,3 +324,22 @@ def test_the_sweep_of_new_is_a_valid_sweep(said, tmp_path):
     yaml = pytest.importorskip("yaml")
     sweep = yaml.safe_load((tmp_path / "sweep.yaml").read_text())
     assert sweep["sizes"] == [8, 16, 32] and sweep["samplers"] == ["ddim"]
+
+
+def test_names_of_the_user_s_own_work_in_every_option(said, tmp_path):
+    parts = [frame().assign(cfg=w, fid=lambda t, w=w: t.fid * (1 + (w - 1.5) ** 2 / 10)) for w in (1.5, 4.0)]
+    pd.concat(parts).to_csv(tmp_path / "two.csv", index=False)
+    code, out, err = said("fit", tmp_path / "two.csv", "--by", "cfg")
+    assert code == 0 and " 1.5" in out, err
+    assert said("fit", tmp_path / "two.csv", "--where", "cfg=4")[0] == 0
+    words = ("crossover", tmp_path / "two.csv", "--by", "cfg", "--between", "1.5", "4", "--at", "1B")
+    code, out, err = said(*words)
+    assert code == 0 and "better throughout" in out, err
+    frame()[["model_size_B", "num_steps"]].to_csv(tmp_path / "new.csv", index=False)
+    code, out, err = said("predict", tmp_path / "two.csv", "--where", "cfg=4", "--new", tmp_path / "new.csv")
+    assert code == 0 and ("3e+09" in out or "3000000000" in out), err
+
+
+def test_a_column_stated_wins_over_the_one_of_the_schema_s_name():
+    table = frame().assign(steps=7).rename(columns={"num_steps": "n_calls"})
+    assert question(table, read_as="n_calls=steps").table.steps.nunique() == 4
