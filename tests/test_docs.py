@@ -30,7 +30,7 @@ def test_readme_python_runs():
 
 def test_readme_lists_every_law_with_its_equation():
     listed = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", README, re.M))
-    assert listed == {law.name: law.equation for law in laws.ROWS}
+    assert listed == {law.name: law.equation for law in laws.LAWS.values()}
 
 
 def test_the_guides_table_of_samplers_is_the_table_of_samplers():

@@ -1,4 +1,4 @@
-"""The door of the engine: reference answers, recovery, sentences."""
+"""fit(): reference answers, recovery, sentences."""
 
 from pathlib import Path
 
@@ -179,7 +179,7 @@ def test_asymmetry_sinks_to_the_lower_envelope():
 def test_a_result_tells_starts_basins_and_bounds():
     found = fit(grid(TRUTH, 0.02), "size_steps_plain", "fd", STEPPED)
     trust = found.trust
-    assert trust.starts == trust.agreed == 8 and trust.gap is None and trust.settled
+    assert trust.starts == trust.agreed == 8 and trust.gap is None and trust.converged
     assert trust.on_bound == () and trust.floor_identified and 1 < trust.condition < 1e3
     turned = fit(EDM2.assign(fid=EDM2["fid"][::-1].to_numpy()), "power", "fid", {"N": "gflops"})
     assert turned.trust.on_bound == ("a",) and turned.warnings[0].startswith("No law")
@@ -200,7 +200,7 @@ def test_m4_without_a_visible_ceiling_is_no_worse_than_the_law_it_contains(seed)
     found, inner = (fit(table, law, "y", "x", loss="squares") for law in ("m4", "power_floor"))
     assert found.objective <= inner.objective * (1 + 1e-5)
     told = " ".join(found.warnings)
-    assert any(doubt in told for doubt in ("on its bound", "A different set", "trade against", "come to rest"))
+    assert any(doubt in told for doubt in ("on its bound", "A different set", "trade against", "did not converge"))
 
 
 def test_scipy_finds_nothing_better():

@@ -6,9 +6,9 @@ import pytest
 
 from scalinglaws import laws
 from scalinglaws.fitting import fit
-from scalinglaws.fitting.engine import set_up
-from scalinglaws.fitting.objective import Loss
-from scalinglaws.fitting.rows import match_inputs, read_rows
+from scalinglaws.fitting.data import match_inputs, read_data
+from scalinglaws.fitting.loss import Loss
+from scalinglaws.fitting.problem import Problem
 from scalinglaws.schema import InputError
 
 spread = np.geomspace
@@ -150,16 +150,16 @@ def test_an_unknown_curve():
 def test_gradient_and_hessian_are_exact(name, scale):
     """Against central differences of objective and gradient, Huber's linear part included."""
     law, inputs = match_inputs(laws.find(name), {s: s for s in TRUTH[name][1]})
-    setup = set_up(law, read_rows(rows(name, 0.1), law, "y", inputs), Loss(0.05, scale=scale))
-    theta = setup.coordinates.internal([TRUTH[name][0][p] for p in law.params]) + 0.01
+    problem = Problem.build(law, read_data(rows(name, 0.1), law, "y", inputs), Loss(0.05, scale=scale))
+    theta = problem.coordinates.internal([TRUTH[name][0][p] for p in law.params]) + 0.01
 
     def at(point):
-        value, gradient, hessian = setup.problem.evaluate(point[None], np.zeros(1, int), np.zeros(1))
+        value, gradient, hessian = problem.objective.evaluate(point[None], np.zeros(1, int), np.zeros(1))
         return value[0], gradient[0], hessian[0]
 
     _, gradient, hessian = at(theta)
     steps = 1e-6 * np.eye(len(theta))
     slope = np.array([at(theta + step)[0] - at(theta - step)[0] for step in steps]) / 2e-6
-    bend = np.array([at(theta + step)[1] - at(theta - step)[1] for step in steps]) / 2e-6
+    second = np.array([at(theta + step)[1] - at(theta - step)[1] for step in steps]) / 2e-6
     assert np.abs(slope - gradient).max() < 1e-5 * np.abs(gradient).max()
-    assert np.abs(bend - hessian).max() < 1e-5 * np.abs(hessian).max()
+    assert np.abs(second - hessian).max() < 1e-5 * np.abs(hessian).max()

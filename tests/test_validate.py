@@ -36,7 +36,7 @@ def test_the_next_size_of_edm2_within_four_percent():
 @pytest.mark.parametrize("truth", ["size_steps_plain", "size_steps_interaction", "size_steps_product"])
 def test_the_true_law_predicts_best(truth):
     names = ["size_steps_plain", "size_steps_interaction", "size_steps_product"]
-    ranked = compare(rows(truth, 0.01), names, "y", GRID, replicates=100)
+    ranked = compare(rows(truth, 0.01), names, "y", GRID, replicates=100).to_frame()
     best = ranked.iloc[0]
     true = ranked[ranked["law"] == truth].iloc[0]
     assert true["held_out"] < 0.02 and true["held_out"] <= 1.3 * best["held_out"]
@@ -44,7 +44,7 @@ def test_the_true_law_predicts_best(truth):
 
 
 def test_a_law_that_cannot_be_ranked_says_why():
-    ranked = compare(EDM2, quality="fid", inputs={"N": "gflops"}, replicates=50).set_index("law")
+    ranked = compare(EDM2, quality="fid", inputs={"N": "gflops"}, replicates=50).to_frame().set_index("law")
     assert ranked.index[0] == "power_floor"
     assert "6 parameters but the table has 6 rows" in ranked.loc["bnsl_1", "note"]
 
@@ -62,5 +62,5 @@ def test_too_few_sizes_to_hide_any():
 
 def test_compare_takes_laws_of_some_inputs():
     table = rows("size_steps_plain", 0.01)
-    ranked = compare(pd.DataFrame(table), ["size_steps", "power_floor"], "y", GRID, replicates=50)
+    ranked = compare(pd.DataFrame(table), ["size_steps", "power_floor"], "y", GRID, replicates=50).to_frame()
     assert ranked.loc[0, "law"] == "size_steps_plain"
