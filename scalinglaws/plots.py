@@ -206,9 +206,17 @@ def table(rows, hide=()):
 
 @contextmanager
 def _axes(ax):
-    """The axes to draw into, new ones where none are given, in the style above."""
-    with plt.rc_context(RULES):
+    """The axes to draw into, new ones where none are given, in the style above.
+
+    Only the keys of RULES are set and restored: plt.rc_context would also restore `interactive`, which a notebook sets
+    when its first figure is made, and later figures would not be shown.
+    """
+    before = {key: plt.rcParams[key] for key in RULES}
+    plt.rcParams.update(RULES)
+    try:
         yield plt.subplots(figsize=SIZE, layout="constrained")[1] if ax is None else ax
+    finally:
+        plt.rcParams.update(before)
 
 
 def _sizes(rows):

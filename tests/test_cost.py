@@ -191,6 +191,19 @@ def test_what_cannot_price_is_said(options, sentence):
         pricing(**options)(family(), "flops_per_forward", "steps")
 
 
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ([1], "A cost needs a table of measurements; got list"),
+        (family()[:0], "A cost needs at least one measured row"),
+        (family().drop(columns="flops_per_forward"), "A cost needs the size column 'flops_per_forward', full"),
+    ],
+)
+def test_what_is_no_table_of_sizes_is_refused(table, sentence):
+    with pytest.raises(InputError, match=sentence):
+        cost_model(table)
+
+
 def test_a_cost_by_another_size_is_refused():
     with pytest.raises(InputError, match="The cost model is by 'params', the law by 'flops_per_forward'"):
         optimum(known_fit(), 1e8, cost=cost_model(family(), size="params"))

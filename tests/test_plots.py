@@ -110,6 +110,16 @@ def test_samplers_are_coloured_as_levels_and_not_as_sizes():
     assert not label.cat.ordered and list(label.cat.categories) == ["ddim", "ddpm"]
 
 
+def test_the_style_is_left_behind_and_nothing_else_is_reset(fit):
+    before = dict(matplotlib.rcParams)
+    plots.band(law_curves(fit), None, "cost", "fd")
+    assert dict(matplotlib.rcParams) == before
+    with plots._axes(None):
+        matplotlib.rcParams["interactive"] = not before["interactive"]  # as a notebook's backend does
+    assert matplotlib.rcParams["interactive"] != before["interactive"]
+    matplotlib.rcParams["interactive"] = before["interactive"]
+
+
 def test_band_takes_curves_points_or_both():
     x = np.geomspace(1, 100, 5)
     curves = pd.DataFrame({"x": x, "value": 1 / x, "low": 0.9 / x, "high": 1.1 / x, "label": "law"})

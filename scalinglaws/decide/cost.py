@@ -37,6 +37,13 @@ class Calls:
 
     per_step: float
     extra: float = 0.0
+    column: str = "steps"  # of the steps; "nfe" where steps are counted in evaluations
+
+    def of(self, table):
+        """Evaluations of each measured row [row]: as counted (`nfe`) where all are, else by its steps."""
+        if self.column == "nfe" or _has(table, "nfe"):
+            return table["nfe"].to_numpy(float)
+        return self.at(table[self.column] if self.column in table else np.ones(len(table)))
 
     def at(self, steps):
         """Evaluations per image [n] at steps [n]."""
@@ -65,7 +72,6 @@ class CostModel:
 
     unit: str  # flops, seconds, joules or money
     size: str  # column of the sizes
-    steps_column: str
     sizes: np.ndarray = field(repr=False)  # [size], rising, in the unit of the size column
     stages: tuple[Stage, ...] = field(repr=False)
     calls: Calls = Calls(1.0)
@@ -79,7 +85,7 @@ class CostModel:
         """Cost of one image of each measured row [row]: by the row's own count of evaluations where it has one."""
         _require(table, self.size)
         size = table[self.size].to_numpy(float)
-        return self.fixed(size) + self.per_call(size) * self._calls_of(table)
+        return self.fixed(size) + self.per_call(size) * self.calls.of(table)
 
     def steps(self, size, budget):
         """Steps the budget buys at a size: a real number, below 1 if it buys none."""
@@ -96,9 +102,8 @@ class CostModel:
 
     def counting(self, table, steps=None):
         """This cost with the evaluations per step of other rows, such as those of another sampler."""
-        steps = steps or self.steps_column
-        calls, notes = calls_from(table, steps)
-        return replace(self, calls=calls, steps_column=steps, notes=tuple(dict.fromkeys((*self.notes, *notes))))
+        calls, notes = calls_from(table, steps or self.calls.column)
+        return replace(self, calls=calls, notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
     @property
     def label(self) -> str:
@@ -111,11 +116,6 @@ class CostModel:
         parts = [pd.DataFrame({self.size: self.sizes, "stage": s.name, "per_call": s.per_call, "fixed": s.fixed})
                  for s in self.stages]  # fmt: skip
         return pd.concat(parts, ignore_index=True)
-
-    def _calls_of(self, table):
-        if self.steps_column == "nfe" or ("nfe" in table and table["nfe"].notna().all()):
-            return table["nfe"].to_numpy(float)
-        return self.calls.at(table.get("steps", pd.Series(1.0, table.index)).to_numpy(float))
 
 
 def cost_model(
@@ -142,7 +142,7 @@ def cost_model(
     groups = list(table.groupby(size))
     measured, more = zip(*(_stage(name, unit, groups, size, calls) for name in stages), strict=True)
     said = (*notes, *(note for one in more for note in one), *_machines(table, unit))
-    return CostModel(unit, size, steps, np.array([n for n, _ in groups], float), measured, calls, said)
+    return CostModel(unit, size, np.array([n for n, _ in groups], float), measured, calls, said)
 
 
 def pricing(cost=None, unit=None, stages=("denoise",), price=None):
@@ -172,21 +172,21 @@ def pricing(cost=None, unit=None, stages=("denoise",), price=None):
 
 def calls_from(table, steps="steps"):
     """(Calls, notes) of the rows' sampler and guidance: the line through (steps, nfe)."""
-    if steps not in table:
-        return Calls(1.0), (f"No column {steps!r}: cost counts one step.",)
     if steps == "nfe":
-        return Calls(1.0), ()
+        return Calls(1.0, column="nfe"), ()
+    if steps not in table:
+        return Calls(1.0, column=steps), (f"No column {steps!r}: cost counts one step.",)
     if "nfe" not in table or table["nfe"].isna().all():
         doubled = "guidance" in table and (table["guidance"].fillna(1) > 1).all()
         note = f"No column 'nfe': {'two network evaluations per step (guided)' if doubled else 'one per step'} assumed."
-        return Calls(2.0 if doubled else 1.0), (note,)
+        return Calls(2.0 if doubled else 1.0, column=steps), (note,)
     pairs = table[[steps, "nfe"]].dropna().drop_duplicates().astype(float)
     mixed = "Rows of one number of steps differ in nfe: guided and unguided, or several solvers, are averaged."
     notes = () if pairs[steps].is_unique else (mixed,)
     if pairs[steps].nunique() == 1:
-        return Calls(float((pairs["nfe"] / pairs[steps]).mean())), notes
+        return Calls(float((pairs["nfe"] / pairs[steps]).mean()), column=steps), notes
     per_step, extra = np.polyfit(pairs[steps], pairs["nfe"], 1)
-    return Calls(float(round(per_step, 9)), float(round(extra, 6)) + 0.0), notes
+    return Calls(float(round(per_step, 9)), float(round(extra, 6)) + 0.0, steps), notes
 
 
 def _check_stages(stages):
@@ -209,29 +209,35 @@ def _in_money(cost, price):
 
 
 def _stage(name, unit, groups, size, calls):
-    """(Stage, notes): one number or line for each size, from the rows that hold the stage's cost."""
+    """(Stage, notes) from the rows of each size that hold the stage's cost; InputError where a size has none."""
     column = STAGES[name][unit]
-    forward = next(((c, k) for c, k in sorted(FORWARD, key=lambda f: f[0] != size) if _full(groups, c)), None)
-    if name == "denoise" and unit == "flops" and not _full(groups, column) and forward:
-        per_call = np.array([rows[forward[0]].mean() * forward[1] for _, rows in groups])
-        return Stage(name, per_call, 0 * per_call), _convention(groups, forward[0])
+    if name == "denoise" and unit == "flops" and not _full(groups, column):
+        for forward, flops in sorted(FORWARD, key=lambda known: known[0] != size):
+            if _full(groups, forward):
+                per_call = np.array([rows[forward].mean() * flops for _, rows in groups])
+                return Stage(name, per_call, 0 * per_call), _convention(groups, forward)
     _refuse_empty(name, unit, column, groups)
     known = [rows[rows[column].notna()] for _, rows in groups]
-    if name != "denoise":
-        fixed = np.array([rows[column].mean() for rows in known], float)
-        return Stage(name, 0 * fixed, fixed), ()
-    counts = [rows["nfe"].to_numpy(float) if _has(rows, "nfe") else calls.at(_steps(rows)) for rows in known]
+    if name == "denoise":
+        return _per_call(unit, column, known, calls)
+    fixed = np.array([rows[column].mean() for rows in known], float)
+    return Stage(name, 0 * fixed, fixed), ()
+
+
+def _per_call(unit, column, known, calls):
+    """(Stage, notes) of denoising: for each size the line through its rows, `known`, of (evaluations, cost)."""
+    counts = [calls.of(rows) for rows in known]
     spent = [rows[column].to_numpy(float) for rows in known]
     line = _ratio if unit == "flops" else _line
     per_call, fixed = np.array([line(n, s) for n, s in zip(counts, spent, strict=True)]).T
-    share = per_call * [n.max() for n in counts] / [s.max() for s in spent]  # of the cost that rises with calls
+    share = per_call * [n.max() for n in counts] / [s.max() for s in spent]  # of the cost that rises with evaluations
     if (share < 1e-6).any():
-        label = _labels([groups[int(share.argmin())]])
+        label = _labels([(0, known[int(share.argmin())])])
         raise InputError(f"{column!r} of {label} does not rise with the network evaluations: no budget buys steps.")
-    far = np.concatenate([np.abs((b + a * n) / s - 1) for a, b, n, s in zip(per_call, fixed, counts, spent,
-                                                                           strict=True)])  # fmt: skip
+    modelled = [b + a * n for a, b, n in zip(per_call, fixed, counts, strict=True)]
+    far = np.abs(np.concatenate(modelled) / np.concatenate(spent) - 1)
     note = f"Measured {unit} differ from the cost model by up to {far.max():.0%} (median {np.median(far):.0%})."
-    return Stage(name, per_call, fixed), (note,) if far.max() > DEVIATION[unit] else ()
+    return Stage("denoise", per_call, fixed), (note,) if far.max() > DEVIATION[unit] else ()
 
 
 def _ratio(calls, spent):
@@ -272,10 +278,6 @@ def _full(groups, column):
     return all(_has(rows, column) for _, rows in groups)
 
 
-def _steps(rows):
-    return rows["steps"] if "steps" in rows else np.ones(len(rows))
-
-
 def _convention(groups, column):
     if column != "gflops_per_forward":
         return ()
@@ -295,6 +297,8 @@ def _machines(table, unit):
 def _require(table, column):
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"A cost needs a table of measurements; got {type(table).__name__}.")
+    if table.empty:
+        raise InputError("A cost needs at least one measured row; the table has none.")
     if column not in table or table[column].isna().any():
         raise InputError(f"A cost needs the size column {column!r}, full; the table has {', '.join(table.columns)}.")
 

@@ -27,6 +27,7 @@ from scalinglaws.decide.curves import (
 from scalinglaws.schema import InputError
 
 POINTS = 400  # places at which two fitted curves are compared
+DRAWN = 100  # of those are kept for a figure
 SHOWN = ("first", "second", "cost", "value", "low", "high", "probability", "below", "above", "decades_beyond")
 APART = "The two were never measured at one place: the curves cross only in the law."
 
@@ -113,9 +114,9 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
         raise InputError(f"The curves run along {one.x_unit} and {two.x_unit}: give two along one quantity.")
     data = max(one.span[0], two.span[0]), min(one.span[1], two.span[1])
     x = _places(one, two, data, beyond)
-    both = [one.draws(x), two.draws(x)]
-    count = max(map(len, both)) if min(map(len, both)) == 1 else min(map(len, both))
-    replicates = _gap(*(draws[:count] for draws in both), one.rises)
+    draws = [one.draws(x), two.draws(x)]
+    count = max(map(len, draws)) if min(map(len, draws)) == 1 else min(map(len, draws))
+    replicates = _gap(*(rows[:count] for rows in draws), one.rises)
     first = _gap(one.at(x), two.at(x), one.rises)
     cost = _exp(first_zeros(np.log(x), first)[0])
     crossings = first_zeros(np.log(x), replicates)
@@ -132,8 +133,15 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
         probability=float(np.isfinite(crossings).mean()), below=names[0], above=names[1] if cost else names[0],
         decades_beyond=past, searched=(float(x[0]), float(x[-1])), unit=one.x_unit, level=level,
         warnings=tuple(dict.fromkeys(notes)), quality=quality,
-        curves=pd.concat([one.frame(x, level), two.frame(x, level)], ignore_index=True), **about,
+        curves=_figure_table((one, two), x, draws, level), **about,
     )  # fmt: skip
+
+
+def _figure_table(curves, x, draws, level):
+    """x, value, low, high, label of both curves, at every few places of fitted ones."""
+    some = slice(None, None, max(1, len(x) // DRAWN))
+    frames = [curve.frame(x[some], level, rows[:, some]) for curve, rows in zip(curves, draws, strict=True)]
+    return pd.concat(frames, ignore_index=True)
 
 
 def crossings(one: Curve, two: Curve) -> list[float]:
@@ -190,8 +198,10 @@ def crossovers(source, between=None, *, neighbours=False, at=None, along=None, *
         law = fitted.whole(source)
         sizes = sorted(law.find_size(s) for s in (law.sizes if between is None else between))
         pairs = pairwise(sizes) if neighbours else combinations(sizes, 2)
-        rows = [crossover(source, pair, **options).to_frame() for pair in pairs]
-        return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=SHOWN)
+        named = {k: options.pop(k) for k in ("cost", "unit", "stages", "price") if k in options}
+        cost = _cost(law, pricing(**named))
+        answers = [crossover(source, pair, cost=cost, **options) for pair in pairs]
+        return pd.DataFrame([{k: getattr(one, k) for k in SHOWN} for one in answers], columns=SHOWN)
     rows = []
     for pair in [between] if between is not None else combinations(fitted.level_names(source), 2):
         for size in _common_sizes(source, pair, along) if at is None else [at]:

@@ -38,10 +38,11 @@ class Curve:
     def fitted(self) -> bool:
         return self.points is None
 
-    def frame(self, x, level=0.9) -> pd.DataFrame:
-        """x, value, low, high, label: the curve with the interval of the draws."""
+    def frame(self, x, level=0.9, draws=None) -> pd.DataFrame:
+        """x, value, low, high, label: the curve with the interval of its draws at x, drawn where not given."""
+        draws = self.draws(x) if draws is None else draws
         with np.errstate(all="ignore"):
-            low, high = np.quantile(self.draws(x), [(1 - level) / 2, (1 + level) / 2], axis=0)
+            low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return pd.DataFrame({"x": x, "value": self.at(x), "low": low, "high": high, "label": self.label})
 
 
@@ -99,15 +100,19 @@ def measured_curve(label, x, quality, unit, rises, errors=None) -> Curve:
     """
     x, quality = np.asarray(x, float), np.asarray(quality, float)
     known = errors is not None and np.isfinite(errors).all()
-    shock = np.random.default_rng([7, zlib.crc32(label.encode())]).standard_normal((REPLICATES, len(x)))
-    drawn = quality + shock * np.asarray(errors, float) if known else quality[None]
 
     def between(x_new, values):
         with np.errstate(all="ignore"):
             return np.exp(np.interp(np.log(x_new), np.log(x), np.log(values), np.nan, np.nan))
 
-    return Curve(label, unit, rises, (float(x[0]), float(x[-1])), lambda x_new: between(x_new, quality),
-                 lambda x_new: np.array([between(x_new, values) for values in drawn]), points=x)  # fmt: skip
+    def draws(x_new):
+        if not known:
+            return between(x_new, quality)[None]
+        shock = np.random.default_rng([7, zlib.crc32(label.encode())]).standard_normal((REPLICATES, len(x)))
+        return np.array([between(x_new, quality + one * np.asarray(errors, float)) for one in shock])
+
+    return Curve(label, unit, rises, (float(x[0]), float(x[-1])), lambda x_new: between(x_new, quality), draws,
+                 points=x)  # fmt: skip
 
 
 def measured_cost_curves(points, quality, unit) -> dict[float, Curve]:

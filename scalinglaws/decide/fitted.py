@@ -86,7 +86,7 @@ class FittedLaw:
     def steps_column(self) -> str | None:
         return self.inputs[self.axes[1]] if self.axes[1] else None
 
-    @property
+    @cached_property
     def sizes(self) -> np.ndarray:
         """Measured sizes [size], rising."""
         return np.unique(self.table[self.size_column].to_numpy(float))
@@ -94,7 +94,10 @@ class FittedLaw:
     @cached_property
     def size_labels(self) -> tuple[str, ...]:
         """Labels of the measured sizes, smallest first."""
-        return tuple(self.label_of(size) for size in self.sizes)
+        if "model" not in self.table:
+            return tuple(f"{size:g}" for size in self.sizes)
+        size, label = self.table[self.size_column].to_numpy(float), self.table["model"].astype(str).to_numpy()
+        return tuple(label[(size == known).argmax()] for known in self.sizes)
 
     def rows_of(self, size) -> pd.DataFrame:
         """The rows measured at a size."""
@@ -102,8 +105,8 @@ class FittedLaw:
 
     def label_of(self, size) -> str:
         """The label of a measured size, else the size itself as text."""
-        rows = self.rows_of(size) if "model" in self.table else ()
-        return str(rows["model"].iloc[0]) if len(rows) else f"{size:g}"
+        same = np.isclose(self.sizes, size)
+        return self.size_labels[same.argmax()] if same.any() else f"{size:g}"
 
     def find_size(self, size) -> float:
         """The size meant by a label such as 'c16' or by a number."""

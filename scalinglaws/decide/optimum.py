@@ -71,7 +71,8 @@ class Optimum:
         """Quality of every size at the budget, with its interval; returns the matplotlib Axes."""
         from scalinglaws import plots
 
-        return plots.candidates(self.to_frame(), self.size_column.replace("_", " "), self.quality, ax)
+        size = self.size_column.replace("_", " ").replace("gflops", "GFLOPs").replace("flops", "FLOPs")
+        return plots.candidates(self.to_frame(), size, self.quality, ax)
 
     def _headline(self):
         return f"Best for {self.budget:g} {UNITS[self.unit]} per image: {self.model} with {self.steps} steps."
@@ -130,12 +131,19 @@ def optimum(
 def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
     """The optimum at each budget that buys anything: one row a budget and candidate size.
 
-    Columns are those of `Optimum.to_frame` with `budget`. options: as for optimum().
+    Columns are those of `Optimum.to_frame` with `budget`. options: as for optimum(); all budgets are in one unit.
     """
-    tables, refusal = [], InputError("Give at least one budget.")
+    law, named = whole(fit), {k: options.pop(k) for k in ("cost", "stages", "price") if k in options}
+    budgets = list(budgets)
+    if not budgets:
+        raise InputError("Give at least one budget.")
+    unit = _budget(budgets[0], unit, named.get("cost"))[1]
+    price_rows = pricing(unit=None if "cost" in named else unit, **named)
+    cost = price_rows(law.table, law.size_column, law.steps_column)
+    tables, refusal = [], None
     for budget in budgets:
         try:
-            answer = optimum(fit, budget, unit, **options)
+            answer = optimum(fit, budget, unit, cost=cost, **options)
         except InputError as error:  # below the cheapest candidate
             refusal = error
             continue
@@ -143,7 +151,7 @@ def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
     if not tables:
         raise refusal
     table = pd.concat(tables, ignore_index=True)
-    known = whole(fit).size_labels
+    known = law.size_labels
     if not set(table["model"]) <= set(known):
         known = list(dict.fromkeys(table.sort_values("size")["model"]))
     return table.assign(model=pd.Categorical(table["model"], categories=known, ordered=True))
