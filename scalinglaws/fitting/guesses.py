@@ -10,7 +10,6 @@ from scalinglaws.fitting.problem import Problem
 from scalinglaws.fitting.settings import MULTISTART
 
 
-
 def initial_guesses(problem: Problem, count: int, seed: int) -> np.ndarray:
     """Internal starts [start, P] of a fit, at most count of them, from at most MULTISTART.subsample rows."""
     rng = np.random.default_rng(seed)
@@ -164,7 +163,10 @@ def solve_linear(law, x, y, scale, named) -> dict:
     right = np.einsum("gkn,gn->gk", stack, np.nan_to_num((y - base) * scale))
     gram = stack @ stack.transpose(0, 2, 1)
     size = np.sqrt(np.einsum("gkk->gk", gram)) + 1e-300
-    c = nonnegative(gram / size[:, :, None] / size[:, None, :] + MULTISTART.ridge * np.eye(len(columns)), right / size) / size
+    c = (
+        nonnegative(gram / size[:, :, None] / size[:, None, :] + MULTISTART.ridge * np.eye(len(columns)), right / size)
+        / size
+    )
     free = [name not in law.positive for name in law.linear]
     if any(free):
         ridge = MULTISTART.ridge * np.eye(len(columns))

@@ -1,8 +1,8 @@
 """One solver for everything: damped Newton steps for a batch of starts, replicates or held parameters at once.
 
 Nocedal and Wright, Numerical Optimization (2006), chapters 3, 6 and 16.7 (bounds). The Hessian is exact; damping mu
-mixes it with the majoriser's Gauss-Newton matrix (loss.py) and, above 1, adds Marquardt's (1963) diagonal. A step counts
-only if the objective falls, so every member descends; accepted full steps lower mu to 0, where convergence is quadratic.
+mixes it with the majoriser's Gauss-Newton matrix (loss.py) and, above 1, adds Marquardt's (1963) diagonal. A step is
+accepted only if the objective falls; accepted full steps lower mu to 0, where convergence is quadratic.
 """
 
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ def minimise(objective: Objective, theta, members=None, mu=None, limits=settings
                 s.hessian[on] = objective.evaluate(s.theta[on], members[on], s.mu[on])[2]
                 s.outdated[on], s.moved[on] = False, True
 
-            # 2. Where the point or the Hessian changed: a new direction, bounded parameters held, at most max_step long.
+            # 2. Where the point or the Hessian changed: a new direction, at most max_step long, bounds held.
             on = np.flatnonzero(s.active & s.moved)
             lower, upper = objective.box(members[on])
             at_bound = (s.theta[on] <= lower) & (s.gradient[on] > 0) | (s.theta[on] >= upper) & (s.gradient[on] < 0)
