@@ -20,6 +20,7 @@ from benchmarks.points import chinchilla, synthetic
 from scalinglaws.fitting import fit
 from scalinglaws.fitting.data import match_inputs, read_data
 from scalinglaws.fitting.loss import Loss
+from scalinglaws.fitting.options import Options
 from scalinglaws.fitting.problem import Problem
 from scalinglaws.fitting.settings import BATCH
 from scalinglaws.laws import find
@@ -75,7 +76,7 @@ def halves(count: int, times: int = 3) -> tuple[float, float]:
 def slices(count: int, times: int = 5) -> tuple[float, float]:
     """Wall seconds of one evaluation of the objective on count rows: slices in turn, and two at a time."""
     table, (law, inputs) = synthetic(count), match_inputs(find("chinchilla"), SIZE)
-    problem = Problem.build(law, read_data(table, law, "loss", inputs), Loss(1e-2))
+    problem = Problem.build(law, read_data(table, law, "loss", inputs, Options()), Loss(1e-2))
     theta = problem.coordinates.internal([[1.69, 406.4, 0.34, 410.7, 0.28]] * 4)
     size = BATCH.slice_power
     work = [slice(k, k + size) for k in range(0, count, size)]

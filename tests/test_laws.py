@@ -8,6 +8,7 @@ from scalinglaws import laws
 from scalinglaws.fitting import fit
 from scalinglaws.fitting.data import match_inputs, read_data
 from scalinglaws.fitting.loss import Loss
+from scalinglaws.fitting.options import Options
 from scalinglaws.fitting.problem import Problem
 from scalinglaws.schema import InputError
 
@@ -150,7 +151,7 @@ def test_an_unknown_curve():
 def test_gradient_and_hessian_are_exact(name, scale):
     """Against central differences of objective and gradient, Huber's linear part included."""
     law, inputs = match_inputs(laws.find(name), {s: s for s in TRUTH[name][1]})
-    problem = Problem.build(law, read_data(rows(name, 0.1), law, "y", inputs), Loss(0.05, scale=scale))
+    problem = Problem.build(law, read_data(rows(name, 0.1), law, "y", inputs, Options()), Loss(0.05, scale=scale))
     theta = problem.coordinates.internal([TRUTH[name][0][p] for p in law.params]) + 0.01
 
     def at(point):

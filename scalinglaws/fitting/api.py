@@ -99,9 +99,7 @@ def _fit_tables(tables: dict, law, quality, inputs, options) -> dict:
     for label, table in tables.items():
         try:
             own, columns = match_inputs(law, inputs)
-            data = read_data(
-                table, own, quality, columns, options.residuals, options.se, options.weights, options.cluster
-            )
+            data = read_data(table, own, quality, columns, options)
             ready[label] = Problem.build(own, data, options.as_loss()), columns
         except InputError as refusal:
             results[label] = refusal

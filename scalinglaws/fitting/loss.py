@@ -136,7 +136,9 @@ class Objective:
         loss = self.loss
         residual = loss.transform(f) - _of(self.target, members)[..., rows]
         sigma = 1.0 if self.sigma is None else _of(self.sigma, members)[..., rows]
-        weight = self._row_weights(residual, members, rows)  # w a
+        weight = None if self.weight is None else _of(self.weight, members)[..., rows]
+        side = loss.asymmetry_weight(residual)
+        weight = weight if side is None else side if weight is None else weight * side  # w a
         z = residual if self.sigma is None else residual / sigma
         psi = loss.psi(z)
         rho = loss.rho(z, psi)
@@ -151,11 +153,6 @@ class Objective:
         v = curvature * scale / sigma
         v = (v - damped_u) / inner if loss.logarithmic else v  # T'' = -T' / (f + c)
         return value, u, damped_u, np.broadcast_to(v, u.shape)
-
-    def _row_weights(self, residual, members, rows):
-        weight = None if self.weight is None else _of(self.weight, members)[..., rows]
-        side = self.loss.asymmetry_weight(residual)
-        return weight if side is None else side if weight is None else weight * side
 
 
 def _of(array, members):

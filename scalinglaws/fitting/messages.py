@@ -156,7 +156,7 @@ def _turns(fit):
             yield (f"Quality turns up again beyond {fit.inputs[symbol]} of about {start:.4g} {count}; "
                    "this law only falls: fit the falling part or a law with a turn.")  # fmt: skip
         else:
-            yield f"Quality rises with {fit.inputs[symbol]} {count}, but this law only falls: it does not describe that."
+            yield f"Quality rises with {fit.inputs[symbol]} {count}, but this law only falls and cannot follow."
 
 
 def _rises(y, noise) -> bool:

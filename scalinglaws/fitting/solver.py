@@ -5,6 +5,7 @@ mixes it with the majoriser's Gauss-Newton matrix (loss.py) and, above 1, adds M
 accepted only if the objective falls; accepted full steps lower mu to 0, where convergence is quadratic.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,8 +159,8 @@ def minimise(objective: Objective, theta, members=None, mu=None, limits=settings
 def newton_step(hessian, gradient, free, ridge, limits=settings.SOLVER):
     """Solve (H + ridge diag H) step = -gradient for each member, by LDL' with pivots kept positive.
 
-    hessian [M, P, P], gradient [M, P], ridge [M]; free [M, P]: the other parameters stay. Returns step [M, P], and
-    [M] bool where a pivot had to be replaced: there the matrix is not positive definite.
+    hessian [M, P, P], ridge [M]; free [M, P]: the other parameters stay; gradient [M, P]: zero where not free.
+    Returns step [M, P], and [M] bool where a pivot had to be replaced: there the matrix is not positive definite.
     """
     count = hessian.shape[1]
     every = np.arange(count)
@@ -171,8 +172,11 @@ def newton_step(hessian, gradient, free, ridge, limits=settings.SOLVER):
         a[:, :, :count] *= free[:, :, None] & free[:, None, :]
     a[:, every, every] += ridge[:, None]
     a[:, :, count] = gradient / size
-    if len(a) <= limits.lapack_members and (solution := _solve_definite(a, limits.lapack_pivot)) is not None:
-        return -solution / size, np.zeros(len(a), bool)
+    if len(a) <= limits.lapack_members:  # few members: LAPACK, if all are safely positive definite
+        with suppress(np.linalg.LinAlgError):
+            factor = np.linalg.cholesky(a[:, :, :-1])
+            if (np.einsum("mpp->mp", factor) > limits.lapack_pivot).all():
+                return -np.linalg.solve(a[:, :, :-1], a[:, :, -1:])[:, :, 0] / size, np.zeros(len(a), bool)
     indefinite = np.zeros(len(a), bool)
     for j in range(count):
         good = a[:, j, j] > limits.pivot
@@ -185,14 +189,3 @@ def newton_step(hessian, gradient, free, ridge, limits=settings.SOLVER):
         step[:, j] /= a[:, j, j]
         step[:, :j] -= a[:, :j, j] * step[:, j, None]
     return -step / size, indefinite
-
-
-def _solve_definite(a, least):
-    """Solve a batch [M, P, P + 1] with its last column by LAPACK; None unless all are safely positive definite."""
-    try:
-        factor = np.linalg.cholesky(a[:, :, :-1])
-    except np.linalg.LinAlgError:
-        return None
-    if not (np.einsum("mpp->mp", factor) > least).all():
-        return None
-    return np.linalg.solve(a[:, :, :-1], a[:, :, -1:])[:, :, 0]
