@@ -114,10 +114,8 @@ def minimise(objective: Objective, theta, members=None, mu=None, limits=settings
 
             # 3. Convergence: the step promises less than a stalled step gains. A short exact step is taken on trust.
             gain = -(direction * gradient).sum(axis=1)
-            worthwhile = (gain > limits.gain_tolerance * limits.stall_tolerance * s.value[on]) & (
-                gain > limits.smallest_gain
-            )
-            s.active[on] = worthwhile | s.outdated[on]
+            least = np.maximum(limits.gain_tolerance * limits.stall_tolerance * s.value[on], limits.smallest_gain)
+            s.active[on] = (gain > least) | s.outdated[on]
             on = on[~s.active[on]]
             on = on[(s.mu[on] == 0) & (np.abs(s.direction[on]).max(axis=1, initial=0.0) < limits.polish_step)]
             s.theta[on] = np.clip(s.theta[on] + s.direction[on], *objective.box(members[on]))
@@ -132,27 +130,27 @@ def minimise(objective: Objective, theta, members=None, mu=None, limits=settings
             falls = value < s.value[on]
 
             # 5. Accepted: move there; after a full step trust the quadratic model more.
-            up, fall = on[falls], s.value[on[falls]] - value[falls]
-            s.stalls[up] = np.where(fall <= limits.stall_tolerance * value[falls], s.stalls[up] + 1, 0)
-            full = s.length[up] == 1.0
-            longer = np.minimum(limits.extend * s.extension[up], limits.max_extension)
-            s.extension[up] = np.where(full & s.indefinite[up], longer, 1.0)
-            s.mu[up] = np.where(full, s.mu[up] * limits.mu_accept, s.mu[up])
-            s.mu[up] = np.where(s.mu[up] < limits.mu_zero, 0.0, s.mu[up])
-            s.theta[up], s.value[up] = trial[falls], value[falls]
-            s.gradient[up], s.hessian[up] = gradient[falls], hessian[falls]
-            s.moved[up], s.rejections[up] = True, 0
-            s.active[up] = s.stalls[up] < limits.max_stalls
+            accepted, fall = on[falls], s.value[on[falls]] - value[falls]
+            s.stalls[accepted] = np.where(fall <= limits.stall_tolerance * value[falls], s.stalls[accepted] + 1, 0)
+            full = s.length[accepted] == 1.0
+            longer = np.minimum(limits.extend * s.extension[accepted], limits.max_extension)
+            s.extension[accepted] = np.where(full & s.indefinite[accepted], longer, 1.0)
+            s.mu[accepted] = np.where(full, s.mu[accepted] * limits.mu_accept, s.mu[accepted])
+            s.mu[accepted] = np.where(s.mu[accepted] < limits.mu_zero, 0.0, s.mu[accepted])
+            s.theta[accepted], s.value[accepted] = trial[falls], value[falls]
+            s.gradient[accepted], s.hessian[accepted] = gradient[falls], hessian[falls]
+            s.moved[accepted], s.rejections[accepted] = True, 0
+            s.active[accepted] = s.stalls[accepted] < limits.max_stalls
 
             # 6. Rejected: a quarter of the step, more damping; every second time the Hessian is computed anew with it.
-            no = on[~falls]
-            s.length[no] *= limits.backtrack
-            s.extension[no] = np.maximum(limits.backtrack * s.extension[no], 1.0)
-            s.rejections[no] += 1
-            more = np.minimum(s.mu[no] * limits.mu_reject, limits.mu_most)
-            s.mu[no] = np.maximum(limits.mu_reject_least, more)
-            s.outdated[no] = s.rejections[no] % 2 == 0
-            s.active[no] = s.rejections[no] < limits.max_rejections
+            rejected = on[~falls]
+            s.length[rejected] *= limits.backtrack
+            s.extension[rejected] = np.maximum(limits.backtrack * s.extension[rejected], 1.0)
+            s.rejections[rejected] += 1
+            more = np.minimum(s.mu[rejected] * limits.mu_reject, limits.mu_most)
+            s.mu[rejected] = np.maximum(limits.mu_reject_least, more)
+            s.outdated[rejected] = s.rejections[rejected] % 2 == 0
+            s.active[rejected] = s.rejections[rejected] < limits.max_rejections
     return Minima(s.theta, s.value, s.gradient, s.hessian, ~s.active)
 
 
