@@ -28,7 +28,7 @@ class Line:
     slopes: dict[str, float]  # symbol: d ln quality / d ln input
     errors: dict[str, float]  # their standard errors
     r_squared: float
-    bends: float  # p-value of Ramsey's RESET (1969): is the line straight?
+    reset_p: float  # p-value of Ramsey's RESET (1969): is the line straight?
     exponents: dict[str, float] | None  # the same slopes by the fitted law, if it is one power term
 
 
@@ -36,7 +36,7 @@ class Line:
 class Residuals:
     """Of the least-squares fit, in the tangent plane of the law."""
 
-    spread: float  # p-value of Breusch and Pagan (1979), Koenker's form: does the noise change along the curve?
+    uneven_p: float  # p-value of Breusch and Pagan (1979), Koenker's form: does the noise change along the curve?
     grows: bool  # with the fitted value; else it falls
     cook: np.ndarray  # [row], Cook's distance (1977)
     limit: float  # median of F(p, n - p), Cook's own measure of a row that decides
@@ -76,7 +76,7 @@ class Checks:
         """For JSON."""
         numbers = {name: part and asdict(part) for name, part in (("line", self.line), ("lack_of_fit", self.lack))}
         if self.residuals:
-            numbers["spread_p"] = self.residuals.spread
+            numbers["uneven_noise_p"] = self.residuals.uneven_p
             numbers["decisive_rows"] = self.residuals.decisive.tolist()
         return numbers | {"sentences": list(self.sentences)}
 
@@ -102,15 +102,15 @@ def summary_table(fit: Fit, level: float = 0.9) -> SimpleTable:
 
 
 def straight_line(fit: Fit) -> Line | None:
-    """The line through the logarithms, and whether it bends (then a plain power law is not enough)."""
+    """The line through the logarithms, and whether it is curved (then a plain power law is not enough)."""
     data, symbols = fit.problem.data, fit.law.measures
     if fit.law.signed or fit.law.groups or (data.y <= 0).any() or len(data.y) < len(symbols) + 3:
         return None
     design = np.column_stack([np.ones(len(data.y)), *(np.log(data.x[s]) for s in symbols)])
     ols = sm.WLS(np.log(data.y), design, weights=_weights(fit)).fit()
-    bends = linear_reset(ols, power=2, use_f=True).pvalue if ols.df_resid > 1 else np.nan
+    reset_p = linear_reset(ols, power=2, use_f=True).pvalue if ols.df_resid > 1 else np.nan
     slopes, errors = (dict(zip(symbols, map(float, v[1:]), strict=True)) for v in (ols.params, ols.bse))
-    return Line(slopes, errors, float(ols.rsquared), float(bends), _exponents(fit))
+    return Line(slopes, errors, float(ols.rsquared), float(reset_p), _exponents(fit))
 
 
 def _exponents(fit):
@@ -140,9 +140,9 @@ def residuals(fit: Fit) -> Residuals | None:
     with np.errstate(all="ignore"):
         jacobian = fit.problem.jacobian(fit.minima.theta[0])
         cook = OLSInfluence(sm.OLS(z, jacobian / np.linalg.norm(jacobian, axis=0)).fit()).cooks_distance[0]
-    spread = het_breuschpagan(z, sm.add_constant(along))[1] if np.ptp(along) > 0 else np.nan
+    uneven_p = het_breuschpagan(z, sm.add_constant(along))[1] if np.ptp(along) > 0 else np.nan
     grows = bool(np.corrcoef(along, z**2)[0, 1] > 0) if np.ptp(along) > 0 else False
-    return Residuals(float(spread), grows, np.nan_to_num(cook), float(fdtri(count, spare, 0.5)))
+    return Residuals(float(uneven_p), grows, np.nan_to_num(cook), float(fdtri(count, spare, 0.5)))
 
 
 def lack_of_fit(fit: Fit) -> LackOfFit | None:
@@ -174,21 +174,21 @@ def _of_line(fit, line):
         gap = max(abs(line.slopes[s] - line.exponents[s]) for s in line.slopes)
         word = "the same as" if gap <= 1e-6 * max(1.0, *map(abs, line.slopes.values())) else "not"
         yield f"Its slopes are {word} the fitted exponents (largest difference {gap:.1e})."
-    if line.bends < DOUBT:
-        yield f"The line bends (RESET, p = {line.bends:.2g}): a plain power law is not enough for these rows."
-    elif np.isfinite(line.bends):
-        yield f"No bend is seen (RESET, p = {line.bends:.2g}): a plain power law describes these rows as well."
+    if line.reset_p < DOUBT:
+        yield f"The line is curved (RESET, p = {line.reset_p:.2g}): a plain power law is not enough for these rows."
+    elif np.isfinite(line.reset_p):
+        yield f"No curvature is seen (RESET, p = {line.reset_p:.2g}): a plain power law describes these rows as well."
 
 
 def _of_residuals(fit, rest):
     if rest is None:
         return
-    if rest.spread < DOUBT:
+    if rest.uneven_p < DOUBT:
         way = "grows" if rest.grows else "falls"
-        yield (f"The noise is uneven: it {way} with the fitted value (Breusch-Pagan, p = {rest.spread:.2g}); give "
+        yield (f"The noise is uneven: it {way} with the fitted value (Breusch-Pagan, p = {rest.uneven_p:.2g}); give "
                "standard errors (se=) or weights.")  # fmt: skip
-    elif np.isfinite(rest.spread):
-        yield f"The noise is even along the curve (Breusch-Pagan, p = {rest.spread:.2g})."
+    elif np.isfinite(rest.uneven_p):
+        yield f"The noise is even along the curve (Breusch-Pagan, p = {rest.uneven_p:.2g})."
     rows = rest.decisive
     for k in rows[:NAMED]:
         at = ", ".join(f"{column} = {fit.table[column].iloc[k]}" for column in fit.inputs.values())

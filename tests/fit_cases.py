@@ -25,7 +25,8 @@ FIRM = 1e-10  # relative movement under the perturbation above which a number is
 SIZE = ("gflops_per_forward", "flops_per_forward", "params")
 FOLLOW = {  # columns that change together with the input of a series
     "size": ("model", "base_channels", "params", "gflops_per_forward", "flops_per_forward", "macs_per_forward",
-             "flops_per_image", "weights", "ema_std", "rel_cost", "train_steps", "train_images", "batch_size", "epochs"),
+             "flops_per_image", "weights", "ema_std", "rel_cost", "train_steps", "train_images", "batch_size",
+             "epochs"),
     "steps": ("nfe", "flops_per_image"), "nfe": ("steps",), "train_images": ("train_steps", "train_flops", "weights"),
     "guidance": ("nfe", "flops_per_image", "guidance_kind"),
 }  # fmt: skip
@@ -61,39 +62,46 @@ def series():
 
 def cases() -> dict:
     """{name: (table, law, quality, inputs, options)}."""
-    found = {}
+    collected = {}
     for name, part, column, quality, axis in series():
         for law in LAWS[axis]:
-            found[f"{name}/{law}"] = (part, law, quality, column, {})
-    found |= {f"{law}/{k}": (rows(law, 0.02, k), law, "y", {s: s for s in TRUTH[law][1]}, options)
+            collected[f"{name}/{law}"] = (part, law, quality, column, {})
+    collected |= {f"{law}/{k}": (rows(law, 0.02, k), law, "y", {s: s for s in TRUTH[law][1]}, options)
               for law in TRUTH for k, options in enumerate(({}, {"loss": "squares"}))}  # fmt: skip
-    found |= _options() | _language()
-    return found
+    collected |= _options() | _language()
+    return collected
 
 
 def _options() -> dict:
     """One law of each kind under every option."""
-    found, tables = {}, {"size_steps": "size_steps_interaction", "sigmoid": "sigmoid", "power_floor": "power_floor"}
+    collected, tables = {}, {"size_steps": "size_steps_interaction", "sigmoid": "sigmoid", "power_floor": "power_floor"}
     each = {
         "raw": {"residuals": "raw"}, "log1p": {"residuals": "log1p"}, "delta": {"delta": 0.004},
         "raw squares": {"residuals": "raw", "loss": "squares"}, "asymmetry": {"asymmetry": 0.2},
         "se": {"se": "se"}, "weights": {"weights": "w"}, "se weights asymmetry": {"se": "se", "weights": "w",
         "asymmetry": 0.5}, "wild": {"bootstrap": "wild"}, "pair": {"bootstrap": "pair"},
-        "residual": {"bootstrap": "residual", "se": "se"}, "cluster": {"cluster": "k"}, "starts": {"starts": 3, "seed": 5},
+        "residual": {"bootstrap": "residual", "se": "se"}, "cluster": {"cluster": "k"},
+        "starts": {"starts": 3, "seed": 5},
     }  # fmt: skip
     for law, source in tables.items():
         table = rows(source, 0.03, 4).assign(se=lambda t: t["y"] * (0.01 + 0.002 * (np.arange(len(t)) % 7)),
                                               w=lambda t: (np.arange(len(t)) % 4).astype(float),
                                               k=lambda t: np.arange(len(t)) % 6)  # fmt: skip
         for name, options in each.items():
-            found[f"{law}/{name}"] = (table, law, "y", {s: s for s in TRUTH[source][1]}, options)
-    found["shared floor"] = (samplers(0.02), laws.shared(laws.find("power_floor"), ("ddim", "dpm"), ("E",)), "fd",
+            collected[f"{law}/{name}"] = (table, law, "y", {s: s for s in TRUTH[source][1]}, options)
+    collected["shared floor"] = (samplers(0.02), laws.shared(laws.find("power_floor"), ("ddim", "dpm"), ("E",)), "fd",
                              {"x": "steps", "g": "sampler"}, {})  # fmt: skip
-    for name, size in (("err together", 0.05), ("err together less", 0.02)):
+    for name, size in (("cluster effect", 0.05), ("smaller cluster effect", 0.02)):
         table = rows("size_steps_plain", 0.01, 1)
         shock = np.random.default_rng(1).standard_normal(10)[table["N"].rank(method="dense").astype(int) - 1]
-        found[name] = (table.assign(y=table["y"] * np.exp(size * shock)), "size_steps", "y", {"N": "N", "S": "S"}, {})
-    return found
+        collected[name] = (
+            table.assign(y=table["y"] * np.exp(size * shock)),
+            "size_steps",
+            "y",
+            {"N": "N", "S": "S"},
+            {},
+        )
+    return collected
 
 
 def _language() -> dict:
@@ -103,15 +111,13 @@ def _language() -> dict:
     table = pd.read_csv(path).sort_values("loss").iloc[:-5]
     table, inputs = table.assign(D=table["Training FLOP"] / (6 * table["Model Size"])), {"N": "Model Size", "D": "D"}
     each = ({}, {"delta": 1e-3}, {"delta": 1e-4}, {"loss": "squares"}, {"delta": 1e-3, "bootstrap": "pair"})
-    found = {f"chinchilla points/{k}": (table, "chinchilla", "loss", inputs, options) for k, options in enumerate(each)}
+    collected = {
+        f"chinchilla points/{k}": (table, "chinchilla", "loss", inputs, options) for k, options in enumerate(each)
+    }
     addition = pd.read_csv(LANGUAGE / "bnsl_4digit_addition.csv")
     options = {"loss": "squares", "residuals": "log1p"}
-    found["4-digit addition"] = (addition[addition["train"] == 1], "bnsl_1", "test_loss", "dataset_size", options)
-    return found
-
-
-def frame(result) -> pd.DataFrame:
-    return result if isinstance(result, pd.DataFrame) else result.to_frame()
+    collected["4-digit addition"] = (addition[addition["train"] == 1], "bnsl_1", "test_loss", "dataset_size", options)
+    return collected
 
 
 def measured(name, case) -> dict:
@@ -131,14 +137,14 @@ def numbers(result, table) -> dict:
         if pd.api.types.is_numeric_dtype(new[column]):
             new[column] = new[column].astype(float)
             new.iloc[-1, new.columns.get_loc(column)] *= 4
-    told = result.predict(new)
+    predicted = result.predict(new)
     draws = np.quantile(result.replicates, [0.05, 0.95], axis=0)
     return {
         "law": result.law.name, "bootstrap": result.bootstrap, "theta": result.theta.tolist(),
-        "objective": [result.objective], "noise": [result.noise], "curve": told["value"].tolist(),
+        "objective": [result.objective], "noise": [result.noise], "curve": predicted["value"].tolist(),
         "delta": [result.delta if np.isfinite(result.delta) else 0.0],
         "se": [result.standard_errors[p] for p in result.law.params], "replicates": draws.ravel().tolist(),
-        "predicted": told[["low", "high"]].to_numpy().ravel().tolist(),
+        "predicted": predicted[["low", "high"]].to_numpy().ravel().tolist(),
     }  # fmt: skip
 
 
@@ -165,16 +171,12 @@ PROFILES = ("edm2/fid/size/0/power_floor", "power_floor/0", "size_steps_plain/1"
 def profile_ends(case) -> list:
     table, law, quality, inputs, options = case
     result = fit(table, law, quality, inputs, replicates=5, **options)
-    try:
-        from scalinglaws.uncertainty import intervals
-    except ImportError:
-        return result.interval(0.9, "profile")[["low", "high"]].to_numpy().ravel().tolist()
-    return intervals(result, 0.9, "profile")[["low", "high"]].to_numpy().ravel().tolist()
+    return result.interval(0.9, "profile")[["low", "high"]].to_numpy().ravel().tolist()
 
 
 def ranking(table, names, quality, inputs) -> dict:
     """Law: its scores in the order of compare()."""
-    ranked = frame(compare(table, names, quality, inputs, replicates=20))
+    ranked = compare(table, names, quality, inputs, replicates=20).to_frame()
     columns = ["held_out", "inside", "aicc", "objective"]
     return {row["law"]: row[columns].astype(float).tolist() for _, row in ranked.iterrows()}
 
@@ -191,14 +193,14 @@ def rankings() -> dict:
 def grouped() -> dict:
     """{group: numbers} of fit_groups for a sum of powers with a choice, and for a law given as a function."""
     parts = [rows("size_steps_plain", 0.02, k).assign(g=f"g{k}").iloc[k * 7 :] for k in range(3)]
-    found = {}
+    collected = {}
     for law, names, table in (
         ("size_steps", ("N", "S"), pd.concat(parts, ignore_index=True)),
         ("bnsl_1", ("x",), pd.concat([rows("bnsl_1", 0.02, k).assign(g=f"b{k}") for k in range(3)])),
     ):
         groups = fit_groups(table, "g", law, "y", {s: s for s in names}, replicates=40)
-        found |= {label: numbers(groups[label], table[table["g"] == label]) for label in groups.fits}
-    return found
+        collected |= {label: numbers(groups[label], table[table["g"] == label]) for label in groups.fits}
+    return collected
 
 
 def main():

@@ -71,15 +71,15 @@ def test_a_real_interaction_is_chosen_as_often_as_under_squares():
 
 def test_a_held_out_prediction_that_overflows_is_an_infinite_error():
     """A law that rises with size, its largest size set absurdly far out: no warning, no NaN."""
-    found = fit(grid(PLAIN | {"g": 1.1, "B": 80.0 * 1e6**-1.1}, 0.02), "size_steps_interaction", "fd", STEPPED)
-    x = found.problem.data.x
-    far = replace(found.problem.data, x=x | {"N": np.where(x["N"] == x["N"].max(), 1e300, x["N"])})
-    assert held_out(replace(found, problem=replace(found.problem, data=far))) == np.inf
+    result = fit(grid(PLAIN | {"g": 1.1, "B": 80.0 * 1e6**-1.1}, 0.02), "size_steps_interaction", "fd", STEPPED)
+    x = result.problem.data.x
+    far = replace(result.problem.data, x=x | {"N": np.where(x["N"] == x["N"].max(), 1e300, x["N"])})
+    assert held_out(replace(result, problem=replace(result.problem, data=far))) == np.inf
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"delta": 0.004}])
 def test_profile_intervals_cover_under_huber_too(options):
     """At a delta of 0.2 noises they held 76 % before the scale was calibrated."""
-    found = fit(rows("power_floor"), "power_floor", "y", {s: s for s in TRUTH["power_floor"][1]}, **options)
-    assert 0.86 <= coverage(found, 200, 0.9, "profile", noise=0.02)["cover"].mean() <= 0.95
+    result = fit(rows("power_floor"), "power_floor", "y", {s: s for s in TRUTH["power_floor"][1]}, **options)
+    assert 0.86 <= coverage(result, 200, 0.9, "profile", noise=0.02)["cover"].mean() <= 0.95

@@ -30,9 +30,13 @@ def test_a_chosen_law_keeps_the_note_that_rows_share_an_error(seed):
 
 def test_same_delta_and_refits_keep_what_the_data_chose():
     table = with_cluster_effect(1)
-    pair = [fit(table, law, "y", BOTH, delta=d) for law, d in (("size_steps_plain", 0.02), ("size_steps_product", 0.01))]
+    pair = [
+        fit(table, law, "y", BOTH, delta=d) for law, d in (("size_steps_plain", 0.02), ("size_steps_product", 0.01))
+    ]
     for one in (*same_delta(pair), refit(pair[0], loss="squares")):
-        assert one.problem.data.cluster_effect == pair[0].problem.data.cluster_effect or one.law.name != pair[0].law.name
+        assert (
+            one.problem.data.cluster_effect == pair[0].problem.data.cluster_effect or one.law.name != pair[0].law.name
+        )
         assert len(one.notes) == 1 and "share an error" in one.notes[0]
 
 

@@ -40,7 +40,7 @@ def test_a_fit_as_html(edm2):
 def test_intervals_are_checked(edm2):
     with pytest.raises(InputError, match="level must lie between 0 and 1; got 90"):
         edm2.interval(90)
-    with pytest.raises(InputError, match="No intervals named 'exact'. Known: bootstrap, profile, delta"):
+    with pytest.raises(InputError, match=r"No intervals named 'exact'\. Known: bootstrap, profile, delta"):
         edm2.interval(0.9, "exact")
 
 

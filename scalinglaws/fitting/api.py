@@ -1,4 +1,4 @@
-"""What users call: fit() for one table, fit_groups() for many groups of one; refit() for a fit with something changed."""
+"""What users call: fit() for one table, fit_groups() for many groups of one; refit() changes one thing of a fit."""
 
 from dataclasses import asdict, replace
 
@@ -29,11 +29,11 @@ def fit(
     inputs: {symbol: column}, or a column for laws of one input. Inputs and quality keep their units.
 
     loss: huber or squares. delta: where Huber's loss turns linear; None is 1.345 times the noise, reported.
-    residuals: log (ln f - ln y), raw (f - y) or log1p (ln(1+f) - ln(1+y)). se: column of standard errors, in the unit of
-    the quality; weights: column of weights, 0 leaves a row out. asymmetry: weight of rows above the curve, below 1 for
-    the lower envelope. cluster: column(s) of rows that are resampled together; None: rows with equal inputs, or with one
-    equal input where the residuals show that those share an error. bootstrap: auto, wild, pair or residual, of so many
-    replicates. starts: initial guesses of the search. seed: of all random numbers.
+    residuals: log (ln f - ln y), raw (f - y) or log1p (ln(1+f) - ln(1+y)). se: column of standard errors, in the unit
+    of the quality; weights: column of weights, 0 leaves a row out. asymmetry: weight of rows above the curve, below 1
+    for the lower envelope. cluster: column(s) whose equal values are resampled together; None: rows with equal inputs,
+    or with one equal input where the residuals show that those share an error. bootstrap: auto, wild, pair or residual,
+    of so many replicates. starts: initial guesses of the search. seed: of all random numbers.
 
     Returns a Fit. Raises InputError, with what to do about it, where columns are missing, hold what has no logarithm,
     or are too few for the law.
@@ -99,7 +99,7 @@ def _fit_tables(tables: dict, law, quality, inputs, options) -> dict:
     for label, table in tables.items():
         try:
             own, columns = match_inputs(law, inputs)
-            data = read_data(table, own, quality, columns, options.residuals, options.se, options.weights, options.cluster)
+            data = read_data(table, own, quality, columns, options)
             ready[label] = Problem.build(own, data, options.as_loss()), columns
         except InputError as refusal:
             results[label] = refusal

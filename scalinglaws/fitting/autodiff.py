@@ -32,9 +32,9 @@ def chain(a: Jet, value, first, second) -> Jet:
     hess = {ij: first * h for ij, h in a.hess.items()}
     keys = sorted(a.grad)
     for m, i in enumerate(keys):
-        bent = second * a.grad[i]
+        scaled = second * a.grad[i]
         for j in keys[m:]:
-            _add(hess, (i, j), bent * a.grad[j])
+            _add(hess, (i, j), scaled * a.grad[j])
     return Jet(value, grad, hess)
 
 

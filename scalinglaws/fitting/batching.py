@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scalinglaws.fitting import settings
-from scalinglaws.fitting.autodiff import variables
 from scalinglaws.fitting.loss import Objective
 from scalinglaws.fitting.model import AutodiffModel, JetDerivatives, PowerSum
 from scalinglaws.fitting.settings import BATCH
@@ -49,10 +48,13 @@ def _batches(objectives, starts) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class StackedModel:
-    """One law on the inputs of several groups; a Model whose members differ in their inputs."""
+    """One law on the inputs of several groups: a Model for the solver, whose members differ in their inputs.
+
+    All rows are one slice: groups that are put together are small.
+    """
 
     law: AutodiffModel | PowerSum  # of any of the groups
-    columns: tuple[np.ndarray, ...]  # each [group, row]: inputs of a function, features of a sum of powers
+    columns: tuple[np.ndarray, ...]  # each [group, row], see Model.columns
     owner: np.ndarray  # [member], its group
 
     @property
@@ -63,15 +65,7 @@ class StackedModel:
 
     def derivatives(self, theta, members, rows):
         group = self.owner[members]
-        columns = [column[group] for column in self.columns]
-        if isinstance(self.law, AutodiffModel):
-            jet = self.law.jet(theta, dict(zip(self.law.x, columns, strict=True)))
-        else:
-            parameters = variables(theta, np.zeros(theta.shape[1], bool))
-            rest, jet = iter(columns), 0.0
-            for index in self.law.index:
-                exponent = sum((parameters[i] * next(rest) for i in index[1:]), parameters[index[0]])
-                jet = np.exp(exponent) + jet
+        jet = self.law.jet(theta, [column[group] for column in self.columns])
         return JetDerivatives(jet, (len(theta), self.rows), theta.shape[1])
 
 
@@ -79,13 +73,15 @@ def stack(objectives: list[Objective], counts) -> Objective:
     """One objective with the members of all, counts of each, in order."""
     rows = max(objective.rows for objective in objectives)
     owner = np.repeat(np.arange(len(objectives)), counts)
-    each = zip(*(_columns(objective.model) for objective in objectives), strict=True)
+    each = zip(*(objective.model.columns for objective in objectives), strict=True)
     columns = tuple(np.stack([_pad(column, rows) for column in columns]) for columns in each)
     robust = objectives[0].loss.delta != np.inf
     delta = np.array([objective.loss.delta if robust else 1.0 for objective in objectives])[owner, None]
     plain = not robust and all(o.sigma is None and o.weight is None and o.rows == rows for o in objectives)
     ones = [np.ones(objective.rows) for objective in objectives]
-    sigma = _members([one if o.sigma is None else o.sigma for o, one in zip(objectives, ones, strict=True)], counts, rows)
+    sigma = _members(
+        [one if o.sigma is None else o.sigma for o, one in zip(objectives, ones, strict=True)], counts, rows
+    )
     weight = _members(
         [one if o.weight is None else o.weight for o, one in zip(objectives, ones, strict=True)], counts, rows
     )
@@ -98,13 +94,6 @@ def stack(objectives: list[Objective], counts) -> Objective:
         upper=_bounds([objective.upper for objective in objectives], counts),
         sigma=None if plain else sigma * delta, weight=None if plain else weight * delta**2,
     )  # fmt: skip
-
-
-def _columns(model) -> list[np.ndarray]:
-    """Each [row]: inputs of a law given as a function, features but the constant ones of a sum of powers."""
-    if isinstance(model, AutodiffModel):
-        return list(model.x.values())
-    return [column for features in model.features for column in features.T[1:]]
 
 
 def _pad(values, rows):

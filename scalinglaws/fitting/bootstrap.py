@@ -12,11 +12,11 @@ import numpy as np
 
 from scalinglaws.fitting.batching import minimise_all
 from scalinglaws.fitting.loss import Objective
+from scalinglaws.fitting.options import METHODS
 from scalinglaws.fitting.problem import Problem
 from scalinglaws.fitting.settings import BOOTSTRAP, DIAGNOSTICS, SOLVER
 from scalinglaws.schema import InputError
 
-METHODS = ("auto", "wild", "pair", "residual")
 WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
 
 

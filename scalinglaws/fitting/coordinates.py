@@ -88,4 +88,6 @@ def _autodiff(law, x, y):
     lower = np.where(positive, np.maximum(lower, -most), lower)
     lower = np.where(vanish & positive, np.log(abs(y).min()) - BOX.floor, lower)
     upper = np.where(positive, np.minimum(upper, most), upper)
-    return AutodiffModel(law, x, positive), Coordinates(positive, np.eye(len(positive)), lower, upper, vanish & positive)
+    return AutodiffModel(law, x, positive), Coordinates(
+        positive, np.eye(len(positive)), lower, upper, vanish & positive
+    )

@@ -8,13 +8,18 @@ from scalinglaws.fitting.result import Fit
 
 
 def coverage(
-    fit: Fit, datasets: int = 200, level: float = 0.9, method: str = "bootstrap", seed: int = 0, noise: float | None = None
+    fit: Fit,
+    datasets: int = 200,
+    level: float = 0.9,
+    method: str = "bootstrap",
+    seed: int = 0,
+    noise: float | None = None,
 ) -> pd.DataFrame:
     """How often intervals contain the truth when the fit itself is the truth, on the fit's own design.
 
-    Log-normal noise (normal on the raw scale) of the given standard deviation, default fit.noise, is added to the fitted
-    curve, and everything is fitted again from new initial guesses. method: see Fit.interval. One row a parameter: cover
-    (share of data sets), half_width (mean, relative to the value).
+    Log-normal noise (normal on the raw scale) of the given standard deviation, default fit.noise, is added to the
+    fitted curve, and everything is fitted again from new initial guesses. method: see Fit.interval. One row a
+    parameter: cover (share of data sets), half_width (mean, relative to the value).
     """
     rng = np.random.default_rng(seed)
     curve, truth = fit.curve(fit.problem.data.x), fit.theta

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from scalinglaws.fitting.options import Options
 from scalinglaws.laws import Law
 from scalinglaws.schema import InputError
 
@@ -58,45 +59,34 @@ def match_inputs(law: Law, inputs) -> tuple[Law, dict[str, str]]:
     return law, {symbol: inputs[symbol] for symbol in law.inputs}
 
 
-def read_data(table, law: Law, quality: str, inputs: dict, residuals="log", se=None, weights=None, cluster=None):
-    """Check the columns a fit needs and turn them into arrays."""
+def read_data(table, law: Law, quality: str, inputs: dict, options: Options) -> Data:
+    """Check the columns a fit needs and turn them into arrays. Raises InputError for what cannot be fitted."""
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"A fit needs a pandas DataFrame; got {type(table).__name__}.")
     if table.columns.duplicated().any():
         raise InputError(f"The table has two columns named {table.columns[table.columns.duplicated()][0]!r}.")
     warnings = []
-    weight = None if weights is None else _weights(table, weights)
+    weight = None if options.weights is None else _weights(table, options.weights)
     if weight is not None and (weight == 0).any():
         warnings.append(f"{int((weight == 0).sum())} rows have weight zero and were left out.")
         table, weight = table[weight > 0], weight[weight > 0]
-    y = _numbers(table, quality, law, positive=residuals != "raw")
-    x = {symbol: _input(table, symbol, column, law) for symbol, column in inputs.items()}
-    sigma = None if se is None else _sigma(table, se, law, y, residuals)
+    y, x, sigma = _numbers(table, quality, law, positive=options.residuals != "raw"), {}, None
+    for symbol, column in inputs.items():
+        if symbol in law.measures:
+            x[symbol] = _numbers(table, column, law, positive=not law.signed)
+        else:  # the name of a curve
+            _present(table, column, law)
+            x[symbol] = law.numbers(symbol, table[column].astype(str))
+    if options.se is not None:  # dT/dy times the standard error of y, relative to the median
+        errors = _numbers(table, options.se, law, what="standard errors")
+        sigma = errors / {"log": y, "log1p": 1 + y, "raw": 1.0}[options.residuals]
+        sigma = sigma / np.median(sigma)
     _enough(table, law, y, x, inputs, quality)
-    keys = _column(table, cluster, law) if cluster else list(inputs.values())
-    cluster = table.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
-    sigma = None if sigma is None else sigma / np.median(sigma)
-    return Data(table.reset_index(drop=True), x, y, sigma, weight, cluster, tuple(warnings))
-
-
-def _input(table, symbol, column, law) -> np.ndarray:
-    if symbol in law.measures:
-        return _numbers(table, column, law, positive=not law.signed)
-    _present(table, column, law)
-    return law.numbers(symbol, table[column].astype(str))
-
-
-def _sigma(table, se, law, y, residuals):
-    """Standard errors [row] on the scale of the residuals."""
-    errors = _numbers(table, se, law, what="standard errors")
-    return errors / {"log": y, "log1p": 1 + y, "raw": 1.0}[residuals]
-
-
-def _column(table, cluster, law):
-    keys = [cluster] if isinstance(cluster, str) else list(cluster)
+    keys = [options.cluster] if isinstance(options.cluster, str) else list(options.cluster or inputs.values())
     for key in keys:
         _present(table, key, law)
-    return keys
+    cluster = table.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    return Data(table.reset_index(drop=True), x, y, sigma, weight, cluster, tuple(warnings))
 
 
 def _present(table, column, law):

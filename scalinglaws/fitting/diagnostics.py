@@ -141,13 +141,13 @@ def inactive_inputs(problem: Problem, theta: np.ndarray) -> tuple[str, ...]:
 
 
 def patterns(problem: Problem, theta: np.ndarray) -> dict[str, float]:
-    """p-values that the residuals follow the square of ln x or a product of two inputs: {"S bends": p, ...}."""
+    """p-values that the residuals follow the square of ln x or a product of two inputs: {"curvature in S": p, ...}."""
     residual = problem.residuals(theta)
     noise = robust_sd(residual, len(theta))
     residual = np.clip(residual, -3 * noise, 3 * noise) if noise > 0 else residual  # outliers are no pattern
     unit = {s: (v - v.mean()) / v.std() for s, v in logarithms(problem).items()}
     names = list(unit)
-    columns = {f"{s} bends": unit[s] ** 2 for s in names if len(np.unique(unit[s])) > 3}
+    columns = {f"curvature in {s}": unit[s] ** 2 for s in names if len(np.unique(unit[s])) > 3}
     columns |= {f"{s} and {t} interact": unit[s] * unit[t] for k, s in enumerate(names) for t in names[k + 1 :]}
     return {name: _extra_column(problem, theta, residual, column) for name, column in columns.items()}
 

@@ -10,24 +10,20 @@ from scalinglaws.fitting.problem import Problem
 from scalinglaws.fitting.settings import MULTISTART
 
 
-
 def initial_guesses(problem: Problem, count: int, seed: int) -> np.ndarray:
     """Internal starts [start, P] of a fit, at most count of them, from at most MULTISTART.subsample rows."""
     rng = np.random.default_rng(seed)
-    law, data, coordinates, objective = problem.law, problem.data, problem.coordinates, problem.objective
+    data = problem.data
     few = len(data.y) <= MULTISTART.subsample
     pick = slice(None) if few else rng.choice(len(data.y), MULTISTART.subsample, replace=False)
-    y, log = data.y[pick], objective.loss.logarithmic
-    scale = 1 / y if log else np.full(len(y), 1 / np.abs(y).mean())
+    y = data.y[pick]
+    scale = 1 / y if problem.objective.loss.logarithmic else np.full(len(y), 1 / np.abs(y).mean())
     if data.sigma is not None:
         scale = scale / data.sigma[pick]
     with np.errstate(all="ignore"):
-        if law.function is None:
-            features = [f[pick] for f in objective.model.features]
-            box = coordinates.lower, coordinates.upper
-            return _power_sum(objective.model.index, features, box, y, scale, count, rng)
-        x = {symbol: values[pick] for symbol, values in data.x.items()}
-        return coordinates.internal(_autodiff(law, x, y, scale, log, count, rng))
+        if problem.law.function is None:
+            return _power_sum(problem, pick, scale, count, rng)
+        return problem.coordinates.internal(_autodiff(problem, pick, scale, count, rng))
 
 
 def exponent_grid(lower, upper, rng) -> np.ndarray:
@@ -93,20 +89,19 @@ def gram_tables(columns, which, target):
     return gram, right
 
 
-def _power_sum(index, features, box, y, scale, count, rng):
-    """Internal guesses [start, P] for a sum of power terms.
-
-    index, features: as in PowerSum; box: lower and upper [P]; y, scale [row]: the misfit is scale (f - y).
-    """
-    coefficients = np.array([i[0] for i in index])
-    exponents = np.setdiff1d(np.arange(len(box[0])), coefficients)
-    points = exponent_grid(box[0][exponents], box[1][exponents], rng)
-    theta = np.zeros((len(points), len(box[0])))
+def _power_sum(problem, pick, scale, count, rng):
+    """Internal guesses [start, P] for a sum of power terms on the picked rows; the misfit is scale [row] x (f - y)."""
+    model, y = problem.objective.model, problem.data.y[pick]
+    lower, upper = problem.coordinates.lower, problem.coordinates.upper
+    coefficients = np.array([index[0] for index in model.index])
+    exponents = np.setdiff1d(np.arange(model.count), coefficients)
+    points = exponent_grid(lower[exponents], upper[exponents], rng)
+    theta = np.zeros((len(points), model.count))
     theta[:, exponents] = points
     columns, which = [], []
-    for i, x in zip(index, features, strict=True):
-        choices, inverse = np.unique(theta[:, i[1:]], axis=0, return_inverse=True)
-        columns.append(np.exp(np.clip(choices @ x[:, 1:].T, -300, 300)) * scale)
+    for index, features in zip(model.index, model.features, strict=True):
+        choices, inverse = np.unique(theta[:, index[1:]], axis=0, return_inverse=True)
+        columns.append(np.exp(np.clip(choices @ features[pick][:, 1:].T, -300, 300)) * scale)
         which.append(inverse.reshape(-1))
     gram, right = gram_tables(columns, which, y * scale)
     c = nonnegative(gram, right)
@@ -116,8 +111,10 @@ def _power_sum(index, features, box, y, scale, count, rng):
     return theta[separated(points, misfit, count)]
 
 
-def _autodiff(law, x, y, scale, log, count, rng):
+def _autodiff(problem, pick, scale, count, rng):
     """Natural guesses [start, P] for a law given as a function: drawn, linear parameters solved, scored."""
+    law, y = problem.law, problem.data.y[pick]
+    x = {symbol: values[pick] for symbol, values in problem.data.x.items()}
     if law.start is not None:
         return np.array([[law.start[name] for name in law.params]], float)
     draws = int(np.clip(MULTISTART.draw_numbers // len(y), MULTISTART.least_draws, MULTISTART.draws))
@@ -126,7 +123,7 @@ def _autodiff(law, x, y, scale, log, count, rng):
         named = solve_linear(law, x, y, scale, named) if law.linear else named
         theta = np.stack([np.broadcast_to(named[name], draws) for name in law.params], axis=1)
         value = law.curve(theta, x)
-        misfit = np.log(value / y) if log else (value - y) * scale
+        misfit = np.log(value / y) if problem.objective.loss.logarithmic else (value - y) * scale
         loss = (misfit**2).sum(axis=1)
     good = np.isfinite(loss) & np.isfinite(theta).all(axis=1)
     if not good.any():
@@ -164,11 +161,10 @@ def solve_linear(law, x, y, scale, named) -> dict:
     right = np.einsum("gkn,gn->gk", stack, np.nan_to_num((y - base) * scale))
     gram = stack @ stack.transpose(0, 2, 1)
     size = np.sqrt(np.einsum("gkk->gk", gram)) + 1e-300
-    c = nonnegative(gram / size[:, :, None] / size[:, None, :] + MULTISTART.ridge * np.eye(len(columns)), right / size) / size
+    unit = gram / size[:, :, None] / size[:, None, :] + MULTISTART.ridge * np.eye(len(columns))
+    c = nonnegative(unit, right / size) / size
     free = [name not in law.positive for name in law.linear]
     if any(free):
-        ridge = MULTISTART.ridge * np.eye(len(columns))
-        c = np.where(free, np.linalg.solve(gram / size[:, :, None] / size[:, None, :] + ridge,
-                                           (right / size)[:, :, None])[:, :, 0] / size, c)  # fmt: skip
+        c = np.where(free, np.linalg.solve(unit, (right / size)[:, :, None])[:, :, 0] / size, c)
     low = np.where(free, -np.inf, 1e-4 * np.abs(y).min())
     return named | dict(zip(law.linear, np.maximum(c, low).T, strict=True))

@@ -3,7 +3,7 @@
 Rows n = 1..N with measured y_n, law f_n(theta), relative standard errors sigma_n, weights w_n:
 
   residual      z_n = (T(f_n) - T(y_n)) / sigma_n          T(f) = ln f | f | ln(1 + f)   (log | raw | log1p)
-  objective     F   = sum_n w_n a_n rho(z_n)               a_n = asymmetry where z_n < 0 (measured above the curve), else 1
+  objective     F   = sum_n w_n a_n rho(z_n)               a_n = asymmetry where z_n < 0 (above the curve), else 1
 
 Huber's loss (1964, Annals of Mathematical Statistics 35:73), least squares in the limit delta -> infinity:
 
@@ -17,9 +17,9 @@ T' = 1, T'' = 0 on raw values:
   gradient  sum_n u_n df_n                         u_n = w_n a_n psi(z_n) T'_n / sigma_n
   Hessian   sum_n u_n d²f_n + v_n df_n df_n'       v_n = w_n a_n [psi'(z_n) T'_n² / sigma_n² + psi(z_n) T''_n / sigma_n]
 
-Far from the minimum the Hessian may be indefinite. The parabola with curvature psi(z)/z >= psi'(z) that touches rho at z
-lies above rho everywhere: it majorises it, and its Gauss-Newton matrix is that of iteratively reweighted least squares
-(Huber 1981, section 7.8). Damping mu >= 0 mixes the two, with t = min(1, 1/mu):
+Far from the minimum the Hessian may be indefinite. The parabola with curvature psi(z)/z >= psi'(z) that touches rho at
+z lies above rho everywhere: it majorises it, and its Gauss-Newton matrix is that of iteratively reweighted least
+squares (Huber 1981, section 7.8). Damping mu >= 0 mixes the two, with t = min(1, 1/mu):
 
   psi' -> t psi' + (1 - t + mu) psi(z)/z,   and t times every term that holds d²f or T''
 """
@@ -123,12 +123,22 @@ class Objective:
         return total
 
     def _evaluate(self, theta, members, mu, rows):
-        """The equations of the module's docstring, on one slice of rows; mu [M, 1]."""
-        loss, law = self.loss, self.model.derivatives(theta, members, rows)
-        f = law.value
+        """F, gradient and Hessian of one slice of rows; mu [M, 1]."""
+        law = self.model.derivatives(theta, members, rows)
+        value, u, damped_u, v = self._row_terms(law.value, members, mu, rows)
+        return [value, law.gradient(u), law.hessian(damped_u, v)]
+
+    def _row_terms(self, f, members, mu, rows):
+        """F [M], and u, t u, v [M, n] of the module's docstring, for values f [M, n] of the law.
+
+        A function of its own so that its many arrays are freed, and their cache with them, before the matrix products.
+        """
+        loss = self.loss
         residual = loss.transform(f) - _of(self.target, members)[..., rows]
         sigma = 1.0 if self.sigma is None else _of(self.sigma, members)[..., rows]
-        weight = self._row_weights(residual, members, rows)  # w a
+        weight = None if self.weight is None else _of(self.weight, members)[..., rows]
+        side = loss.asymmetry_weight(residual)
+        weight = weight if side is None else side if weight is None else weight * side  # w a
         z = residual if self.sigma is None else residual / sigma
         psi = loss.psi(z)
         rho = loss.rho(z, psi)
@@ -142,12 +152,7 @@ class Objective:
         damped_u = exact * u if (mu > 1).any() else u
         v = curvature * scale / sigma
         v = (v - damped_u) / inner if loss.logarithmic else v  # T'' = -T' / (f + c)
-        return [value, law.gradient(u), law.hessian(damped_u, np.broadcast_to(v, u.shape))]
-
-    def _row_weights(self, residual, members, rows):
-        weight = None if self.weight is None else _of(self.weight, members)[..., rows]
-        side = self.loss.asymmetry_weight(residual)
-        return weight if side is None else side if weight is None else weight * side
+        return value, u, damped_u, np.broadcast_to(v, u.shape)
 
 
 def _of(array, members):

@@ -37,7 +37,7 @@ def _no_law(fit):
                "do not extrapolate from this.")  # fmt: skip
     else:
         yield (f"Too few rows to tell a curve in {inputs} from a constant (p = {p:.2g} with {fit.rows} rows): this is "
-               "no evidence that there is no law, and none for this one; collect more before extrapolating.")  # fmt: skip
+               "evidence neither for this law nor against it; collect more before extrapolating.")  # fmt: skip
 
 
 def _left_out(fit):
@@ -156,7 +156,7 @@ def _turns(fit):
             yield (f"Quality turns up again beyond {fit.inputs[symbol]} of about {start:.4g} {count}; "
                    "this law only falls: fit the falling part or a law with a turn.")  # fmt: skip
         else:
-            yield f"Quality rises with {fit.inputs[symbol]} {count}, and this law only falls: it describes no such rows."
+            yield f"Quality rises with {fit.inputs[symbol]} {count}, but this law only falls and cannot follow."
 
 
 def _rises(y, noise) -> bool:

@@ -90,6 +90,20 @@ class PowerSum:
             value = np.broadcast_to(value, (len(theta), len(self.features[0][rows])))
         return PowerSumDerivatives(self, value, terms, rows)
 
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """Each [N]: the features but the constant ones. Models of one law differ in these only; see batching.py."""
+        return [column for features in self.features for column in features.T[1:]]
+
+    def jet(self, theta, columns) -> Jet:
+        """f with derivatives at columns like those of `columns`, each [n] or [M, n]: slower, but one a member."""
+        parameters = variables(theta, np.zeros(self.count, bool))
+        rest, total = iter(columns), 0.0
+        for index in self.index:
+            exponent = sum((parameters[i] * next(rest) for i in index[1:]), parameters[index[0]])
+            total = np.exp(exponent) + total
+        return total
+
     def products(self, rows):
         """x_k x_m' of each pair of terms [n, feature x feature]; kept where all rows are one slice."""
         return self._all_products if self.rows <= self.slice_rows else self._products(rows)
@@ -163,16 +177,22 @@ class AutodiffModel:
         return np.broadcast_to(value, (len(theta), self.rows))
 
     def jacobian(self, theta):
-        jet = self.jet(theta[None], self.x)
+        jet = self.jet(theta[None], self.columns)
         columns = [np.broadcast_to(jet.grad.get(i, 0.0), (1, self.rows))[0] for i in range(len(theta))]
         return np.stack(columns, axis=1)
 
     def derivatives(self, theta, members, rows):
-        x = {symbol: values[rows] for symbol, values in self.x.items()}
-        return JetDerivatives(self.jet(theta, x), (len(theta), len(next(iter(x.values())))), theta.shape[1])
+        columns = [column[rows] for column in self.columns]
+        return JetDerivatives(self.jet(theta, columns), (len(theta), len(columns[0])), theta.shape[1])
 
-    def jet(self, theta, x) -> Jet:
-        """The law's value with derivatives by internal parameters, at inputs x {symbol: [n] or [M, n]}."""
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """Each [N]: the inputs. Models of one law differ in these only; see batching.py."""
+        return list(self.x.values())
+
+    def jet(self, theta, columns) -> Jet:
+        """f with derivatives by internal parameters, at columns like those of `columns`, each [n] or [M, n]."""
+        x = dict(zip(self.x, columns, strict=True))
         value = self.law.function(**x, **dict(zip(self.law.params, variables(theta, self.positive), strict=True)))
         if not isinstance(value, Jet):
             raise InputError(f"Law {self.law.name!r} does not depend on its parameters: check its function.")

@@ -4,10 +4,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from scalinglaws.fitting.bootstrap import METHODS
 from scalinglaws.fitting.loss import Loss, check_loss
 from scalinglaws.schema import InputError
 
+METHODS = ("auto", "wild", "pair", "residual")  # of the bootstrap, see bootstrap.py
 COUNTS = (("replicates", 1), ("starts", 1), ("seed", 0))  # whole numbers and the least allowed
 
 

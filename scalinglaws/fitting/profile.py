@@ -1,7 +1,7 @@
 """Profile intervals (Bates and Watts 1988, chapter 6), both ends of every parameter in one batch.
 
-A parameter is moved and held, the others are fitted again; zeta = sqrt(2 (F - F*) / scale) is compared with Student's t.
-scale is the noise variance for squares and sum psi² / sum psi' for Huber. An end at a bound is that bound.
+A parameter is moved and held, the others are fitted again; zeta = sqrt(2 (F - F*) / scale) is compared with Student's
+t. scale is the noise variance for squares and sum psi² / sum psi' for Huber. An end at a bound is that bound.
 """
 
 from dataclasses import dataclass, replace

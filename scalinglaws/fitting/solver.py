@@ -1,10 +1,11 @@
 """One solver for everything: damped Newton steps for a batch of starts, replicates or held parameters at once.
 
 Nocedal and Wright, Numerical Optimization (2006), chapters 3, 6 and 16.7 (bounds). The Hessian is exact; damping mu
-mixes it with the majoriser's Gauss-Newton matrix (loss.py) and, above 1, adds Marquardt's (1963) diagonal. A step counts
-only if the objective falls, so every member descends; accepted full steps lower mu to 0, where convergence is quadratic.
+mixes it with the majoriser's Gauss-Newton matrix (loss.py) and, above 1, adds Marquardt's (1963) diagonal. A step is
+accepted only if the objective falls; accepted full steps lower mu to 0, where convergence is quadratic.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +98,7 @@ def minimise(objective: Objective, theta, members=None, mu=None, limits=settings
                 s.hessian[on] = objective.evaluate(s.theta[on], members[on], s.mu[on])[2]
                 s.outdated[on], s.moved[on] = False, True
 
-            # 2. Where the point or the Hessian changed: a new direction, bounded parameters held, at most max_step long.
+            # 2. Where the point or the Hessian changed: a new direction, at most max_step long, bounds held.
             on = np.flatnonzero(s.active & s.moved)
             lower, upper = objective.box(members[on])
             at_bound = (s.theta[on] <= lower) & (s.gradient[on] > 0) | (s.theta[on] >= upper) & (s.gradient[on] < 0)
@@ -113,10 +114,8 @@ def minimise(objective: Objective, theta, members=None, mu=None, limits=settings
 
             # 3. Convergence: the step promises less than a stalled step gains. A short exact step is taken on trust.
             gain = -(direction * gradient).sum(axis=1)
-            worthwhile = (gain > limits.gain_tolerance * limits.stall_tolerance * s.value[on]) & (
-                gain > limits.smallest_gain
-            )
-            s.active[on] = worthwhile | s.outdated[on]
+            least = np.maximum(limits.gain_tolerance * limits.stall_tolerance * s.value[on], limits.smallest_gain)
+            s.active[on] = (gain > least) | s.outdated[on]
             on = on[~s.active[on]]
             on = on[(s.mu[on] == 0) & (np.abs(s.direction[on]).max(axis=1, initial=0.0) < limits.polish_step)]
             s.theta[on] = np.clip(s.theta[on] + s.direction[on], *objective.box(members[on]))
@@ -131,35 +130,35 @@ def minimise(objective: Objective, theta, members=None, mu=None, limits=settings
             falls = value < s.value[on]
 
             # 5. Accepted: move there; after a full step trust the quadratic model more.
-            up, fall = on[falls], s.value[on[falls]] - value[falls]
-            s.stalls[up] = np.where(fall <= limits.stall_tolerance * value[falls], s.stalls[up] + 1, 0)
-            full = s.length[up] == 1.0
-            longer = np.minimum(limits.extend * s.extension[up], limits.max_extension)
-            s.extension[up] = np.where(full & s.indefinite[up], longer, 1.0)
-            s.mu[up] = np.where(full, s.mu[up] * limits.mu_accept, s.mu[up])
-            s.mu[up] = np.where(s.mu[up] < limits.mu_zero, 0.0, s.mu[up])
-            s.theta[up], s.value[up] = trial[falls], value[falls]
-            s.gradient[up], s.hessian[up] = gradient[falls], hessian[falls]
-            s.moved[up], s.rejections[up] = True, 0
-            s.active[up] = s.stalls[up] < limits.max_stalls
+            accepted, fall = on[falls], s.value[on[falls]] - value[falls]
+            s.stalls[accepted] = np.where(fall <= limits.stall_tolerance * value[falls], s.stalls[accepted] + 1, 0)
+            full = s.length[accepted] == 1.0
+            longer = np.minimum(limits.extend * s.extension[accepted], limits.max_extension)
+            s.extension[accepted] = np.where(full & s.indefinite[accepted], longer, 1.0)
+            s.mu[accepted] = np.where(full, s.mu[accepted] * limits.mu_accept, s.mu[accepted])
+            s.mu[accepted] = np.where(s.mu[accepted] < limits.mu_zero, 0.0, s.mu[accepted])
+            s.theta[accepted], s.value[accepted] = trial[falls], value[falls]
+            s.gradient[accepted], s.hessian[accepted] = gradient[falls], hessian[falls]
+            s.moved[accepted], s.rejections[accepted] = True, 0
+            s.active[accepted] = s.stalls[accepted] < limits.max_stalls
 
             # 6. Rejected: a quarter of the step, more damping; every second time the Hessian is computed anew with it.
-            no = on[~falls]
-            s.length[no] *= limits.backtrack
-            s.extension[no] = np.maximum(limits.backtrack * s.extension[no], 1.0)
-            s.rejections[no] += 1
-            more = np.minimum(s.mu[no] * limits.mu_reject, limits.mu_most)
-            s.mu[no] = np.maximum(limits.mu_reject_least, more)
-            s.outdated[no] = s.rejections[no] % 2 == 0
-            s.active[no] = s.rejections[no] < limits.max_rejections
+            rejected = on[~falls]
+            s.length[rejected] *= limits.backtrack
+            s.extension[rejected] = np.maximum(limits.backtrack * s.extension[rejected], 1.0)
+            s.rejections[rejected] += 1
+            more = np.minimum(s.mu[rejected] * limits.mu_reject, limits.mu_most)
+            s.mu[rejected] = np.maximum(limits.mu_reject_least, more)
+            s.outdated[rejected] = s.rejections[rejected] % 2 == 0
+            s.active[rejected] = s.rejections[rejected] < limits.max_rejections
     return Minima(s.theta, s.value, s.gradient, s.hessian, ~s.active)
 
 
 def newton_step(hessian, gradient, free, ridge, limits=settings.SOLVER):
     """Solve (H + ridge diag H) step = -gradient for each member, by LDL' with pivots kept positive.
 
-    hessian [M, P, P], gradient [M, P], ridge [M]; free [M, P]: the other parameters stay. Returns step [M, P], and
-    [M] bool where a pivot had to be replaced: there the matrix is not positive definite.
+    hessian [M, P, P], ridge [M]; free [M, P]: the other parameters stay; gradient [M, P]: zero where not free.
+    Returns step [M, P], and [M] bool where a pivot had to be replaced: there the matrix is not positive definite.
     """
     count = hessian.shape[1]
     every = np.arange(count)
@@ -171,8 +170,11 @@ def newton_step(hessian, gradient, free, ridge, limits=settings.SOLVER):
         a[:, :, :count] *= free[:, :, None] & free[:, None, :]
     a[:, every, every] += ridge[:, None]
     a[:, :, count] = gradient / size
-    if len(a) <= limits.lapack_members and (solution := _solve_definite(a, limits.lapack_pivot)) is not None:
-        return -solution / size, np.zeros(len(a), bool)
+    if len(a) <= limits.lapack_members:  # few members: LAPACK, if all are safely positive definite
+        with suppress(np.linalg.LinAlgError):
+            factor = np.linalg.cholesky(a[:, :, :-1])
+            if (np.einsum("mpp->mp", factor) > limits.lapack_pivot).all():
+                return -np.linalg.solve(a[:, :, :-1], a[:, :, -1:])[:, :, 0] / size, np.zeros(len(a), bool)
     indefinite = np.zeros(len(a), bool)
     for j in range(count):
         good = a[:, j, j] > limits.pivot
@@ -185,14 +187,3 @@ def newton_step(hessian, gradient, free, ridge, limits=settings.SOLVER):
         step[:, j] /= a[:, j, j]
         step[:, :j] -= a[:, :j, j] * step[:, j, None]
     return -step / size, indefinite
-
-
-def _solve_definite(a, least):
-    """Solve a batch [M, P, P + 1] with its last column by LAPACK; None unless all are safely positive definite."""
-    try:
-        factor = np.linalg.cholesky(a[:, :, :-1])
-    except np.linalg.LinAlgError:
-        return None
-    if not (np.einsum("mpp->mp", factor) > least).all():
-        return None
-    return np.linalg.solve(a[:, :, :-1], a[:, :, -1:])[:, :, 0]
