@@ -15,9 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from collect import measure, sweep
-from collect.compute.meters import Clock
-from collect.workers.worker import work
+from collect.profile.meters import Clock
+from collect.run import cell as measure
+from collect.run import sweep
+from collect.run.worker import work
 
 TINY = Path("data/models/tiny-ldm").resolve()
 SWEEP = """family: {family}

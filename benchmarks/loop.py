@@ -18,8 +18,8 @@ from statistics import median
 import torch
 from diffusers import LDMPipeline
 
-from collect.bundle import Bundle
-from collect.measure import Bench, Cell, draw, prepare
+from collect.families.trained import Bundle
+from collect.run.cell import Bench, Cell, draw, prepare
 from collect.sampling.loop import How, generators
 from collect.sampling.samplers import scheduler
 

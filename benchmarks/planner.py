@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from collect import sweep
+from collect.run import sweep
 
 FAMILY = Path("data/models/tiny-ldm").resolve()
 SWEEP = f"""

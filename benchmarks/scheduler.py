@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from collect.jobs import Job
-from collect.workers import leases, partials
-from collect.workers.search import Clock, Pace, Queue, Search
-from collect.workers.store import Store, encode, identity, missing, status, stem, verify
-from collect.workers.worker import work
+from collect.run.search import Clock, Pace, Queue, Search
+from collect.run.worker import work
+from collect.store import leases, partials
+from collect.store.store import Store, encode, identity, missing, status, stem, verify
 from scalinglaws.schema import COLUMNS
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -73,7 +73,7 @@ def cluster():
     """20,000 cells on 512 simulated workers: undisturbed, then with every harm of the tests."""
     from test_simulation import HOSTILE, PACE, replayed
 
-    from collect.workers.simulate import Fleet, simulate
+    from collect.run.simulation import Fleet, simulate
 
     jobs, seconds = replayed(20_000)
     for title, harm in (("undisturbed", {}), ("killed, slow, paused", HOSTILE)):

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from collect import sheets, sweep, timing, trainer
+from collect.config.files import KINDS, FamilyFile, read, schema
 from collect.imports.importing import register_import
-from collect.models import families
+from collect.metrics.folder import register_reference
+from collect.models import shapes as families
 from collect.progress import duration, note, progress, show
-from collect.reference import register_reference
+from collect.run import contact_sheet as sheets
+from collect.run import engines, sweep
+from collect.run import profiling as timing
 from collect.sampling.loop import samples
-from collect.settings import KINDS, FamilyFile, read, schema
+from collect.store import store
+from collect.training import family as trainer
 from collect.training.fashion_mnist import download
-from collect.workers import engines, store
 from scalinglaws.schema import InputError
 
 VERBS = "train|release|plan|card|latency|run|status|show|export|import|reference|schema|family"
@@ -106,7 +109,7 @@ def _schema(verbs):
 
 def _family(verbs):
     verb = verbs.add_parser("family", help="print a family's sizes; 'mei' beside the paper's table")
-    verb.add_argument("name", choices=sorted(families.SHAPES), help="a rule of collect/models/families.py")
+    verb.add_argument("name", choices=sorted(families.SHAPES), help="a rule of collect/models/shapes.py")
     verb.add_argument("--widths", type=int, nargs="+", default=[8, 12, 16, 20, 24, 32, 48], help="for tiny-ldm")
     verb.add_argument("--json", action="store_true", help="print JSON")
     verb.set_defaults(run=family)

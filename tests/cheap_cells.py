@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from collect.jobs import Job, Outcome
-from collect.workers.search import Pace
-from collect.workers.store import Store, identity
-from collect.workers.worker import work
+from collect.run.search import Pace
+from collect.run.worker import work
+from collect.store.store import Store, identity
 from scalinglaws.schema import InputError
 
 BATCHES = 12

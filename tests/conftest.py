@@ -31,8 +31,9 @@ def small_bundle(tmp_path_factory):
     """A folder with two sizes of random weights, a random autoencoder and feature network, and a reference."""
     torch = pytest.importorskip("torch")
     from collect import features, metrics, weights
-    from collect.bundle import Bundle
-    from collect.models import autoencoder, families
+    from collect.families.trained import Bundle
+    from collect.models import autoencoder
+    from collect.models import shapes as families
 
     folder = tmp_path_factory.mktemp("bundle")
     (folder / "family.yaml").write_text(FAMILY)

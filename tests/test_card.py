@@ -6,9 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect.compute import card, roofline  # noqa: E402
-from collect.compute.card import Card, Count, Operator, Work, count  # noqa: E402
-from collect.models import families  # noqa: E402
+from collect.models import shapes as families  # noqa: E402
+from collect.profile import flops as card  # noqa: E402
+from collect.profile import roofline  # noqa: E402
+from collect.profile.flops import Card, Count, Operator, Work, count  # noqa: E402
 
 N = torch.nn
 

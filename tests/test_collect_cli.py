@@ -102,7 +102,7 @@ def test_show_card_schema_and_sheets(file, tmp_path, capsys):
 def test_progress_counts_cells_samples_and_time_left(capsys):
     from collect.jobs import Job
     from collect.progress import Pace, duration
-    from collect.workers.worker import Event
+    from collect.run.worker import Event
 
     now = iter(range(0, 1000, 10))
     jobs = [Job(f"j{i}", "k", flops, None) for i, flops in enumerate((30.0, 10.0, 20.0))]

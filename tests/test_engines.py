@@ -14,9 +14,9 @@ pytest.importorskip("torch")
 from cheap_cells import QUICK, jobs, nothing, opener
 from test_worker import assert_whole, kinds, settled, undisturbed
 
-from collect.workers import engines
-from collect.workers.engines import ENGINES, engine, visible_gpus
-from collect.workers.store import Store
+from collect.run import engines
+from collect.run.engines import ENGINES, engine, visible_gpus
+from collect.store.store import Store
 from scalinglaws.schema import InputError
 
 
@@ -146,7 +146,7 @@ import sys
 from functools import partial
 import ray
 from cheap_cells import QUICK, opener
-from collect.workers.engines import ENGINES
+from collect.run.engines import ENGINES
 if __name__ == "__main__":
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     for event in ENGINES["ray"](partial(opener, sys.argv[1], 14, 0.01, "die once"), workers=2, pace=QUICK):

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect.models import families  # noqa: E402
+from collect.models import shapes as families  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
 MEI = list(families.mei_side_by_side())

@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect.compute import latency  # noqa: E402
-from collect.compute.latency import Protocol, Spread, measure_latency, replay, take  # noqa: E402
 from collect.jobs import Outcome  # noqa: E402
+from collect.profile import latency  # noqa: E402
+from collect.profile.latency import Protocol, Spread, measure_latency, replay, take  # noqa: E402
 from scalinglaws import schema  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 

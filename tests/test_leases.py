@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from collect.workers import files, leases
-from collect.workers.leases import Lease, Owner, Watch, beating, claim, gone, me, release, renew
+from collect.store import files, leases
+from collect.store.leases import Lease, Owner, Watch, beating, claim, gone, me, release, renew
 
 
 def disk(tmp_path):
@@ -130,7 +130,7 @@ def test_of_many_takers_exactly_one_wins_the_stolen_lease(tmp_path, racers):
 def test_a_process_of_this_machine_that_is_no_more_is_known_to_be_gone():
     mine = me()
     assert not gone(mine) and mine != me()
-    code = "from collect.workers.leases import me; o = me(); print(o.who, o.pid, o.born, sep='|')"
+    code = "from collect.store.leases import me; o = me(); print(o.who, o.pid, o.born, sep='|')"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     who, pid, born = out.strip().split("|")
     dead = Owner(who, leases.this_host(), int(pid), born)

@@ -9,11 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect.bundle import Bundle  # noqa: E402
+from collect.families.trained import Bundle  # noqa: E402
 from collect.jobs import Outcome  # noqa: E402
-from collect.measure import Bench, Cell, Ready, measure, per_sample, prepare  # noqa: E402
 from collect.models.compiled import Compiled  # noqa: E402
-from collect.models.families import tiny  # noqa: E402
+from collect.models.shapes import tiny  # noqa: E402
+from collect.run.cell import Bench, Cell, Ready, measure, per_sample, prepare  # noqa: E402
 from collect.sampling.loop import How  # noqa: E402
 
 CELL = Cell("c8", How("ddim", 2, 2.0), 100)

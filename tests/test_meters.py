@@ -10,11 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect.compute import energy  # noqa: E402
-from collect.compute.batching import best_batch  # noqa: E402
-from collect.compute.energy import Counter, Joules, Power, find, trapezoid  # noqa: E402
-from collect.compute.meters import Clock, out_of_memory, peak_bytes, reset_peak  # noqa: E402
 from collect.jobs import Outcome  # noqa: E402
+from collect.profile import energy  # noqa: E402
+from collect.profile.batch_size import best_batch  # noqa: E402
+from collect.profile.energy import Counter, Joules, Power, find, trapezoid  # noqa: E402
+from collect.profile.meters import Clock, out_of_memory, peak_bytes, reset_peak  # noqa: E402
 
 ANY = {"shortest": 0.0}
 

@@ -242,7 +242,7 @@ def test_too_few_for_neighbours_or_pairs_is_said():
 
 
 def test_a_family_is_measured_by_its_own_classifier(small_bundle):
-    from collect.bundle import Bundle
+    from collect.families.trained import Bundle
 
     bundle = Bundle(small_bundle)
     distances, agreement = metrics.of_bundle(bundle)
@@ -264,7 +264,7 @@ def test_endless_value_of_real_photos_is_the_same_at_every_count():
     """Fashion-MNIST's test images with noise against its training images, on the shipped classifier."""
     from pathlib import Path
 
-    from collect.bundle import Bundle
+    from collect.families.trained import Bundle
     from collect.features import of_classifier
     from collect.training import fashion_mnist
 

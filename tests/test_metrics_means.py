@@ -264,7 +264,7 @@ def test_a_metric_of_an_installed_package_is_found(monkeypatch):
         def load(self):
             return lambda order=1: Mean("sharpness", "1", lambda batch: np.full(len(batch.indices), float(order)))
 
-    monkeypatch.setattr("collect.openers.entry_points", lambda group: [Entry()] if group == Entry.group else [])
+    monkeypatch.setattr("collect.plugins.entry_points", lambda group: [Entry()] if group == Entry.group else [])
     metric = open_metric("sharpness", order=3)
     assert stream(metric, torch.zeros(4, 1, 2, 2), {}, [np.arange(4)]) == {"sharpness": 3, "sharpness_se": 0}
     with pytest.raises(InputError, match=r"Known: .*crps, sharpness\."):

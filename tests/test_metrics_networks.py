@@ -11,10 +11,11 @@ pytest.importorskip("torch")
 import torch
 from PIL import Image
 
-from collect import features, reference
+from collect import features
 from collect.features import Network, efficientnet, inception, of_classifier, open_network
 from collect.features.network import resize
 from collect.jobs import Batch
+from collect.metrics import folder as reference
 from collect.metrics import open_metric, read_reference, sums, write_reference
 from scalinglaws.schema import InputError
 
@@ -127,7 +128,7 @@ def test_torch_fidelity_itself_on_random_weights(tmp_path):
 
 
 def test_classifier_is_the_one_the_family_ships(small_bundle):
-    from collect.bundle import Bundle
+    from collect.families.trained import Bundle
 
     path = small_bundle / "features.safetensors"
     network = open_network("fmnist-cnn64", weights=path)
@@ -166,7 +167,7 @@ def test_a_network_of_an_installed_package_is_found(monkeypatch):
         def load(self):
             return lambda device="cpu": PIXELS
 
-    monkeypatch.setattr("collect.openers.entry_points", lambda group: [Entry()] if group == Entry.group else [])
+    monkeypatch.setattr("collect.plugins.entry_points", lambda group: [Entry()] if group == Entry.group else [])
     assert open_network("mine", device="cpu") is PIXELS
 
 

@@ -10,7 +10,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import tiny_pipelines  # noqa: E402
 
-from collect.models import counting, pipelines  # noqa: E402
+from collect.models import pipelines  # noqa: E402
+from collect.models import profiling as counting  # noqa: E402
 from collect.models.pipelines import loading, parts  # noqa: E402
 from collect.models.tasks import Classes, Prompts, Unconditional, Upscale  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402

@@ -8,11 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect.bundle import SAMPLING  # noqa: E402
+from collect.families.trained import SAMPLING  # noqa: E402
 from collect.models.autoencoder import LATENT  # noqa: E402
-from collect.models.families import NULL_CLASS, tiny  # noqa: E402
 from collect.models.model import Model  # noqa: E402
 from collect.models.pipelines import parts  # noqa: E402
+from collect.models.shapes import NULL_CLASS, tiny  # noqa: E402
 from collect.models.tasks import Classes  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402
 from collect.sampling import samplers  # noqa: E402

@@ -11,8 +11,9 @@ pytest.importorskip("transformers")
 import tiny_pipelines  # noqa: E402
 from test_sweep import run  # noqa: E402
 
-from collect import metrics, sweep  # noqa: E402
+from collect import metrics  # noqa: E402
 from collect.features import open_network  # noqa: E402
+from collect.run import sweep  # noqa: E402
 from collect.sampling import loop  # noqa: E402
 from scalinglaws import schema  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402

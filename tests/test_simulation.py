@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("torch")
 
 from collect.jobs import Job
-from collect.workers.search import Pace
-from collect.workers.simulate import Actor, Fleet, bound, simulate
-from collect.workers.store import identity
+from collect.run.search import Pace
+from collect.run.simulation import Actor, Fleet, bound, simulate
+from collect.store.store import identity
 
 MEASURED = Path(__file__).parents[1] / "data" / "measurements" / "tiny-ldm.csv"
 PACE = Pace(beat=60, ttl=200, look=20, keep=60)

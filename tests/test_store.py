@@ -16,8 +16,8 @@ import pytest
 
 pytest.importorskip("safetensors")
 
-from collect.workers import files, partials
-from collect.workers.store import Store, decode, encode, export, identity, missing, read_cell, status, verify
+from collect.store import files, partials
+from collect.store.store import Store, decode, encode, export, identity, missing, read_cell, status, verify
 from scalinglaws.schema import InputError
 
 ROW = {"model": "c8", "steps": 4, "fd": 12.5, "unknown": None, "params": np.int64(45756), "kd": np.float32(0.5)}
@@ -256,7 +256,7 @@ def test_a_real_limit_on_file_size_leaves_no_half_file(tmp_path):
     """RLIMIT_FSIZE in a process of its own: the kernel cuts the write in the middle."""
     code = f"""
 import resource, signal
-from collect.workers.store import Store
+from collect.store.store import Store
 from tests.test_store import ROW
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))

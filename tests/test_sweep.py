@@ -7,12 +7,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from collect import metrics, sweep
-from collect.measure import Bench, Cell, key
+from collect import metrics
+from collect.run import sweep
+from collect.run.cell import Bench, Cell, key
+from collect.run.worker import work
 from collect.sampling import verifiers
 from collect.sampling.loop import How
-from collect.workers.store import verify
-from collect.workers.worker import work
+from collect.store.store import verify
 from scalinglaws import schema
 from scalinglaws.schema import InputError
 
@@ -88,8 +89,8 @@ def test_other_weights_are_another_cell(small_bundle, tmp_path):
     import shutil
 
     from collect import weights
-    from collect.bundle import Bundle
-    from collect.models import families
+    from collect.families.trained import Bundle
+    from collect.models import shapes as families
 
     def identity(folder):
         family = Bundle(folder)
@@ -105,7 +106,7 @@ def test_other_weights_are_another_cell(small_bundle, tmp_path):
 def test_truncated_and_foreign_weights_are_refused(small_bundle, tmp_path):
     import shutil
 
-    from collect.bundle import Bundle
+    from collect.families.trained import Bundle
 
     copy = tmp_path / "bundle"
     shutil.copytree(small_bundle, copy)
@@ -149,7 +150,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
 
 
 def test_export_joins_stores_and_tables_and_drops_repeats(file, tmp_path):
-    from collect.workers.store import export
+    from collect.store.store import export
 
     opened = sweep.open_sweep(file, tmp_path / "store")
     next(run(opened))

@@ -31,8 +31,8 @@ def test_weights_are_small_and_are_those_that_were_measured():
 @pytest.mark.slow
 def test_a_shipped_row_is_measured_again():
     pytest.importorskip("torch")
-    from collect.bundle import Bundle
-    from collect.measure import Bench, Cell, measure, prepare
+    from collect.families.trained import Bundle
+    from collect.run.cell import Bench, Cell, measure, prepare
     from collect.sampling.loop import How
 
     family = Bundle(MODELS)

@@ -9,11 +9,11 @@ torch = pytest.importorskip("torch")
 
 from conftest import FAMILY  # noqa: E402
 
-from collect import trainer  # noqa: E402
-from collect.bundle import Bundle  # noqa: E402
-from collect.settings import FamilyFile, read  # noqa: E402
+from collect.config.files import FamilyFile, read  # noqa: E402
+from collect.families.trained import Bundle  # noqa: E402
+from collect.store.store import Store  # noqa: E402
+from collect.training import family as trainer  # noqa: E402
 from collect.training import fashion_mnist  # noqa: E402
-from collect.workers.store import Store  # noqa: E402
 from scalinglaws import schema  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 

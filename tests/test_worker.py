@@ -21,10 +21,10 @@ import cheap_cells
 from cheap_cells import QUICK, jobs, measure, opener, serve
 
 from collect.jobs import Job, Outcome
-from collect.workers import files, leases, partials
-from collect.workers.search import Clock
-from collect.workers.store import Store, cell_file, status, stem, verify
-from collect.workers.worker import KINDS, Broken, work
+from collect.run.search import Clock
+from collect.run.worker import KINDS, Broken, work
+from collect.store import files, leases, partials
+from collect.store.store import Store, cell_file, status, stem, verify
 from scalinglaws.schema import InputError
 
 
@@ -301,7 +301,7 @@ def test_an_idle_worker_starts_what_a_slow_one_holds_too_long():
 def context():
     """Processes forked from a server that has imported everything: real ones, started in milliseconds."""
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(["pytest", "collect.workers.worker"])
+    found.set_forkserver_preload(["pytest", "collect.run.worker"])
     return found
 
 

@@ -15,7 +15,7 @@ from collect.features.classifier import DIMENSIONS, NAME, Classifier, extract, t
 from collect.features.efficientnet import open_effnet
 from collect.features.inception import open_inception
 from collect.features.network import Network, Prepared, fingerprint
-from collect.openers import open_named
+from collect.plugins import open_named
 from scalinglaws.schema import InputError
 
 GROUP = "scalinglaws.features"

@@ -38,7 +38,7 @@ from collect.metrics.manifold import precision_recall
 from collect.metrics.mean import Mean
 from collect.metrics.pairs import open_lpips, open_psnr, open_ssim
 from collect.metrics.reference import Reference, read_reference, write_reference
-from collect.openers import open_named
+from collect.plugins import open_named
 from scalinglaws.schema import InputError
 
 VERSION = "2"  # of the definitions here; part of a cell's identity

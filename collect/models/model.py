@@ -1,7 +1,7 @@
 """A generative model as the sampler sees it, whatever it came from: noise in, samples out.
 
 Foreign models are adapted once, at the edge: diffusers' pipelines in collect/models/pipelines, the trained bundle in
-collect/bundle.py, a user's own through the entry-point group `scalinglaws.models`.
+collect/families/trained.py, a user's own through the entry-point group `scalinglaws.models`.
 """
 
 from collections.abc import Callable

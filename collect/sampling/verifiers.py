@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from collect.jobs import Batch
-from collect.openers import open_named
+from collect.plugins import open_named
 from scalinglaws.schema import InputError
 
 GROUP = "scalinglaws.verifiers"

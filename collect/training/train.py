@@ -18,7 +18,7 @@ from diffusers import DDPMScheduler
 from torch.nn.functional import mse_loss
 
 from collect import weights
-from collect.models.families import NULL_CLASS, shape
+from collect.models.shapes import NULL_CLASS, shape
 
 SCHEDULE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 EMA_GAMMA = 6.94  # power-function profile of relative width 0.10

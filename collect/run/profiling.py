@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from collect.compute import roofline
-from collect.compute.latency import Protocol, measure_latency
-from collect.compute.meters import device_name
-from collect.measure import prepare, where
+from collect.profile import roofline
+from collect.profile.latency import Protocol, measure_latency
+from collect.profile.meters import device_name
+from collect.run.cell import prepare, where
 from collect.sampling.loop import How, asked_of, evaluations, finished, latents
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from statistics import median
 
-from collect.compute.meters import Clock, out_of_memory
 from collect.jobs import Outcome
+from collect.profile.meters import Clock, out_of_memory
 
 CANDIDATES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 FALLEN = 0.95  # of the best throughput; below it no larger batch is tried

@@ -6,9 +6,9 @@ from bisect import bisect, insort
 from dataclasses import dataclass, field
 from itertools import accumulate, islice, takewhile
 
-from collect.workers import leases, partials
-from collect.workers.leases import Lease, Watch
-from collect.workers.store import cell_file, failed_file, stem
+from collect.store import leases, partials
+from collect.store.leases import Lease, Watch
+from collect.store.store import cell_file, failed_file, stem
 
 SLOW = "its holder is slow"  # so it keeps its lease, and two work on the cell
 GONE = "the process that held it is gone"

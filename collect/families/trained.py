@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 
 from collect import features, metrics, weights
-from collect.compute.card import Card, count
+from collect.config.files import FamilyFile, read
 from collect.models import autoencoder
-from collect.models.families import CLASSES, NULL_CLASS, shape
 from collect.models.model import Model, Traits
 from collect.models.pipelines import parts
+from collect.models.shapes import CLASSES, NULL_CLASS, shape
 from collect.models.tasks import Classes
-from collect.settings import FamilyFile, read
+from collect.profile.flops import Card, count
 from collect.training.train import SCHEDULE
 from scalinglaws.schema import InputError
 

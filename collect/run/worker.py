@@ -16,10 +16,10 @@ another clock and another heartbeat. Workers know nothing of each other but the 
 from dataclasses import dataclass
 
 from collect.jobs import Outcome
-from collect.workers import leases, partials
-from collect.workers.leases import Lease
-from collect.workers.search import Clock, Pace, Queue, Search
-from collect.workers.store import cell_file, encode
+from collect.run.search import Clock, Pace, Queue, Search
+from collect.store import leases, partials
+from collect.store.leases import Lease
+from collect.store.store import cell_file, encode
 from scalinglaws.schema import InputError
 
 

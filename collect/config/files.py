@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from collect.models.families import shape
+from collect.models.shapes import shape
 from collect.sampling.samplers import sampler
 from collect.training.train import Recipe
 from scalinglaws.schema import InputError
@@ -47,7 +47,7 @@ class Check(Strict):
 
 
 class FamilyFile(Strict):
-    """A family to train: a rule of collect/models/families.py, its widths, and what every size shares."""
+    """A family to train: a rule of collect/models/shapes.py, its widths, and what every size shares."""
 
     family: str
     shape: str = "tiny-ldm"

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import torch
 
-from collect.compute.meters import Clock, device_name
+from collect.profile.meters import Clock, device_name
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def shape(family):
     """The rule of a family by name; InputError lists the known ones."""
     if family not in SHAPES:
         known = ", ".join(SHAPES)
-        raise InputError(f"No family named '{family}'. Known families: {known}. See collect/models/families.py.")
+        raise InputError(f"No family named '{family}'. Known families: {known}. See collect/models/shapes.py.")
     return SHAPES[family]
 
 

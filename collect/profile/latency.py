@@ -16,9 +16,9 @@ from statistics import median
 
 import torch
 
-from collect.compute import energy
-from collect.compute.meters import Clock, device_name, out_of_memory, peak_bytes, reset_peak
 from collect.jobs import Outcome
+from collect.profile import energy
+from collect.profile.meters import Clock, device_name, out_of_memory, peak_bytes, reset_peak
 from scalinglaws.schema import InputError
 
 GRACE = 10  # seconds a process that has answered may take to tidy up

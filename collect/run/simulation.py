@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from collect.workers import files, leases
-from collect.workers.search import Clock, Pace, Queue
-from collect.workers.store import Store, stem
-from collect.workers.worker import work
+from collect.run.search import Clock, Pace, Queue
+from collect.run.worker import work
+from collect.store import files, leases
+from collect.store.store import Store, stem
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""What a sweep keeps, in a folder or an object store (collect/workers/files.py), shared by any number of workers.
+"""What a sweep keeps, in a folder or an object store (collect/store/files.py), shared by any number of workers.
 
 cells/NAME-KEY.parquet            one row a finished cell, immutable: the first one written is the cell, for ever
 failed/NAME-KEY.json              why a cell gave no row
-partial/NAME-KEY.N.safetensors    partial sums of a cell in work        (collect/workers/partials.py)
-leases/NAME-KEY.N                 who works on it                       (collect/workers/leases.py)
+partial/NAME-KEY.N.safetensors    partial sums of a cell in work        (collect/store/partials.py)
+leases/NAME-KEY.N                 who works on it                       (collect/store/leases.py)
 
 Cells, failures and partial sums carry a checksum over the whole file. A file that is cut or has a flipped bit is
 set aside as `.damaged` (partial sums are dropped) and measured again, never read.
@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from collect.workers import files, leases
+from collect.store import files, leases
 from scalinglaws.schema import InputError
 
 CELLS, FAILED = "cells", "failed"
@@ -39,7 +39,7 @@ def stem(job):
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of cells, as a path, a URL that fsspec knows, or a place of collect/workers/files.py."""
+    """A folder of cells, as a path, a URL that fsspec knows, or a place of collect/store/files.py."""
 
     folder: object
 

@@ -8,7 +8,7 @@ result, since samples depend on their numbers alone; of several, the highest tok
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from collect.workers import files as whole
+from collect.store import files as whole
 
 FOLDER = "partial"
 

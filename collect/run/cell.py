@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from collect import metrics
-from collect.compute.meters import Clock, device_name, peak_bytes, reset_peak
 from collect.jobs import Batch, Outcome
 from collect.models.compiled import compiled
-from collect.sampling.lanes import shares, side_by_side
+from collect.profile.meters import Clock, device_name, peak_bytes, reset_peak
+from collect.sampling.intra_batch import shares, side_by_side
 from collect.sampling.loop import How, asked_of, best_of, counting, finished, first_calls, latents
-from collect.workers.store import identity
+from collect.store.store import identity
 
 DECODED = {"cpu": 32, "cuda": None}  # samples decoded at once: what a CPU's cache holds; None is the whole batch
 UNTIMED = nullcontext()
@@ -50,7 +50,7 @@ class Bench:
     dtype: str = "float32"  # of the networks; the sampler's own state is always float32
     compile: bool = False
     channels_last: bool = False
-    lanes: int = 1  # parts of a batch computed side by side, see collect/sampling/lanes.py
+    lanes: int = 1  # parts of a batch computed side by side, see collect/sampling/intra_batch.py
 
     @property
     def kind(self):

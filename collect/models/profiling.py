@@ -5,8 +5,8 @@ from contextlib import nullcontext
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from collect.compute.card import Card, count_live
 from collect.models.model import example
+from collect.profile.flops import Card, count_live
 
 
 def card(model, task):

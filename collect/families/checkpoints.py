@@ -14,10 +14,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from collect import metrics, weights
-from collect.models import counting, pipelines, tasks
+from collect.config.files import ShelfFile, read
+from collect.models import pipelines, tasks
+from collect.models import profiling as counting
 from collect.models.pipelines import loading
-from collect.openers import names, open_named
-from collect.settings import ShelfFile, read
+from collect.plugins import names, open_named
 from scalinglaws.schema import InputError
 
 MODELS = "scalinglaws.models"  # entry points: name -> function(**options) -> collect.model.Model

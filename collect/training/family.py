@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 
 from collect import features, metrics, weights
-from collect.bundle import Bundle
-from collect.measure import Bench, Cell, key, measure, prepare
+from collect.families.trained import Bundle
 from collect.models import autoencoder
+from collect.run.cell import Bench, Cell, key, measure, prepare
 from collect.sampling.loop import How
+from collect.store.store import Store
 from collect.training.fashion_mnist import load
 from collect.training.train import Recipe, snapshot_steps, train_size
-from collect.workers.store import Store
 from scalinglaws.schema import InputError
 
 

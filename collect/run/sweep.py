@@ -10,19 +10,19 @@ import numpy as np
 import torch
 import yaml
 
-from collect.bundle import Bundle
-from collect.compute import roofline
-from collect.compute.batching import best_batch
-from collect.compute.meters import Clock
+from collect.config.files import SweepFile, read
+from collect.families.checkpoints import Shelf
+from collect.families.trained import Bundle
 from collect.jobs import Batch, Job, Outcome
-from collect.measure import Bench, Cell, draw, key, measure, prepare
+from collect.profile import roofline
+from collect.profile.batch_size import best_batch
+from collect.profile.meters import Clock
+from collect.run.cell import Bench, Cell, draw, key, measure, prepare
+from collect.run.contact_sheet import Sheet
 from collect.sampling import verifiers
 from collect.sampling.loop import How, asked_of, begun, called, check_guidance, evaluations, finished
-from collect.settings import SweepFile, read
-from collect.sheets import Sheet
-from collect.shelf import Shelf
-from collect.workers import store
-from collect.workers.store import Store
+from collect.store import store
+from collect.store.store import Store
 from scalinglaws.schema import InputError
 
 HELD_BYTES = 8 * 2**30  # of weights kept loaded between cells

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
-from collect.workers.worker import Broken, Event, ignore, work
+from collect.run.worker import Broken, Event, ignore, work
 from scalinglaws.schema import InputError
 
 RESTARTS = 5  # of each worker: so that a cell that kills them is given up, see Pace.losses

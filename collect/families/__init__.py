@@ -1,0 +1,1 @@
+"""A family of trained models on disk: one trained here, or a table of checkpoints."""
