@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from collect.profile.meters import Clock
+from collect.profile.meters import Timer
 from collect.run import cell as measure
 from collect.run import sweep
 from collect.run.worker import work
@@ -32,7 +32,7 @@ class Timed:
     """A feature network with a clock at its extraction."""
 
     def __init__(self, network):
-        self.network, self.clock = network, Clock()
+        self.network, self.clock = network, Timer()
 
     def __getattr__(self, name):
         return getattr(self.network, name)
@@ -45,7 +45,7 @@ class Timed:
 @contextmanager
 def clocked(module, name):
     """A Clock that runs within a function of a module."""
-    clock, inner = Clock(), getattr(module, name)
+    clock, inner = Timer(), getattr(module, name)
 
     def timed(*args, **kwargs):
         with clock:
@@ -72,7 +72,7 @@ def shares(place, label, steps):
     measurer.ready(label)
     for metric in opened.scores:
         getattr(getattr(metric, "reference", None), "own_kernel", None)  # computed once a process
-    with Clock() as whole, clocked(measure, "draw") as sampling:
+    with Timer() as whole, clocked(measure, "draw") as sampling:
         assert [event.kind for event in work(opened.jobs, opened.store, measurer)].count("finished") == 1
     features = sum(m.network.clock.seconds for m in opened.scores if hasattr(m, "network"))
     return whole.seconds, sampling.seconds, features

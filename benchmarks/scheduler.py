@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from collect.jobs import Job
-from collect.run.search import Clock, Pace, Queue, Search
+from collect.run.search import Clock, Queue, Search, WorkerConfig
 from collect.run.worker import work
 from collect.store import leases, partials
 from collect.store.store import Store, encode, identity, missing, status, stem, verify
@@ -46,7 +46,7 @@ def planner(folder):
     left = timed("what is missing, 50,000 cell files there", missing, store, jobs)
     timed("status", status, store, jobs)
     queue = timed("claim order", Queue.of, jobs)
-    search = timed("a worker's first look", Search, queue, store, leases.me(), Clock(), Pace(), False)
+    search = timed("a worker's first look", Search, queue, store, leases.me(), Clock(), WorkerConfig(), False)
     found = timed("its first claim", search.claim)
     assert len(left) == CELLS // 2 and search.jobs[found[0].stem].flops == max(job.flops for job in left)
     timed("every file's checksum (verify)", verify, store)
@@ -62,9 +62,10 @@ def cell(folder):
     timed("  of which the row's bytes and seal", lambda: [encode(ROW) for _ in range(TIMED)], each=TIMED, unit="ms")
     timed("  of which the file, on the disk", lambda: [store.write(f"x{i}", "k", ROW) for i in range(TIMED)],
           each=TIMED, unit="ms")  # fmt: skip
-    timed("a checkpoint of 34 MB of sums", lambda: [partials.keep(store.files, "x-k", 0, SUMS) for _ in range(5)],
+    timed("a checkpoint of 34 MB of sums",
+          lambda: [partials.keep_partial(store.files, "x-k", 0, SUMS) for _ in range(5)],
           each=5, unit="ms")  # fmt: skip
-    timed("reading it back, checked", lambda: [partials.read(store.files, "x-k", [0]) for _ in range(5)],
+    timed("reading it back, checked", lambda: [partials.read_partial(store.files, "x-k", [0]) for _ in range(5)],
           each=5, unit="ms")  # fmt: skip
     timed(f"the table of {2 * TIMED} rows", store.table, each=2 * TIMED, unit="ms")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from collect.jobs import Job, Outcome
-from collect.run.search import Pace
+from collect.run.search import WorkerConfig
 from collect.run.worker import work
 from collect.store.store import Store, identity
 from scalinglaws.schema import InputError
 
 BATCHES = 12
-QUICK = Pace(beat=0.05, ttl=0.6, look=0.02, keep=0.0, share=1e9, late=1e9)  # keeps all; no cell is late
+QUICK = WorkerConfig(beat=0.05, ttl=0.6, look=0.02, keep=0.0, share=1e9, late=1e9)  # keeps all; no cell is late
 
 
 def jobs(count):
@@ -49,11 +49,11 @@ def nothing():
     raise InputError("Nothing to open: give a sweep.")
 
 
-def serve(folder, count, pause, log, harm=None, pace=QUICK):
+def serve(folder, count, pause, log, harm=None, config=QUICK):
     """A worker process: what it does goes into a file, a line an event."""
     cells, store, measuring = opener(folder, count, pause, harm)
     with open(log, "a", buffering=1) as out:
-        for event in work(cells, store, measuring, pace=pace, tell=lambda e: print(e.kind, e.cell, file=out)):
+        for event in work(cells, store, measuring, config=config, report=lambda e: print(e.kind, e.cell, file=out)):
             print(event.kind, event.cell, event.reason, file=out)
 
 

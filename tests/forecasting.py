@@ -41,7 +41,7 @@ class Forecast:
     members: int = 10
     name = "forecast"
 
-    def ask(self, indices):
+    def conditions(self, indices):
         contexts = np.asarray(indices) // self.members
         drawn = [np.random.default_rng((7, int(c))) for c in contexts]
         starts = np.array([rng.normal() for rng in drawn])
@@ -88,7 +88,7 @@ def open_forecaster(width):
         train(width),
         (STEPS,),
         SCHEDULE,
-        lambda asked: ({"start": torch.as_tensor(asked["starts"]).float()}, None),
+        lambda conditions: ({"start": torch.as_tensor(conditions["starts"]).float()}, None),
         identity,
         finish=identity,
         guided="none",

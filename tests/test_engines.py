@@ -22,7 +22,7 @@ from scalinglaws.schema import InputError
 
 def test_process_is_one_worker(tmp_path):
     told = []
-    events = list(ENGINES["process"](partial(opener, tmp_path / "s", 5), tell=told.append, pace=QUICK))
+    events = list(ENGINES["process"](partial(opener, tmp_path / "s", 5), report=told.append, config=QUICK))
     assert kinds(events) == ["claimed", "finished"] * 5 + ["done"] and len(told) > 5
     assert_whole(Store(tmp_path / "s"), 5)
 
@@ -31,7 +31,7 @@ def test_two_processes_share_the_cells_and_a_killed_one_is_replaced(tmp_path, mo
     """Cells 3, 8 and 13 kill the process that first measures them; all are finished all the same."""
     monkeypatch.setattr(engines, "visible_gpus", list)
     (tmp_path / "s").mkdir()
-    events = list(ENGINES["gpus"](partial(opener, tmp_path / "s", 14, 0.01, "die once"), 2, pace=QUICK))
+    events = list(ENGINES["gpus"](partial(opener, tmp_path / "s", 14, 0.01, "die once"), 2, config=QUICK))
     assert kinds(events).count("finished") == 14 and kinds(events).count("lost") == 3
     assert "killed by signal 9): its cell is taken over, another is started" in reasons(events, "lost")[0]
     assert len({event.who for event in events if event.kind == "finished"}) >= 2
@@ -57,7 +57,7 @@ def open_where(folder):
 
 def test_each_process_sees_one_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "visible_gpus", lambda: ["3", "5"])
-    list(ENGINES["gpus"](partial(open_where, tmp_path / "s"), pace=QUICK))
+    list(ENGINES["gpus"](partial(open_where, tmp_path / "s"), config=QUICK))
     table = Store(tmp_path / "s").table()
     assert set(table.model) <= {"3", "5"} and (table.groupby("threads").model.nunique() == 1).all()
     assert "CUDA_VISIBLE_DEVICES" not in os.environ or os.environ["CUDA_VISIBLE_DEVICES"] not in ("3", "5")
@@ -103,7 +103,7 @@ def test_an_opener_that_fails_is_told_and_not_tried_again(monkeypatch):
 
 def test_stopping_the_loop_stops_the_workers(tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "visible_gpus", list)
-    running = ENGINES["gpus"](partial(opener, tmp_path / "s", 40, 0.02), 2, pace=QUICK)
+    running = ENGINES["gpus"](partial(opener, tmp_path / "s", 40, 0.02), 2, config=QUICK)
     while next(running).kind != "checkpointed":
         pass
     running.close()
@@ -180,7 +180,7 @@ def test_ray_actors_share_the_cells_and_a_killed_one_is_replaced(tmp_path):
 def test_ray_starts_and_ends_here_and_raises_what_is_refused(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1]))))
-    events = list(ENGINES["ray"](partial(opener, tmp_path / "s", 3), workers=1, pace=QUICK))
+    events = list(ENGINES["ray"](partial(opener, tmp_path / "s", 3), workers=1, config=QUICK))
     assert kinds(events).count("finished") == 3 and not ray.is_initialized()
     with pytest.raises(InputError, match=r"Nothing to open: give a sweep"):
         list(ENGINES["ray"](nothing, workers=1))

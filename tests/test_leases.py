@@ -38,7 +38,7 @@ def test_one_claims_and_the_other_does_not(place):
     assert claim(place, lease()) and not claim(place, lease(who="you"))
     release(place, lease())
     assert claim(place, lease(who="you"))
-    assert leases.read(place, "a-k.0").owner.who == "you"
+    assert leases.read_lease(place, "a-k.0").owner.who == "you"
 
 
 def test_a_claim_from_an_old_listing_backs_off(place):
@@ -124,7 +124,7 @@ def test_of_many_takers_exactly_one_wins_the_stolen_lease(tmp_path, racers):
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
         assert len(won) == 1
-        assert leases.read(place, f"{stem}.1").owner.who == f"w{won[0]}"
+        assert leases.read_lease(place, f"{stem}.1").owner.who == f"w{won[0]}"
 
 
 def test_a_process_of_this_machine_that_is_no_more_is_known_to_be_gone():

@@ -14,7 +14,7 @@ from collect.jobs import Outcome  # noqa: E402
 from collect.profile import energy  # noqa: E402
 from collect.profile.batch_size import best_batch  # noqa: E402
 from collect.profile.energy import Counter, Joules, Power, find, trapezoid  # noqa: E402
-from collect.profile.meters import Clock, out_of_memory, peak_bytes, reset_peak  # noqa: E402
+from collect.profile.meters import Timer, out_of_memory, peak_bytes, reset_peak  # noqa: E402
 
 ANY = {"shortest": 0.0}
 
@@ -94,7 +94,7 @@ def test_a_window_under_a_second_is_refused():
 def test_power_is_integrated_where_there_is_no_counter():
     source, _ = find("cuda", nvml(None, [250_000] * 1000), "GPU-7")
     assert isinstance(source, Power)
-    with Clock() as clock, Joules(source, **ANY) as used:
+    with Timer() as clock, Joules(source, **ANY) as used:
         time.sleep(0.3)
     assert used.joules == pytest.approx(250 * clock.seconds, rel=0.05)
 
@@ -183,7 +183,7 @@ def test_this_machine_answers_with_a_meter_or_a_sentence():
 
 
 def test_the_clock_adds_up_over_blocks():
-    clock = Clock()
+    clock = Timer()
     for _ in range(2):
         with clock:
             time.sleep(0.02)

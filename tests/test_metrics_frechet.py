@@ -101,7 +101,7 @@ def test_streamed_images_equal_torchmetrics(images):
 
 def test_halves_are_the_distances_of_the_samples_of_even_and_odd_hash(images):
     row, reference = streamed(images, ("fd",)), of(NETWORK.extract(images[0]))
-    for half, name in enumerate(("fd_even", "fd_odd")):
+    for half, name in enumerate(("fd_half1", "fd_half2")):
         chosen = sums.half_of(np.arange(len(images[1]))) == half
         x = NETWORK.extract(images[1][chosen]).astype(float)
         assert row[name] == pytest.approx(metrics.frechet(x, reference)[0], rel=1e-11)
@@ -156,7 +156,7 @@ def test_endless_value_covers_the_truth_where_the_plain_value_is_biased(d, n, de
     rows = []
     for _ in range(draws):
         x = (shift + rng.normal(size=(n, d)) * np.sqrt(scale)) * sd
-        rows.append(gaussians.columns(sums.of(x.astype(np.float32), np.arange(n)), reference, endless=True))
+        rows.append(gaussians.columns(sums.of(x.astype(np.float32), np.arange(n)), reference, infinite=True))
     value, error = np.array([row["fd_inf"] for row in rows]).T
     plain = np.array([row["fd"][0] for row in rows])
     assert np.mean(abs(value - truth) < 1.96 * error) > 0.9
@@ -241,11 +241,11 @@ def test_too_few_for_neighbours_or_pairs_is_said():
         metrics.kernel_distance(FAKE, of(REAL, subset=1))
 
 
-def test_a_family_is_measured_by_its_own_classifier(small_bundle):
-    from collect.families.trained import Bundle
+def test_a_family_is_measured_by_its_own_classifier(small_family):
+    from collect.families.trained import TrainedFamily
 
-    bundle = Bundle(small_bundle)
-    distances, agreement = metrics.of_bundle(bundle)
+    bundle = TrainedFamily(small_family)
+    distances, agreement = metrics.of_trained_family(bundle)
     images = torch.randint(0, 256, (300, 1, 32, 32), dtype=torch.uint8)
     batch, asked = np.arange(300), {"classes": np.arange(300) % 10}
     row = {}
@@ -264,7 +264,7 @@ def test_endless_value_of_real_photos_is_the_same_at_every_count():
     """Fashion-MNIST's test images with noise against its training images, on the shipped classifier."""
     from pathlib import Path
 
-    from collect.families.trained import Bundle
+    from collect.families.trained import TrainedFamily
     from collect.features import of_classifier
     from collect.training import fashion_mnist
 
@@ -272,7 +272,7 @@ def test_endless_value_of_real_photos_is_the_same_at_every_count():
         photos = torch.as_tensor(fashion_mnist.load("test")[0])
     except InputError:
         pytest.skip("Fashion-MNIST is not here")
-    bundle = Bundle(Path(__file__).parent.parent / "data/models/tiny-ldm")
+    bundle = TrainedFamily(Path(__file__).parent.parent / "data/models/tiny-ldm")
     noise = 12 * torch.randn(photos.shape, generator=torch.Generator().manual_seed(0))
     found = of_classifier(bundle.classifier()).extract((photos + noise).round().clamp(0, 255).byte()[:, None])
     found = found[np.random.default_rng(0).permutation(len(found))]

@@ -11,12 +11,12 @@ import pytest
 pytest.importorskip("torch")
 
 from collect.jobs import Job
-from collect.run.search import Pace
+from collect.run.search import WorkerConfig
 from collect.run.simulation import Actor, Fleet, bound, simulate
 from collect.store.store import identity
 
 MEASURED = Path(__file__).parents[1] / "data" / "measurements" / "tiny-ldm.csv"
-PACE = Pace(beat=60, ttl=200, look=20, keep=60)
+PACE = WorkerConfig(beat=60, ttl=200, look=20, keep=60)
 HOSTILE = {"killed": 0.3, "slow": 0.1, "paused": 0.1}
 
 

@@ -9,16 +9,17 @@ pytest.importorskip("torch")
 
 from collect import metrics
 from collect.run import sweep
-from collect.run.cell import Bench, Cell, key
+from collect.run.cell import Cell, ExecutionConfig, cell_key
+from collect.run.plan import plan
 from collect.run.worker import work
 from collect.sampling import verifiers
-from collect.sampling.loop import How
+from collect.sampling.loop import SamplingConfig
 from collect.store.store import verify
 from scalinglaws import schema
 from scalinglaws.schema import InputError
 
 SWEEP = "family: {family}\nsizes: [8, 12]\nsamplers: [ddim]\nsteps: [1, 2]\nsamples: 80\nbatch: 40\n"
-TIMING = ["seconds_per_image", "seconds_mad", "seconds_decode", "peak_memory_bytes"]
+TIMING = ["seconds_per_image", "seconds_mad", "seconds_text", "seconds_decode", "peak_memory_bytes"]
 
 
 def run(opened):
@@ -35,9 +36,9 @@ def status(opened):
 
 
 @pytest.fixture
-def file(small_bundle, tmp_path):
+def file(small_family, tmp_path):
     path = tmp_path / "sweep.yaml"
-    path.write_text(SWEEP.format(family=small_bundle))
+    path.write_text(SWEEP.format(family=small_family))
     return path
 
 
@@ -48,12 +49,12 @@ def settled(store):
 
 def test_every_cell_is_measured_once_and_obeys_the_schema(file, tmp_path):
     opened = sweep.open_sweep(file, tmp_path / "store")
-    prices = sweep.plan(opened)
+    prices = plan(opened)
     assert len(prices) == 4 and all(p.seconds > 0 for p in prices)
-    card = opened.family.card("c12")
-    assert prices[-1].flops == 80 * (2 * card.denoiser.flops + card.decoder.flops)
+    cost_profile = opened.family.cost_profile("c12")
+    assert prices[-1].flops == 80 * (2 * cost_profile.denoiser.flops + cost_profile.decoder.flops)
     assert len(list(run(opened))) == 4
-    assert list(run(opened)) == [] and sweep.plan(opened) == []
+    assert list(run(opened)) == [] and plan(opened) == []
     table = opened.store.table()
     assert schema.check(table) == []
     assert set(table.columns) <= set(schema.COLUMNS)
@@ -85,37 +86,37 @@ def test_a_damaged_cell_is_set_aside_and_measured_again(file, tmp_path):
     pd.testing.assert_frame_equal(before, settled(opened.store))
 
 
-def test_other_weights_are_another_cell(small_bundle, tmp_path):
+def test_other_weights_are_another_cell(small_family, tmp_path):
     import shutil
 
     from collect import weights
-    from collect.families.trained import Bundle
+    from collect.families.trained import TrainedFamily
     from collect.models import shapes as families
 
     def identity(folder):
-        family = Bundle(folder)
-        return key(family, family.metrics(), Bench())(Cell("c8", How("ddim", 1), 80))
+        family = TrainedFamily(folder)
+        return cell_key(family, family.metrics(), ExecutionConfig())(Cell("c8", SamplingConfig("ddim", 1), 80))
 
     copy = tmp_path / "bundle"
-    shutil.copytree(small_bundle, copy)
-    assert identity(copy) == identity(small_bundle)
+    shutil.copytree(small_family, copy)
+    assert identity(copy) == identity(small_family)
     weights.save(families.tiny(8).state_dict(), copy / "c8.safetensors", half=True)
-    assert identity(copy) != identity(small_bundle)
+    assert identity(copy) != identity(small_family)
 
 
-def test_truncated_and_foreign_weights_are_refused(small_bundle, tmp_path):
+def test_truncated_and_foreign_weights_are_refused(small_family, tmp_path):
     import shutil
 
-    from collect.families.trained import Bundle
+    from collect.families.trained import TrainedFamily
 
     copy = tmp_path / "bundle"
-    shutil.copytree(small_bundle, copy)
+    shutil.copytree(small_family, copy)
     shutil.copy(copy / "c12.safetensors", copy / "c8.safetensors")
     with pytest.raises(InputError, match=r"c8.safetensors does not fit this model"):
-        Bundle(copy).denoiser(8)
+        TrainedFamily(copy).denoiser(8)
     os.truncate(copy / "c8.safetensors", 1000)
     with pytest.raises(InputError, match=r"c8.safetensors is damaged"):
-        Bundle(copy).denoiser(8)
+        TrainedFamily(copy).denoiser(8)
 
 
 BAD = [
@@ -150,7 +151,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
 
 
 def test_export_joins_stores_and_tables_and_drops_repeats(file, tmp_path):
-    from collect.store.store import export
+    from collect.store.tables import export
 
     opened = sweep.open_sweep(file, tmp_path / "store")
     next(run(opened))
@@ -182,7 +183,7 @@ def test_networks_of_metrics_and_verifiers_are_on_the_device_of_the_sweep(file, 
 def test_a_sampler_that_needs_several_steps_is_planned_and_measured(file):
     file.write_text(file.read_text().replace("ddim", "PNDM").replace("[1, 2]", "[6]").replace("[8, 12]", "[8]"))
     opened = sweep.open_sweep(file)
-    (price,) = sweep.plan(opened)
+    (price,) = plan(opened)
     (row,) = run(opened)
     assert row["nfe"] == 15 and price.flops == 80 * (row["flops_per_image"] + row["flops_decode"])
     file.write_text(file.read_text().replace("[6]", "[2]"))

@@ -28,8 +28,8 @@ from collect.store.store import Store, cell_file, status, stem, verify
 from scalinglaws.schema import InputError
 
 
-def run(cells, store, measuring=measure, pace=QUICK, **options):
-    return list(work(cells, store, measuring, pace=pace, **options))
+def run(cells, store, measuring=measure, config=QUICK, **options):
+    return list(work(cells, store, measuring, config=config, **options))
 
 
 def kinds(events):
@@ -74,7 +74,7 @@ def test_every_cell_is_measured_once_longest_first(store):
 
 def test_partial_sums_are_kept_and_told(store):
     told = []
-    run(jobs(1), store, tell=told.append)
+    run(jobs(1), store, report=told.append)
     assert kinds(told) == ["checkpointed"] * cheap_cells.BATCHES
     assert set(kinds(told)) <= set(KINDS)
 
@@ -99,9 +99,9 @@ def test_checkpoints_cost_a_small_share_of_the_time():
         return {"fd": 1.0}
 
     told = []
-    pace = replace(QUICK, keep=0, share=0.05)
-    run(jobs(1), Store(Slow()), measuring, pace, clock=Clock(clock.now, clock.sleep, clock.now), pulse=no_pulse,
-        tell=told.append)  # fmt: skip
+    config = replace(QUICK, keep=0, share=0.05)
+    run(jobs(1), Store(Slow()), measuring, config, clock=Clock(clock.now, clock.sleep, clock.now), pulse=no_pulse,
+        report=told.append)  # fmt: skip
     assert 20 <= len(told) <= 26 and 2 * len(told) / clock.time < 0.055
 
 
@@ -151,7 +151,7 @@ def test_ctrl_c_keeps_the_partial_sums_and_frees_the_cell(store):
 
 
 def test_a_closed_generator_frees_its_cell(store):
-    working = work(jobs(3), store, measure, pace=QUICK)
+    working = work(jobs(3), store, measure, config=QUICK)
     assert next(working).kind == "claimed" and len(store.files.names("leases")) == 1
     working.close()
     assert store.files.names("leases") == set()
@@ -198,7 +198,7 @@ def test_of_two_that_retry_only_one_does(store):
         raise Outcome("nan", "still")
 
     run(jobs(4), store, fails)
-    workers = [work(jobs(4), store, fails, pace=QUICK, retry=True) for _ in range(2)]
+    workers = [work(jobs(4), store, fails, config=QUICK, retry=True) for _ in range(2)]
     events = [event for pair in zip_longest(*workers) for event in pair if event]  # in turns
     assert kinds(events).count("failed") == 4
     assert [why["attempts"] for why in store.failures().values()] == [2] * 4
@@ -242,7 +242,7 @@ def test_sums_that_do_not_fit_on_the_disk_cost_nothing_but_their_keeping(tmp_pat
 
     store, told = Store(tmp_path), []
     monkeypatch.setattr(os, "replace", full)
-    run(jobs(1), store, tell=told.append)
+    run(jobs(1), store, report=told.append)
     monkeypatch.undo()
     assert kinds(told) == ["unkept"] * cheap_cells.BATCHES and "make room" in told[0].reason
     assert_whole(store, 1)
@@ -283,10 +283,10 @@ def test_an_idle_worker_starts_what_a_slow_one_holds_too_long():
         clock.time += 10
         return {"model": f"c{cell}"}
 
-    pace = replace(QUICK, look=1, ttl=1e6, late=1.5)
-    slow = work(cells, store, lambda *a, **k: {"model": "slow"}, clock=timed, pulse=no_pulse, pace=pace)
+    config = replace(QUICK, look=1, ttl=1e6, late=1.5)
+    slow = work(cells, store, lambda *a, **k: {"model": "slow"}, clock=timed, pulse=no_pulse, config=config)
     held = next(slow).job
-    events = run(cells, store, quick, pace, clock=timed, pulse=no_pulse)
+    events = run(cells, store, quick, config, clock=timed, pulse=no_pulse)
     assert kinds(events)[:4] == ["claimed", "finished"] * 2 and kinds(events)[-3:] == ["claimed", "finished", "done"]
     assert events[-3].job == held and events[-3].reason == "its holder is slow"
     assert 15 <= clock.time - 10 <= 20, "after one and a half times what it took here, counted from its start"
@@ -455,10 +455,10 @@ def test_damage_by_truncation_and_a_flipped_byte_is_measured_again(tmp_path):
 
 def test_a_cell_that_no_worker_survives_is_given_up_with_its_reason(context, tmp_path):
     folder, log = tmp_path / "store", tmp_path / "log"
-    pace = replace(QUICK, losses=3, keep=1e9)
+    config = replace(QUICK, losses=3, keep=1e9)
     ends = []
     while 0 not in ends:
-        child = start(context, folder, 4, 0.0, log, harm="always die", pace=pace)
+        child = start(context, folder, 4, 0.0, log, harm="always die", config=config)
         child.join()
         ends.append(child.exitcode)
     assert ends == [-9, -9, -9, 0], "three died of it, the fourth gave it up"
@@ -484,7 +484,7 @@ def test_leases_do_not_survive_cells(tmp_path):
     run(jobs(2), store)
     name = stem(jobs(2)[0])
     leases.claim(store.files, leases.Lease(name, 0, leases.me()))
-    partials.keep(store.files, name, 0, {"n": np.ones(1)})
+    partials.keep_partial(store.files, name, 0, {"n": np.ones(1)})
     with suppress(StopIteration):
         run(jobs(2), store)
     assert_whole(store, 2)

@@ -1,4 +1,4 @@
-"""A shelf of checkpoints as a family: a YAML table of models, each a diffusers folder, a hub name or a user's own.
+"""A family of checkpoints: a YAML table of models, each a diffusers folder, a hub name or a plug-in's.
 
 family: sd-sizes
 task: {kind: text, prompts: prompts.txt}
@@ -14,14 +14,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from collect import metrics, weights
-from collect.config.files import ShelfFile, read
+from collect.config import CheckpointFamilyFile, read_config
 from collect.models import pipelines, tasks
 from collect.models import profiling as counting
 from collect.models.pipelines import loading
 from collect.plugins import names, open_named
 from scalinglaws.schema import InputError
 
-MODELS = "scalinglaws.models"  # entry points: name -> function(**options) -> collect.model.Model
+MODELS = "scalinglaws.models"  # entry points: name -> function(**options) -> collect.models.model.Model
 TASKS = "scalinglaws.tasks"  # entry points: name -> function(**options) -> a task as in collect/models/tasks.py
 
 
@@ -34,7 +34,7 @@ def folder_hash(folder):
 
 
 def fetch(spec, base, network=False):
-    """The folder of a model: local, or a hub snapshot with its revision pinned; the hub is asked only if allowed."""
+    """The folder of a model: local, or a hub snapshot with its revision pinned; the hub is queried only if allowed."""
     local = Path(base) / spec.path
     if local.is_dir():
         return local
@@ -57,15 +57,15 @@ def fetch(spec, base, network=False):
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """A family of checkpoints; opens what is asked for."""
+class CheckpointFamily:
+    """A family of checkpoints; each part is opened on first use."""
 
     folder: Path
     network: bool = False  # whether hub names may be fetched
 
     @cached_property
     def file(self):
-        return read(Path(self.folder) / "family.yaml", ShelfFile)
+        return read_config(Path(self.folder) / "family.yaml", CheckpointFamilyFile)
 
     @property
     def name(self):
@@ -84,20 +84,20 @@ class Shelf:
 
     @cached_property
     def task(self):
-        asked = self.file.task
-        if asked.kind == "text":
-            return tasks.prompts(Path(self.folder) / asked.prompts)
-        if asked.kind == "upscale":
-            return tasks.upscale(Path(self.folder) / asked.images, asked.side, asked.factor, asked.prompt)
-        if asked.kind == "class":
-            return tasks.Classes(asked.classes)
-        if asked.kind == "unconditional":
+        spec, folder = self.file.task, Path(self.folder)
+        if spec.kind == "text":
+            return tasks.prompts(folder / spec.prompts)
+        if spec.kind == "upscale":
+            return tasks.upscale(folder / spec.images, spec.side, spec.factor, spec.prompt)
+        if spec.kind == "class":
+            return tasks.Classes(spec.classes)
+        if spec.kind == "unconditional":
             return tasks.Unconditional()
-        return open_named(asked.kind, asked.options, {}, TASKS, "task")
+        return open_named(spec.kind, spec.options, {}, TASKS, "task")
 
     def model(self, label, dtype="float32"):
         """The Model of a label, its weights loaded."""
-        return self._open(label, lambda folder: loading.load(folder, dtype))
+        return self._open(label, lambda folder: loading.load_pipeline(folder, dtype))
 
     def blueprint(self, label):
         """The Model of a label without its weights, which may be large: networks are on the meta device."""
@@ -112,18 +112,18 @@ class Shelf:
         return pipelines.adapt(pipe, self.task.name, **(spec.options | side))
 
     def identity(self, label):
-        """What makes this model's cells its own: weights, options, and what is asked."""
+        """What tells this model's cells from others: weights, options, and the task."""
         spec = self.spec(label)
         own = folder_hash(fetch(spec, self.folder, self.network)) if spec.kind == "diffusers" else spec.kind
         return {"weights": own, "options": spec.options} | self.task.identity()
 
-    @lru_cache(maxsize=256)  # noqa: B019 - a shelf lives as long as its sweep
+    @lru_cache(maxsize=256)  # noqa: B019 - a family lives as long as its sweep
     def _known(self, label):
         model = self.blueprint(label)
-        return counting.card(model, self.task), model.traits
+        return counting.cost_profile(model, self.task), model.traits
 
-    def card(self, label):
-        """The Card of a model: FLOPs and bytes of its parts; no weights are read."""
+    def cost_profile(self, label):
+        """The CostProfile of a model: FLOPs and bytes of its parts; no weights are read."""
         return self._known(label)[0]
 
     def traits(self, label):
@@ -131,18 +131,18 @@ class Shelf:
         return self._known(label)[1]
 
     def columns(self, label):
-        """What the table says of a model beside its cost."""
+        """A model's columns of the table beside its cost."""
         spec = self.spec(label)
         known = {"model": label, "variant": spec.variant, "train_steps": spec.train_steps, "task": self.task.name}
         own = {"weights": self.identity(label)["weights"]}
         return {k: v for k, v in known.items() if v is not None} | own
 
-    def metrics(self, asked, device="cpu"):
-        """The metrics a sweep asks for, their networks on a device, paths relative to the family's folder."""
-        if not asked:
+    def metrics(self, specs, device="cpu"):
+        """The metrics of a sweep file's `quality`, networks on a device, paths relative to the family's folder."""
+        if not specs:
             raise InputError(
                 f"Family '{self.name}' has no metrics of its own: say under 'quality' what to score, such as "
                 f"- {{name: distances, features: effnet-lite0, reference: real.safetensors}}. "
                 f"Metrics are {', '.join(names(metrics.METRICS, metrics.GROUP))}."
             )
-        return [metrics.open_metric(**{"base": self.folder, "device": device} | row) for row in asked]
+        return [metrics.open_metric(**{"base": self.folder, "device": device} | row) for row in specs]

@@ -1,4 +1,4 @@
-"""A trained family on disk: family.yaml, one weight file a size, and the parts that all sizes share.
+"""A trained family on disk: family.yaml, one weight file per size, and the parts that all sizes share.
 
 autoencoder.safetensors  features.safetensors  reference.safetensors  c8.safetensors  c12.safetensors ...
 """
@@ -10,14 +10,13 @@ from pathlib import Path
 import torch
 
 from collect import features, metrics, weights
-from collect.config.files import FamilyFile, read
+from collect.config import FamilyFile, read_config
 from collect.models import autoencoder
 from collect.models.model import Model, Traits
 from collect.models.pipelines import parts
-from collect.models.shapes import CLASSES, NULL_CLASS, shape
+from collect.models.shapes import CLASSES, NULL_CLASS, SCHEDULE, shape
 from collect.models.tasks import Classes
-from collect.profile.flops import Card, count
-from collect.training.train import SCHEDULE
+from collect.profile.flops import CostProfile, count
 from scalinglaws.schema import InputError
 
 SAMPLING = SCHEDULE | {"clip_sample": False, "timestep_spacing": "trailing"}  # starts at pure noise (Lin et al. 2023)
@@ -25,15 +24,15 @@ TRAITS = Traits("pair", False, SAMPLING)
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """Opens what a folder holds, when it is asked for."""
+class TrainedFamily:
+    """A family trained here; each part is opened on first use."""
 
     folder: Path
     snapshots: dict = field(default_factory=dict, hash=False)  # width: another weight file to use, such as a snapshot
 
     @cached_property
     def file(self):
-        return read(Path(self.folder) / "family.yaml", FamilyFile)
+        return read_config(Path(self.folder) / "family.yaml", FamilyFile)
 
     def path(self, c):
         """The weight file of one width; InputError lists the widths there are."""
@@ -84,22 +83,22 @@ class Bundle:
         return TRAITS
 
     def columns(self, label):
-        """What the table says of a size beside its cost."""
+        """A size's columns of the table beside its cost."""
         return {"model": label, "base_channels": self.width(label), "weights": self.identity(label)["weights"]}
 
-    @lru_cache(maxsize=64)  # noqa: B019 - a bundle lives as long as its sweep
-    def card(self, label):
-        """The Card of a size, from the architectures of its denoiser and of the shared decoder alone."""
+    @lru_cache(maxsize=64)  # noqa: B019 - a family lives as long as its sweep
+    def cost_profile(self, label):
+        """The CostProfile of a size, from the architectures of its denoiser and of the shared decoder alone."""
         rule, width = shape(self.file.shape), self.width(label)
         latent = {"z": torch.zeros(1, *autoencoder.LATENT)}
         decoder = count(autoencoder.build, latent, call="decode")
-        return Card(count(lambda: rule.build(width), rule.inputs()), None, decoder)
+        return CostProfile(count(lambda: rule.build(width), rule.inputs()), None, decoder)
 
-    def metrics(self, asked=None, device="cpu"):
-        """The metrics a sweep asks for; the family's own classifier gives fd, kd and agreement when it asks nothing."""
-        if asked:
-            return [metrics.open_metric(**{"base": self.folder, "device": device} | row) for row in asked]
-        return metrics.of_bundle(self, device)
+    def metrics(self, specs=None, device="cpu"):
+        """The metrics of a sweep file's `quality`; by default fd, kd and class accuracy by the family's classifier."""
+        if specs:
+            return [metrics.open_metric(**{"base": self.folder, "device": device} | row) for row in specs]
+        return metrics.of_trained_family(self, device)
 
     def denoiser(self, c, path=None):
         """One size's network with its trained weights, ready to sample; `path` for another weight file of that size."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from collect.imports.readers import KINDS, PREFIXES, read_runs
+from collect.imports.readers import PREFIXES, read_runs
 from scalinglaws import schema
 from scalinglaws.schema import InputError
 
@@ -225,32 +225,3 @@ def write(table, out):
         raise InputError(f"'{out}' cannot be written ({error}).") from error
     finally:
         part.unlink(missing_ok=True)
-
-
-def register_import(verbs):
-    """Add the verb `import`."""
-    verb = verbs.add_parser("import", help="runs of a csv, W&B or MLflow export as rows of the schema")
-    verb.add_argument("source", help="a csv, parquet, json or jsonl file, an mlruns folder or an MLflow database")
-    verb.add_argument("out", help="a .csv or .parquet file")
-    verb.add_argument("--format", default="auto", choices=KINDS, help="who wrote it (default: by its looks)")
-    verb.add_argument(
-        "--map", nargs="+", action="extend", default=[], metavar="THEIRS=OURS", help="names decided by you"
-    )
-    verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="OURS=VALUE", help="columns to fill")
-    verb.set_defaults(run=run_import)
-
-
-def run_import(args):
-    """Read, name, check, write; say what became of each name."""
-    found = import_runs(args.source, args.format, _pairs("--map", args.map), _pairs("--set", args.set))
-    write(found.table, args.out)
-    print("\n".join(found.lines()), f"written to {args.out}", sep="\n")
-    return 0
-
-
-def _pairs(option, given):
-    """{left: right} of LEFT=RIGHT; the left may hold further equals signs."""
-    pairs = [item.rpartition("=") for item in given]
-    if bad := [item for item, pair in zip(given, pairs, strict=True) if not (pair[0] and pair[2])]:
-        raise InputError(f"{option} {bad[0]}: write it as {'THEIRS=OURS' if option == '--map' else 'OURS=VALUE'}.")
-    return {left: right for left, _, right in pairs}

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from collect.features import NETWORKS, Network, open_network
+from collect.features import Network, open_network
 from collect.metrics import sums
-from collect.metrics.reference import few, read_reference, write_sums
-from collect.progress import note, show
+from collect.metrics.reference import read_reference, write_sums
 from scalinglaws.schema import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -37,7 +36,7 @@ def pictures(folder):
     return paths
 
 
-def load(path, channels=3, size=None, filter="lanczos"):
+def load_image(path, channels=3, size=None, filter="lanczos"):
     """One image file as uint8 [channel, h, w]; with a size, its centre square at size x size pixels."""
     with Image.open(path) as file:
         image = file.convert("RGB" if channels == 3 else "L")
@@ -54,7 +53,7 @@ def batches(paths, channels, size, filter, batch):
     held, broken = [], []
     for number, path in enumerate(paths):
         try:
-            image = load(path, channels, size, filter)
+            image = load_image(path, channels, size, filter)
         except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
             broken.append(f"{path} ({type(error).__name__})")
             continue
@@ -76,7 +75,7 @@ def _stack(held):
     return np.array([number for number, _ in held]), torch.stack([image for _, image in held])
 
 
-def make(folder, network, out, size=None, filter="lanczos", subset=sums.SUBSET, batch=64, progress=None):
+def make_reference(folder, network, out, size=None, filter="lanczos", subset=sums.SUBSET, batch=64, progress=None):
     """Write the reference file of a folder of images and return it as a Reference.
 
     network: a Network or the name of one that needs no options. progress(done, all) is called after each batch.
@@ -85,42 +84,11 @@ def make(folder, network, out, size=None, filter="lanczos", subset=sums.SUBSET, 
     if filter not in FILTERS:
         raise InputError(f"No resize filter '{filter}'. Known: {', '.join(FILTERS)}.")
     network = network if isinstance(network, Network) else open_network(network)
-    paths, found = pictures(folder), sums.start(network.dimensions)
+    paths, total = pictures(folder), sums.start(network.dimensions)
     for indices, images in batches(paths, network.channels, size, filter, batch):
-        found = sums.merge(found, sums.of(network.extract(images), indices, subset), subset)
+        total = sums.merge(total, sums.of(network.extract(images), indices, subset), subset)
         if progress:
-            progress(int(found["count"].sum()), len(paths))
-    read = {"size": size, "filter": f"Pillow {filter}" if size else None, "crop": "centre square" if size else None}
-    write_sums(found, out, network, images=read)
+            progress(int(total["count"].sum()), len(paths))
+    how = {"size": size, "filter": f"Pillow {filter}" if size else None, "crop": "centre square" if size else None}
+    write_sums(total, out, network, images=how)
     return read_reference(out)
-
-
-def register_reference(verbs):
-    """Add the verb `reference` to the sub-parsers of `collect`."""
-    verb = verbs.add_parser("reference", help="statistics of a folder of real images, to measure distances to")
-    verb.add_argument("folder", help=f"folder of images ({', '.join(SUFFIXES)}), folders within it too")
-    verb.add_argument("out", help="the file to write, such as real.safetensors")
-    verb.add_argument("--features", default="effnet-lite0", help=f"network: {', '.join(NETWORKS)} or an installed one")
-    verb.add_argument("--weights", help="path of the network's weights, where it needs one")
-    verb.add_argument("--size", type=int, help="side in pixels: the centre square, resized (default: as they are)")
-    verb.add_argument("--filter", default="lanczos", choices=FILTERS, help="of the resize (default: lanczos)")
-    verb.add_argument("--subset", type=int, default=sums.SUBSET, help="features kept (default: 5000)")
-    verb.add_argument("--batch", type=int, default=64, help="images at once (default: 64)")
-    verb.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    verb.set_defaults(run=run)
-
-
-def run(args):
-    """Make the file, say what is in it."""
-    options = {"device": args.device} | ({"weights": args.weights} if args.weights else {})
-    network = open_network(args.features, **options)
-    made = make(args.folder, network, args.out, args.size, args.filter, args.subset, args.batch, _progress)
-    show(f"{args.out}: {made.count} images, {network.dimensions} features of {network.name}, hash {made.hash}")
-    if doubt := few(made.count, "images", network.dimensions):
-        note(doubt)
-    return 0
-
-
-def _progress(done, every):
-    if done == every or done % 1000 < 64:
-        show(f"{done} of {every} images")

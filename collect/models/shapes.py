@@ -5,6 +5,7 @@ The bundled one, tiny-ldm, is a class-conditional U-Net of channels [c, 2c] on 4
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
@@ -14,11 +15,12 @@ from scalinglaws.schema import InputError
 
 CLASSES = 10
 NULL_CLASS = CLASSES  # the dropped condition of classifier-free guidance
+SCHEDULE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 
 
 @dataclass(frozen=True)
-class Card:
-    """What is known of a model before anything runs, counted on the meta device."""
+class ForwardCost:
+    """Size and cost of one forward pass, counted on the meta device."""
 
     base_channels: int
     params: int
@@ -105,19 +107,20 @@ def forward_flops(model, inputs):
     return counter.get_total_flops()
 
 
-def card(family, c):
-    """The Card of one width, from the architecture alone: no weights are made."""
+@cache
+def forward_cost(family, c):
+    """The ForwardCost of one width, from the architecture alone: no weights are made."""
     rule = shape(family)
     with torch.device("meta"):
         model = rule.build(c)
     flops = forward_flops(model, rule.inputs())
-    return Card(c, sum(p.numel() for p in model.parameters()), flops, flops // 2)
+    return ForwardCost(c, sum(p.numel() for p in model.parameters()), flops, flops // 2)
 
 
 def mei_side_by_side():
     """Rows of (paper's figures, ours) for the eleven widths: label, c, params, GFLOPs, printed GFLOPs, ratio."""
     for c, label, params, gflops, *_ in MEI_TABLE_1:
-        ours = card("mei", c)
+        ours = forward_cost("mei", c)
         expected = 56.9 if c == 64 else gflops  # the misprint, corrected from the printed cost
         yield {
             "model": label,

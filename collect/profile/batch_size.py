@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from collect.jobs import Outcome
-from collect.profile.meters import Clock, out_of_memory
+from collect.profile.meters import Timer, out_of_memory
 
 CANDIDATES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 FALLEN = 0.95  # of the best throughput; below it no larger batch is tried
@@ -56,7 +56,7 @@ def best_batch(run, candidates=CANDIDATES, seconds_limit=60.0, device="cpu", sto
 
 def _clock(device):
     def stopwatch(work):
-        with Clock(device) as clock:
+        with Timer(device) as clock:
             work()
         return clock.seconds
 

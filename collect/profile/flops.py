@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
 BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2, "float8_e4m3fn": 1, "int8": 1}
-ROWS_ONLY = (torch.ops.aten.embedding.default,)  # read the rows asked for, not the table
+ROWS_ONLY = (torch.ops.aten.embedding.default,)  # reads the rows indexed, not the table
 FREE = {torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.new_empty, torch.ops.aten.empty_strided}
 
 
@@ -174,7 +174,7 @@ def count(build, inputs, dtype="float32", call="forward"):
 
 
 def count_live(network, run, batch=1):
-    """The Count of run(), which calls a network that exists with `batch` samples; nothing is computed or changed.
+    """The Count of run(), which calls an existing network with `batch` samples; nothing is computed or changed.
 
     Shapes flow through in place of numbers: a run whose path depends on values fails. Copies made for this device's
     memory layouts count, so traffic may differ by percents from the count on meta.
@@ -237,7 +237,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Card:
+class CostProfile:
     """A pipeline before anything runs: its denoiser, and where it has them its text encoder and decoder."""
 
     denoiser: Count
@@ -247,11 +247,11 @@ class Card:
     def cell(self, nfe, samples, batch=1, texts=1.0):
         """{part: Work} of a cell of so many samples, of the parts there are.
 
-        `nfe` network evaluations a sample (guidance and second-order solvers double it), `batch` samples a network
-        call, `texts` conditions encoded a sample (2 with a negative prompt, 0 where embeddings are kept).
+        `nfe` network evaluations per sample (guidance and second-order solvers double it), `batch` samples per network
+        call, `texts` conditions encoded per sample (2 with a negative prompt, 0 where embeddings are kept).
         """
-        asked = {"denoise": (self.denoiser, nfe), "text": (self.text, texts), "decode": (self.decoder, 1)}
-        return {part: Work(counted, each * samples, batch) for part, (counted, each) in asked.items() if counted}
+        parts = {"denoise": (self.denoiser, nfe), "text": (self.text, texts), "decode": (self.decoder, 1)}
+        return {part: Work(counted, each * samples, batch) for part, (counted, each) in parts.items() if counted}
 
     def columns(self, nfe, texts=1.0):
         """The columns of scalinglaws.schema that are known beforehand; a part that is not there costs nothing."""

@@ -5,7 +5,7 @@
 
 A fresh process for each model, dtype and compile mode, because allocators, compiled code and caches of one change the
 next. The clock runs from a drained queue to a drained queue, around the whole call. Median and median absolute
-deviation (MAD, not scaled) are reported, the readings kept. What cannot be told is null, with the reason.
+deviation (MAD, not scaled) are reported, the readings kept. What cannot be measured is null, with the reason.
 """
 
 import multiprocessing
@@ -18,11 +18,11 @@ import torch
 
 from collect.jobs import Outcome
 from collect.profile import energy
-from collect.profile.meters import Clock, device_name, out_of_memory, peak_bytes, reset_peak
+from collect.profile.meters import Timer, device_name, out_of_memory, peak_bytes, reset_peak
+from collect.profile.stages import COLUMNS, unknown
 from scalinglaws.schema import InputError
 
 GRACE = 10  # seconds a process that has answered may take to tidy up
-COLUMNS = {"denoise": "seconds_per_image", "decode": "seconds_decode", "text": "seconds_text"}  # by stage
 
 
 @dataclass(frozen=True)
@@ -57,32 +57,34 @@ class Spread:
 class Latency:
     """What one process found; seconds and joules are of a whole call of `batch` images."""
 
-    batch: int  # images a call
+    batch: int  # images per call
     load_seconds: float
     first_seconds: float  # of the first call: compiling and allocating, too
     call: Spread  # seconds of the whole pipeline
     stages: dict[str, Spread] = field(default_factory=dict)  # seconds by stage
-    joules: Spread = Spread(())  # a call; of the stage 'denoise' where there is one
+    joules: dict[str, Spread] = field(default_factory=dict)  # per call, by stage, as far as they could be weighed
     peak_memory_bytes: int | None = None
     reasons: dict[str, str] = field(default_factory=dict)  # column: why it is null, or what it holds instead
     device: str = ""
     threads: int | None = None
 
     def columns(self):
-        """This measurement as columns of scalinglaws.schema, an image each."""
-        seconds = self.stages.get("denoise", self.call)
-        stages = {COLUMNS[s]: _per(self.stages[s].median, self.batch) for s in self.stages if s in COLUMNS}
+        """This measurement as columns of scalinglaws.schema, per image; without stages all counts as denoising."""
+        seconds, joules = self.stages or {"denoise": self.call}, {stage: Spread(()) for stage in COLUMNS} | self.joules
+        measured = {}
+        for stage, (seconds_column, joules_column) in COLUMNS.items():
+            if stage in seconds:
+                measured[seconds_column] = _per(seconds[stage].median, self.batch)
+                measured[joules_column] = _per(joules[stage].median, self.batch)
         return {
-            "seconds_per_image": _per(seconds.median, self.batch),
-            "seconds_mad": _per(seconds.mad, self.batch),
-            **stages,
+            **measured,
+            "seconds_mad": _per(seconds["denoise"].mad, self.batch),
+            "joules_mad": _per(joules["denoise"].mad, self.batch),
             "peak_memory_bytes": self.peak_memory_bytes,
-            "joules_per_image": _per(self.joules.median, self.batch),
-            "joules_mad": _per(self.joules.mad, self.batch),
             "sampling_batch": self.batch,
             "device": self.device,
             "threads": self.threads,
-            "unknown": " ".join(f"{name}: {why}" for name, why in self.reasons.items()) or None,
+            "unknown": unknown(self.reasons),
         }
 
 
@@ -107,7 +109,7 @@ def real(device="cpu"):
     """The instruments of this machine."""
 
     def stopwatch(work):
-        with Clock(device) as clock:
+        with Timer(device) as clock:
             work()
         return clock.seconds
 
@@ -169,36 +171,31 @@ def take(opener, batch, instruments, protocol):
     peak = instruments.peak() if known else None
     parts = dict(getattr(pipeline, "stages", None) or {})
     stages = {name: readings(work, instruments.stopwatch, protocol) for name, work in parts.items()}
-    seconds = stages.get("denoise", call).median
-    joules, why = _joules(parts.get("denoise", pipeline.call), seconds, instruments, protocol)
-    reasons = _reasons(peak, why, stages)
+    joules, reasons = {}, {}
+    for name, work in (parts or {"denoise": pipeline.call}).items():
+        seconds = stages.get(name, call).median
+        joules[name], why = _joules(work, seconds, instruments, protocol)
+        reasons |= {COLUMNS[name][1]: why} if why and name in COLUMNS else {}
+    if peak is None:
+        reasons["peak_memory_bytes"] = "The system does not report a peak that can be reset."
+    if not parts:
+        reasons["seconds_decode"] = "The pipeline was timed whole: seconds_per_image includes text and decoding."
     return Latency(batch, load, first, call, stages, joules, peak, reasons, instruments.device, instruments.threads)
 
 
 def _joules(work, seconds, instruments, protocol):
-    """(Spread of joules a call over the windows, None) or (an empty one, the reason)."""
+    """(Spread of joules per call over the windows, None) or (an empty one, the reason)."""
     if instruments.joules is None:
         return Spread(()), instruments.reason
-    calls, found = max(1, -int(-protocol.window_seconds // max(seconds, 1e-9))), []
+    calls, readings = max(1, -int(-protocol.window_seconds // max(seconds, 1e-9))), []
     for _ in range(protocol.windows):
         with instruments.joules() as window:
             for _ in range(calls):
                 work()
         if window.joules is None:
             return Spread(()), window.reason
-        found.append(window.joules / calls)
-    return Spread(tuple(found)), None
-
-
-def _reasons(peak, why, stages):
-    reasons = {}
-    if peak is None:
-        reasons["peak_memory_bytes"] = "The system does not tell a peak that can be begun anew."
-    if why:
-        reasons["joules_per_image"] = why
-    if "denoise" not in stages:
-        reasons["seconds_decode"] = "The pipeline was timed whole: seconds_per_image holds text and decoding."
-    return reasons
+        readings.append(window.joules / calls)
+    return Spread(tuple(readings)), None
 
 
 def measure_latency(opener, batch, device="cpu", protocol=None, threads=None, timeout=None):
@@ -236,14 +233,14 @@ def _answer(ours, child, timeout):
     if not ours.poll(timeout):
         raise Outcome("error", f"The measuring process gave no answer within {timeout:g} s.")
     try:
-        status, found = ours.recv()
+        status, answer = ours.recv()
     except EOFError:
         child.join()
         raise Outcome("error", _death(child.exitcode)) from None
     child.join(GRACE)
     if status != "done":
-        raise Outcome(status, found)
-    return found
+        raise Outcome(status, answer)
+    return answer
 
 
 def _death(code):

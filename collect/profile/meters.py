@@ -9,7 +9,7 @@ import torch
 NO_MEMORY = "out of memory|can.t allocate memory|CUBLAS_STATUS_ALLOC_FAILED"  # in a RuntimeError
 
 
-class Clock:
+class Timer:
     """Wall-clock seconds of a `with` block, the accelerator's queue drained at both ends."""
 
     def __init__(self, device="cpu"):

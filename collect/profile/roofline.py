@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import torch
 
-from collect.profile.meters import Clock, device_name
+from collect.profile.meters import Timer, device_name
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _best(work, device, repeats):
     """Seconds of the fastest of some runs, after one that is not counted."""
     seconds = []
     for _ in range(repeats + 1):
-        with Clock(device) as clock:
+        with Timer(device) as clock:
             work()
         seconds.append(clock.seconds)
     return min(seconds[1:])

@@ -12,13 +12,23 @@ import torch
 from collect import metrics
 from collect.jobs import Batch, Outcome
 from collect.models.compiled import compiled
-from collect.profile.meters import Clock, device_name, peak_bytes, reset_peak
-from collect.sampling.intra_batch import shares, side_by_side
-from collect.sampling.loop import How, asked_of, best_of, counting, finished, first_calls, latents
+from collect.profile import energy
+from collect.profile.meters import Timer, device_name, peak_bytes, reset_peak
+from collect.profile.stages import COLUMNS, Stage, unknown
+from collect.sampling.intra_batch import run_in_parallel, split
+from collect.sampling.loop import (
+    SamplingConfig,
+    best_of,
+    conditions_for,
+    counting,
+    encode,
+    finished,
+    first_calls,
+    latents,
+)
 from collect.store.store import identity
 
 DECODED = {"cpu": 32, "cuda": None}  # samples decoded at once: what a CPU's cache holds; None is the whole batch
-UNTIMED = nullcontext()
 LIBRARIES = ("torch", "diffusers", "numpy")
 
 
@@ -27,22 +37,22 @@ class Cell:
     """What is measured: a model of the family, how it is sampled, how many samples."""
 
     model: str
-    how: How
+    sampling: SamplingConfig
     samples: int
     best_of: int = 1
     verifier: str | None = None
 
     @property
     def name(self):
-        how = self.how
-        parts = [self.model, how.sampler, str(how.steps), f"w{how.guidance:g}"]
-        parts += [f"on{how.interval[0]:g}-{how.interval[1]:g}"] if how.interval else []
+        config = self.sampling
+        parts = [self.model, config.sampler, str(config.steps), f"w{config.guidance:g}"]
+        parts += [f"on{config.interval[0]:g}-{config.interval[1]:g}"] if config.interval else []
         parts += [f"best{self.best_of}"] if self.best_of > 1 else []
-        return "-".join([*parts, f"n{self.samples}", f"s{how.seed}"]).replace("/", "_")
+        return "-".join([*parts, f"n{self.samples}", f"s{config.seed}"]).replace("/", "_")
 
 
 @dataclass(frozen=True)
-class Bench:
+class ExecutionConfig:
     """The machine's side of measuring: nothing here changes what a sample is, but for rounding."""
 
     device: str = "cpu"
@@ -50,7 +60,7 @@ class Bench:
     dtype: str = "float32"  # of the networks; the sampler's own state is always float32
     compile: bool = False
     channels_last: bool = False
-    lanes: int = 1  # parts of a batch computed side by side, see collect/sampling/intra_batch.py
+    intra_batch_workers: int = 1  # threads that share a batch, see collect/sampling/intra_batch.py
 
     @property
     def kind(self):
@@ -62,9 +72,9 @@ class Bench:
         return {"dtype": self.dtype}
 
 
-def key(family, scores, bench, verifiers=None):
+def cell_key(family, scores, execution, verifiers=None):
     """cell -> its identity: the hash of its settings, of every weight that shapes it, of task and metrics."""
-    shared = bench.identity() | {"metrics": [metric.identity() for metric in scores]}
+    shared = execution.identity() | {"metrics": [metric.identity() for metric in scores]}
     known = cache(family.identity)
 
     def of(cell):
@@ -80,17 +90,19 @@ class Ready:
 
     model: object
     net: object
-    bench: Bench
+    execution: ExecutionConfig
+    meter: tuple = (None, "No energy meter was given.")  # (source, reason), see energy.find
     warm: set = field(default_factory=set)  # shapes that have run
 
 
-def prepare(model, bench):
-    """The Ready model of a bench: moved, laid out, and compiled where that is asked for."""
+def prepare(model, execution):
+    """The Ready model of an ExecutionConfig: moved to its device, laid out, and compiled where it says so."""
     for part in model.parts:
-        part.to(bench.device)
-        if bench.channels_last:
+        part.to(execution.device)
+        if execution.channels_last:
             part.to(memory_format=torch.channels_last)
-    return Ready(model, compiled(model, bench.kind) if bench.compile else model.denoiser, bench)
+    net = compiled(model, execution.kind) if execution.compile else model.denoiser
+    return Ready(model, net, execution, energy.find(execution.device))
 
 
 @dataclass
@@ -99,38 +111,38 @@ class Tally:
 
     done: int
     nfe: int  # network evaluations, all samples
-    denoise: list  # (seconds, samples) a batch
-    decode: float  # seconds
     scoring: float  # seconds
+    stages: dict  # text, denoise, decode: a Stage each
     sums: dict  # metric: {name: array}
 
     def arrays(self):
         """{name: array}: what the store keeps of an unfinished cell."""
-        own = {"tally": np.array([self.done, self.nfe, self.decode, self.scoring]), "denoise": np.array(self.denoise)}
+        own = {"tally": np.array([self.done, self.nfe, self.scoring])}
+        own |= {f"stage/{name}/{k}": v for name, stage in self.stages.items() for k, v in stage.arrays().items()}
         return own | {f"{m}/{k}": np.asarray(v) for m, sums in self.sums.items() for k, v in sums.items()}
 
 
-def begin(scores, partial=None):
-    """A fresh Tally, or the one that a cut run left."""
+def new_tally(scores, ready, partial=None):
+    """An empty Tally, or the one that an interrupted run left."""
+    stages = {name: Stage(ready.execution.device, ready.meter) for name in COLUMNS}
     if not partial:
-        return Tally(0, 0, [], 0.0, 0.0, {m.name: m.start() for m in scores})
-    done, nfe, decode, scoring = partial["tally"]
-    kept = {m.name: {} for m in scores}
-    for name, array in partial.items():
-        metric, _, part = name.partition("/")
-        if part:
-            kept[metric][part] = array
-    return Tally(int(done), int(nfe), partial["denoise"].tolist(), float(decode), float(scoring), kept)
+        return Tally(0, 0, 0.0, stages, {m.name: m.start() for m in scores})
+    done, nfe, scoring = partial["tally"].tolist()
+    for name, stage in stages.items():
+        stage.resume(partial[f"stage/{name}/readings"], partial[f"stage/{name}/weighed"])
+    sums = {m.name: {k.partition("/")[2]: v for k, v in partial.items() if k.startswith(f"{m.name}/")} for m in scores}
+    return Tally(int(done), int(nfe), scoring, stages, sums)
 
 
 def measure(cell, family, ready, scores, partial=None, checkpoint=None, verifier=None, keep=None):
-    """The row of one cell. Raises Outcome when it cannot be had: 'oom' at one sample a batch, 'nan', 'error'.
+    """The row of one cell. Raises Outcome when it cannot be had: 'oom' at one sample per batch, 'nan', 'error'.
 
-    ready: the cell's model, prepared. scores: metrics (collect.metrics). partial, checkpoint: what a cut run left, and
-    where to leave it. verifier: (samples, asked) -> scores, for best of n. keep(indices, samples): sees every image.
+    ready: the cell's model, prepared. scores: metrics (collect.metrics). partial, checkpoint: what an interrupted run
+    left, and where to leave it. verifier: (samples, conditions) -> scores, for best of n. keep(indices, samples): sees
+    every sample.
     """
-    known_peak = reset_peak(ready.bench.device)
-    tally, batch = begin(scores, partial), ready.bench.batch
+    known_peak = reset_peak(ready.execution.device)
+    tally, batch = new_tally(scores, ready, partial), ready.execution.batch
     while tally.done < cell.samples:
         indices = np.arange(tally.done, min(tally.done + batch, cell.samples))
         try:
@@ -141,15 +153,17 @@ def measure(cell, family, ready, scores, partial=None, checkpoint=None, verifier
             continue
         if checkpoint and tally.done < cell.samples:
             checkpoint(tally.arrays())  # the worker keeps them now and then
-    return row(cell, family, ready.bench, scores, tally, batch, peak_bytes(ready.bench.device) if known_peak else None)
+    peak = peak_bytes(ready.execution.device) if known_peak else None
+    return row(cell, family, ready, scores, tally, batch, peak)
 
 
 def warm_up(cell, task, ready, batch):
-    """Call what a batch of the cell calls before the clocks: compiling, allocating, tuning are no cost of an image."""
-    how = cell.how
-    shape = batch, how.guidance != 1, how.interval and (how.interval, how.sampler, how.steps)
+    """Call what a batch of the cell calls, untimed: compiling, allocating and tuning are no cost of a sample."""
+    config = cell.sampling
+    shape = batch, config.guidance != 1, config.interval and (config.interval, config.sampler, config.steps)
     if shape not in ready.warm:
-        draw(replace(cell, best_of=1), task, ready, range(min(batch, cell.samples)), batch, trip=first_calls)
+        once = replace(cell, best_of=1)
+        draw(once, task, ready, range(min(batch, cell.samples)), batch, sample=first_calls)
         ready.warm.add(shape)
 
 
@@ -170,20 +184,21 @@ def halved(batch, error):
 
 def advance(tally, cell, task, ready, scores, indices, batch, verifier, keep):
     """The Tally with the samples of these indices."""
-    denoise, decode, scoring = (Clock(ready.bench.device) for _ in range(3))
+    for stage in tally.stages.values():
+        stage.begin()
     with counting(ready.net) as counted:
-        samples, asked = draw(cell, task, ready, indices, batch, verifier, denoise, decode)
-    with scoring:
-        seen = Batch(indices, samples, asked)
+        samples, conditions = draw(cell, task, ready, indices, batch, verifier, tally.stages)
+    with Timer(ready.execution.device) as scoring:
+        seen = Batch(indices, samples, conditions)
         sums = {m.name: m.add(tally.sums[m.name], seen) for m in scores}
     if keep:
         keep(indices, samples)
+    for stage in tally.stages.values():
+        stage.end(len(indices))
     return replace(
         tally,
         done=int(indices[-1]) + 1,
         nfe=tally.nfe + sum(counted) * len(indices) // padded(indices, ready, batch),
-        denoise=[*tally.denoise, (denoise.seconds, len(indices))],
-        decode=tally.decode + decode.seconds,
         scoring=tally.scoring + scoring.seconds,
         sums=sums,
     )
@@ -191,77 +206,80 @@ def advance(tally, cell, task, ready, scores, indices, batch, verifier, keep):
 
 def padded(indices, ready, batch):
     """Samples really computed: a compiled network is always given whole, equal parts, so that it is compiled once."""
-    lanes = ready.bench.lanes
-    return -(-batch // lanes) * lanes if ready.bench.compile else len(indices)
+    workers = ready.execution.intra_batch_workers
+    return -(-batch // workers) * workers if ready.execution.compile else len(indices)
 
 
-def draw(cell, task, ready, indices, batch, verifier=None, denoise=UNTIMED, decode=UNTIMED, trip=latents):
-    """(samples, asked) of these indices, best of n where asked, with the clocks of its stages."""
-    bench, wanted = ready.bench, np.arange(indices[0], indices[0] + padded(indices, ready, batch))
-    asked = asked_of(task, cell.how, wanted)
-    parts = shares(wanted, bench.lanes)
-    asks = [asked] if len(parts) == 1 else [asked_of(task, cell.how, part) for part in parts]
+def draw(cell, task, ready, indices, batch, verifier=None, stages=None, sample=latents):
+    """(samples, conditions) of these indices, best of n where the cell says so, each stage within its context."""
+    execution, stages = ready.execution, stages or dict.fromkeys(COLUMNS, nullcontext())
+    computed = np.arange(indices[0], indices[0] + padded(indices, ready, batch))
+    parallel = partial(run_in_parallel, execution.intra_batch_workers)
+    conditions = conditions_for(task, cell.sampling, computed)
+    parts = split(computed, execution.intra_batch_workers)
+    given = [conditions] if len(parts) == 1 else [conditions_for(task, cell.sampling, part) for part in parts]
+    with stages["text"]:
+        encoded = parallel(partial(encode, ready.model, device=execution.device), given)
 
-    def one(candidate):
-        def part(indices, asked):
-            return trip(ready.model, cell.how, indices, asked, ready.net, bench.device, candidate)
+    def candidate(number):
+        def part(indices, encoded):
+            network = ready.net, execution.device
+            return sample(ready.model, cell.sampling, indices, None, *network, candidate=number, encoded=encoded)
 
-        with denoise:
-            x = torch.cat(side_by_side(bench.lanes, part, parts, asks))
-        with decode:
-            chunks = x.split(DECODED[bench.kind] or len(x))
-            return torch.cat(side_by_side(bench.lanes, partial(finished, ready.model), chunks)), asked
+        with stages["denoise"]:
+            x = torch.cat(parallel(part, parts, encoded))
+        with stages["decode"]:
+            chunks = x.split(DECODED[execution.kind] or len(x))
+            return torch.cat(parallel(partial(finished, ready.model), chunks))
 
-    samples, asked = best_of(cell.best_of, verifier, one)
-    return samples[: len(indices)], {k: v if callable(v) else v[: len(indices)] for k, v in asked.items()}
+    samples = best_of(cell.best_of, verifier, candidate, conditions)
+    return samples[: len(indices)], {k: v if callable(v) else v[: len(indices)] for k, v in conditions.items()}
 
 
-def row(cell, family, bench, scores, tally, batch, peak):
+def row(cell, family, ready, scores, tally, batch, peak):
     """The schema's row of a finished Tally."""
     quality = {}
     for metric in scores:
         quality |= metric.finish(tally.sums[metric.name])
     who = {"study": family.name, "family": family.name} | family.columns(cell.model) | settings(cell)
-    return who | costs(cell, family, tally) | {"peak_memory_bytes": peak} | quality | where(scores, bench, batch)
+    spent = costs(cell, family, tally) | {"peak_memory_bytes": peak}
+    return who | spent | quality | provenance(scores, ready.execution, batch)
 
 
 def settings(cell):
-    """The cell's own axes as columns; those at rest (no interval, best of one) are left out."""
-    how = cell.how
-    plain = {"sampler": how.sampler, "steps": how.steps, "guidance": how.guidance, "seed": how.seed}
-    plain |= {"guidance_interval": "{:g}-{:g}".format(*how.interval)} if how.interval else {}
-    plain |= {"best_of": cell.best_of, "verifier": cell.verifier} if cell.best_of > 1 else {}
-    return plain | {"n_samples_for_metric": cell.samples}
+    """The cell's own axes as columns; those that are not in use (no interval, best of one) are left out."""
+    config = cell.sampling
+    columns = {"sampler": config.sampler, "steps": config.steps, "guidance": config.guidance, "seed": config.seed}
+    columns |= {"guidance_interval": "{:g}-{:g}".format(*config.interval)} if config.interval else {}
+    columns |= {"best_of": cell.best_of, "verifier": cell.verifier} if cell.best_of > 1 else {}
+    return columns | {"n_samples_for_metric": cell.samples}
 
 
 def costs(cell, family, tally):
-    """Counted and timed costs of one image; candidates of best of n are all paid for."""
-    counted = family.card(cell.model).columns(tally.nfe / cell.samples)
-    seconds, spread = per_sample(tally.denoise)
-    return counted | {
-        "flops_decode": counted["flops_decode"] * cell.best_of,
-        "seconds_per_image": seconds,
-        "seconds_mad": spread,
-        "seconds_decode": tally.decode / cell.samples,
-    }
+    """Counted and measured costs per sample; candidates of best of n are all paid for, their text once."""
+    counted = family.cost_profile(cell.model).columns(tally.nfe / cell.samples)
+    measured, reasons = {"seconds_mad": deviation(tally.stages["denoise"].readings)}, {}
+    for name, stage in tally.stages.items():
+        seconds, joules = COLUMNS[name]
+        measured |= {seconds: stage.seconds_per_sample, joules: stage.joules_per_sample}
+        reasons |= {joules: stage.why} if stage.joules_per_sample is None else {}
+    return counted | measured | {"flops_decode": counted["flops_decode"] * cell.best_of, "unknown": unknown(reasons)}
 
 
-def per_sample(readings):
-    """(seconds, median absolute deviation) a sample over a cell's batches [(seconds, samples)]; nan for one batch."""
-    kept = np.asarray(readings, float)
-    each = kept[:, 0] / kept[:, 1]
-    spread = float(np.median(np.abs(each - np.median(each)))) if len(each) > 1 else float("nan")
-    return float(kept[:, 0].sum() / kept[:, 1].sum()), spread
+def deviation(readings):
+    """Median absolute deviation of seconds per sample over batches [(seconds, samples)]; nan for one batch."""
+    each = np.array([seconds / samples for seconds, samples in readings])
+    return float(np.median(np.abs(each - np.median(each)))) if len(each) > 1 else float("nan")
 
 
-def where(scores, bench, batch):
+def provenance(scores, execution, batch):
     """The machine, the precision and the versions."""
     versions = "; ".join(f"{name} {version(name)}" for name in LIBRARIES)
     described = {k: v for m in scores for k, v in m.identity().items() if k in ("features", "reference")}
     return described | {
         "sampling_batch": batch,
-        "device": device_name(bench.device),
-        "dtype": bench.dtype,
+        "device": device_name(execution.device),
+        "dtype": execution.dtype,
         "threads": torch.get_num_threads(),
         "versions": f"{versions}; metrics {metrics.VERSION}",
     }

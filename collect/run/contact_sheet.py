@@ -10,7 +10,7 @@ from PIL import Image
 GAP = 2  # pixels between images
 
 
-class Sheet:
+class ContactSheet:
     """Collects the first `count` samples as `keep(indices, samples)` is called in order; empty when it starts late."""
 
     def __init__(self, count, start=0):

@@ -4,8 +4,8 @@
 
     opener() -> (jobs, store, measure)   called once in every worker; picklable for all engines but 'process'
     workers                              how many; None is one per GPU
-    options                              retry, pace: as collect.worker.work takes them; address: of a Ray cluster
-    events                               of all workers as they come, see collect.worker.KINDS
+    options                              retry, config: as collect.run.worker.work takes them; address: of a Ray cluster
+    events                               of all workers as they come, see collect.run.worker.KINDS
 
 A worker that is killed, or broken by a GPU fault, is reported ('lost') and replaced a few times; its cells are taken
 over in any case, by the others or by the next run. Stopping the loop stops the workers: they release their leases and
@@ -23,23 +23,23 @@ from multiprocessing.connection import wait
 from collect.run.worker import Broken, Event, ignore, work
 from scalinglaws.schema import InputError
 
-RESTARTS = 5  # of each worker: so that a cell that kills them is given up, see Pace.losses
+RESTARTS = 5  # of each worker: so that a cell that kills them is given up, see WorkerConfig.losses
 PATIENCE = 20  # seconds that stopping workers get
 WORN, REFUSED = 3, 2  # exit codes: a process that a GPU fault has broken; one whose store or input was refused
 ENDS = {Broken: WORN, InputError: REFUSED}
 
 
-def process(opener, workers=None, tell=ignore, address=None, **options):
-    """One worker in this process; `tell` hears what happens within a cell."""
+def process(opener, workers=None, report=ignore, address=None, **options):
+    """One worker in this process; `report` is called with what happens within a cell."""
     if workers not in (None, 1):
         raise InputError(f"Engine 'process' is one worker, not {workers}: --engine gpus runs several here.")
     _no_address("process", address)
     jobs, store, measure = opener()
-    yield from work(jobs, store, measure, tell=tell, **options)
+    yield from work(jobs, store, measure, report=report, **options)
 
 
-def gpus(opener, workers=None, tell=ignore, address=None, **options):
-    """A process per GPU, or as many as asked on the CPU's cores where there is none."""
+def gpus(opener, workers=None, report=ignore, address=None, **options):
+    """A process per GPU, or `workers` on the CPU's cores where there is none."""
     _no_address("gpus", address)
     crew = [_Hand(opener, options, settings) for settings in _settings(workers)]
     try:
@@ -53,12 +53,12 @@ def gpus(opener, workers=None, tell=ignore, address=None, **options):
 
 def _settings(workers):
     """[environment] of each worker: its GPU, or its share of the cores."""
-    found = visible_gpus()
-    if not found and workers is None:
+    names = visible_gpus()
+    if not names and workers is None:
         raise InputError("No GPU is here: say --workers N for N processes on the CPU, or --engine process.")
-    count = workers or len(found)
-    if found:
-        return [{"CUDA_VISIBLE_DEVICES": found[i % len(found)]} for i in range(count)]
+    count = workers or len(names)
+    if names:
+        return [{"CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(count)]
     return [{"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // count))}] * count
 
 
@@ -66,9 +66,9 @@ def visible_gpus():
     """Names of this process's GPUs as CUDA_VISIBLE_DEVICES wants them; no GPU is touched."""
     import torch
 
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [str(i) for i in range(torch.cuda.device_count())]
-    return [name.strip() for name in asked.split(",")][: len(names)] if asked else names
+    return [name.strip() for name in visible.split(",")][: len(names)] if visible else names
 
 
 @dataclass
@@ -129,7 +129,7 @@ def _serve(opener, options, pipe):
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
 
-    def tell(event):
+    def report(event):
         try:
             pipe.send(event)
         except OSError:
@@ -137,12 +137,12 @@ def _serve(opener, options, pipe):
 
     try:
         jobs, store, measure = opener()
-        for event in work(jobs, store, measure, tell=tell, **options):
-            tell(event)
+        for event in work(jobs, store, measure, report=report, **options):
+            report(event)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
-        tell(error if isinstance(error, InputError) else Event("lost", str(os.getpid()), reason=_words(error)))
+        report(error if isinstance(error, InputError) else Event("lost", str(os.getpid()), reason=_words(error)))
         raise SystemExit(next((code for kind, code in ENDS.items() if isinstance(error, kind)), 1)) from None
 
 
@@ -188,7 +188,7 @@ def _ended(hand, alive):
     yield Event("lost", str(pid), reason=f"its process ended ({how}): its cell is taken over, {then}")
 
 
-def ray(opener, workers=None, tell=ignore, address=None, **options):
+def ray(opener, workers=None, report=ignore, address=None, **options):
     """Actors on a Ray cluster, or on this machine; the store must be a place that all of them reach.
 
     Each takes a GPU where the cluster has any, else a core. Stopping the loop kills the actors, so that their leases
@@ -207,17 +207,17 @@ def ray(opener, workers=None, tell=ignore, address=None, **options):
 
 
 class _Actor:
-    """A worker on a Ray cluster; what happens within a cell is told after it."""
+    """A worker on a Ray cluster; what happens within a cell is reported after it."""
 
     def __init__(self, opener, options):
         self.opener, self.options = opener, options
 
     def work(self):
-        told = []
+        reported = []
         jobs, store, measure = self.opener()
-        for event in work(jobs, store, measure, tell=told.append, **self.options):
-            while told:
-                yield told.pop(0)  # Ray sends into generators: no `yield from` a list
+        for event in work(jobs, store, measure, report=reported.append, **self.options):
+            while reported:
+                yield reported.pop(0)  # Ray sends into generators: no `yield from` a list
             yield event
 
 

@@ -28,8 +28,8 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How often what is done, in seconds unless said."""
+class WorkerConfig:
+    """Intervals of a worker, in seconds but for shares and counts."""
 
     beat: float = 20  # between heartbeats
     ttl: float = 120  # without a heartbeat until a lease has expired
@@ -72,17 +72,17 @@ class Search:
     store: object
     owner: object
     clock: object
-    pace: Pace
+    config: WorkerConfig
     retry: bool
     cells: set = field(default_factory=set)  # file names of finished cells, at the last listing
     failed: dict = field(default_factory=dict)  # {file name of an outcome: stamp}
     again: dict = field(default_factory=dict)  # the same at the start, where they are to be tried again
     closed: set = field(default_factory=set)  # cells that this worker knows to be settled
-    held: list | None = None  # cells with a live lease at the last listing, longest first, once asked for
+    held: list | None = None  # cells with a live lease at the last listing, longest first, once needed
     none_late: bool = False  # at the last listing
     taken: set = field(default_factory=set)  # cells that others claimed since the last listing
     holders: dict = field(default_factory=dict)  # {file name of a lease: Lease}, read when there was nothing better
-    paces: list = field(default_factory=list)  # (FLOPs, seconds a FLOP) of the cells measured here, sorted
+    rates: list = field(default_factory=list)  # (FLOPs, seconds a FLOP) of the cells measured here, sorted
     at: int = 0  # every cell of `order` before this is settled or in `behind`
     behind: list = field(default_factory=list)  # cells that were not settled when they were passed
     width: float = 1.0  # how many free cells to pick from
@@ -94,7 +94,7 @@ class Search:
 
     def __post_init__(self):
         self.jobs, self.order = self.queue.jobs, self.queue.order
-        self.watch, self.rng = Watch(self.pace.ttl), random.Random(self.owner.who)
+        self.watch, self.rng = Watch(self.config.ttl), random.Random(self.owner.who)
         self.full = self.quick = self.clock.now()
         self.again = self.store.files.stamps("failed") if self.retry else {}
         self.store.files.sweep()
@@ -122,10 +122,10 @@ class Search:
     def _later(self, start):
         """When a listing that began at `start` may be repeated."""
         now = self.clock.now()
-        return now + max(self.pace.look, (now - start) / self.pace.share)
+        return now + max(self.config.look, (now - start) / self.config.share)
 
     def _few(self):
-        """Whether it is cheaper to ask for each open cell that nobody holds than to list all finished ones."""
+        """Whether it is cheaper to look up each open cell that nobody holds than to list all finished ones."""
         if self.at < len(self.order):
             return False
         self.behind = [s for s in self.behind if not self._is_settled(s)]
@@ -144,17 +144,17 @@ class Search:
         """Cells neither settled nor busy, longest first; the order is walked once, however long one is held."""
         yield from (s for s in self.behind if s not in busy and not self._is_settled(s))
         while self.at < len(self.order):
-            found, self.at = self.order[self.at], self.at + 1
-            if not self._is_settled(found):
-                self.behind.append(found)
-                if found not in busy:
-                    yield found
+            cell, self.at = self.order[self.at], self.at + 1
+            if not self._is_settled(cell):
+                self.behind.append(cell)
+                if cell not in busy:
+                    yield cell
 
     def settled(self, stem, seconds=None):
         """Note a cell that needs no more work, and what it took if it was measured here."""
         self.closed.add(stem)
         if seconds and self.jobs[stem].flops > 0:
-            insort(self.paces, (self.jobs[stem].flops, seconds / self.jobs[stem].flops))
+            insort(self.rates, (self.jobs[stem].flops, seconds / self.jobs[stem].flops))
 
     def _is_settled(self, stem):
         if stem in self.closed or f"{stem}.parquet" in self.cells:
@@ -168,21 +168,23 @@ class Search:
         """(Lease, whose it was) of the next cell, or (None, '') when nothing can be claimed now."""
         while not self.over():
             self.look()
-            found = self._late() or self._free() or self._orphan()
-            if found is None:
+            candidate = self._late() or self._free() or self._orphan()
+            if candidate is None:
                 return None, ""
-            start, lease = self.clock.now(), self._try(*found)
+            start, lease = self.clock.now(), self._try(*candidate)
             if lease:
                 self.idle, self.width = 0, max(1.0, NARROWER * self.width)
-                return lease, found[1]
+                return lease, candidate[1]
             self.wasted += self.clock.now() - start
         return None, ""
 
     def _free(self):
         """(cell, why) of one of the longest cells without a live lease."""
         free = list(islice(self._open(self.watch.tokens.keys() | self.taken), int(self.width)))
-        found = self.rng.choice(free) if free else None
-        return free and (found, SILENT if found in self.watch.expired else "")
+        if not free:
+            return None
+        cell = self.rng.choice(free)
+        return cell, SILENT if cell in self.watch.expired else ""
 
     def _orphan(self):
         """A cell whose holder was a process of this machine that is no more."""
@@ -196,20 +198,20 @@ class Search:
 
         Before that there is time; after it the sweep would end later for want of a second worker on that cell.
         """
-        if not self.paces or self.none_late or self._rest() > self.jobs[self.order[0]].flops:
+        if not self.rates or self.none_late or self._rest() > self.jobs[self.order[0]].flops:
             return None
         now, rest = self.clock.now(), self._rest()
         for name in takewhile(lambda name: self.jobs[name].flops >= rest, self._held()):
             held, alone = now - self.watch.first(name), len(self.watch.tokens[name]) == 1
-            if alone and held > self.pace.late * self._expected(self.jobs[name].flops) and self._may_take(name):
+            if alone and held > self.config.late * self._expected(self.jobs[name].flops) and self._may_take(name):
                 return name, SLOW
         self.none_late = True
         return None
 
     def _expected(self, flops):
-        """Seconds that such a cell would take here: at the slowest pace among the cells nearest in FLOPs."""
-        at = bisect(self.paces, (flops,))
-        return flops * max(pace for _, pace in self.paces[max(0, at - NEAR) : at + NEAR])
+        """Seconds that such a cell would take here: at the slowest rate among the cells nearest in FLOPs."""
+        at = bisect(self.rates, (flops,))
+        return flops * max(rate for _, rate in self.rates[max(0, at - NEAR) : at + NEAR])
 
     def _rest(self):
         """FLOPs that each worker will still do of the cells that were never held, were all equally fast."""
@@ -225,7 +227,7 @@ class Search:
 
     def _is_gone(self, name):
         if name not in self.holders:
-            self.holders[name] = leases.read(self.store.files, name)
+            self.holders[name] = leases.read_lease(self.store.files, name)
         return self.holders[name] is not None and leases.gone(self.holders[name].owner)
 
     def _try(self, stem, why):
@@ -249,7 +251,7 @@ class Search:
         """How many holders in a row were lost, this one's leases among them; 0 where the last kept partial sums."""
         if not before or before[0] in kept:
             return 0
-        holder = leases.read(self.store.files, f"{stem}.{before[0]}")
+        holder = leases.read_lease(self.store.files, f"{stem}.{before[0]}")
         return holder.lost + 1 if holder else 0
 
     def _settled_meanwhile(self, stem):
@@ -266,13 +268,13 @@ class Search:
 
     def rest(self):
         """Sleep until it may be worth while to look again; longer each time, up to four times `look`."""
-        seconds, self.idle = self.pace.look * 2**self.idle, min(self.idle + 1, 2)
+        seconds, self.idle = self.config.look * 2**self.idle, min(self.idle + 1, 2)
         self.clock.sleep(max(seconds, self.quick - self.clock.now()))
 
     def tidy(self):
         """Remove what lost workers left of finished cells."""
         files = self.store.files
         left = [(f"{leases.FOLDER}/{name}", leases.split(name)[0]) for name in files.names(leases.FOLDER)]
-        for name, cell in left + partials.left(files):
+        for name, cell in left + partials.left_over(files):
             if cell in self.jobs and files.has(cell_file(cell)):
                 files.remove(name)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from collect.run.search import Clock, Pace, Queue
+from collect.run.search import Clock, Queue, WorkerConfig
 from collect.run.worker import work
 from collect.store import files, leases
 from collect.store.store import Store, stem
@@ -145,14 +145,14 @@ class Slow:
     stage: Stage
     actor: Actor
     request: float
-    asked: list  # [requests so far]
+    requests: list  # [requests so far]
     shared: list  # [the last listing of the cells]
 
     def _pay(self, requests=1):
         if self.stage.now >= self.actor.dies:
             raise Killed
         self.actor.owed += requests * self.request
-        self.asked[0] += requests
+        self.requests[0] += requests
 
     def create(self, name, data, lasting=False):
         """The two requests that decide something happen at their time; of others the time is slept before the next."""
@@ -270,18 +270,18 @@ def _uncollected():
             gc.enable()
 
 
-def simulate(jobs, seconds, fleet, pace=None):
+def simulate(jobs, seconds, fleet, config=None):
     """Run the jobs on a fleet; seconds = {job.cell: replayed seconds at speed 1}. Returns a Run."""
-    stage, place, asked, shared, queue = Stage(), files.Memory(), [0], [frozenset()], Queue.of(jobs)
+    stage, place, requests, shared, queue = Stage(), files.Memory(), [0], [frozenset()], Queue.of(jobs)
     finished, counts, last, ended = {}, {}, [0.0], [0.0]
     crew = actors(fleet, sum(seconds.values()) / fleet.workers)
 
     def play(actor):
         clock = Clock(lambda: stage.now + actor.owed, lambda s: stage.wait(actor, s), lambda: stage.now)
-        store = Store(Slow(place, stage, actor, fleet.request, asked, shared))
+        store = Store(Slow(place, stage, actor, fleet.request, requests, shared))
         measure = _replay(stage, actor, seconds, fleet.slices)
         owner = leases.Owner(f"{fleet.seed} {actor.name}")
-        for event in work(queue, store, measure, owner, clock, _pulse(stage, actor), pace or Pace()):
+        for event in work(queue, store, measure, owner, clock, _pulse(stage, actor), config or WorkerConfig()):
             counts[event.kind] = counts.get(event.kind, 0) + 1
             if event.kind == "finished":
                 finished[stem(event.job)] = finished.get(stem(event.job), 0) + 1
@@ -295,4 +295,4 @@ def simulate(jobs, seconds, fleet, pace=None):
         stage.over.acquire()
     if stage.failure:
         raise stage.failure
-    return Run(last[0], bound(crew, seconds), ended[0], finished, Store(place), counts, asked[0])
+    return Run(last[0], bound(crew, seconds), ended[0], finished, Store(place), counts, requests[0])

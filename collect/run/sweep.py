@@ -1,4 +1,4 @@
-"""A sweep: its cells, what is missing and what it will cost (plan), measuring it (run), how far it is (status)."""
+"""A sweep: its cells and jobs, and the measuring of them by a worker. Opening one reads no weights but for hashes."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
@@ -6,36 +6,21 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import torch
-import yaml
 
-from collect.config.files import SweepFile, read
-from collect.families.checkpoints import Shelf
-from collect.families.trained import Bundle
-from collect.jobs import Batch, Job, Outcome
-from collect.profile import roofline
+from collect.config import SweepFile, read_config
+from collect.families import open_family
+from collect.jobs import Job, Outcome
 from collect.profile.batch_size import best_batch
-from collect.profile.meters import Clock
-from collect.run.cell import Bench, Cell, draw, key, measure, prepare
-from collect.run.contact_sheet import Sheet
+from collect.run.cell import Cell, ExecutionConfig, cell_key, draw, measure, prepare
+from collect.run.contact_sheet import ContactSheet
 from collect.sampling import verifiers
-from collect.sampling.loop import How, asked_of, begun, called, check_guidance, evaluations, finished
-from collect.store import store
-from collect.store.store import Store
+from collect.sampling.loop import SamplingConfig, check_guidance, evaluations
+from collect.store.store import Store, missing
 from scalinglaws.schema import InputError
 
 HELD_BYTES = 8 * 2**30  # of weights kept loaded between cells
-
-
-def open_family(folder, network=False):
-    """The family in a folder: a Shelf where family.yaml lists models, a Bundle where it has widths."""
-    path = Path(folder) / "family.yaml"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        content = None  # the family's own reader says what is wrong
-    return Shelf(Path(folder), network) if isinstance(content, dict) and "models" in content else Bundle(Path(folder))
+BATCH = 250  # samples at once until `batch: auto` is settled by a run
 
 
 @dataclass(frozen=True)
@@ -43,37 +28,37 @@ class Sweep:
     """A validated sweep file with its family opened and its store's place settled."""
 
     file: SweepFile
-    family: object  # a Bundle or a Shelf
+    family: object  # a TrainedFamily or a CheckpointFamily
     store: Store
-    bench: Bench = field(default_factory=Bench)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
 
     @property
     def labels(self):
-        """Labels of the models asked for, in the family's order."""
-        asked = [*(self.file.models or []), *(f"c{c}" for c in self.file.sizes or [])]
+        """Labels of the models in the sweep, in the family's order."""
+        chosen = [*(self.file.models or []), *(f"c{c}" for c in self.file.sizes or [])]
         known = self.family.labels
-        if unknown := [label for label in asked if label not in known]:
+        if unknown := [label for label in chosen if label not in known]:
             raise InputError(
                 f"Family '{self.family.name}' has no model {', '.join(unknown)}. Its models are {', '.join(known)}."
             )
-        return [label for label in known if label in asked] if asked else known
+        return [label for label in known if label in chosen] if chosen else known
 
     @cached_property
     def cells(self):
         """Every combination of the axes; an interval is dropped where there is no guidance to switch."""
         file = self.file
-        drawn = product(file.samplers, file.guidance, file.guidance_interval, sorted(file.steps), file.seeds)
-        hows = [How(name, steps, w, between if w != 1 else None, seed) for name, w, between, steps, seed in drawn]
+        axes = product(file.samplers, file.guidance, file.guidance_interval, sorted(file.steps), file.seeds)
+        configs = [SamplingConfig(name, steps, w, at if w != 1 else None, seed) for name, w, at, steps, seed in axes]
         cells = [
-            Cell(label, how, file.samples, best, self.verifier_name if best > 1 else None)
-            for label, how, best in product(self.labels, hows, file.best_of)
+            Cell(label, config, file.samples, best, self.verifier_name if best > 1 else None)
+            for label, config, best in product(self.labels, configs, file.best_of)
         ]
         return list(dict.fromkeys(cells))
 
     @cached_property
     def scores(self):
         """The metrics, opened once."""
-        return self.family.metrics(self.file.quality, self.bench.device)
+        return self.family.metrics(self.file.quality, self.execution.device)
 
     @property
     def doubts(self):
@@ -83,31 +68,28 @@ class Sweep:
 
     @property
     def verifier_name(self):
-        asked = self.file.verifier
-        return asked["name"] if isinstance(asked, dict) else asked
+        spec = self.file.verifier
+        return spec["name"] if isinstance(spec, dict) else spec
 
     @cached_property
     def verifier(self):
         """What keeps the best of n, opened once, or None."""
         file = self.file
-        return verifiers.open_verifier(file.verifier, self.family, self.bench.device) if file.verifier else None
+        return verifiers.open_verifier(file.verifier, self.family, self.execution.device) if file.verifier else None
 
     @cached_property
     def jobs(self):
-        """A Job a cell: its name, identity, and expected FLOPs."""
+        """A Job per cell: its name, identity, and expected FLOPs."""
         verified = {self.verifier_name: self.verifier.identity()} if self.verifier else {}
-        known = key(self.family, self.scores, self.bench, verified)
-        return [Job(cell.name, known(cell), self.expected_flops(cell), cell) for cell in self.cells]
-
-    def expected_flops(self, cell):
-        """FLOPs of all samples of a cell, text and decoding included, from the architecture alone."""
-        return sum(work.flops for work in self.works(cell))
+        key = cell_key(self.family, self.scores, self.execution, verified)
+        return [Job(cell.name, key(cell), sum(w.flops for w in self.works(cell)), cell) for cell in self.cells]
 
     def works(self, cell):
-        """The Works of a cell: what its parts have to evaluate."""
-        alike = replace(cell.how, seed=0, guidance=1.0 if cell.how.guidance == 1 else 2.0)  # in evaluations
+        """The Works of a cell, text and decoding included: what its parts have to evaluate, by architecture alone."""
+        alike = replace(cell.sampling, seed=0, guidance=1.0 if cell.sampling.guidance == 1 else 2.0)  # in evaluations
         nfe = evaluations(alike, self.family.traits(cell.model))
-        return self.family.card(cell.model).cell(nfe, cell.samples * cell.best_of, self.bench.batch).values()
+        profile = self.family.cost_profile(cell.model)
+        return profile.cell(nfe, cell.samples * cell.best_of, self.execution.batch).values()
 
     def check(self):
         """This sweep; InputError for a sampler, a guidance or steps that do not fit one of its models."""
@@ -117,48 +99,47 @@ class Sweep:
                 for weight in self.file.guidance:
                     check_guidance(traits, weight)
                 for name, steps in product(self.file.samplers, self.file.steps):
-                    evaluations(How(name, steps), traits)
+                    evaluations(SamplingConfig(name, steps), traits)
             except InputError as error:
                 raise InputError(f"Model '{label}': {error} Give such models a sweep of their own.") from None
         return self
 
     def missing(self, retry=False):
         """Jobs that have neither a row nor, unless `retry`, a recorded failure."""
-        return store.missing(self.store, self.jobs, retry)
+        return missing(self.store, self.jobs, retry)
 
 
 def open_sweep(path, place=None, device="cpu", network=False):
-    """The Sweep of a YAML file; InputError for an unknown model, a missing or damaged weight file, a bad field."""
+    """The Sweep of a YAML file; InputError for an unknown model, a missing or damaged weight file, a bad field.
+
+    No model is loaded: with `batch: auto` the batch is a guess until a Measurer settles it.
+    """
     path = Path(path)
-    file = read(path, SweepFile)
+    file = read_config(path, SweepFile)
     family = open_family(path.parent / file.family, network)
     at = place or file.store or f"runs/{path.stem}"
-    remote = place or "://" in at or not file.store
-    found = Store(at if "://" in str(at) else Path(at) if remote else path.parent / at)
-    batch = 250 if file.batch == "auto" else file.batch
-    bench = Bench(device, batch, file.dtype, file.compile, file.channels_last, lanes_of(file, device))
-    sweep = Sweep(file, family, found, bench).check()
+    as_given = place or "://" in at or not file.store  # else relative to the file
+    store = Store(at if "://" in str(at) else Path(at) if as_given else path.parent / at)
+    batch = BATCH if file.batch == "auto" else file.batch
+    workers = file.intra_batch_workers or (torch.get_num_threads() if file.compile and device == "cpu" else 1)
+    execution = ExecutionConfig(device, batch, file.dtype, file.compile, file.channels_last, workers)
+    sweep = Sweep(file, family, store, execution).check()
     for label in sweep.labels:
         family.identity(label)
-    return replace(sweep, bench=replace(sweep.bench, batch=chosen_batch(sweep))) if file.batch == "auto" else sweep
+    return sweep
 
 
-def lanes_of(file, device):
-    """The lanes asked for; else one a core for networks compiled for the CPU, one for the rest."""
-    return file.lanes or (torch.get_num_threads() if file.compile and device == "cpu" else 1)
-
-
-def chosen_batch(sweep, seconds=20.0):
-    """The batch of most samples a second of the largest model, found by trying the fewest steps, not compiled."""
-    label = max(sweep.labels, key=lambda name: sweep.family.card(name).denoiser.flops)
-    bench = replace(sweep.bench, compile=False)
-    ready = prepare(sweep.family.model(label, bench.dtype), bench)
-    how = How(sweep.file.samplers[0], min(sweep.file.steps))
+def fastest_batch(sweep, seconds=20.0):
+    """The batch of most samples per second of the largest model, found by trying the fewest steps, not compiled."""
+    label = max(sweep.labels, key=lambda name: sweep.family.cost_profile(name).denoiser.flops)
+    execution = replace(sweep.execution, compile=False)
+    ready = prepare(sweep.family.model(label, execution.dtype), execution)
+    config = SamplingConfig(sweep.file.samplers[0], min(sweep.file.steps))
 
     def run(batch):
-        draw(Cell(label, how, batch), sweep.family.task, ready, range(batch), batch)
+        draw(Cell(label, config, batch), sweep.family.task, ready, range(batch), batch)
 
-    return best_batch(run, seconds_limit=seconds, device=bench.device).batch
+    return best_batch(run, seconds_limit=seconds, device=execution.device).batch
 
 
 @dataclass
@@ -168,8 +149,14 @@ class Measurer:
     sweep: Sweep
     held: OrderedDict = field(default_factory=OrderedDict)  # label: Ready
 
+    @cached_property
+    def execution(self):
+        """The sweep's ExecutionConfig; `batch: auto` is settled here, before the first cell, and only then."""
+        automatic = self.sweep.file.batch == "auto"
+        return replace(self.sweep.execution, batch=fastest_batch(self.sweep)) if automatic else self.sweep.execution
+
     def __call__(self, cell, partial=None, checkpoint=None):
-        sheet = Sheet(self.sweep.file.sheets, start=int(partial["tally"][0]) if partial else 0)
+        sheet = ContactSheet(self.sweep.file.contact_sheet, start=int(partial["tally"][0]) if partial else 0)
         row = measure(
             cell,
             self.sweep.family,
@@ -178,21 +165,22 @@ class Measurer:
             partial,
             checkpoint,
             self.sweep.verifier if cell.verifier else None,
-            sheet.keep if self.sweep.file.sheets else None,
+            sheet.keep if self.sweep.file.contact_sheet else None,
         )
         if sheet.whole:
-            self.sweep.store.files.replace(f"sheets/{cell.name}.png", sheet.png())
+            self.sweep.store.files.replace(f"contact_sheets/{cell.name}.png", sheet.png())
         return row
 
     def ready(self, label):
         """The prepared model of a label."""
         if label not in self.held:
+            execution = self.execution
             try:
-                model = self.sweep.family.model(label, self.sweep.bench.dtype)
+                model = self.sweep.family.model(label, execution.dtype)
             except InputError as error:
                 raise Outcome("error", str(error)) from error
             self._make_room(weight_bytes(model))
-            self.held[label] = prepare(model, self.sweep.bench)
+            self.held[label] = prepare(model, execution)
         self.held.move_to_end(label)
         return self.held[label]
 
@@ -208,78 +196,29 @@ def weight_bytes(model):
 
 @dataclass(frozen=True)
 class Opener:
-    """Opens a sweep in whatever process measures it: () -> (jobs, store, measure)."""
+    """Opens a sweep, once in each process that uses it: () -> (jobs, store, measure)."""
 
     path: str
     place: object = None
     device: str | None = None
     network: bool = False
 
+    @cached_property
     def sweep(self):
         return open_sweep(self.path, self.place, pick_device(self.device), self.network)
 
+    def __reduce__(self):
+        """What travels to another process: where the sweep is, not what was opened here."""
+        return Opener, (self.path, self.place, self.device, self.network)
+
     def __call__(self):
-        opened = self.sweep()
-        return opened.jobs, opened.store, Measurer(opened)
+        return self.sweep.jobs, self.sweep.store, Measurer(self.sweep)
 
 
-@dataclass(frozen=True)
-class Price:
-    """What a cell is expected to cost."""
-
-    job: Job
-    flops: float  # all samples, text and decoding included
-    seconds: float | None  # extrapolated from short runs of its model here; None where none was made
-    roofline_seconds: float | None  # the least this machine can take, where its peaks are known
-
-
-def plan(sweep, timed=True):
-    """A Price for each missing job; `timed` runs each model once for two short trips."""
-    missing = sweep.missing()
-    labels = {job.cell.model for job in missing}
-    rates = {label: seconds_by_part(sweep, label) for label in labels} if timed else {}
-    machine = roofline.known_machine(device_label(sweep)) if str(sweep.bench.device).startswith("cuda") else None
-    return [_price(sweep, job, rates.get(job.cell.model), machine) for job in missing]
-
-
-def device_label(sweep):
-    return torch.cuda.get_device_name(sweep.bench.device)
-
-
-@torch.no_grad()
-def seconds_by_part(sweep, label, most=64):
-    """Seconds here of (a network evaluation, everything else with its scoring) a sample; the shorter of three tries."""
-    bench, task = replace(sweep.bench, compile=False), sweep.family.task
-    model = prepare(sweep.family.model(label, bench.dtype), bench).model
-    how, indices = How(sweep.file.samplers[0], min(sweep.file.steps)), np.arange(min(bench.batch, most))
-    tries = []
-    for _ in range(3):
-        with Clock(bench.device) as begin:
-            asked = asked_of(task, how, indices)
-            trip = begun(model, how, indices, asked, bench.device)
-        with Clock(bench.device) as call:
-            called(model, model.denoiser, trip, trip.noise, trip.schedule.timesteps[0], 1.0)
-        with Clock(bench.device) as end:
-            made = Batch(indices, finished(model, trip.noise), asked)
-            for metric in sweep.scores:
-                metric.add(metric.start(), made)
-        tries.append((call.seconds, begin.seconds + end.seconds))
-    return tuple(min(part) / len(indices) for part in zip(*tries, strict=True))
-
-
-def _price(sweep, job, rates, machine):
-    works = list(sweep.works(job.cell))
-    seconds = None
-    if rates:
-        evaluations, each = works[0].samples, job.cell.samples * job.cell.best_of
-        seconds = evaluations * rates[0] + each * rates[1]
-    return Price(job, job.flops, seconds, roofline.seconds(works, machine, sweep.bench.dtype))
-
-
-def pick_device(asked=None):
-    """'cuda' where there is one, else 'cpu'; InputError when asked for what is not here."""
-    if asked not in (None, "cpu", "cuda"):
-        raise InputError(f"No device '{asked}': allowed are cpu and cuda.")
-    if asked == "cuda" and not torch.cuda.is_available():
+def pick_device(name=None):
+    """'cuda' where there is one, else 'cpu'; InputError for a device that is not here."""
+    if name not in (None, "cpu", "cuda"):
+        raise InputError(f"No device '{name}': allowed are cpu and cuda.")
+    if name == "cuda" and not torch.cuda.is_available():
         raise InputError("No CUDA device is here: leave --device out, or say --device cpu.")
-    return asked or ("cuda" if torch.cuda.is_available() else "cpu")
+    return name or ("cuda" if torch.cuda.is_available() else "cpu")

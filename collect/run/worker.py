@@ -2,7 +2,7 @@
 
     for event in work(jobs, store, measure): print(event)
 
-The same generator runs on a laptop, on every GPU of a cluster, and in the simulation (simulate.py), which only passes
+The same generator runs on a laptop, on every GPU of a cluster, and in the simulation (simulation.py), which only passes
 another clock and another heartbeat. Workers know nothing of each other but the store. What happens to a cell:
 
     its row is there                    settled, for ever
@@ -16,7 +16,7 @@ another clock and another heartbeat. Workers know nothing of each other but the 
 from dataclasses import dataclass
 
 from collect.jobs import Outcome
-from collect.run.search import Clock, Pace, Queue, Search
+from collect.run.search import Clock, Queue, Search, WorkerConfig
 from collect.store import leases, partials
 from collect.store.leases import Lease
 from collect.store.store import cell_file, encode
@@ -42,8 +42,8 @@ class Event:
 
 KINDS = {
     "claimed": "a cell is ours; the reason says whose it was before",
-    "checkpointed": "partial sums are kept (told during the measuring, not yielded)",
-    "unkept": "partial sums could not be kept; the cell goes on (told, not yielded)",
+    "checkpointed": "partial sums are kept (reported during the measuring, not yielded)",
+    "unkept": "partial sums could not be kept; the cell goes on (reported, not yielded)",
     "finished": "its row is in the store",
     "dropped": "another worker has it or has finished it",
     "failed": "its outcome is recorded",
@@ -62,38 +62,38 @@ class Broken(RuntimeError):
 
 
 def ignore(event):
-    """Tell nobody."""
+    """Report to nobody."""
 
 
-def work(jobs, store, measure, owner=None, clock=None, pulse=leases.beating, pace=None, retry=False, tell=ignore):
+def work(jobs, store, measure, owner=None, clock=None, pulse=leases.beating, config=None, retry=False, report=ignore):
     """Settle every job, together with whoever else works on this store; yields Events.
 
     jobs: a list of Jobs or a Queue. measure(cell, partial=None, checkpoint=None) -> row, see collect/jobs.py.
-    `retry`: failed cells are tried again, once. `tell` is called with what happens while a cell is measured.
+    `retry`: failed cells are tried again, once. `report` is called with what happens while a cell is measured.
     InputError when the store takes no more; Broken when this process can go on with no cell.
     """
-    search = Search(Queue.of(jobs), store, owner or leases.me(), clock or Clock(), pace or Pace(), retry)
+    search = Search(Queue.of(jobs), store, owner or leases.me(), clock or Clock(), config or WorkerConfig(), retry)
     while not search.over():
         lease, why = search.claim()
         if lease is None:
             yield Event("waiting", search.owner.who, reason="what is left is with other workers")
             search.rest()
         else:
-            yield from _one(search, lease, why, measure, pulse, tell)
+            yield from _one(search, lease, why, measure, pulse, report)
     search.tidy()
     yield Event("done", search.owner.who)
 
 
-def _one(search, lease, why, measure, pulse, tell):
+def _one(search, lease, why, measure, pulse, report):
     """One claimed cell, from its partial sums to its row or outcome; the lease is released however it ends."""
     files, job, who = search.store.files, search.jobs[lease.stem], lease.owner.who
     try:
         yield Event("claimed", who, job, reason=why)
         start = search.clock.now()
-        with pulse(files, lease, search.pace.beat) as beats:
-            found = _measured(search, lease, measure, beats, tell)
+        with pulse(files, lease, search.config.beat) as beats:
+            result = _measured(search, lease, measure, beats, report)
         seconds = search.clock.now() - start
-        event = Event(who=who, job=job, seconds=seconds, **_settle(search, lease, seconds, **found))
+        event = Event(who=who, job=job, seconds=seconds, **_settle(search, lease, seconds, **result))
     finally:
         leases.release(files, lease)
     yield event
@@ -101,15 +101,15 @@ def _one(search, lease, why, measure, pulse, tell):
         raise Broken(f"{job.name}: {event.reason}")
 
 
-def _measured(search, lease, measure, beats, tell):
+def _measured(search, lease, measure, beats, report):
     """{'kind': 'finished', 'row', 'data'}, or 'failed' with status and reason, or 'dropped' with reason."""
-    if lease.lost >= search.pace.losses:
+    if lease.lost >= search.config.losses:
         return _failed("error", f"{lease.lost} workers in a row were lost while they measured it")
     job, files = search.jobs[lease.stem], search.store.files
     known = partials.tokens(files, lease.stem) if lease.token else []
-    partial = partials.read(files, lease.stem, known)
+    partial = partials.read_partial(files, lease.stem, known)
     try:
-        row = measure(job.cell, partial, _Checkpoint(search, lease, beats, tell))
+        row = measure(job.cell, partial, _Checkpoint(search, lease, beats, report))
         return {"kind": "finished", "row": row, "data": encode(row)}
     except Dropped as dropped:
         return {"kind": "dropped", "reason": str(dropped)}
@@ -134,7 +134,7 @@ def _sentence(error):
 
 
 def _settle(search, lease, seconds, kind, data=None, row=None, status="", reason=""):
-    """Put what was found into the store; the fields of the Event."""
+    """Put the result into the store; the fields of the Event."""
     store, stem = search.store, lease.stem
     late = store.files.has(cell_file(stem)) if kind == "failed" else kind == "finished" and not store.keep(stem, data)
     if kind == "failed" and not late:
@@ -142,7 +142,7 @@ def _settle(search, lease, seconds, kind, data=None, row=None, status="", reason
     if kind in ("finished", "failed"):
         search.settled(stem, seconds if kind == "finished" else None)
     if stem in search.closed:
-        partials.drop(store.files, stem, lease.token)
+        partials.drop_partials(store.files, stem, lease.token)
     if late:
         return {"kind": "dropped", "reason": "another worker finished it first"}
     return {"kind": kind, "row": row, "status": status, "reason": reason}
@@ -155,7 +155,7 @@ class _Checkpoint:
     search: object
     lease: Lease
     beats: object
-    tell: object
+    report: object
     last: float = None  # when the last were kept
     cost: float = 0.0  # seconds that keeping them took
 
@@ -165,8 +165,8 @@ class _Checkpoint:
     def __call__(self, sums):
         if self.beats.lost:
             raise Dropped("its lease expired and another worker took it over")
-        pace, now = self.search.pace, self.search.clock.now()
-        if now - self.last < max(pace.keep, self.cost / pace.share):
+        config, now = self.search.config, self.search.clock.now()
+        if now - self.last < max(config.keep, self.cost / config.share):
             return
         self._keep(sums)
         self.last = self.search.clock.now()
@@ -178,8 +178,8 @@ class _Checkpoint:
             self.search.settled(stem)
             raise Dropped("another worker finished it first")
         try:
-            partials.keep(files, stem, self.lease.token, sums)
+            partials.keep_partial(files, stem, self.lease.token, sums)
         except InputError as error:
             kind, reason = "unkept", str(error)
         seconds = self.search.clock.now() - self.start
-        self.tell(Event(kind, self.lease.owner.who, self.search.jobs[stem], reason=reason, seconds=seconds))
+        self.report(Event(kind, self.lease.owner.who, self.search.jobs[stem], reason=reason, seconds=seconds))

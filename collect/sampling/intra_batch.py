@@ -1,7 +1,7 @@
-"""Parts of a batch side by side, a thread each with its share of the cores.
+"""Intra-batch workers: threads that share a batch, each with a part of it and its share of the cores.
 
 The layers of a small network are too short to be split over cores: two halves of a batch on a core each are done
-sooner than the whole on both. On a GPU one lane is right: its cores are one queue.
+sooner than the whole on both. On a GPU one worker is right: its cores are one queue.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 
-def side_by_side(lanes, run, *columns):
-    """list(map(run, *columns)) with as many calls at once as there are lanes; the first error is raised."""
-    if lanes == 1:
+def run_in_parallel(workers, run, *columns):
+    """list(map(run, *columns)) with as many calls at once as there are workers; the first error is raised."""
+    if workers == 1:
         return list(map(run, *columns))
-    share = max(1, torch.get_num_threads() // lanes)
-    with _threads(share), ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+    share = max(1, torch.get_num_threads() // workers)
+    with _threads(share), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
         return list(pool.map(run, *columns))
 
 
@@ -31,6 +31,6 @@ def _threads(count):
         torch.set_num_threads(before)
 
 
-def shares(indices, lanes):
-    """The indices cut into at most `lanes` parts of as near as can be the same size, none empty."""
-    return np.array_split(indices, min(lanes, len(indices)))
+def split(indices, workers):
+    """The indices cut into at most `workers` parts of as near as can be the same size, none empty."""
+    return np.array_split(indices, min(workers, len(indices)))

@@ -1,1 +1,1 @@
-"""Every cell measured once by any number of workers: store, leases, partial sums, engines, a simulation."""
+"""Whole files in a place that workers share: finished cells, failures, partial sums, leases."""

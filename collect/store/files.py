@@ -14,11 +14,10 @@ One interface, three places; names are 'folder/file', and every method is one re
     move(name, to)       whether it was there or not
 
 A full disk or a refused write is an InputError, and leaves nothing behind that could be taken for a file.
-Files carry their own checksum (`seal`), so that damage is found by whoever reads them.
+Files carry their own checksum (scalinglaws/cells.py), so that damage is found by whoever reads them.
 """
 
 import errno
-import hashlib
 import os
 import threading
 import time
@@ -29,33 +28,11 @@ from uuid import uuid4
 
 from scalinglaws.schema import InputError
 
-MARK = b"sha256 of this file with these digits as zeros: "
-BLANK = (MARK + b"0" * 64).decode()  # write this somewhere into a file's metadata, then seal it
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 LEFT = 3600  # seconds after which an unfinished temporary file is litter
 
 
-def _digest(data, at):
-    """sha256 of the bytes with the 64 digits at a place taken as zeros."""
-    view, found = memoryview(data), hashlib.sha256()
-    for part in (view[:at], b"0" * 64, view[at + 64 :]):
-        found.update(part)
-    return found.hexdigest().encode()
-
-
-def seal(data):
-    """The file's bytes with the digits of BLANK filled in; ValueError when BLANK is not in them."""
-    at = data.rindex(MARK) + len(MARK)
-    return b"".join((data[:at], _digest(data, at), data[at + 64 :]))
-
-
-def sealed(data):
-    """Whether the bytes are those that were sealed: not so after a cut or a flipped byte anywhere, in the seal too."""
-    at = data.rfind(MARK) + len(MARK)
-    return at >= len(MARK) and data[at : at + 64] == _digest(data, at)
-
-
-def files(folder):
+def open_place(folder):
     """The place of a path, of a URL that fsspec knows (s3://bucket/run, memory://run), or a place as it is."""
     if hasattr(folder, "stamps"):
         return folder

@@ -1,4 +1,4 @@
-"""Who works on what: one small file a lease, claimed by being created, kept alive by a heartbeat.
+"""Who works on what: one small file per lease, claimed by being created, kept alive by a heartbeat.
 
 A lease never decides what is true (the first cell file does that): it only keeps workers from doing the same work.
 
@@ -28,7 +28,7 @@ FOLDER = "leases"
 
 @dataclass(frozen=True)
 class Owner:
-    """A worker: its name, and the process by which others on its machine can tell whether it lives."""
+    """A worker: its name, and the process by which others on its machine see whether it lives."""
 
     who: str
     host: str = ""  # machine, boot and process namespace: equal only where process numbers mean the same
@@ -38,7 +38,7 @@ class Owner:
 
 @cache
 def this_host():
-    """The machine's name with its boot and process namespace where the system tells."""
+    """The machine's name with its boot and process namespace where the system shows them."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{platform.node()} {boot} {os.readlink('/proc/self/ns/pid')}"
@@ -47,7 +47,7 @@ def this_host():
 
 
 def born(pid):
-    """When a process started, or '' where the system does not tell; None when there is no such process."""
+    """When a process started, or '' where the system does not show it; None when there is no such process."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else rest[18]  # field 22 of proc(5); a zombie works no more
@@ -100,8 +100,8 @@ def claim(files, lease, over=()):
 
 def _tokens(files, stem):
     """Tokens of a cell's leases, expired ones included."""
-    found = (split(name) for name in files.names(FOLDER) if name.startswith(stem))
-    return [token for cell, token in found if cell == stem and token is not None]
+    names = (split(name) for name in files.names(FOLDER) if name.startswith(stem))
+    return [token for cell, token in names if cell == stem and token is not None]
 
 
 def renew(files, lease):
@@ -113,7 +113,7 @@ def release(files, lease):
     files.remove(lease.name)
 
 
-def read(files, name):
+def read_lease(files, name):
     """The Lease in a file of leases/, or None when it is gone or unreadable."""
     try:
         fields = json.loads(files.read(f"{FOLDER}/{name}") or b"{}")
@@ -125,17 +125,15 @@ def read(files, name):
 def held(files):
     """[{cell, who, host, pid, since}] of all leases, for people; since as ISO time or None."""
     names = sorted(name for name in files.names(FOLDER) if split(name)[1] is not None)
-    found = [(name, read(files, name)) for name in names]
-    return [_told(name, lease) for name, lease in found]
+    return [{"cell": name.rpartition(".")[0]} | _holder(read_lease(files, name)) for name in names]
 
 
-def _told(name, lease):
-    cell = name.rpartition(".")[0]
+def _holder(lease):
     if lease is None:
-        return {"cell": cell, "who": None, "host": None, "pid": None, "since": None}
+        return {"who": None, "host": None, "pid": None, "since": None}
     since = datetime.fromtimestamp(lease.since, UTC).isoformat(timespec="seconds")
     owner = lease.owner
-    return {"cell": cell, "who": owner.who, "host": owner.host.split(" ")[0], "pid": owner.pid, "since": since}
+    return {"who": owner.who, "host": owner.host.split(" ")[0], "pid": owner.pid, "since": since}
 
 
 @dataclass

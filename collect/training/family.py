@@ -13,18 +13,18 @@ from pathlib import Path
 import torch
 
 from collect import features, metrics, weights
-from collect.families.trained import Bundle
+from collect.families.trained import TrainedFamily
 from collect.models import autoencoder
-from collect.run.cell import Bench, Cell, key, measure, prepare
-from collect.sampling.loop import How
+from collect.run.cell import Cell, ExecutionConfig, cell_key, measure, prepare
+from collect.sampling.loop import SamplingConfig
 from collect.store.store import Store
-from collect.training.fashion_mnist import load
+from collect.training.fashion_mnist import load_images
 from collect.training.train import Recipe, snapshot_steps, train_size
 from scalinglaws.schema import InputError
 
 
 @dataclass(frozen=True)
-class Event:
+class TrainingEvent:
     """Something done: a stage, what it was about, and a sentence for people."""
 
     stage: str
@@ -40,35 +40,26 @@ def _train_part(stage, training, path, metadata, every=250):
     """Run a training generator to its end, with Events, and save the model it leaves."""
     for step, loss, model in training:  # noqa: B007 - the last one is saved
         if step % every == 0:
-            yield Event(stage, path.stem, f"{stage}: step {step}, loss {loss:.4f}")
+            yield TrainingEvent(stage, path.stem, f"{stage}: step {step}, loss {loss:.4f}")
     weights.save(model.state_dict(), path, metadata(model.eval()))
-    yield Event(stage, path.stem, f"{stage}: done")
+    yield TrainingEvent(stage, path.stem, f"{stage}: done")
 
 
 def make_parts(file, folder, data=None):
     """Train the feature network and the autoencoder and write the reference, each unless its file is there."""
     folder = Path(folder)
-    pictures, labels = (torch.as_tensor(a) for a in load("train", data))
-    yield from _make_features(file, folder / "features.safetensors", pictures, labels)
-    if not (folder / "reference.safetensors").exists():
-        found, _ = features.extract(Bundle(folder).classifier(), pictures)
-        metrics.write_reference(found, folder / "reference.safetensors", features.NAME)
-        yield Event("reference", "reference", f"reference: {len(found)} images")
-    yield from _make_autoencoder(file, folder / "autoencoder.safetensors", pictures)
-
-
-def _make_features(file, path, pictures, labels):
-    if path.exists():
-        return
-    training = features.train(pictures, labels, file.parts.features_steps)
-    yield from _train_part("features", training, path, lambda model: {})
-
-
-def _make_autoencoder(file, path, pictures):
-    if path.exists():
-        return
-    training = autoencoder.train(pictures, file.parts.autoencoder_steps)
-    yield from _train_part("autoencoder", training, path, lambda model: _scaling(model, pictures))
+    paths = {name: folder / f"{name}.safetensors" for name in ("features", "reference", "autoencoder")}
+    pictures, labels = (torch.as_tensor(a) for a in load_images("train", data))
+    if not paths["features"].exists():
+        training = features.train(pictures, labels, file.parts.features_steps)
+        yield from _train_part("features", training, paths["features"], lambda model: {})
+    if not paths["reference"].exists():
+        extracted, _ = features.extract(TrainedFamily(folder).classifier(), pictures)
+        metrics.write_reference(extracted, paths["reference"], features.NAME)
+        yield TrainingEvent("reference", "reference", f"reference: {len(extracted)} images")
+    if not paths["autoencoder"].exists():
+        training = autoencoder.train(pictures, file.parts.autoencoder_steps)
+        yield from _train_part("autoencoder", training, paths["autoencoder"], lambda model: _scaling(model, pictures))
 
 
 def _scaling(model, pictures):
@@ -80,22 +71,22 @@ def training_latents(folder, data=None):
     """(latents float32 [60000, 4, 8, 8], labels) of the training images; encoded once, then read from the folder."""
     path = Path(folder) / "latents.safetensors"
     if not path.exists():
-        pictures, labels = (torch.as_tensor(a) for a in load("train", data))
-        encoded = autoencoder.encode(Bundle(folder).autoencoder(), pictures)
+        pictures, labels = (torch.as_tensor(a) for a in load_images("train", data))
+        encoded = autoencoder.encode(TrainedFamily(folder).autoencoder(), pictures)
         weights.save({"latents": encoded, "labels": labels}, path)
     tensors, _ = weights.load(path)
     return tensors["latents"], tensors["labels"]
 
 
 def train_sizes(file, folder, widths, data=None, device="cpu", every=100):
-    """Train the widths side by side from snapshot to snapshot; yields an Event every `every` steps of each."""
+    """Train the widths side by side from snapshot to snapshot; yields a TrainingEvent every `every` steps of each."""
     latents, labels = training_latents(folder, data)
     for target in snapshot_steps(file.steps):
         for c in widths:
             place = Path(folder) / f"c{c}"
             for step, loss in train_size(file.shape, c, target, latents, labels, recipe_of(file), place, device=device):
                 if step % every == 0 or step == target:
-                    yield Event("train", f"c{c}", f"c{c}: step {step} of {file.steps}, loss {loss:.4f}")
+                    yield TrainingEvent("train", f"c{c}", f"c{c}: step {step} of {file.steps}, loss {loss:.4f}")
 
 
 def snapshots(folder, c):
@@ -106,18 +97,18 @@ def snapshots(folder, c):
 
 def measure_snapshots(file, folder, widths, device="cpu"):
     """Quality of every snapshot, each measured once; training compute is 3 x forward x images seen."""
-    store, check, bench = Store(Path(folder) / "quality"), file.check, Bench(device)
+    store, check, execution = Store(Path(folder) / "quality"), file.check, ExecutionConfig(device)
     for c in widths:
-        cell = Cell(f"c{c}", How(check.sampler, check.steps, check.guidance), check.samples)
+        cell = Cell(f"c{c}", SamplingConfig(check.sampler, check.steps, check.guidance), check.samples)
         for step, path in snapshots(folder, c):
-            family = Bundle(Path(folder), {c: path})
+            family = TrainedFamily(Path(folder), {c: path})
             scores = family.metrics(device=device)
-            name, identity = f"{cell.name}-t{step}", key(family, scores, bench)(cell)
+            name, identity = f"{cell.name}-t{step}", cell_key(family, scores, execution)(cell)
             if store.has(name, identity):
                 continue
-            row = measure(cell, family, prepare(family.model(cell.model), bench), scores)
+            row = measure(cell, family, prepare(family.model(cell.model), execution), scores)
             store.write(name, identity, row | training_columns(file, row, step))
-            yield Event("quality", f"c{c}", f"c{c}: step {step}, fd {row['fd']:.2f} +- {row['fd_se']:.2f}")
+            yield TrainingEvent("quality", f"c{c}", f"c{c}: step {step}, fd {row['fd']:.2f} +- {row['fd_se']:.2f}")
 
 
 def training_columns(file, row, step):

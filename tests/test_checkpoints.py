@@ -72,10 +72,10 @@ def test_a_shelf_of_folders_is_measured_over_every_axis(shelf, tmp_path):
     assert nfe["ddim", 1.0, "always"] == 4 and nfe["ddim", 3.0, "always"] == 8
     assert 4 < nfe["ddim", 3.0, "0.1-5"] < 8
     assert nfe["heun", 1.0, "always"] == 7  # two evaluations a step, but for the last
-    expected = {cell.how: loop.evaluations(cell.how, found.family.traits("small")) for cell in found.cells}
-    for how, count in expected.items():
-        between = "{:g}-{:g}".format(*how.interval) if how.interval else "always"
-        assert nfe[how.sampler, how.guidance, between] == count
+    expected = {cell.sampling: loop.evaluations(cell.sampling, found.family.traits("small")) for cell in found.cells}
+    for sampling, count in expected.items():
+        between = "{:g}-{:g}".format(*sampling.interval) if sampling.interval else "always"
+        assert nfe[sampling.sampler, sampling.guidance, between] == count
     assert (table.flops_per_image == table.nfe * table.flops_per_forward).all()
 
 
@@ -83,14 +83,14 @@ def test_upscaling_is_scored_against_its_targets(shelf, tmp_path):
     task = {"kind": "upscale", "images": "pictures", "side": 32}
     found = opened(shelf, tmp_path, [{"label": "up", "path": "ldm-upscale"}], task, quality=[{"name": "psnr"}])
     (row,) = run(found)
-    samples, asked = loop.samples(found.family.model("up"), found.family.task, found.cells[0].how, range(66))
-    error = ((samples.double() - asked["targets"].double()) ** 2).flatten(1).mean(1)
+    samples, conditions = loop.samples(found.family.model("up"), found.family.task, found.cells[0].sampling, range(66))
+    error = ((samples.double() - conditions["targets"].double()) ** 2).flatten(1).mean(1)
     assert row["psnr"] == pytest.approx(float((10 * torch.log10(255**2 / error)).mean()), rel=1e-6)
 
 
-def test_best_of_n_pays_for_every_candidate(small_bundle, tmp_path):
+def test_best_of_n_pays_for_every_candidate(small_family, tmp_path):
     (tmp_path / "s.yaml").write_text(
-        f"family: {small_bundle}\nsizes: [8]\nsteps: [2]\nsamples: 66\nbest_of: [1, 3]\nverifier: class-likelihood\n"
+        f"family: {small_family}\nsizes: [8]\nsteps: [2]\nsamples: 66\nbest_of: [1, 3]\nverifier: class-likelihood\n"
     )
     found = sweep.open_sweep(tmp_path / "s.yaml", tmp_path / "store")
     rows = {row.get("best_of", 1): row for row in run(found)}
@@ -102,7 +102,9 @@ def test_best_of_n_pays_for_every_candidate(small_bundle, tmp_path):
 def test_a_metric_of_single_samples_verifies(shelf, tmp_path):
     task, model = {"kind": "upscale", "images": "pictures", "side": 32}, [{"label": "up", "path": "ldm-upscale"}]
     quality, verifier = [{"name": "psnr"}, {"name": "ssim"}], {"name": "psnr"}
-    found = opened(shelf, tmp_path, model, task, quality=quality, best_of=[1, 3], verifier=verifier, lanes=2)
+    found = opened(
+        shelf, tmp_path, model, task, quality=quality, best_of=[1, 3], verifier=verifier, intra_batch_workers=2
+    )
     one, three = sorted(run(found), key=lambda row: row.get("best_of", 1))
     assert three["psnr"] > one["psnr"] and three["verifier"] == "psnr" and three["nfe"] == 3 * one["nfe"]
     for verifier, sentence in (
@@ -141,7 +143,7 @@ def test_weights_that_are_not_safetensors_are_refused(shelf, tmp_path):
     from collect.models.pipelines import loading
 
     with pytest.raises(InputError, match="is not a diffusers pipeline with safetensors weights"):
-        loading.load(tmp_path / "dit", "float32")
+        loading.load_pipeline(tmp_path / "dit", "float32")
 
 
 @pytest.mark.parametrize(

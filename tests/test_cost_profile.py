@@ -7,9 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from collect.models import shapes as families  # noqa: E402
-from collect.profile import flops as card  # noqa: E402
+from collect.profile import flops as cost_profile  # noqa: E402
 from collect.profile import roofline  # noqa: E402
-from collect.profile.flops import Card, Count, Operator, Work, count  # noqa: E402
+from collect.profile.flops import CostProfile, Count, Operator, Work, count  # noqa: E402
 
 N = torch.nn
 
@@ -84,7 +84,7 @@ def test_half_the_width_of_numbers_is_half_the_bytes_and_the_same_flops():
 
 @pytest.mark.parametrize(("family", "c"), [("tiny-ldm", 16), ("mei", 64)])
 def test_families_agree_with_the_paper_s_count_and_weights_are_read_once(family, c):
-    rule, known = families.shape(family), families.card(family, c)
+    rule, known = families.shape(family), families.cost_profile(family, c)
     found = count(lambda: rule.build(c), rule.inputs())
     assert (found.params, found.flops) == (known.params, known.flops_per_forward)
     assert found.weight_traffic <= found.weight_bytes and found.fused() < found.unfused()
@@ -95,7 +95,7 @@ def test_a_living_network_counts_as_one_on_meta_and_is_not_touched(name):
     build, inputs = {"tiny-ldm": (lambda: families.tiny(8), families.tiny_inputs()), "clip": (clip, (TEXT,))}[name]
     network = build().eval()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    live, meta = card.count_live(network, lambda: network(*inputs)), count(build, inputs)
+    live, meta = cost_profile.count_live(network, lambda: network(*inputs)), count(build, inputs)
     same = ("params", "batch", "flops", "weight_bytes", "weight_traffic", "ends", "dtype")
     assert [getattr(live, name) for name in same] == [getattr(meta, name) for name in same]
     assert live.traffic == pytest.approx(meta.traffic, rel=0.02)  # a device may copy where another need not
@@ -135,12 +135,12 @@ def test_one_method_is_counted_without_what_it_does_not_use():
 
 def test_a_cell_is_calls_times_a_call_with_text_and_decoder_apart():
     net, text = count(lambda: N.Linear(8, 8), tensors((1, 8))), count(lambda: N.Linear(2, 2), tensors((1, 2)))
-    parts = Card(net, text, net).cell(nfe=20, samples=100, batch=10, texts=2)
+    parts = CostProfile(net, text, net).cell(nfe=20, samples=100, batch=10, texts=2)
     assert parts["denoise"].flops == 100 * 20 * 2 * 64 and parts["decode"].flops == 100 * 2 * 64
     assert parts["text"].flops == 2 * 100 * 2 * 4
     assert parts["denoise"].fused == 200 * (4 * 72 + 10 * 4 * 16)  # 200 calls, 10 samples each
-    assert set(Card(net).cell(20, 100)) == {"denoise"}
-    columns = Card(net).columns(nfe=20)
+    assert set(CostProfile(net).cell(20, 100)) == {"denoise"}
+    columns = CostProfile(net).columns(nfe=20)
     assert columns["flops_per_image"] == 2 * columns["macs_per_forward"] * 20 and columns["flops_text"] == 0
 
 
