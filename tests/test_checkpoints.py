@@ -1,4 +1,4 @@
-"""A shelf of checkpoints: diffusers folders on disk and a user's own plug-ins, measured through the same sweep."""
+"""A family of checkpoints: diffusers folders on disk and a user's own plug-ins, measured through the same sweep."""
 
 import numpy as np
 import pandas as pd
@@ -12,19 +12,21 @@ import tiny_pipelines  # noqa: E402
 from test_sweep import run  # noqa: E402
 
 from collect import metrics  # noqa: E402
-from collect.features import open_network  # noqa: E402
+from collect.features import NETWORKS, Network  # noqa: E402
 from collect.run import sweep  # noqa: E402
 from collect.sampling import loop  # noqa: E402
 from scalinglaws import schema  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
+COLOURS = Network("colours", 3, lambda images: images.float().mean((2, 3)), 3, {"weights": "none"})
+
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory):
+def checkpoints(tmp_path_factory):
     """Two Stable Diffusion folders, a DiT and an upscaler of random weights, three prompts, pictures, a reference."""
     from PIL import Image
 
-    place = tmp_path_factory.mktemp("shelf")
+    place = tmp_path_factory.mktemp("checkpoints")
     for name in ("sd", "dit", "ldm-upscale"):
         tiny_pipelines.build(name)[0].save_pretrained(place / name)
     torch.manual_seed(1)
@@ -34,8 +36,8 @@ def shelf(tmp_path_factory):
     (place / "pictures").mkdir()
     for i in range(3):
         Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(place / "pictures" / f"{i}.png")
-    features = open_network("effnet-lite0").extract(torch.randint(0, 256, (80, 3, 16, 16), dtype=torch.uint8))
-    metrics.write_reference(features.astype(float), place / "reference.safetensors", "effnet-lite0", subset=80)
+    features = COLOURS.extract(torch.randint(0, 256, (80, 3, 16, 16), dtype=torch.uint8))
+    metrics.write_reference(features.astype(float), place / "reference.safetensors", "colours", subset=80)
     return place
 
 
@@ -43,30 +45,31 @@ TEXT = {"kind": "text", "prompts": "prompts.txt"}
 PAIR = [{"label": "small", "path": "sd", "train_steps": 5}, {"label": "b", "path": "sd-b", "variant": "distilled"}]
 
 
-def opened(shelf, tmp_path, rows=PAIR, task=TEXT, **options):
+def opened(checkpoints, tmp_path, rows=PAIR, task=TEXT, **options):
     family = tmp_path / "family"
     family.mkdir(exist_ok=True)
-    models = [row | {"path": str(shelf / row["path"])} if "path" in row else row for row in rows]
-    told = task | {k: str(shelf / task[k]) for k in ("prompts", "images") if k in task}
-    (family / "family.yaml").write_text(yaml.safe_dump({"family": "mine", "task": told, "models": models}))
+    models = [row | {"path": str(checkpoints / row["path"])} if "path" in row else row for row in rows]
+    task = task | {k: str(checkpoints / task[k]) for k in ("prompts", "images") if k in task}
+    (family / "family.yaml").write_text(yaml.safe_dump({"family": "mine", "task": task, "models": models}))
     options = {"family": "family", "samples": 66, "batch": 33, "steps": [2]} | options
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(options))
     return sweep.open_sweep(tmp_path / "sweep.yaml", tmp_path / "store")
 
 
-EFFNET = {"name": "distances", "features": "effnet-lite0", "columns": ["fd"]}
+DISTANCES = {"name": "distances", "features": "colours", "columns": ["fd"]}
 
 
-def test_a_shelf_of_folders_is_measured_over_every_axis(shelf, tmp_path):
-    quality = [EFFNET | {"reference": str(shelf / "reference.safetensors")}]
+def test_a_family_of_folders_is_measured_over_every_axis(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "colours", lambda device="cpu": COLOURS)
+    quality = [DISTANCES | {"reference": str(checkpoints / "reference.safetensors")}]
     axes = {"guidance": [1.0, 3.0], "guidance_interval": [None, [0.1, 5.0]], "samplers": ["ddim", "heun"]}
-    found = opened(shelf, tmp_path, quality=quality, steps=[4], **axes)
+    found = opened(checkpoints, tmp_path, quality=quality, steps=[4], **axes)
     assert len(found.jobs) == 2 * 2 * 3  # an interval needs guidance
     table = pd.DataFrame(run(found))
     assert len(table) == 12 and schema.check(table) == []
     assert set(table.model) == {"small", "b"} and set(table.task) == {"text"}
     assert table.set_index("model").variant.dropna().to_dict() == {"b": "distilled"}
-    assert table.fd_effnet_lite0.gt(0).all() and table.flops_text.gt(0).all() and table.flops_decode.gt(0).all()
+    assert table.fd.gt(0).all() and table.flops_text.gt(0).all() and table.flops_decode.gt(0).all()
     cells = table[table.model == "small"].fillna({"guidance_interval": "always"})
     nfe = {(row.sampler, row.guidance, row.guidance_interval): row.nfe for row in cells.itertuples()}
     assert nfe["ddim", 1.0, "always"] == 4 and nfe["ddim", 3.0, "always"] == 8
@@ -79,9 +82,9 @@ def test_a_shelf_of_folders_is_measured_over_every_axis(shelf, tmp_path):
     assert (table.flops_per_image == table.nfe * table.flops_per_forward).all()
 
 
-def test_upscaling_is_scored_against_its_targets(shelf, tmp_path):
+def test_upscaling_is_scored_against_its_targets(checkpoints, tmp_path):
     task = {"kind": "upscale", "images": "pictures", "side": 32}
-    found = opened(shelf, tmp_path, [{"label": "up", "path": "ldm-upscale"}], task, quality=[{"name": "psnr"}])
+    found = opened(checkpoints, tmp_path, [{"label": "up", "path": "ldm-upscale"}], task, quality=[{"name": "psnr"}])
     (row,) = run(found)
     samples, conditions = loop.samples(found.family.model("up"), found.family.task, found.cells[0].sampling, range(66))
     error = ((samples.double() - conditions["targets"].double()) ** 2).flatten(1).mean(1)
@@ -99,11 +102,11 @@ def test_best_of_n_pays_for_every_candidate(small_family, tmp_path):
     assert rows[3]["agreement"] > rows[1]["agreement"]
 
 
-def test_a_metric_of_single_samples_verifies(shelf, tmp_path):
+def test_a_metric_of_single_samples_verifies(checkpoints, tmp_path):
     task, model = {"kind": "upscale", "images": "pictures", "side": 32}, [{"label": "up", "path": "ldm-upscale"}]
     quality, verifier = [{"name": "psnr"}, {"name": "ssim"}], {"name": "psnr"}
     found = opened(
-        shelf, tmp_path, model, task, quality=quality, best_of=[1, 3], verifier=verifier, intra_batch_workers=2
+        checkpoints, tmp_path, model, task, quality=quality, best_of=[1, 3], verifier=verifier, intra_batch_workers=2
     )
     one, three = sorted(run(found), key=lambda row: row.get("best_of", 1))
     assert three["psnr"] > one["psnr"] and three["verifier"] == "psnr" and three["nfe"] == 3 * one["nfe"]
@@ -113,7 +116,7 @@ def test_a_metric_of_single_samples_verifies(shelf, tmp_path):
         ("crps", r"No verifier 'crps'. Known: class-likelihood, clip, psnr, ssim, lpips"),
     ):
         with pytest.raises(InputError, match=sentence):
-            _ = opened(shelf, tmp_path, model, task, quality=quality, best_of=[2], verifier=verifier).jobs
+            _ = opened(checkpoints, tmp_path, model, task, quality=quality, best_of=[2], verifier=verifier).jobs
 
 
 BAD = [
@@ -122,21 +125,21 @@ BAD = [
     ({"rows": [{"label": "x", "path": "nowhere"}]}, {}, "if .*nowhere' is a hub name, pin its revision"),
     ({"rows": [{"label": "x", "kind": "mystery"}]}, {}, "No kind of model 'mystery'. Known: "),
     ({"rows": PAIR, "task": {"kind": "upscale", "images": "pictures", "side": 30}}, {}, "choose a multiple"),
-    ({"rows": PAIR, "task": {"kind": "class"}}, {}, "StableDiffusionPipeline cannot be asked for task 'class'"),
+    ({"rows": PAIR, "task": {"kind": "class"}}, {}, "StableDiffusionPipeline cannot do task 'class'"),
 ]
 
 
 @pytest.mark.parametrize("family, options, sentence", BAD)
-def test_what_is_wrong_with_a_shelf_is_one_sentence(shelf, tmp_path, family, options, sentence):
+def test_what_is_wrong_with_a_checkpoint_family_is_one_sentence(checkpoints, tmp_path, family, options, sentence):
     with pytest.raises(InputError, match=sentence):
-        found = opened(shelf, tmp_path, quality=[{"name": "psnr"}], **family, **options)
+        found = opened(checkpoints, tmp_path, quality=[{"name": "psnr"}], **family, **options)
         found.family.model(found.labels[0])
 
 
-def test_weights_that_are_not_safetensors_are_refused(shelf, tmp_path):
+def test_weights_that_are_not_safetensors_are_refused(checkpoints, tmp_path):
     import shutil
 
-    shutil.copytree(shelf / "dit", tmp_path / "dit")
+    shutil.copytree(checkpoints / "dit", tmp_path / "dit")
     (path,) = (tmp_path / "dit" / "transformer").glob("*.safetensors")
     torch.save({}, path.with_name("diffusion_pytorch_model.bin"))
     path.unlink()
@@ -153,7 +156,7 @@ def test_weights_that_are_not_safetensors_are_refused(shelf, tmp_path):
         ({"guidance": [1.0, 2.0]}, "Model 'up': This model cannot be guided: guidance was 2, allowed is 1. Give such"),
     ],
 )
-def test_what_does_not_fit_a_model_is_refused_before_anything_runs(shelf, tmp_path, axes, said):
+def test_what_does_not_fit_a_model_is_refused_before_anything_runs(checkpoints, tmp_path, axes, said):
     up = [{"label": "up", "path": "ldm-upscale"}], {"kind": "upscale", "images": "pictures", "side": 32}
     with pytest.raises(InputError, match=said):
-        opened(shelf, tmp_path, *(up if "guidance" in axes else ()), quality=[{"name": "psnr"}], **axes)
+        opened(checkpoints, tmp_path, *(up if "guidance" in axes else ()), quality=[{"name": "psnr"}], **axes)

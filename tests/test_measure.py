@@ -1,8 +1,8 @@
 """One cell under hardship: cut and resumed, out of memory, not finite, compiled; the row is the undisturbed one."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from collect.families.trained import TrainedFamily  # noqa: E402
 from collect.jobs import Outcome  # noqa: E402
 from collect.models.compiled import Compiled  # noqa: E402
 from collect.models.shapes import tiny  # noqa: E402
+from collect.profile import energy, meters  # noqa: E402
 from collect.profile.stages import Stage  # noqa: E402
 from collect.run.cell import Cell, ExecutionConfig, Ready, deviation, measure, prepare  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
@@ -116,31 +117,65 @@ def test_seconds_a_sample_and_their_spread_over_batches():
 
 
 class Cold(torch.nn.Module):
-    """A network whose first call of a shape takes a second, as a compiler's does."""
+    """A network whose first call of a shape takes 1000 s of a replayed clock, as a compiler's does, others 1 s."""
 
     def __init__(self, inner):
         super().__init__()
-        self.inner, self.known, self.calls = inner, set(), 0
+        self.inner, self.known, self.calls, self.now = inner, set(), 0, 0.0
 
     def forward(self, x, *args, **kwargs):
-        if x.shape not in self.known:
-            self.known.add(x.shape)
-            time.sleep(1)
+        self.now += 1 if x.shape in self.known else 1000
+        self.known.add(x.shape)
         self.calls += 1
         return self.inner(x, *args, **kwargs)
 
 
 @pytest.mark.parametrize("interval", [None, (0.5, 10.0)])
-def test_what_a_first_call_takes_is_no_cost_of_an_image(family, interval):
+def test_what_a_first_call_takes_is_no_cost_of_an_image(family, interval, monkeypatch):
     model, cell = family.model("c8"), replace(CELL, samples=20, sampling=replace(CELL.sampling, interval=interval))
     cold = Cold(model.denoiser)
+    monkeypatch.setattr(meters, "time", SimpleNamespace(perf_counter=lambda: cold.now))
     prepared = Ready(model, cold, ExecutionConfig(batch=20))
     row = measure(cell, family, prepared, family.metrics())
     assert len(cold.known) == (2 if interval else 1)
-    assert row["seconds_per_image"] * 20 < 1
+    assert row["seconds_per_image"] * 20 == cell.sampling.steps and row["seconds_decode"] == 0
     before = cold.calls
     measure(cell, family, prepared, family.metrics())
     assert cold.calls - before == cell.sampling.steps  # a shape that has run is not run again
+
+
+class Board:
+    """An energy source: 100 J each time the clock of a Cold network moves on by a second."""
+
+    name = "recorded board"
+
+    def __init__(self, network):
+        self.network = network
+
+    def begin(self):
+        return self.network.now
+
+    def end(self, before):
+        return (self.network.now - before) * 100, None
+
+
+def test_joules_of_each_stage_are_those_of_batches_long_enough_to_weigh(family, monkeypatch):
+    """Denoising takes 2 s per batch of 20 and is weighed from the second batch on; decoding takes no time here."""
+    model = family.model("c8")
+    cold = Cold(model.denoiser)
+    replayed = SimpleNamespace(perf_counter=lambda: cold.now)
+    monkeypatch.setattr(meters, "time", replayed)
+    monkeypatch.setattr(energy, "time", replayed)
+    ready, held = Ready(model, cold, ExecutionConfig(batch=20), (Board(cold), None)), []
+    whole = measure(CELL, family, ready, family.metrics(), checkpoint=held.append)
+    assert whole["joules_per_image"] == pytest.approx(2 * 100 / 20)
+    assert whole["joules_decode"] is None and whole["joules_text"] is None
+    assert whole["unknown"].startswith("joules_text, joules_decode: No batch after the first took 1 s or more")
+    resumed = measure(CELL, family, ready, family.metrics(), held[2])
+    assert resumed["joules_per_image"] == whole["joules_per_image"]
+    none = measure(CELL, family, replace(ready, meter=(None, "No meter is here.")), family.metrics())
+    assert none["joules_per_image"] is None
+    assert none["unknown"] == "joules_text, joules_per_image, joules_decode: No meter is here."
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch's compiler
@@ -154,11 +189,11 @@ def test_a_compiled_network_gives_the_same_row_with_whole_batches(family):
     assert np.isfinite(compiled["seconds_per_image"])
 
 
-@pytest.mark.parametrize("lanes", [2, 3])
-def test_lanes_change_nothing_but_the_seconds(family, intra_batch_workers):
+@pytest.mark.parametrize("workers", [2, 3])
+def test_intra_batch_workers_change_nothing_but_the_seconds(family, workers):
     scores, threads = family.metrics(), torch.get_num_threads()
     whole = settled(measure(CELL, family, ready(family), scores))
-    split = settled(measure(CELL, family, ready(family, intra_batch_workers=intra_batch_workers), scores))
+    split = settled(measure(CELL, family, ready(family, intra_batch_workers=workers), scores))
     assert split.pop("fd") == pytest.approx(whole.pop("fd"), rel=1e-4)
     assert split["nfe"] == whole["nfe"] and split["agreement"] == whole["agreement"]
     assert torch.get_num_threads() == threads
@@ -170,7 +205,7 @@ def test_what_fails_in_an_intra_batch_worker_is_the_outcome(family):
     row = measure(
         CELL, family, Ready(model, hungry, ExecutionConfig(batch=20, intra_batch_workers=2)), family.metrics()
     )
-    assert row["sampling_batch"] == 2  # pairs of ten a lane, of five, of two and three, of one
+    assert row["sampling_batch"] == 2  # pairs of ten a worker, of five, of two and three, of one
     with torch.no_grad():
         model.denoiser.conv_out.bias.fill_(float("nan"))
     with pytest.raises(Outcome, match="nan: the sampler gave"):

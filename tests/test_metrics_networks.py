@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from collect import features
+from collect.cli import tables
 from collect.features import Network, efficientnet, inception, of_classifier, open_network
 from collect.features.network import resize
 from collect.jobs import Batch
