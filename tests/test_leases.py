@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from cheap_cells import until
 
 from collect.store import files, leases
 from collect.store.leases import Lease, Owner, Watch, beating, claim, gone, me, release, renew
@@ -73,11 +74,8 @@ def test_who_was_taken_over_learns_it_at_the_next_heartbeat(place):
     release(place, lease())
     assert not renew(place, lease())
     with beating(place, lease(), 0.01) as beats:
-        for _ in range(500):
-            if beats.lost:
-                break
-            threading.Event().wait(0.01)
-    assert beats.lost and place.names("leases") == {"a-k.1"}
+        until(lambda: beats.lost)
+    assert place.names("leases") == {"a-k.1"}
 
 
 def test_heartbeats_keep_a_lease_alive(tmp_path):
@@ -85,11 +83,8 @@ def test_heartbeats_keep_a_lease_alive(tmp_path):
     assert claim(place, mine)
     before = place.stamps("leases")
     with beating(place, mine, 0.01) as beats:
-        for _ in range(500):
-            if place.stamps("leases") != before:
-                break
-            threading.Event().wait(0.01)
-    assert place.stamps("leases") != before and not beats.lost
+        until(lambda: place.stamps("leases") != before)
+    assert not beats.lost
 
 
 def test_a_heartbeat_survives_a_place_that_fails_for_a_while(tmp_path):
@@ -100,8 +95,7 @@ def test_a_heartbeat_survives_a_place_that_fails_for_a_while(tmp_path):
 
     place = Shaky()
     with beating(place, lease(), 0.01) as beats:
-        while place.writes[0] < 3:
-            threading.Event().wait(0.01)
+        until(lambda: place.writes[0] >= 3)
     assert not beats.lost
 
 
@@ -140,8 +134,7 @@ def test_a_process_of_this_machine_that_is_no_more_is_known_to_be_gone():
 
 def test_a_zombie_is_gone():
     child = subprocess.Popen([sys.executable, "-c", ""])
-    while leases.born(child.pid) is not None:
-        threading.Event().wait(0.01)
+    until(lambda: leases.born(child.pid) is None)
     assert gone(Owner("x", leases.this_host(), child.pid, "5"))
     child.wait()
 
