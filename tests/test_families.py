@@ -30,21 +30,21 @@ def test_flops_of_a_convolution_and_of_attention_are_the_closed_forms():
 
 
 def test_tiny_family_is_one_rule_and_spans_30_times():
-    cost_profiles = [families.cost_profile("tiny-ldm", c) for c in (8, 12, 16, 20, 24, 32, 48)]
-    assert cost_profiles[-1].flops_per_forward / cost_profiles[0].flops_per_forward > 30
-    assert all(cost_profile.flops_per_forward == 2 * cost_profile.macs_per_forward for cost_profile in cost_profiles)
+    costs = [families.forward_cost("tiny-ldm", c) for c in (8, 12, 16, 20, 24, 32, 48)]
+    assert costs[-1].flops_per_forward / costs[0].flops_per_forward > 30
+    assert all(cost.flops_per_forward == 2 * cost.macs_per_forward for cost in costs)
     # params are a quadratic in the width: three sizes give the other four
     import numpy as np
 
-    widths = np.array([cost_profile.base_channels for cost_profile in cost_profiles])
-    params = np.array([cost_profile.params for cost_profile in cost_profiles])
+    widths = np.array([cost.base_channels for cost in costs])
+    params = np.array([cost.params for cost in costs])
     assert np.allclose(np.polyval(np.polyfit(widths[:3], params[:3], 2), widths), params)
 
 
 def test_a_card_equals_the_real_model():
-    assert families.cost_profile("tiny-ldm", 8).params == sum(p.numel() for p in families.tiny(8).parameters())
+    assert families.forward_cost("tiny-ldm", 8).params == sum(p.numel() for p in families.tiny(8).parameters())
 
 
 def test_unknown_family_names_the_known():
     with pytest.raises(InputError, match=r"No family named 'sd9'. Known families: tiny-ldm, mei"):
-        families.cost_profile("sd9", 8)
+        families.forward_cost("sd9", 8)

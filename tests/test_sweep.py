@@ -1,6 +1,8 @@
 """Sweeps on a small random family: planned, measured, killed, resumed, damaged, refused."""
 
 import os
+import pickle
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -8,13 +10,13 @@ import pytest
 pytest.importorskip("torch")
 
 from collect import metrics
-from collect.run import sweep
+from collect.run import profiling, sweep
 from collect.run.cell import Cell, ExecutionConfig, cell_key
 from collect.run.plan import plan
 from collect.run.worker import work
 from collect.sampling import verifiers
 from collect.sampling.loop import SamplingConfig
-from collect.store.store import verify
+from collect.store.store import Store, verify
 from scalinglaws import schema
 from scalinglaws.schema import InputError
 
@@ -73,7 +75,7 @@ def test_stopped_anywhere_it_goes_on(file, tmp_path):
     pd.testing.assert_frame_equal(settled(straight.store), settled(stopped.store))
 
 
-def test_a_damaged_cell_is_set_aside_and_measured_again(file, tmp_path):
+def test_a_damaged_cell_is_quarantined_and_measured_again(file, tmp_path):
     opened = sweep.open_sweep(file, tmp_path / "store")
     list(run(opened))
     before = settled(opened.store)
@@ -189,3 +191,57 @@ def test_a_sampler_that_needs_several_steps_is_planned_and_measured(file):
     file.write_text(file.read_text().replace("[6]", "[2]"))
     with pytest.raises(InputError, match="Model 'c8': Sampler 'PNDM' cannot make 2 steps"):
         sweep.open_sweep(file)
+
+
+class Loads(list):
+    """Labels of the models that were loaded, and how often the batch was searched for."""
+
+    batches = 0
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    from collect.families import TrainedFamily
+
+    seen, model = Loads(), TrainedFamily.model
+
+    def counted(self, label, dtype="float32"):
+        seen.append(label)
+        return model(self, label, dtype)
+
+    def chosen(run, **options):
+        seen.batches += 1
+        run(4)
+        return SimpleNamespace(batch=40)
+
+    monkeypatch.setattr(TrainedFamily, "model", counted)
+    monkeypatch.setattr(sweep, "best_batch", chosen)
+    return seen
+
+
+def test_only_a_run_settles_the_automatic_batch_and_only_once(file, tmp_path, loads, monkeypatch, capsys):
+    """status, show, profile and an untimed plan load no model; a run opens its sweep once."""
+    from scalinglaws.cli import main
+
+    file.write_text(file.read_text().replace("batch: 40", "batch: auto"))
+    opened, open_sweep = [], sweep.open_sweep
+    monkeypatch.setattr(sweep, "open_sweep", lambda *given: opened.append(given) or open_sweep(*given))
+    monkeypatch.setattr(profiling, "machine_of", lambda execution: None)
+    where = [str(file), "--store", str(tmp_path / "store")]
+    for verb in (["status"], ["profile"], ["plan", "--untimed"], ["show", "c8-ddim-1-w1-n80-s0"]):
+        assert main(["collect", verb[0], *where[:1], *verb[1:], *where[1:]]) == 0
+    assert loads == [] and loads.batches == 0
+    opened.clear()
+    assert main(["collect", "run", *where]) == 0
+    assert len(opened) == 1 and loads.batches == 1
+    assert sorted(loads) == ["c12", "c12", "c8"], "the largest to settle the batch, then each to be measured"
+    assert set(Store(tmp_path / "store").table().sampling_batch) == {40}
+    loads.clear()
+    assert main(["collect", "run", *where]) == 0
+    assert loads == [] and loads.batches == 1, "nothing is missing"
+
+
+def test_a_sweep_travels_to_another_process_without_what_was_opened(file, tmp_path):
+    opener = sweep.Opener(str(file), tmp_path / "store", "cpu")
+    assert opener.sweep is opener.sweep and "sweep" in vars(opener)
+    assert vars(pickle.loads(pickle.dumps(opener))) == vars(sweep.Opener(str(file), tmp_path / "store", "cpu"))
