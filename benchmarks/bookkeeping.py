@@ -2,7 +2,7 @@
 
 python -m benchmarks.bookkeeping [--cells c8:8 c24:16 c32:32] [--repeats 3]
 
-The cells run through the same door as `collect run`, in a store of their own; the first is run once more beforehand, so
+The cells run as `collect run` does, in a store of their own; the first is run once more beforehand, so
 that nothing is counted that a sweep does once. Sampling (with decoding) and features are clocked where they happen, the
 rest is what is left of the time from claim to row.
 """

@@ -70,8 +70,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--features", type=int, default=2048)
     parser.add_argument("--samples", type=int, default=9000)
-    asked = parser.parse_args()
-    everything(*cell(asked.features, asked.samples))
+    args = parser.parse_args()
+    everything(*cell(args.features, args.samples))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The sampling loop against the stock diffusers pipeline call: images a second, both sides in one run, same images.
 
-python -m benchmarks.loop [--steps 8] [--images 500] [--models c8] [--lanes 1] [--eager]
+python -m benchmarks.loop [--steps 8] [--images 500] [--models c8] [--workers 1] [--eager]
 
 tiny-ldm's sizes, on a GPU where there is one. Both sides sample the same images (the same start noise) with DDIM in
 the same number format. Ours is compiled, and on a CPU a core takes its part of a batch; what compiling took is printed
@@ -92,17 +92,17 @@ def main():
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--models", nargs="+", help="labels; all when left out")
     parser.add_argument("--eager", action="store_true", help="do not compile")
-    parser.add_argument("--lanes", type=int, help="parts of a batch side by side; one a thread on a CPU when left out")
+    parser.add_argument("--workers", type=int, help="threads that share a batch; on a CPU one per core when left out")
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    intra_batch_workers = args.intra_batch_workers or (1 if device == "cuda" else torch.get_num_threads())
+    intra_batch_workers = args.workers or (1 if device == "cuda" else torch.get_num_threads())
     execution = ExecutionConfig(
         device, compile=not args.eager, channels_last=not args.eager, intra_batch_workers=intra_batch_workers
     )
     sampling = SamplingConfig("ddim", args.steps)
     family, ratios = TrainedFamily(Path(TINY)), []
     print(f"{args.images} images, {args.steps} DDIM steps, float32, {device}, {torch.get_num_threads()} threads, "
-          f"{intra_batch_workers} lanes")  # fmt: skip
+          f"{intra_batch_workers} intra-batch workers")  # fmt: skip
     for label in args.models or family.labels:
         call = stock_call(family, label, sampling, args.images, device)
         tuned, their_batch, _ = best(call)

@@ -35,7 +35,7 @@ def timed(title, function, *arguments, each=1, unit="s"):
 
 
 def planner(folder):
-    """100,000 jobs against a store with half of them done: a real folder of real, sealed files."""
+    """100,000 jobs against a store with half of them done: a real folder of real files."""
     store = Store(Path(folder) / "planner")
     jobs = timed("100,000 identities", lambda: [Job(f"c{i}", identity({"cell": i}), float(i % 977), i)
                                                 for i in range(CELLS)])  # fmt: skip
@@ -59,7 +59,7 @@ def cell(folder):
     whole = timed("a cell, all in all: look, claim, lease, row, release", lambda: list(
         work(jobs, store, lambda cell, partial=None, checkpoint=None: ROW)), each=TIMED, unit="ms")  # fmt: skip
     assert [event.kind for event in whole].count("finished") == TIMED
-    timed("  of which the row's bytes and seal", lambda: [encode(ROW) for _ in range(TIMED)], each=TIMED, unit="ms")
+    timed("  of which the row's bytes and checksum", lambda: [encode(ROW) for _ in range(TIMED)], each=TIMED, unit="ms")
     timed("  of which the file, on the disk", lambda: [store.write(f"x{i}", "k", ROW) for i in range(TIMED)],
           each=TIMED, unit="ms")  # fmt: skip
     timed("a checkpoint of 34 MB of sums",

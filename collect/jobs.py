@@ -30,7 +30,7 @@ class Batch:
 
 
 class Outcome(Exception):
-    """A cell that gives no row, for a reason a second try would meet again: status 'oom', 'nan' or 'error'."""
+    """A cell that gives no row, for a reason that a second try would have again: status 'oom', 'nan' or 'error'."""
 
     def __init__(self, status, reason):
         super().__init__(f"{status}: {reason}")

@@ -1,7 +1,7 @@
 """A plug-in for data that are not images: a small family of diffusion models that forecast a series, scored by CRPS.
 
-This is all that a user writes: a task that says what sample i is asked for, and a function that opens a Model.
-An installed package names both in its pyproject.toml; then a shelf's family.yaml can use them by name:
+This is all that a user writes: a task that gives the condition of sample i, and a function that opens a Model.
+An installed package names both in its pyproject.toml; then a checkpoint family's family.yaml can use them by name:
 
     [project.entry-points."scalinglaws.tasks"]        task: {kind: forecast, options: {members: 10}}
     forecast = "forecasting:Forecast"                 models:

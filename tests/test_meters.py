@@ -1,4 +1,4 @@
-"""Seconds, memory, joules and the best batch: counters replayed, formulas in closed form, and this machine asked."""
+"""Seconds, memory, joules and the best batch: counters replayed, formulas in closed form, and this machine as it is."""
 
 import math
 import re
@@ -59,7 +59,7 @@ def window(source, **options):
 
 
 class Replayed:
-    """A clock in place of the module `time`, that moves on by `step` seconds at every look, and when it is told."""
+    """A clock in place of the module `time`, that moves on by `step` seconds at every look, and when it is set."""
 
     def __init__(self, step=0.0):
         self.now, self.step = 0.0, step
@@ -253,18 +253,18 @@ def test_real_memory_that_cannot_be_had_is_recognised():
 
 def machine(overhead, rate, room=10**9, knee=10**9):
     """run and stopwatch of a machine: seconds = overhead + batch/rate, slower past the knee, no room past `room`."""
-    asked = []
+    tried = []
 
     def run(batch):
-        asked.append(batch)
+        tried.append(batch)
         if batch > room:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     def stopwatch(work):
         work()
-        return overhead + asked[-1] / rate * (2 if asked[-1] > knee else 1)
+        return overhead + tried[-1] / rate * (2 if tried[-1] > knee else 1)
 
-    return run, stopwatch, asked
+    return run, stopwatch, tried
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_inception_weights_missing_damaged_or_with_code_are_refused(monkeypatch,
 
 
 def test_torch_fidelity_itself_on_random_weights(tmp_path):
-    """Where it loads (see inception.py): its own extractor, asked directly, gives the same features."""
+    """Where it loads (see inception.py): its own extractor, called directly, gives the same features."""
     module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", exc_type=ImportError)
     torch.manual_seed(0)
     monkey = pytest.MonkeyPatch()

@@ -1,4 +1,4 @@
-"""20,000 cells on 512 workers in simulated time, with durations replayed from the bundled measurements."""
+"""20,000 cells on 512 workers in simulated time, with durations replayed from the shipped measurements."""
 
 import random
 import time
@@ -56,8 +56,8 @@ def test_with_every_harm_each_cell_is_still_there_once():
 def test_the_same_seed_is_the_same_run_and_another_is_not():
     cells, took = replayed(200)
     runs = [simulate(cells, took, Fleet(8, seed=seed, **HOSTILE), PACE) for seed in (1, 1, 2)]
-    told = [(run.makespan, run.ended, run.counts, run.requests) for run in runs]
-    assert told[0] == told[1] != told[2]
+    outcomes = [(run.makespan, run.ended, run.counts, run.requests) for run in runs]
+    assert outcomes[0] == outcomes[1] != outcomes[2]
 
 
 def test_all_killed_for_ever_leaves_cells_and_no_false_ones():

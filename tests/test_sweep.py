@@ -99,7 +99,7 @@ def test_other_weights_are_another_cell(small_family, tmp_path):
         family = TrainedFamily(folder)
         return cell_key(family, family.metrics(), ExecutionConfig())(Cell("c8", SamplingConfig("ddim", 1), 80))
 
-    copy = tmp_path / "bundle"
+    copy = tmp_path / "family"
     shutil.copytree(small_family, copy)
     assert identity(copy) == identity(small_family)
     weights.save(families.tiny(8).state_dict(), copy / "c8.safetensors", half=True)
@@ -111,7 +111,7 @@ def test_truncated_and_foreign_weights_are_refused(small_family, tmp_path):
 
     from collect.families.trained import TrainedFamily
 
-    copy = tmp_path / "bundle"
+    copy = tmp_path / "family"
     shutil.copytree(small_family, copy)
     shutil.copy(copy / "c12.safetensors", copy / "c8.safetensors")
     with pytest.raises(InputError, match=r"c8.safetensors does not fit this model"):
@@ -178,8 +178,8 @@ def test_networks_of_metrics_and_verifiers_are_on_the_device_of_the_sweep(file, 
     distances, _ = opened.scores
     assert all(p.is_meta for p in distances.network.model.parameters())
     assert opened.verifier == "meta"
-    asked = [{"name": "mine", "scale": 2.0}, {"name": "mine", "device": "cpu"}, {"name": "plain", "scale": 3.0}]
-    assert opened.family.metrics(asked, "meta") == [(2.0, "meta"), (1.0, "cpu"), 3.0]
+    specs = [{"name": "mine", "scale": 2.0}, {"name": "mine", "device": "cpu"}, {"name": "plain", "scale": 3.0}]
+    assert opened.family.metrics(specs, "meta") == [(2.0, "meta"), (1.0, "cpu"), 3.0]
 
 
 def test_a_sampler_that_needs_several_steps_is_planned_and_measured(file):

@@ -1,4 +1,4 @@
-"""The bundled family as shipped: weights, measurements and recipe belong together, and the rows can be made again."""
+"""The family as shipped: weights, measurements and recipe belong together, and the rows can be made again."""
 
 from pathlib import Path
 

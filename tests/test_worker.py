@@ -186,7 +186,7 @@ def test_failures_are_recorded_with_reasons_and_stop_nobody(tmp_path):
     reported = status(store, cells)
     assert (reported["done"], reported["missing"], len(reported["failed"])) == (3, 0, 5)
     assert kinds(run(cells, store, failing)) == ["done"], "a failed cell is not tried again"
-    assert kinds(run(cells, store, failing, retry=True)).count("failed") == 5, "unless asked, and then once"
+    assert kinds(run(cells, store, failing, retry=True)).count("failed") == 5, "unless with retry, and then once"
     assert {why["attempts"] for why in store.failures().values()} == {2}
     assert kinds(run(cells, store, retry=True)).count("finished") == 5
     assert_whole(store, 8)

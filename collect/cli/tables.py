@@ -73,9 +73,9 @@ def export(args):
 
 def import_(args):
     """Read, name, check, write; say what became of each name."""
-    found = import_runs(args.source, args.format, _pairs("--map", args.map), _pairs("--set", args.set))
-    write(found.table, args.out)
-    print("\n".join(found.lines()), f"written to {args.out}", sep="\n")
+    imported = import_runs(args.source, args.format, _pairs("--map", args.map), _pairs("--set", args.set))
+    write(imported.table, args.out)
+    print("\n".join(imported.lines()), f"written to {args.out}", sep="\n")
     return 0
 
 

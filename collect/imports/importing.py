@@ -63,12 +63,12 @@ def import_runs(source, kind="auto", names=None, constants=None):
     kind, table = read_runs(source, kind)
     chosen = _chosen(table, kind, names or {})
     named = _named(table, kind, chosen)
-    found = _with(table.rename(columns=named), constants or {})
-    found = _sourced(found, Path(source).name, table)
-    found = pd.DataFrame({name: _clean(found[name]) for name in found})
-    _check(found, {ours: theirs for theirs, ours in named.items()})
+    runs = _with(table.rename(columns=named), constants or {})
+    runs = _sourced(runs, Path(source).name, table)
+    runs = pd.DataFrame({name: _clean(runs[name]) for name in runs})
+    _check(runs, {ours: theirs for theirs, ours in named.items()})
     moved = {theirs: ours for theirs, ours in named.items() if theirs != ours}
-    return Imported(found, moved, tuple(n for n in table if n not in named and n not in schema.COLUMNS))
+    return Imported(runs, moved, tuple(n for n in table if n not in named and n not in schema.COLUMNS))
 
 
 def obvious(name, kind):
@@ -93,13 +93,13 @@ def _chosen(table, kind, names):
     """{column of the table: ours} of what the user decided; InputError for a name that is not there, or is twice."""
     chosen = {}
     for theirs, ours in names.items():
-        found = [theirs] if theirs in table else [c for c in table if _bare(c, kind) == theirs]
-        if len(found) != 1:
-            listed = ", ".join(map(repr, found or table.columns))
+        matches = [theirs] if theirs in table else [c for c in table if _bare(c, kind) == theirs]
+        if len(matches) != 1:
+            listed = ", ".join(map(repr, matches or table.columns))
             raise InputError(
-                f"--map {theirs}={ours}: {'more than one' if found else 'no'} column is {theirs!r}: {listed}."
+                f"--map {theirs}={ours}: {'more than one' if matches else 'no'} column is {theirs!r}: {listed}."
             )
-        chosen[found[0]] = ours
+        chosen[matches[0]] = ours
     if twice := [ours for ours in chosen.values() if list(chosen.values()).count(ours) > 1]:
         raise InputError(f"--map names the column {twice[0]!r} twice: choose one source for it.")
     return chosen

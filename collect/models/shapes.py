@@ -1,7 +1,7 @@
 """Families: models shaped by one rule in which only the width changes, and what a forward pass of each costs.
 
 The paper's family is Mei et al. 2024 (arXiv:2404.01367), Table 1: an SD2-layout U-Net of channels [c, 2c, 4c, 4c].
-The bundled one, tiny-ldm, is a class-conditional U-Net of channels [c, 2c] on 4x8x8 latents.
+The shipped one, tiny-ldm, is a class-conditional U-Net of channels [c, 2c] on 4x8x8 latents.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The batch that gives most images a second, found by trying: growing sizes until throughput falls or memory ends."""
+"""The batch that gives most images per second, found by trying: growing sizes until throughput falls or memory ends."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -20,7 +20,7 @@ class Tried:
 
     @property
     def throughput(self):
-        """Images a second."""
+        """Images per second."""
         return self.batch / self.seconds
 
 

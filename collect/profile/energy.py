@@ -1,7 +1,7 @@
 """Joules of a stretch of work by the best counter the machine has, or null with the reason as a sentence.
 
     NVML counter    millijoules since the driver loaded, Volta and later; the board counts by itself
-    NVML power      milliwatts asked for every 50 ms and integrated, where there is no counter
+    NVML power      milliwatts read every 50 ms and integrated, where there is no counter
     RAPL            microjoules of the processor packages and their memory, in Linux's powercap files
 
 Counters move every 20 to 100 ms, so a window under a second is refused. A counter sees all that ran on the board or the
@@ -48,7 +48,7 @@ class Counter:
 
 @dataclass(frozen=True)
 class Power:
-    """Joules as power over time: a thread asks for watts while the work runs; trapezoids between the readings."""
+    """Joules as power over time: a thread reads watts while the work runs; trapezoids between the readings."""
 
     name: str
     read: callable  # () -> watts
@@ -91,7 +91,7 @@ def _backwards(name):
 
 
 class Joules:
-    """Joules of one or several `with` blocks by a source, None if any could not be told; `reason` says why.
+    """Joules of one or several `with` blocks by a source, None if any is not known; `reason` says why.
 
     >>> source, reason = find("cuda")
     >>> with Joules(source, reason) as used: work()

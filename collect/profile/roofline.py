@@ -1,4 +1,4 @@
-"""How fast a machine could be: its peak FLOPs and bytes a second, published or measured, and the roofline they make.
+"""How fast a machine could be: its peak FLOPs and bytes per second, published or measured, and the roofline they make.
 
     seconds >= max(FLOPs / peak, bytes / bandwidth)   Williams, Waterman and Patterson 2009, doi:10.1145/1498765.1498785
 
@@ -19,8 +19,8 @@ class Machine:
     """A device, by the name torch gives it."""
 
     name: str
-    peak_flops: MappingProxyType  # FLOPs a second by number format; a format without a known peak is absent
-    bandwidth: float  # bytes a second to and from memory
+    peak_flops: MappingProxyType  # FLOPs per second by number format; a format without a known peak is absent
+    bandwidth: float  # bytes per second to and from memory
     source: str
 
 
@@ -34,7 +34,7 @@ ADA = "NVIDIA Ada GPU Architecture white paper, 2022, appendix A; tensor cores t
 AMPERE = "NVIDIA Ampere GA102 GPU Architecture white paper, 2020, appendix A; tensor cores that add up in FP32"
 
 _TABLE = (
-    # name torch gives             TFLOPs a second, dense:                     GB a second
+    # name torch gives             TFLOPs per second, dense:                   GB per second
     #                              float32  tf32  bfloat16  float16                   source
     ("NVIDIA H100 80GB HBM3",       (66.9, 494.7, 989.4, 989.4),                3350, H100),
     ("NVIDIA H100 NVL",             (60.0, 417.5, 835.5, 835.5),                3900, H100_SHEET),
@@ -91,14 +91,14 @@ def _product(device, dtype, side, repeats):
 
 
 def _copy(device, size, repeats):
-    """Bytes a second, read and written both counted."""
+    """Bytes per second, read and written both counted."""
     a = torch.ones(size // 4, device=device)
     b = torch.empty_like(a)
     return 2 * size / _best(lambda: b.copy_(a), device, repeats)
 
 
 def seconds(works, machine, dtype="float32"):
-    """Least seconds that any run of some Works (see collect.card), one after the other, can take.
+    """Least seconds that any run of some Works (see collect.profile.flops), one after the other, can take.
 
     None where the machine or its peak for the number format is not known.
     """

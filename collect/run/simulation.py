@@ -166,16 +166,16 @@ class Slow:
             cells = self.place.folders.get(folder, {})
             if len(cells) >= len(self.shared[0]) + LAG:
                 self.shared[0] = frozenset(cells)
-            found = self.shared[0]
+            listed = self.shared[0]
         else:
-            found = self.place.names(folder)
-        self._pay(1 + len(found) // 1000)
-        return found
+            listed = self.place.names(folder)
+        self._pay(1 + len(listed) // 1000)
+        return listed
 
     def stamps(self, folder):
-        found = self.place.stamps(folder)
-        self._pay(1 + len(found) // 1000)
-        return found
+        listed = self.place.stamps(folder)
+        self._pay(1 + len(listed) // 1000)
+        return listed
 
     def __getattr__(self, method):
         def ask(*arguments):
@@ -222,18 +222,18 @@ def _replay(stage, actor, seconds, slices):
 
 def actors(fleet, expected):
     """The Actors of a fleet, restarted ones as further actors; `expected` seconds of an undisturbed run."""
-    rng, found = random.Random(fleet.seed), []
+    rng, crew = random.Random(fleet.seed), []
     for i in range(fleet.workers):
         speed = rng.uniform(0.1, 0.5) if rng.random() < fleet.slow else rng.lognormvariate(0.0, fleet.spread)
         first = Actor(f"w{i}", speed)
         if rng.random() < fleet.paused:
             start = rng.uniform(0, expected)
             first.pauses = (start, start + fleet.pause)
-        found.append(first)
+        crew.append(first)
         if rng.random() < fleet.killed:
             first.dies = rng.uniform(0, expected)
-            found.append(Actor(f"w{i}b", speed, born=first.dies + fleet.away))
-    return [actor for actor in found if actor.born < float("inf")]
+            crew.append(Actor(f"w{i}b", speed, born=first.dies + fleet.away))
+    return [actor for actor in crew if actor.born < float("inf")]
 
 
 def bound(actors, seconds):

@@ -159,10 +159,10 @@ def _put_new(part, path):
 
 def _stamp(entry):
     try:
-        found = entry.stat()
+        stat = entry.stat()
     except FileNotFoundError:
         return None
-    return entry.name, (found.st_mtime_ns, found.st_ino)
+    return entry.name, (stat.st_mtime_ns, stat.st_ino)
 
 
 def _copy_then_remove(place, name, to):
@@ -237,10 +237,10 @@ class Remote:
         fs, root = self._fs
         fs.invalidate_cache()
         try:
-            found = fs.ls(f"{root}/{folder}", detail=True)
+            listed = fs.ls(f"{root}/{folder}", detail=True)
         except FileNotFoundError:
             return {}
-        return {f["name"].rstrip("/").rpartition("/")[2]: repr(f) for f in found if f["type"] == "file"}
+        return {f["name"].rstrip("/").rpartition("/")[2]: repr(f) for f in listed if f["type"] == "file"}
 
     def touch(self, name, data):
         if not self.has(name):

@@ -6,7 +6,7 @@ equations 67 and 121). All randomness is keyed by (seed, step), so that no gener
 
     loss    v-prediction (Salimans & Ho 2022, arXiv:2202.00512) on a cosine schedule of 1,000 noise levels
     class   dropped with probability `drop_class`, for classifier-free guidance
-    state   one safetensors file a size: weights, average, both Adam moments and the step
+    state   one safetensors file per size: weights, average, both Adam moments and the step
 """
 
 import math
