@@ -82,7 +82,7 @@ def test_half_the_width_of_numbers_is_half_the_bytes_and_the_same_flops():
 
 @pytest.mark.parametrize(("family", "c"), [("tiny-ldm", 16), ("mei", 64)])
 def test_families_agree_with_the_paper_s_count_and_weights_are_read_once(family, c):
-    rule, known = families.shape(family), families.cost_profile(family, c)
+    rule, known = families.shape(family), families.forward_cost(family, c)
     found = count(lambda: rule.build(c), rule.inputs())
     assert (found.params, found.flops) == (known.params, known.flops_per_forward)
     assert found.weight_traffic <= found.weight_bytes and found.fused() < found.unfused()
@@ -212,7 +212,7 @@ def test_a_measured_machine_is_its_fastest_run(monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(roofline, "Clock", Recorded)
+    monkeypatch.setattr(roofline, "Timer", Recorded)
     found = roofline.measure_machine("cpu", side=64, repeats=3)
     assert found.peak_flops["float32"] == 2 * 64**3 / 0.25 and found.bandwidth == 2 * 2**27 / 0.01
     assert "64 x 64" in found.source
