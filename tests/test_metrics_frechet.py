@@ -99,7 +99,7 @@ def test_streamed_images_equal_torchmetrics(images):
     assert row["kd"] == pytest.approx(kid.compute()[0].item(), rel=1e-9)
 
 
-def test_halves_are_the_distances_of_the_samples_of_even_and_odd_hash(images):
+def test_halves_are_the_distances_of_each_half_of_the_samples(images):
     row, reference = streamed(images, ("fd",)), of(NETWORK.extract(images[0]))
     for half, name in enumerate(("fd_half1", "fd_half2")):
         chosen = sums.half_of(np.arange(len(images[1]))) == half
