@@ -139,7 +139,9 @@ def as_frame(tables):
     if not tables:
         return pd.DataFrame()
     try:
-        return pa.concat_tables(tables, promote_options="permissive").to_pandas()
+        whole = pa.concat_tables(tables, promote_options="permissive")
+        unknown = [f.with_type(pa.float64()) if pa.types.is_null(f.type) else f for f in whole.schema]
+        return whole.cast(pa.schema(unknown)).to_pandas()  # a column of nulls alone is NaN, as in a csv
     except pa.ArrowException:  # a column that is text here and a number there
         frames = [table.to_pandas().dropna(axis=1, how="all") for table in tables]
         return pd.concat(frames, ignore_index=True)
