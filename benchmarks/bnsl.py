@@ -63,8 +63,8 @@ def main():
             theta, _ = curve_fit(curve, x[seen], np.log1p(y[seen]), p0=start, maxfev=100_000, **options)
         show(name, time.process_time() - begin, theta, x, y, seen)
     begin = time.process_time()
-    found = fit(pd.DataFrame({"x": x, "y": y})[seen], "bnsl_1", "y", "x", loss="squares", residuals="log1p")
-    show("ours", time.process_time() - begin, found.theta, x, y, seen)
+    result = fit(pd.DataFrame({"x": x, "y": y})[seen], "bnsl_1", "y", "x", loss="squares", residuals="log1p")
+    show("ours", time.process_time() - begin, result.theta, x, y, seen)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 python -m benchmarks.bookkeeping [--cells c8:8 c24:16 c32:32] [--repeats 3]
 
-The cells run through the same door as `collect run`, in a store of their own; the first is run once more beforehand, so
+The cells run as `collect run` does, in a store of their own; the first is run once more beforehand, so
 that nothing is counted that a sweep does once. Sampling (with decoding) and features are clocked where they happen, the
 rest is what is left of the time from claim to row.
 """
@@ -15,9 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from collect import measure, sweep
-from collect.compute.meters import Clock
-from collect.workers.worker import work
+from collect.profile.meters import Timer
+from collect.run import cell as measure
+from collect.run import sweep
+from collect.run.worker import work
 
 TINY = Path("data/models/tiny-ldm").resolve()
 SWEEP = """family: {family}
@@ -31,7 +32,7 @@ class Timed:
     """A feature network with a clock at its extraction."""
 
     def __init__(self, network):
-        self.network, self.clock = network, Clock()
+        self.network, self.clock = network, Timer()
 
     def __getattr__(self, name):
         return getattr(self.network, name)
@@ -44,7 +45,7 @@ class Timed:
 @contextmanager
 def clocked(module, name):
     """A Clock that runs within a function of a module."""
-    clock, inner = Clock(), getattr(module, name)
+    clock, inner = Timer(), getattr(module, name)
 
     def timed(*args, **kwargs):
         with clock:
@@ -71,7 +72,7 @@ def shares(place, label, steps):
     measurer.ready(label)
     for metric in opened.scores:
         getattr(getattr(metric, "reference", None), "own_kernel", None)  # computed once a process
-    with Clock() as whole, clocked(measure, "draw") as sampling:
+    with Timer() as whole, clocked(measure, "draw") as sampling:
         assert [event.kind for event in work(opened.jobs, opened.store, measurer)].count("finished") == 1
     features = sum(m.network.clock.seconds for m in opened.scores if hasattr(m, "network"))
     return whole.seconds, sampling.seconds, features

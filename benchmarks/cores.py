@@ -18,10 +18,11 @@ import numpy as np
 
 from benchmarks.points import chinchilla, synthetic
 from scalinglaws.fitting import fit
-from scalinglaws.fitting.engine import set_up
-from scalinglaws.fitting.objective import Loss
-from scalinglaws.fitting.powersum import ROWS
-from scalinglaws.fitting.rows import match_inputs, read_rows
+from scalinglaws.fitting.data import match_inputs, read_data
+from scalinglaws.fitting.loss import Loss
+from scalinglaws.fitting.options import Options
+from scalinglaws.fitting.problem import Problem
+from scalinglaws.fitting.settings import BATCH
 from scalinglaws.laws import find
 
 SIZE = {"N": "N", "D": "D"}
@@ -29,9 +30,9 @@ SIZE = {"N": "N", "D": "D"}
 
 def refits(count: int, seed: int = 0) -> float:
     """Seconds of count refits in this process, the fit before them not counted."""
-    found = fit(chinchilla()[0], "chinchilla", "loss", SIZE, delta=1e-3, bootstrap="pair")
+    result = fit(chinchilla()[0], "chinchilla", "loss", SIZE, delta=1e-3, bootstrap="pair")
     start = time.perf_counter()
-    found.resampled(count, seed, "pair")
+    result.resampled(count, seed, "pair")
     return time.perf_counter() - start
 
 
@@ -56,11 +57,11 @@ def timed(job: str, count: int, threads: int, times: int = 3) -> dict:
 
 def one(job: str, count: int, times: int) -> None:
     """The best of several, as JSON."""
-    found = []
+    times_spent = []
     for _ in range(times):
         start = time.process_time()
-        found.append((JOBS[job](count), time.process_time() - start))
-    print(json.dumps(dict(zip(("wall", "cpu"), min(found), strict=True))))
+        times_spent.append((JOBS[job](count), time.process_time() - start))
+    print(json.dumps(dict(zip(("wall", "cpu"), min(times_spent), strict=True))))
 
 
 def halves(count: int, times: int = 3) -> tuple[float, float]:
@@ -75,13 +76,13 @@ def halves(count: int, times: int = 3) -> tuple[float, float]:
 def slices(count: int, times: int = 5) -> tuple[float, float]:
     """Wall seconds of one evaluation of the objective on count rows: slices in turn, and two at a time."""
     table, (law, inputs) = synthetic(count), match_inputs(find("chinchilla"), SIZE)
-    setup = set_up(law, read_rows(table, law, "loss", inputs), Loss(1e-2))
-    theta = setup.coordinates.internal([[1.69, 406.4, 0.34, 410.7, 0.28]] * 4)
-    model, problem = setup.problem.model, setup.problem
-    work = [slice(k, k + ROWS) for k in range(0, count, ROWS)]
+    problem = Problem.build(law, read_data(table, law, "loss", inputs, Options()), Loss(1e-2))
+    theta = problem.coordinates.internal([[1.69, 406.4, 0.34, 410.7, 0.28]] * 4)
+    size = BATCH.slice_power
+    work = [slice(k, k + size) for k in range(0, count, size)]
 
     def evaluate(part):
-        return model._evaluate(theta, problem, np.arange(4), np.zeros(4), part)
+        return problem.objective._evaluate(theta, np.arange(4), np.zeros((4, 1)), part)
 
     def clock(run):
         start = time.perf_counter()
@@ -103,8 +104,8 @@ def main():
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before")
     for job, count in (("refits", options.replicates), ("rows", options.rows)):
         for threads in (1, 2):
-            told = timed(job, count, threads)
-            print(f"{count:,} {job}, {threads} BLAS threads: wall {told['wall']:.2f} s, CPU {told['cpu']:.2f} s "
+            spent = timed(job, count, threads)
+            print(f"{count:,} {job}, {threads} BLAS threads: wall {spent['wall']:.2f} s, CPU {spent['cpu']:.2f} s "
                   f"(set-up included), load {os.getloadavg()[0]:.1f}", flush=True)  # fmt: skip
     alone, both = halves(options.replicates)
     print(f"{options.replicates:,} refits: one process {alone:.2f} s, two processes {both:.2f} s, "

@@ -7,8 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from scalinglaws.fitting import fit
-from scalinglaws.uncertainty import coverage
+from scalinglaws.fitting import coverage, fit
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from test_laws import TRUTH, rows
@@ -16,10 +15,10 @@ from test_laws import TRUTH, rows
 FEW = (4, 5, 6, 8, 12)  # sizes of the power law with floor
 
 
-def show(title, found, options, method):
+def show(title, one, options, method):
     """One line: the mean over parameters and the two extremes."""
-    cover = coverage(found.with_noise(options.noise), options.datasets, 0.9, method)["cover"]
-    print(f"{title:34s} {method:10s} {found.rows:4d} rows  mean {cover.mean():.3f}  lowest {cover.idxmin()} "
+    cover = coverage(one, options.datasets, 0.9, method, noise=options.noise)["cover"]
+    print(f"{title:34s} {method:10s} {one.rows:4d} rows  mean {cover.mean():.3f}  lowest {cover.idxmin()} "
           f"{cover.min():.3f}  highest {cover.idxmax()} {cover.max():.3f}", flush=True)  # fmt: skip
 
 
@@ -31,14 +30,14 @@ def main():
     parser.add_argument("--methods", nargs="*", default=["bootstrap", "profile"])
     options = parser.parse_args()
     for name in options.laws:
-        found = fit(rows(name), name, "y", {s: s for s in TRUTH[name][1]}, loss="squares", replicates=400)
+        one = fit(rows(name), name, "y", {s: s for s in TRUTH[name][1]}, loss="squares", replicates=400)
         for method in options.methods:
-            show(name, found, options, method)
+            show(name, one, options, method)
     table = rows("power_floor")
     for count in FEW if "power_floor" in options.laws else ():
         some = table.iloc[[round(k * 11 / (count - 1)) for k in range(count)]]
-        found = fit(some, "power_floor", "y", {"N": "x"}, loss="squares", replicates=400)
-        show(f"power_floor, {count} sizes", found, options, "bootstrap")
+        one = fit(some, "power_floor", "y", {"N": "x"}, loss="squares", replicates=400)
+        show(f"power_floor, {count} sizes", one, options, "bootstrap")
 
 
 if __name__ == "__main__":

@@ -58,9 +58,9 @@ def everything(partial, reference, theirs):
     """All columns of a cell, and what each asks of the processor."""
     kept = partial["kept"].astype(float)
     whole = clock(gaussians.columns, partial, reference)[0]
-    endless, columns = clock(gaussians.columns, partial, reference, True)
+    infinite, columns = clock(gaussians.columns, partial, reference, True)
     print(f"fd with its error and both halves: {whole:.2f} s, three distances; three by sqrtm: {3 * theirs:.1f} s")
-    print(f"fd_inf as well: {endless:.2f} s ({columns['fd_inf'][0]:.4g} +- {columns['fd_inf'][1]:.2g})")
+    print(f"fd_inf as well: {infinite:.2f} s ({columns['fd_inf'][0]:.4g} +- {columns['fd_inf'][1]:.2g})")
     clock(lambda: (reference.own_kernel, reference.radii))
     print(f"kd: {clock(kernel_distance, kept, reference)[0]:.2f} s; precision and recall: "
           f"{clock(precision_recall, kept, reference)[0]:.2f} s")  # fmt: skip
@@ -70,8 +70,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--features", type=int, default=2048)
     parser.add_argument("--samples", type=int, default=9000)
-    asked = parser.parse_args()
-    everything(*cell(asked.features, asked.samples))
+    args = parser.parse_args()
+    everything(*cell(args.features, args.samples))
 
 
 if __name__ == "__main__":

@@ -37,10 +37,10 @@ def study(groups: int, rows: int) -> pd.DataFrame:
 
 def loop(table, law, inputs, replicates):
     """Separate fits with their replicates."""
-    found = {name: fit(rows, law, "fd", inputs, replicates=replicates) for name, rows in table.groupby("group")}
-    for one in found.values():
+    fits = {name: fit(rows, law, "fd", inputs, replicates=replicates) for name, rows in table.groupby("group")}
+    for one in fits.values():
         one.replicates  # noqa: B018, computed when asked for
-    return found
+    return fits
 
 
 def clock(function, *arguments, **options):
@@ -48,16 +48,16 @@ def clock(function, *arguments, **options):
     best = np.inf
     for _ in range(2):
         start = time.process_time()
-        found = function(*arguments, **options)
+        fits = function(*arguments, **options)
         best = min(best, time.process_time() - start)
-    return best, found
+    return best, fits
 
 
 def difference(one, two):
     """Largest relative difference of parameters, and of the replicates' curves."""
     values = max(abs(one[k].theta / two[k].theta - 1).max() for k in two)
-    curves = max(abs(one[k].curve(two[k].setup.rows.x, one[k].replicates)
-                     / two[k].curve(two[k].setup.rows.x, two[k].replicates) - 1).max() for k in two)  # fmt: skip
+    curves = max(abs(one[k].curve(two[k].problem.data.x, one[k].replicates)
+                     / two[k].curve(two[k].problem.data.x, two[k].replicates) - 1).max() for k in two)  # fmt: skip
     return values, curves
 
 
@@ -68,9 +68,9 @@ def main():
         table = study(groups, rows)
         inputs = {"N": "N"} if law == "power_floor" else {"N": "N", "S": "S"}
         for replicates in parser.parse_args().replicates:
-            spent, found = clock(fit_groups, table, "group", law, "fd", inputs, replicates=replicates)
+            spent, together = clock(fit_groups, table, "group", law, "fd", inputs, replicates=replicates)
             slow, apart = clock(loop, table, law, inputs, replicates)
-            values, curves = difference(found.fits, apart)
+            values, curves = difference(together.fits, apart)
             print(f"{law}, {groups} groups of {rows} rows, {replicates:4d} replicates: together {spent:.2f} s, "
                   f"apart {slow:.2f} s, {slow / spent:.1f} times faster; parameters differ by {values:.0e}, "
                   f"replicates' curves by {curves:.0e}", flush=True)  # fmt: skip

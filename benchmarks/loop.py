@@ -1,6 +1,6 @@
 """The sampling loop against the stock diffusers pipeline call: images a second, both sides in one run, same images.
 
-python -m benchmarks.loop [--steps 8] [--images 500] [--models c8] [--lanes 1] [--eager]
+python -m benchmarks.loop [--steps 8] [--images 500] [--models c8] [--workers 1] [--eager]
 
 tiny-ldm's sizes, on a GPU where there is one. Both sides sample the same images (the same start noise) with DDIM in
 the same number format. Ours is compiled, and on a CPU a core takes its part of a batch; what compiling took is printed
@@ -18,36 +18,36 @@ from statistics import median
 import torch
 from diffusers import LDMPipeline
 
-from collect.bundle import Bundle
-from collect.measure import Bench, Cell, draw, prepare
-from collect.sampling.loop import How, generators
+from collect.families.trained import TrainedFamily
+from collect.run.cell import Cell, ExecutionConfig, draw, prepare
+from collect.sampling.loop import SamplingConfig, generators
 from collect.sampling.samplers import scheduler
 
 TINY = "data/models/tiny-ldm"
 BATCHES = (125, 250, 500)  # images at once
 
 
-def stock_call(family, label, how, images, device):
+def stock_call(family, label, sampling, images, device):
     """batch -> float images [image, h, w, channel] in 0..1 by diffusers' own pipeline; the U-Net has its classes bound.
 
     Classes are those of samples 0, 1, ... in every batch: batches hold a multiple of ten or are called as one.
     """
     model = family.model(label)
     unet = model.denoiser.to(device)
-    pipe = LDMPipeline(model.modules["autoencoder"].to(device), unet, scheduler(how.sampler, model))
+    pipe = LDMPipeline(model.modules["autoencoder"].to(device), unet, scheduler(sampling.sampler, model))
     pipe.set_progress_bar_config(disable=True)
 
     def call(indices):
         unet.forward = partial(type(unet).forward, unet, class_labels=torch.as_tensor(indices, device=device) % 10)
-        noise = generators(how.seed, indices)
-        return pipe(len(indices), noise, num_inference_steps=how.steps, output_type="np").images
+        noise = generators(sampling.seed, indices)
+        return pipe(len(indices), noise, num_inference_steps=sampling.steps, output_type="np").images
 
     return lambda batch: torch.cat([torch.as_tensor(call(part)) for part in torch.arange(images).split(batch)])
 
 
-def our_call(family, label, how, images, bench):
+def our_call(family, label, sampling, images, execution):
     """batch -> uint8 images [image, channel, h, w] by the collector's loop."""
-    ready, cell = prepare(family.model(label), bench), Cell(label, how, images)
+    ready, cell = prepare(family.model(label), execution), Cell(label, sampling, images)
 
     def call(batch):
         return torch.cat(
@@ -92,19 +92,21 @@ def main():
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--models", nargs="+", help="labels; all when left out")
     parser.add_argument("--eager", action="store_true", help="do not compile")
-    parser.add_argument("--lanes", type=int, help="parts of a batch side by side; one a thread on a CPU when left out")
+    parser.add_argument("--workers", type=int, help="threads that share a batch; on a CPU one per core when left out")
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    lanes = args.lanes or (1 if device == "cuda" else torch.get_num_threads())
-    bench = Bench(device, compile=not args.eager, channels_last=not args.eager, lanes=lanes)
-    how = How("ddim", args.steps)
-    family, ratios = Bundle(Path(TINY)), []
+    intra_batch_workers = args.workers or (1 if device == "cuda" else torch.get_num_threads())
+    execution = ExecutionConfig(
+        device, compile=not args.eager, channels_last=not args.eager, intra_batch_workers=intra_batch_workers
+    )
+    sampling = SamplingConfig("ddim", args.steps)
+    family, ratios = TrainedFamily(Path(TINY)), []
     print(f"{args.images} images, {args.steps} DDIM steps, float32, {device}, {torch.get_num_threads()} threads, "
-          f"{lanes} lanes")  # fmt: skip
+          f"{intra_batch_workers} intra-batch workers")  # fmt: skip
     for label in args.models or family.labels:
-        call = stock_call(family, label, how, args.images, device)
+        call = stock_call(family, label, sampling, args.images, device)
         tuned, their_batch, _ = best(call)
-        ours, our_batch, compiling = best(our_call(family, label, how, args.images, bench))
+        ours, our_batch, compiling = best(our_call(family, label, sampling, args.images, execution))
         own, stock, least, off = compare(ours, partial(call, BATCHES[0]), tuned, args.repeats)
         ratios.append((stock / own, least / own))
         print(f"{label:>5}: ours {args.images / own:6.0f} images/s ({our_batch} at once); "

@@ -13,11 +13,11 @@ from test_nist import MODELS, certify
 def main():
     whole = 0
     for name in MODELS:
-        found = [certify(name, start) for start in (0, 1)]
-        reached = all(min(digits) >= 6 for digits in found)
+        both = [certify(name, start) for start in (0, 1)]
+        reached = all(min(digits) >= 6 for digits in both)
         whole += reached
-        print(f"{name:10s} start 1: {found[0][0]:5.1f} {found[0][1]:5.1f}   start 2: {found[1][0]:5.1f} "
-              f"{found[1][1]:5.1f}   {'six digits' if reached else 'not reached'}")  # fmt: skip
+        print(f"{name:10s} start 1: {both[0][0]:5.1f} {both[0][1]:5.1f}   start 2: {both[1][0]:5.1f} "
+              f"{both[1][1]:5.1f}   {'six digits' if reached else 'not reached'}")  # fmt: skip
     print(f"{whole} of {len(MODELS)} sets with six digits or more of parameters and standard errors from both starts")
 
 

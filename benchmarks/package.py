@@ -41,8 +41,8 @@ if __name__ == "__main__":
 def objective(table, E, A, B, alpha, beta) -> float:
     """The sum of Huber 1e-3 losses on ln L."""
     residual = np.log(E + A * table["N"] ** -alpha + B * table["D"] ** -beta) - np.log(table["loss"])
-    pull = np.clip(residual, -1e-3, 1e-3)
-    return float(np.sum(pull * (residual - pull / 2)))
+    psi = np.clip(residual, -1e-3, 1e-3)
+    return float(np.sum(psi * (residual - psi / 2)))
 
 
 def rival(table, python, grid):
@@ -71,12 +71,13 @@ def main():
     table, _ = chinchilla()
     seconds, values = rival(table, options.python, options.grid)
     start = time.perf_counter()
-    found = fit(table, "chinchilla", "loss", {"N": "N", "D": "D"}, delta=1e-3)
+    result = fit(table, "chinchilla", "loss", {"N": "N", "D": "D"}, delta=1e-3)
     own = time.perf_counter() - start
     theirs = objective(table, *values)
     print(f"chinchilla package, {options.grid**5} starts: {seconds:.1f} s, objective {theirs:.10g}")
-    print(f"ours: {own * 1e3:.1f} ms, objective {found.objective:.10g}: theirs is {theirs / found.objective - 1:+.2e} "
-          f"relative; {seconds / own:,.0f} times faster")  # fmt: skip
+    worse = theirs / result.objective - 1
+    print(f"ours: {own * 1e3:.1f} ms, objective {result.objective:.10g}: theirs is {worse:+.2e} relative; "
+          f"{seconds / own:,.0f} times faster")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from collect import sweep
+from collect.run import sweep
+from collect.run.plan import plan
 
 FAMILY = Path("data/models/tiny-ldm").resolve()
 SWEEP = f"""
@@ -26,7 +27,7 @@ def main():
         begin = time.perf_counter()
         opened = sweep.open_sweep(path, f"{folder}/store")
         named = len(opened.jobs), time.perf_counter()
-        prices = sweep.plan(opened, timed=False)
+        prices = plan(opened, timed=False)
         print(f"{named[0]} cells named in {named[1] - begin:.1f} s; {len(prices)} missing ones priced in "
               f"{time.perf_counter() - named[1]:.1f} s: {sum(p.flops for p in prices):.3g} FLOPs")  # fmt: skip
 

@@ -24,10 +24,10 @@ def with_gradient(theta, logs, target, weight=1.0):
     shares = np.exp(terms - top)
     total = shares.sum(axis=0)
     residual = np.log(total) + top - target
-    pull = weight * np.clip(residual, -DELTA, DELTA)
+    psi = weight * np.clip(residual, -DELTA, DELTA)
     size = np.abs(residual)
     value = np.sum(weight * np.where(size <= DELTA, residual**2 / 2, DELTA * (size - DELTA / 2)))
-    a, b, e = pull * shares / total
+    a, b, e = psi * shares / total
     return value, np.array([a.sum(), b.sum(), e.sum(), -(a * n).sum(), -(b * d).sum()])
 
 

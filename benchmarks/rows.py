@@ -19,14 +19,14 @@ def one(count: int) -> None:
     table = synthetic(count)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    found = fit(table, "chinchilla", "loss", {"N": "N", "D": "D"})
+    result = fit(table, "chinchilla", "loss", {"N": "N", "D": "D"})
     seconds = time.perf_counter() - start
     start = time.perf_counter()
-    told = len(found.warnings)
+    doubts = len(result.warnings)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{count:>9,} rows: fit {seconds:6.2f} s ({seconds / count * 1e6:.2f} µs a row), warnings {told} in "
+    print(f"{count:>9,} rows: fit {seconds:6.2f} s ({seconds / count * 1e6:.2f} µs a row), warnings {doubts} in "
           f"{time.perf_counter() - start:.2f} s, peak {peak / 2**20:.2f} GiB (before the fit {before / 2**20:.2f}), "
-          f"alpha {found.values['a']:.5f} beta {found.values['b']:.5f}")  # fmt: skip
+          f"alpha {result.values['a']:.5f} beta {result.values['b']:.5f}")  # fmt: skip
 
 
 def main():

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from collect.jobs import Job
-from collect.workers import leases, partials
-from collect.workers.search import Clock, Pace, Queue, Search
-from collect.workers.store import Store, encode, identity, missing, status, stem, verify
-from collect.workers.worker import work
+from collect.run.search import Clock, Queue, Search, WorkerConfig
+from collect.run.worker import work
+from collect.store import leases, partials
+from collect.store.store import Store, encode, identity, missing, status, stem, verify
 from scalinglaws.schema import COLUMNS
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -35,7 +35,7 @@ def timed(title, function, *arguments, each=1, unit="s"):
 
 
 def planner(folder):
-    """100,000 jobs against a store with half of them done: a real folder of real, sealed files."""
+    """100,000 jobs against a store with half of them done: a real folder of real files."""
     store = Store(Path(folder) / "planner")
     jobs = timed("100,000 identities", lambda: [Job(f"c{i}", identity({"cell": i}), float(i % 977), i)
                                                 for i in range(CELLS)])  # fmt: skip
@@ -46,7 +46,7 @@ def planner(folder):
     left = timed("what is missing, 50,000 cell files there", missing, store, jobs)
     timed("status", status, store, jobs)
     queue = timed("claim order", Queue.of, jobs)
-    search = timed("a worker's first look", Search, queue, store, leases.me(), Clock(), Pace(), False)
+    search = timed("a worker's first look", Search, queue, store, leases.me(), Clock(), WorkerConfig(), False)
     found = timed("its first claim", search.claim)
     assert len(left) == CELLS // 2 and search.jobs[found[0].stem].flops == max(job.flops for job in left)
     timed("every file's checksum (verify)", verify, store)
@@ -59,12 +59,13 @@ def cell(folder):
     whole = timed("a cell, all in all: look, claim, lease, row, release", lambda: list(
         work(jobs, store, lambda cell, partial=None, checkpoint=None: ROW)), each=TIMED, unit="ms")  # fmt: skip
     assert [event.kind for event in whole].count("finished") == TIMED
-    timed("  of which the row's bytes and seal", lambda: [encode(ROW) for _ in range(TIMED)], each=TIMED, unit="ms")
+    timed("  of which the row's bytes and checksum", lambda: [encode(ROW) for _ in range(TIMED)], each=TIMED, unit="ms")
     timed("  of which the file, on the disk", lambda: [store.write(f"x{i}", "k", ROW) for i in range(TIMED)],
           each=TIMED, unit="ms")  # fmt: skip
-    timed("a checkpoint of 34 MB of sums", lambda: [partials.keep(store.files, "x-k", 0, SUMS) for _ in range(5)],
+    timed("a checkpoint of 34 MB of sums",
+          lambda: [partials.keep_partial(store.files, "x-k", 0, SUMS) for _ in range(5)],
           each=5, unit="ms")  # fmt: skip
-    timed("reading it back, checked", lambda: [partials.read(store.files, "x-k", [0]) for _ in range(5)],
+    timed("reading it back, checked", lambda: [partials.read_partial(store.files, "x-k", [0]) for _ in range(5)],
           each=5, unit="ms")  # fmt: skip
     timed(f"the table of {2 * TIMED} rows", store.table, each=2 * TIMED, unit="ms")
 
@@ -73,7 +74,7 @@ def cluster():
     """20,000 cells on 512 simulated workers: undisturbed, then with every harm of the tests."""
     from test_simulation import HOSTILE, PACE, replayed
 
-    from collect.workers.simulate import Fleet, simulate
+    from collect.run.simulation import Fleet, simulate
 
     jobs, seconds = replayed(20_000)
     for title, harm in (("undisturbed", {}), ("killed, slow, paused", HOSTILE)):

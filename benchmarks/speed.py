@@ -6,14 +6,16 @@ python -m benchmarks.speed --part 10  every tenth start and resample of the riva
 
 import argparse
 import time
+from dataclasses import replace
 
 import numpy as np
 
 from benchmarks import rivals
 from benchmarks.points import BEST, chinchilla
 from scalinglaws.fitting import fit
-from scalinglaws.fitting.resample import ITERATIONS, STALLED, _pair_weights
-from scalinglaws.fitting.solver import minimise
+from scalinglaws.fitting.batching import minimise_all
+from scalinglaws.fitting.bootstrap import pair_weights
+from scalinglaws.fitting.settings import BOOTSTRAP, SOLVER
 
 
 def clock(function, *arguments):
@@ -27,20 +29,21 @@ def ours(table):
     return fit(table, "chinchilla", "loss", {"N": "N", "D": "D"}, delta=rivals.DELTA, bootstrap="pair", replicates=4000)
 
 
-def cold(table, part):
-    """Our cold fit between two rival grids; the median of 15 of ours, taken before and after."""
+def from_scratch(table, part):
+    """Our fit from initial guesses between two rival grids; the median of 15 of ours, taken before and after."""
     logs, target = (np.log(table["N"].to_numpy()), np.log(table["D"].to_numpy())), np.log(table["loss"].to_numpy())
     rivals.check_gradient(logs, target)
     starts = rivals.grid()[::part]
     times = [clock(ours, table)[0] for _ in range(8)]
-    numeric, found = clock(rivals.grid_fit, logs, target, starts, False)
+    numeric, objectives = clock(rivals.grid_fit, logs, target, starts, False)
     times += [clock(ours, table)[0] for _ in range(8)]
     analytic, exact = clock(rivals.grid_fit, logs, target, starts, True)
     times += [clock(ours, table)[0] for _ in range(8)]
     seconds, result = float(np.median(times)), ours(table)
-    print(f"ours, from cold: {seconds * 1e3:.1f} ms (median of {len(times)}), objective {result.objective:.16g}, "
-          f"relative to the known optimum {result.objective / BEST - 1:+.1e}")  # fmt: skip
-    for name, spent, values in (("numeric", numeric, found), ("analytic", analytic, exact)):
+    above = result.objective / BEST - 1
+    print(f"ours, from initial guesses: {seconds * 1e3:.1f} ms (median of {len(times)}), objective "
+          f"{result.objective:.16g}, relative to the known optimum {above:+.1e}")  # fmt: skip
+    for name, spent, values in (("numeric", numeric, objectives), ("analytic", analytic, exact)):
         near = np.mean(values < result.objective * (1 + 1e-6))
         print(f"{len(starts)} L-BFGS-B starts, {name} gradient: {spent:.1f} s, x {part} = {spent * part:.1f} s; best "
               f"{values.min() / result.objective - 1:+.1e} above ours; {near:.0%} of starts within 1e-6; "
@@ -49,15 +52,15 @@ def cold(table, part):
 
 def bootstrap(table, part):
     """4,000 weighted refits, both from the same optimum with the same weights."""
-    found = ours(table)
-    setup, theta = found.setup, found.minima.theta[0]
-    rng = np.random.default_rng(0)
-    weights = _pair_weights(setup, len(theta), 4000, rng, len(table))
-    problem, starts = setup.problem.with_(weight=weights), np.tile(theta, (4000, 1))
-    seconds, refits = min((clock(minimise, problem, starts, ITERATIONS, None, STALLED) for _ in range(3)),
-                          key=lambda pair: pair[0])  # fmt: skip
+    result = ours(table)
+    problem, theta = result.problem, result.minima.theta[0]
+    weights = pair_weights(problem, 4000, np.random.default_rng(0))
+    objective, starts = problem.objective.with_(weight=weights), np.tile(theta, (4000, 1))
+    limits = replace(SOLVER, iterations=BOOTSTRAP.iterations, stall_tolerance=BOOTSTRAP.stall_tolerance)
+    times = [clock(minimise_all, [objective], [starts], limits) for _ in range(3)]
+    seconds, (refits,) = min(times, key=lambda pair: pair[0])
     logs, target = (np.log(table["N"].to_numpy()), np.log(table["D"].to_numpy())), np.log(table["loss"].to_numpy())
-    values = found.values
+    values = result.values
     start = np.array([np.log(values["A"]), np.log(values["B"]), np.log(values["E"]), values["a"], values["b"]])
     spent, rival = clock(rivals.bootstrap_fit, logs, target, weights[::part], start)
     worse = refits.objective[::part] - rival
@@ -69,17 +72,18 @@ def bootstrap(table, part):
 
 def errors(table):
     """Standard errors of 4,000 pair resamples: the publication's own draws, then ten other seeds."""
-    found = ours(table)
+    result = ours(table)
     published = {"A": 124.5, "B": 1293, "E": 0.0257, "a": 0.0154, "b": 0.0206}
     rows, draw = len(table), np.random.RandomState(42)
     weights = np.stack([np.bincount(draw.choice(rows, rows), minlength=rows) for _ in range(4000)]).astype(float)
-    refits = minimise(found.setup.problem.with_(weight=weights), np.tile(found.minima.theta[0], (4000, 1)))
-    own = found.setup.coordinates.natural(refits.theta).std(axis=0)
-    for name, error in zip(found.law.params, own, strict=True):
+    objective = result.problem.objective.with_(weight=weights)
+    refits = minimise_all([objective], [np.tile(result.minima.theta[0], (4000, 1))])[0]
+    own = result.problem.coordinates.natural(refits.theta).std(axis=0)
+    for name, error in zip(result.law.params, own, strict=True):
         print(f"standard error of {name}, the published draws: {error:.5g}, published {published[name]}, "
               f"{error / published[name] - 1:+.2%}")  # fmt: skip
-    spread = np.array([found.resampled(4000, seed, "pair").std(axis=0) for seed in range(10)])
-    for k, name in enumerate(found.law.params):
+    spread = np.array([result.resampled(4000, seed, "pair").std(axis=0) for seed in range(10)])
+    for k, name in enumerate(result.law.params):
         ratio = spread[:, k] / published[name]
         print(f"standard error of {name}: {spread[:, k].mean():.5g}, published {published[name]}, ratio "
               f"{ratio.mean():.3f}, ten seeds {ratio.min():.3f} to {ratio.max():.3f}")  # fmt: skip
@@ -91,7 +95,7 @@ def main():
     part = parser.parse_args().part
     table, real = chinchilla()
     print("the 240 Chinchilla points" if real else "240 synthetic points: the Chinchilla points are not here")
-    cold(table, part)
+    from_scratch(table, part)
     bootstrap(table, part)
     errors(table)
 

@@ -51,7 +51,7 @@ def study(seed=0) -> pd.DataFrame:
 def main():
     table = study()
     start, work = time.perf_counter(), time.process_time()
-    ranked = compare(table, twelve(), "fd", {"N": "N", "S": "S"}, replicates=1000)
+    ranked = compare(table, twelve(), "fd", {"N": "N", "S": "S"}, replicates=1000).to_frame()
     for law in twelve():
         symbols = laws.find(law).inputs
         assert fit(table, law, "fd", {s: s for s in symbols}, replicates=1000).replicates.shape[0] == 1000

@@ -1,4 +1,4 @@
-"""What passes between rooms: a job to measure, a batch of samples to score, an outcome that is not a row."""
+"""What passes between modules: a job to measure, a batch of samples to score, an outcome that is not a row."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples of a cell, with what was asked of each."""
+    """Some samples of a cell, with the condition of each."""
 
     indices: np.ndarray  # int64 [sample]: their numbers within the cell
     samples: torch.Tensor  # uint8 [sample, channel, h, w] for images, float [sample, ...] for other data
-    asked: dict = field(default_factory=dict)  # classes int64 [sample], prompts, targets like samples
+    conditions: dict = field(default_factory=dict)  # classes int64 [sample], prompts, targets like samples
 
 
 class Outcome(Exception):
-    """A cell that gives no row, for a reason a second try would meet again: status 'oom', 'nan' or 'error'."""
+    """A cell that gives no row, for a reason that a second try would have again: status 'oom', 'nan' or 'error'."""
 
     def __init__(self, status, reason):
         super().__init__(f"{status}: {reason}")

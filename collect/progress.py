@@ -1,4 +1,4 @@
-"""What a long run shows: a bar in a terminal, plain lines elsewhere; cells, samples a second, time left."""
+"""What a long run shows: a bar in a terminal, plain lines elsewhere; cells, samples per second, time left."""
 
 import sys
 import time
@@ -16,12 +16,12 @@ def show(text):
 
 
 def note(text):
-    """A doubt on the error stream, so that JSON stays whole."""
+    """A caveat on the error stream, so that JSON stays whole."""
     print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 @dataclass
-class Pace:
+class RunProgress:
     """How far a run is, from the events of its workers; work is measured in expected FLOPs."""
 
     jobs: list  # missing when it began
@@ -44,12 +44,12 @@ class Pace:
 
     @property
     def rate(self):
-        """Samples a second since the run began, all workers together."""
+        """Samples per second since the run began, all workers together."""
         return self.samples / max(self.clock() - self.began, 1e-9)
 
     @property
     def left(self):
-        """Seconds left at the pace so far, or None before the first cell."""
+        """Seconds left at the rate so far, or None before the first cell."""
         return (self.total - self.flops) * (self.clock() - self.began) / self.flops if self.flops else None
 
     def text(self):
@@ -68,20 +68,20 @@ def duration(seconds):
 
 
 def progress(events, jobs, line, console=None):
-    """Pass events on; a bar fills in a terminal, a line a settled cell elsewhere. line(event) -> text of a cell."""
-    console, pace = console or Console(file=sys.stderr), Pace(jobs)
+    """Pass events on; a bar fills in a terminal, a line per settled cell elsewhere. line(event) -> text of a cell."""
+    console, run = console or Console(file=sys.stderr), RunProgress(jobs)
     columns = [BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")]
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(jobs))
         for event in events:
-            pace.see(event)
+            run.see(event)
             if event.kind in SHOWN:
-                _tell(f"{line(event)}   [{pace.text()}]" if bar.disable else line(event), bar)
-            bar.update(task, completed=len(pace.settled), description=pace.text())
+                _print(f"{line(event)}   [{run.text()}]" if bar.disable else line(event), bar)
+            bar.update(task, completed=len(run.settled), description=run.text())
             yield event
 
 
-def _tell(text, bar):
+def _print(text, bar):
     if bar.disable:
         show(text)
     else:

@@ -3,10 +3,11 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from scalinglaws import studies
-from scalinglaws.crossing import crossover
+from scalinglaws.answer import ask
+from scalinglaws.decide.crossover import crossover
+from scalinglaws.decide.guidance import optimal_guidance
+from scalinglaws.decide.optimum import optimum
 from scalinglaws.fitting import fit, fit_groups
-from scalinglaws.guidance import optimal_guidance
-from scalinglaws.optimal import optimum
 from scalinglaws.schema import InputError
 from scalinglaws.studies import read
 from scalinglaws.validate import compare
@@ -17,6 +18,6 @@ except PackageNotFoundError:  # run from the checkout
     __version__ = "0.1.0"
 
 __all__ = [
-    "InputError", "__version__", "compare", "crossover", "fit", "fit_groups", "optimal_guidance", "optimum", "read",
-    "studies",
+    "InputError", "__version__", "ask", "compare", "crossover", "fit", "fit_groups", "optimal_guidance", "optimum",
+    "read", "studies",
 ]  # fmt: skip

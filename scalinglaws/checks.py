@@ -1,6 +1,6 @@
 """Checks by statsmodels: a table of the parameters, the straight line in logarithms, the residuals, lack of fit.
 
-Everything here is told of the least-squares fit of the same rows, for which the tests are made.
+Everything here describes the least-squares fit of the same rows, for which the tests are made.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,12 +13,11 @@ from statsmodels.stats.diagnostic import het_breuschpagan, linear_reset
 from statsmodels.stats.outliers_influence import OLSInfluence
 
 from scalinglaws.fitting import Fit
-from scalinglaws.fitting.door import refit
-from scalinglaws.fitting.engine import whitened_jacobian
+from scalinglaws.fitting.api import refit
 from scalinglaws.schema import InputError
 
-DOUBT = 0.05  # p-value below which a check is told as failed
-MANY = 100_000  # rows beyond which the influence of single rows is not looked for
+DOUBT = 0.05  # p-value below which a check has failed
+MANY = 100_000  # rows beyond which the influence of single rows is not computed
 NAMED = 5  # rows named in one sentence
 
 
@@ -29,7 +28,7 @@ class Line:
     slopes: dict[str, float]  # symbol: d ln quality / d ln input
     errors: dict[str, float]  # their standard errors
     r_squared: float
-    bends: float  # p-value of Ramsey's RESET (1969): is the line straight?
+    reset_p: float  # p-value of Ramsey's RESET (1969): is the line straight?
     exponents: dict[str, float] | None  # the same slopes by the fitted law, if it is one power term
 
 
@@ -37,7 +36,7 @@ class Line:
 class Residuals:
     """Of the least-squares fit, in the tangent plane of the law."""
 
-    spread: float  # p-value of Breusch and Pagan (1979), Koenker's form: does the noise change along the curve?
+    uneven_p: float  # p-value of Breusch and Pagan (1979), Koenker's form: does the noise change along the curve?
     grows: bool  # with the fitted value; else it falls
     cook: np.ndarray  # [row], Cook's distance (1977)
     limit: float  # median of F(p, n - p), Cook's own measure of a row that decides
@@ -62,7 +61,7 @@ class LackOfFit:
 
 @dataclass(frozen=True)
 class Checks:
-    """What the checks found; summary() says it."""
+    """Results of the checks; summary() puts them in sentences."""
 
     table: SimpleTable
     line: Line | None  # None where quality or inputs have no logarithm
@@ -77,7 +76,7 @@ class Checks:
         """For JSON."""
         numbers = {name: part and asdict(part) for name, part in (("line", self.line), ("lack_of_fit", self.lack))}
         if self.residuals:
-            numbers["spread_p"] = self.residuals.spread
+            numbers["uneven_noise_p"] = self.residuals.uneven_p
             numbers["decisive_rows"] = self.residuals.decisive.tolist()
         return numbers | {"sentences": list(self.sentences)}
 
@@ -85,10 +84,10 @@ class Checks:
 def checks(fit: Fit, level: float = 0.9) -> Checks:
     """Every check of a fit."""
     plain = fit if fit.loss == "squares" else refit(fit, loss="squares")
-    found = straight_line(plain), residuals(plain), lack_of_fit(plain)
+    line, rest, lack = straight_line(plain), residuals(plain), lack_of_fit(plain)
     head = () if plain is fit else ("The checks are of the least-squares fit of the same rows.",)
-    sentences = (*head, *_of_line(plain, found[0]), *_of_residuals(plain, found[1]), *_of_lack(found[2]))
-    return Checks(summary_table(fit, level), *found, sentences)
+    sentences = (*head, *_of_line(plain, line), *_of_residuals(plain, rest), *_of_lack(lack))
+    return Checks(summary_table(fit, level), line, rest, lack, sentences)
 
 
 def summary_table(fit: Fit, level: float = 0.9) -> SimpleTable:
@@ -103,15 +102,15 @@ def summary_table(fit: Fit, level: float = 0.9) -> SimpleTable:
 
 
 def straight_line(fit: Fit) -> Line | None:
-    """The line through the logarithms, and whether it bends (then a plain power law is not enough)."""
-    rows, symbols = fit.setup.rows, fit.law.measures
-    if fit.law.signed or fit.law.groups or (rows.y <= 0).any() or len(rows.y) < len(symbols) + 3:
+    """The line through the logarithms, and whether it is curved (then a plain power law is not enough)."""
+    data, symbols = fit.problem.data, fit.law.measures
+    if fit.law.signed or fit.law.groups or (data.y <= 0).any() or len(data.y) < len(symbols) + 3:
         return None
-    design = np.column_stack([np.ones(len(rows.y)), *(np.log(rows.x[s]) for s in symbols)])
-    found = sm.WLS(np.log(rows.y), design, weights=_weights(fit)).fit()
-    bends = linear_reset(found, power=2, use_f=True).pvalue if found.df_resid > 1 else np.nan
-    slopes, errors = (dict(zip(symbols, map(float, v[1:]), strict=True)) for v in (found.params, found.bse))
-    return Line(slopes, errors, float(found.rsquared), float(bends), _exponents(fit))
+    design = np.column_stack([np.ones(len(data.y)), *(np.log(data.x[s]) for s in symbols)])
+    ols = sm.WLS(np.log(data.y), design, weights=_weights(fit)).fit()
+    reset_p = linear_reset(ols, power=2, use_f=True).pvalue if ols.df_resid > 1 else np.nan
+    slopes, errors = (dict(zip(symbols, map(float, v[1:]), strict=True)) for v in (ols.params, ols.bse))
+    return Line(slopes, errors, float(ols.rsquared), float(reset_p), _exponents(fit))
 
 
 def _exponents(fit):
@@ -123,8 +122,8 @@ def _exponents(fit):
 
 def _weights(fit) -> np.ndarray:
     """[row] of squared residuals."""
-    rows, one = fit.setup.rows, np.ones(len(fit.setup.rows.y))
-    return (one if rows.weight is None else rows.weight) / (one if rows.spread is None else rows.spread) ** 2
+    data, one = fit.problem.data, np.ones(len(fit.problem.data.y))
+    return (one if data.weight is None else data.weight) / (one if data.sigma is None else data.sigma) ** 2
 
 
 def residuals(fit: Fit) -> Residuals | None:
@@ -132,23 +131,23 @@ def residuals(fit: Fit) -> Residuals | None:
     count, spare = len(fit.law.params), fit.rows - len(fit.law.params)
     if spare < 2 or fit.rows > MANY:
         return None
-    weight = fit.setup.rows.weight
+    weight = fit.problem.data.weight
     z = fit.residuals if weight is None else fit.residuals * np.sqrt(weight)
     if (z**2).sum() <= 1e-24 * fit.rows:  # no noise to look at
         return None
-    curve = fit.curve(fit.setup.rows.x)
+    curve = fit.curve(fit.problem.data.x)
     along = np.log(curve) if (curve > 0).all() else curve
     with np.errstate(all="ignore"):
-        jacobian = whitened_jacobian(fit.setup, fit.minima.theta[0])
+        jacobian = fit.problem.jacobian(fit.minima.theta[0])
         cook = OLSInfluence(sm.OLS(z, jacobian / np.linalg.norm(jacobian, axis=0)).fit()).cooks_distance[0]
-    spread = het_breuschpagan(z, sm.add_constant(along))[1] if np.ptp(along) > 0 else np.nan
+    uneven_p = het_breuschpagan(z, sm.add_constant(along))[1] if np.ptp(along) > 0 else np.nan
     grows = bool(np.corrcoef(along, z**2)[0, 1] > 0) if np.ptp(along) > 0 else False
-    return Residuals(float(spread), grows, np.nan_to_num(cook), float(fdtri(count, spare, 0.5)))
+    return Residuals(float(uneven_p), grows, np.nan_to_num(cook), float(fdtri(count, spare, 0.5)))
 
 
 def lack_of_fit(fit: Fit) -> LackOfFit | None:
     """F test of the law against the means of rows with equal inputs, whose scatter is the pure error."""
-    weight, z = _weights(fit), fit.setup.problem.residuals(fit.minima.theta[0][None])[0]
+    weight, z = _weights(fit), fit.problem.objective.residuals(fit.minima.theta[0][None])[0]
     group = _configurations(fit)
     many = int(group.max()) + 1
     spare, repeats = many - len(fit.law.params), len(z) - many
@@ -162,52 +161,52 @@ def lack_of_fit(fit: Fit) -> LackOfFit | None:
 
 def _configurations(fit) -> np.ndarray:
     """A number for each row, equal where all inputs are."""
-    inputs = np.column_stack(list(fit.setup.rows.x.values()))
+    inputs = np.column_stack(list(fit.problem.data.x.values()))
     return np.unique(inputs, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _of_line(fit, line):
     if line is None:
         return
-    told = ", ".join(f"{s} {line.slopes[s]:.4g} (se {line.errors[s]:.2g})" for s in line.slopes)
-    yield f"Straight line in logarithms: slopes {told}; R² {line.r_squared:.4f}."
+    slopes = ", ".join(f"{s} {line.slopes[s]:.4g} (se {line.errors[s]:.2g})" for s in line.slopes)
+    yield f"Straight line in logarithms: slopes {slopes}; R² {line.r_squared:.4f}."
     if line.exponents and fit.residual_scale == "log":
         gap = max(abs(line.slopes[s] - line.exponents[s]) for s in line.slopes)
         word = "the same as" if gap <= 1e-6 * max(1.0, *map(abs, line.slopes.values())) else "not"
         yield f"Its slopes are {word} the fitted exponents (largest difference {gap:.1e})."
-    if line.bends < DOUBT:
-        yield f"The line bends (RESET, p = {line.bends:.2g}): a plain power law is not enough for these rows."
-    elif np.isfinite(line.bends):
-        yield f"No bend is seen (RESET, p = {line.bends:.2g}): a plain power law describes these rows as well."
+    if line.reset_p < DOUBT:
+        yield f"The line is curved (RESET, p = {line.reset_p:.2g}): a plain power law is not enough for these rows."
+    elif np.isfinite(line.reset_p):
+        yield f"No curvature is seen (RESET, p = {line.reset_p:.2g}): a plain power law describes these rows as well."
 
 
-def _of_residuals(fit, found):
-    if found is None:
+def _of_residuals(fit, rest):
+    if rest is None:
         return
-    if found.spread < DOUBT:
-        way = "grows" if found.grows else "falls"
-        yield (f"The noise is uneven: it {way} with the fitted value (Breusch-Pagan, p = {found.spread:.2g}); give "
+    if rest.uneven_p < DOUBT:
+        way = "grows" if rest.grows else "falls"
+        yield (f"The noise is uneven: it {way} with the fitted value (Breusch-Pagan, p = {rest.uneven_p:.2g}); give "
                "standard errors (se=) or weights.")  # fmt: skip
-    elif np.isfinite(found.spread):
-        yield f"The noise is even along the curve (Breusch-Pagan, p = {found.spread:.2g})."
-    rows = found.decisive
+    elif np.isfinite(rest.uneven_p):
+        yield f"The noise is even along the curve (Breusch-Pagan, p = {rest.uneven_p:.2g})."
+    rows = rest.decisive
     for k in rows[:NAMED]:
         at = ", ".join(f"{column} = {fit.table[column].iloc[k]}" for column in fit.inputs.values())
-        yield (f"Row {k + 1} ({at}) decides the fit: Cook's distance {found.cook[k]:.3g} (limit {found.limit:.2g}); "
+        yield (f"Row {k + 1} ({at}) decides the fit: Cook's distance {rest.cook[k]:.3g} (limit {rest.limit:.2g}); "
                "measure it again.")  # fmt: skip
     if len(rows) > NAMED:
         yield f"{len(rows) - NAMED} more rows decide."
     if not len(rows):
-        yield f"No single row decides: the largest Cook's distance is {found.cook.max():.2g} (limit {found.limit:.2g})."
+        yield f"No single row decides: the largest Cook's distance is {rest.cook.max():.2g} (limit {rest.limit:.2g})."
 
 
 def _of_lack(lack):
     if lack is None:
         yield "Lack of fit cannot be tested: it needs repeated rows and more configurations than parameters."
         return
-    told = (f"F = {lack.f:.3g}, p = {lack.p:.2g}, pure error {lack.pure:.3g} from {lack.repeats} repeats of "
+    numbers = (f"F = {lack.f:.3g}, p = {lack.p:.2g}, pure error {lack.pure:.3g} from {lack.repeats} repeats of "
             f"{lack.configurations} configurations")  # fmt: skip
     if lack.p < DOUBT:
-        yield f"Lack of fit: the law misses repeated rows by more than they scatter ({told})."
+        yield f"Lack of fit: the law misses repeated rows by more than they scatter ({numbers})."
     else:
-        yield f"No lack of fit is seen ({told})."
+        yield f"No lack of fit is seen ({numbers})."

@@ -1,4 +1,7 @@
-"""The command line: `scalinglaws fit|predict|optimum|crossover|compare|guidance|studies|report`, and what others add.
+"""The command line: `scalinglaws new|ask|fit|predict|optimum|crossover|compare|guidance|studies|report|schema`.
+
+Ends with 0 if it worked, 1 if it ran but there is no answer, 2 if the words or the input cannot be used, 130 after
+Ctrl-C; what went wrong is one sentence on stderr. `--json` prints what `answers.schema.json` describes.
 
 Other packages join by an entry point in the group scalinglaws.commands: a function register(subparsers) that adds
 parsers with `run` set to a function of the parsed arguments.
@@ -6,6 +9,7 @@ parsers with `run` set to a function of the parsed arguments.
 
 import argparse
 import json
+import math
 import os
 import sys
 from importlib.metadata import entry_points
@@ -14,45 +18,81 @@ import numpy as np
 
 import scalinglaws
 from scalinglaws import commands
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, NoAnswer
 
 GROUP = "scalinglaws.commands"
+WORKED, NO_ANSWER, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv=None):
-    """Run one command; 0 if it worked, 2 with one sentence on stderr if the input was no good."""
+    """Run one command and return its exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         args = build(argv).parse_args(argv)
         answer = args.run(args)
+        if not isinstance(answer, commands.Reply):
+            return answer or WORKED
+        _print(_json(answer.data) if args.json else answer.text)
+        return WORKED
     except InputError as error:
         print(f"scalinglaws: {error}", file=sys.stderr)
-        return 2
-    if isinstance(answer, commands.Said):
-        return _print(json.dumps(answer.data, indent=2, default=_plain) if args.json else answer.text)
-    return answer or 0
+        return NO_ANSWER if isinstance(error, NoAnswer) else BAD_INPUT
+    except KeyboardInterrupt:
+        print("scalinglaws: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _silence()
 
 
 def _print(text):
-    """0, also when the reader, such as head, has closed the pipe."""
+    """Print, also when the reader, such as head, has closed the pipe."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, the interpreter flushes it at exit
-    return 0
+        _silence()
+
+
+def _silence():
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, the interpreter flushes it at exit
+    return WORKED
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one sentence, as all others are."""
+
+    def error(self, message):
+        raise InputError(f"{message}. See {self.prog} --help.")
 
 
 def build(argv):
     """The parser; a package that joins is imported only when its command is the one asked for."""
-    parser = argparse.ArgumentParser("scalinglaws", description="Which size, how many steps, for the budget I have.")
+    parser = Parser("scalinglaws", description="Which size, how many steps, for the budget I have.")
     parser.add_argument("--version", action="version", version=f"scalinglaws {scalinglaws.__version__}")
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     law, budget = _law_options(), _budget_options()
+    _question_verbs(verbs, law, budget)
     _fit_verbs(verbs, law, budget)
     _other_verbs(verbs, law)
     for point in entry_points(group=GROUP):
         _join(verbs, point, wanted=next((a for a in argv if not a.startswith("-")), None) == point.name)
     return parser
+
+
+def _question_verbs(verbs, law, budget):
+    verb = _verb(verbs, "new", commands.new, [_json_option()])
+    verb.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="where to write (default: here)")
+    verb = _verb(verbs, "ask", commands.ask, [law, budget])
+    verb.add_argument("--budget", help="per image, such as 500ms, '3e12 FLOPs', 0.2J, '$0.001' (default: the middle)")
+    verb = _verb(verbs, "optimum", commands.optimum, [law, budget])
+    verb.add_argument("--budget", required=True, help="per image, such as 500ms, '3e12 FLOPs', 0.2J, '$0.001'")
+    verb.add_argument("--sizes", nargs="+", help="labels or numbers; 'continuous': any (default: the measured)")
+    verb.add_argument("--steps", type=int, nargs="+", help="step counts allowed (default: any)")
+    verb = _verb(verbs, "crossover", commands.crossover, [law, budget])
+    verb.add_argument("--between", nargs=2, metavar=("ONE", "OTHER"), help="two sizes or levels (default: every pair)")
+    verb.add_argument("--by", metavar="COLUMN", help="compare levels of this column, such as sampler, not sizes")
+    verb.add_argument("--at", metavar="SIZE", help="with --by: the size at which to compare (default: every size)")
+    verb.add_argument("--along", metavar="INPUT", help="with --by: the input to run along (default: cost per image)")
+    verb.add_argument("--share", nargs="+", metavar="PARAM", help="with --by: parameters the levels have in common")
 
 
 def _fit_verbs(verbs, law, budget):
@@ -62,30 +102,22 @@ def _fit_verbs(verbs, law, budget):
     verb = _verb(verbs, "predict", commands.predict, [law])
     verb.add_argument("--at", nargs="+", metavar="INPUT=V[,V]", help="values of the law's inputs, all combinations")
     verb.add_argument("--new", metavar="FILE", help="a table with the law's inputs (default: the fitted rows)")
-    verb = _verb(verbs, "optimum", commands.optimum, [law, budget])
-    verb.add_argument("--budget", type=float, required=True, help="cost an image, in the unit")
-    verb.add_argument("--sizes", nargs="+", help="labels or numbers; 'continuous': any (default: the measured)")
-    verb.add_argument("--steps", type=int, nargs="+", help="step counts allowed (default: any)")
-    verb = _verb(verbs, "crossover", commands.crossover, [law, budget])
-    verb.add_argument("--between", nargs=2, metavar=("ONE", "OTHER"), help="two sizes or levels (default: every pair)")
-    verb.add_argument("--by", metavar="COLUMN", help="compare levels of this column, such as sampler, not sizes")
-    verb.add_argument("--at", metavar="SIZE", help="with --by: the size at which to compare (default: every size)")
-    verb.add_argument("--along", metavar="INPUT", help="with --by: the input to run along (default: cost an image)")
-    verb.add_argument("--share", nargs="+", metavar="PARAM", help="with --by: parameters the levels have in common")
-
-
-def _other_verbs(verbs, law):
     verb = _verb(verbs, "compare", commands.compare, [law])
     verb.add_argument("--laws", nargs="+", metavar="LAW", help="laws to rank (default: those the inputs allow)")
     verb.add_argument("--along", metavar="SYMBOL", help="the input whose largest values are hidden (default: size)")
     verb.add_argument("--hide", default="largest", help="largest values one by one, or the top decade")
+
+
+def _other_verbs(verbs, law):
     _verb(verbs, "guidance", commands.guidance, [_table_options()])
     verb = _verb(verbs, "studies", commands.list_studies, [_json_option()])
-    verb.add_argument("name", nargs="?", metavar="NAME", help="one study, with its sources and traps")
+    verb.add_argument("name", nargs="?", metavar="NAME", help="one study, with its sources and caveats")
     verb = _verb(verbs, "report", commands.report, [_json_option()])
     verb.add_argument("name", metavar="NAME", help="a notebook, such as sampling_efficiency")
     verb.add_argument("-p", "--parameter", action="append", metavar="KEY=VALUE", help="a parameter of the notebook")
     verb.add_argument("--out", default="reports", metavar="FOLDER", help="where the report goes (default: reports)")
+    verb = _verb(verbs, "schema", commands.show_schema, [_json_option()])
+    verb.add_argument("verb", nargs="?", metavar="COMMAND", help="of this command alone (default: of all)")
 
 
 def _verb(verbs, name, action, parents):
@@ -95,21 +127,26 @@ def _verb(verbs, name, action, parents):
 
 
 def _json_option():
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser = Parser(add_help=False)
+    parser.add_argument("--json", action="store_true", help="print JSON; `scalinglaws schema COMMAND` describes it")
     return parser
 
 
 def _table_options():
-    parser = argparse.ArgumentParser(add_help=False, parents=[_json_option()])
+    parser = Parser(add_help=False, parents=[_json_option()])
     parser.add_argument("file", metavar="FILE", help="a csv, a parquet, a collect store or a bundled study's name")
     parser.add_argument("--quality", metavar="COLUMN", help="what is predicted or chosen by (default: fd or fid)")
     parser.add_argument("--where", nargs="+", action="extend", metavar="COLUMN=VALUE", help="keep these rows only")
+    parser.add_argument("--read-as", nargs="+", action="extend", metavar="COLUMN=MEANING",
+                        help="such as t=seconds_per_image:ms or size=params:M; COLUMN=none: as it is")  # fmt: skip
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse rows without quality or input, not leave them out"
+    )
     return parser
 
 
 def _law_options():
-    parser = argparse.ArgumentParser(add_help=False, parents=[_table_options()])
+    parser = Parser(add_help=False, parents=[_table_options()])
     parser.add_argument("--law", help="power, power_floor, chinchilla, size_steps, ... (default: by the columns)")
     parser.add_argument("--inputs", nargs="+", metavar="SYMBOL=COLUMN", help="such as N=flops_per_forward S=steps")
     parser.add_argument("--loss", default="huber", choices=("huber", "squares"), help="(default: huber)")
@@ -120,10 +157,11 @@ def _law_options():
 
 
 def _budget_options():
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--unit", default="flops", metavar="UNIT", help="flops, seconds, joules or money")
-    parser.add_argument("--price", type=float, help="money an hour of the machine, for --unit money")
+    parser = Parser(add_help=False)
+    parser.add_argument("--unit", metavar="UNIT", help="flops, seconds, joules or money (default: what is measured)")
+    parser.add_argument("--price", help="money per hour of the machine, such as 2.5 or '$2.50/h'")
     parser.add_argument("--decode", action="store_true", help="count the decoding of the latent, too")
+    parser.add_argument("--text", action="store_true", help="count the encoding of the text, too")
     return parser
 
 
@@ -139,9 +177,20 @@ def _join(verbs, point, wanted):
         raise InputError(f"The command {point.name!r} needs a package that is not here ({error}): {extra}.") from error
 
 
+def _json(data):
+    return json.dumps(_plain(data), indent=2, allow_nan=False)
+
+
 def _plain(value):
-    """JSON for numpy's numbers."""
-    return value.item() if isinstance(value, np.generic) else str(value)
+    """Numbers of numpy as JSON's, no number as null, sequences as lists."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(v) for v in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,49 @@
-"""What each verb of the command line does: parsed arguments in, an answer out, as JSON and as lines for people."""
+"""What each command does: parsed arguments in, a Reply out, as JSON and as lines for people."""
 
 import json
 from dataclasses import asdict, dataclass
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from scalinglaws import asking, levels, measurements, optimal, studies
-from scalinglaws.crossing import crossover as cross
-from scalinglaws.crossing import crossovers, measured_crossover
+from scalinglaws import answer, display, examples, infer, measurements, studies, units, validate
+from scalinglaws.answer import OPTIMISTIC, best_affordable, described, records
+from scalinglaws.decide import fitted
+from scalinglaws.decide.crossover import crossover as cross
+from scalinglaws.decide.crossover import crossovers, measured_crossings
+from scalinglaws.decide.guidance import optimal_guidance
+from scalinglaws.decide.optimum import best_setting
 from scalinglaws.fitting import fit_groups
-from scalinglaws.guidance import optimal_guidance
-from scalinglaws.schema import InputError
-from scalinglaws.validate import compare as rank
+from scalinglaws.schema import InputError, higher_is_better
 
-OPTIMISTIC = "chosen on the rows it is reported on, so its lead is a little optimistic"
+FAR = 0.05  # decades beyond the data that are worth a warning
+SCHEMA = Path(__file__).with_name("answers.schema.json")
 
 
 @dataclass(frozen=True)
-class Said:
+class Reply:
     """An answer: `data` as JSON, `text` for people."""
 
     data: object
     text: str
+
+
+def new(args):
+    """Write a small csv of real measurements and a sweep file to start from."""
+    paths, commands = examples.write(args.folder)
+    text = "\n".join([*(f"Wrote {p}" for p in paths), "", "Try:", *(f"  {c}" for c in commands)])
+    return Reply({"files": [str(p) for p in paths], "commands": commands}, text)
+
+
+def ask(args):
+    """The answer to a budget in one go: how the table was read, the law, the best size and steps, and the doubts."""
+    keep = {"quality": args.quality, "law": args.law, "inputs": infer.pairs(args.inputs), "strict": args.strict}
+    keep |= {"where": infer.pairs(args.where), "read_as": infer.pairs(args.read_as), "level": _level(args)}
+    reply = answer.ask(args.file, args.budget, unit=args.unit, price=args.price, stages=_stages(args), **keep,
+                       **_fit_options(args))  # fmt: skip
+    return Reply(reply.record(), reply.summary())
 
 
 def fit(args):
@@ -32,82 +52,88 @@ def fit(args):
         raise InputError("--checks are of one fit: leave out --by, and name the rows with --where.")
     if args.by:
         return _fit_by(args)
-    found, question = _fit(args)
-    interval = found.interval(args.level)
+    fitted_law, question = _fit(args)
+    interval = fitted_law.interval(args.level)
     data = {
-        "law": found.law.name, "values": found.values, "objective": found.objective, "rows": found.rows,
-        "warnings": found.warnings, "notes": list(found.notes), "equation": found.law.equation,
-        "quality": found.quality, "inputs": found.inputs, "loss": found.loss, "delta": _finite(found.delta),
-        "noise": found.noise, "level": args.level, "low": interval["low"].to_dict(),
-        "high": interval["high"].to_dict(), "data": measurements.fingerprint(question.table),
+        "law": fitted_law.law.name, "values": fitted_law.values, "objective": fitted_law.objective,
+        "rows": fitted_law.rows, "warnings": fitted_law.warnings, "equation": fitted_law.law.equation,
+        "loss": fitted_law.loss, "delta": fitted_law.delta, "noise": fitted_law.noise, "level": args.level,
+        "low": interval["low"].to_dict(), "high": interval["high"].to_dict(), **described(question),
     }  # fmt: skip
-    return _checked(found, data, args.level) if args.checks else Said(data, found.summary())
+    data["notes"] = [*question.notes, *fitted_law.notes]
+    text = _under(question, fitted_law.summary())
+    return _checked(fitted_law, data, text, args.level) if args.checks else Reply(data, text)
 
 
-def _checked(found, data, level):
+def _checked(fitted_law, data, text, level):
     """The fit with statsmodels' checks, which take a second to import."""
     from scalinglaws.checks import checks
 
-    told = checks(found, level)
-    return Said(data | {"checks": told.data()}, f"{found.summary()}\n\n{told.summary()}")
+    result = checks(fitted_law, level)
+    return Reply(data | {"checks": result.data()}, f"{text}\n\n{result.summary()}")
 
 
 def _fit_by(args):
     """One fit for every value of the columns given by --by, in one batch."""
-    question = _ask(args, by=args.by)
-    options = _fit_options(args)
-    groups = fit_groups(question.table, args.by, question.law, question.quality, question.inputs, **options)
-    table = groups.table(args.level)
-    told = {" ".join(map(str, np.atleast_1d(np.array(k, object)))): f.warnings for k, f in groups.fits.items()}
+    question = _question(args, by=args.by)
+    options, by = _fit_options(args), [question.column(name) for name in args.by]
+    groups = fit_groups(question.table, by, question.law, question.quality, question.inputs, **options)
+    table = groups.to_frame(args.level) if hasattr(groups, "to_frame") else groups.table(args.level)
+    doubts = {" ".join(map(str, np.atleast_1d(np.array(k, object)))): f.warnings for k, f in groups.fits.items()}
     refused = {str(label): why for label, why in groups.refused.items()}
-    lines = [f"{label}: {sentence}" for label, found in told.items() for sentence in found]
+    lines = [f"{label}: {sentence}" for label, warnings in doubts.items() for sentence in warnings]
     lines += [f"Left out {label}: {why}" for label, why in refused.items()]
-    data = {"groups": _records(table), "level": args.level, "warnings": told, "refused": refused}
-    return Said(data, "\n".join([_show(table), *lines]))
+    data = {"groups": records(table), "level": args.level, "warnings": doubts, "refused": refused}
+    return Reply(data | described(question), _under(question, "\n".join([display.text_table(table), *lines])))
 
 
 def predict(args):
     """Predict new rows, given by --at or by a file, with intervals."""
-    found, _ = _fit(args)
-    new = _grid(args.at, found) if args.at else _new_rows(args.new, found)
-    answer = found.predict(new, level=args.level)
-    table = pd.concat([new[list(found.inputs.values())].reset_index(drop=True), answer.reset_index(drop=True)], axis=1)
+    fitted_law, question = _fit(args)
+    new_rows = _grid(args.at, fitted_law, question) if args.at else _new_rows(args, fitted_law)
+    predicted = fitted_law.predict(new_rows, level=args.level).reset_index(drop=True)
+    table = pd.concat([new_rows[list(fitted_law.inputs.values())].reset_index(drop=True), predicted], axis=1)
     far = table["decades_beyond"].max()
-    beyond = [f"Up to {far:.1f} decades beyond the data: a projection, not checked."] if far > 0.05 else []
-    warnings = beyond + found.warnings
-    data = {"law": found.law.name, "quality": found.quality, "level": args.level, "rows": _records(table)}
-    return Said(data | {"warnings": warnings}, _lines(_show(table), warnings))
+    beyond = [f"Up to {far:.1f} decades beyond the data: a projection, not checked."] if far > FAR else []
+    warnings = [*beyond, *fitted_law.warnings]
+    data = {"law": fitted_law.law.name, "level": args.level, "rows": records(table), "warnings": warnings}
+    return Reply(data | described(question), _under(question, _lines(display.text_table(table), warnings)))
 
 
 def optimum(args):
     """The best size and steps for a budget; where rows hold several samplers or guidances, the best of those too."""
-    question = _ask(args, choose=True)
+    question = _question(args, choose=True)
+    budget = question.budget(args.budget, args.unit, args.price)
     fits, unfit = question.fits(**_fit_options(args))
-    options = {"sizes": _sizes(args.sizes), "steps": args.steps, "level": args.level} | _price_options(args)
-    optima, poor = optimal.optima(fits, args.budget, args.unit, **options)
-    label, table = optimal.choose(optima)
-    best, several, skipped = optima[label], len(fits) > 1, unfit + poor
-    data = {k: v for k, v in asdict(best).items() if k != "candidates"} | {"setting": label}
-    data |= {"candidates": _records(best.candidates), "settings": _records(table), "skipped": skipped}
-    data["warnings"] = [*best.warnings, *fits[label].warnings]
-    head = [f"Best setting: {label} ({OPTIMISTIC}).", _show(table.drop(columns="size")), ""] if several else []
-    answer = _lines(best.summary(), fits[label].warnings)
-    return Said(data, "\n".join([*head, answer, "", _show(best.candidates), *skipped]))
+    sizes = args.sizes and ("continuous" if args.sizes == ["continuous"] else [question.size(s) for s in args.sizes])
+    options = {"sizes": sizes or None, "steps": args.steps, "level": args.level}
+    optima, poor = best_affordable(fits, budget, price=args.price, stages=_stages(args), **options)
+    label, table = best_setting(optima)
+    best, skipped = optima[label], unfit + poor
+    data = best.record() | {"setting": label, "candidates": records(best.candidates), "settings": records(table)}
+    data |= {"skipped": skipped, "warnings": [*best.warnings, *fits[label].warnings]} | described(question)
+    shown = display.text_table(table.drop(columns="size"))
+    head = [f"Best setting: {label} ({OPTIMISTIC}).", shown, ""] if len(fits) > 1 else []
+    lines = _lines(best.summary(), fits[label].warnings)
+    return Reply(data, _under(question, "\n".join([*head, lines, "", display.text_table(best.candidates), *skipped])))
 
 
 def crossover(args):
-    """Where two sizes swap, or two levels of another column, or every pair of them."""
+    """Where two sizes cross, or two levels of another column, or every pair of them."""
     if args.by:
         return _crossover_by(args)
-    found, question = _fit(args)
-    options = {"unit": args.unit, "level": args.level} | _price_options(args)
+    fitted_law, question = _fit(args)
+    options = _cost_options(args, question)
     if not args.between:
-        table = crossovers(found, **options)
-        return Said({"pairs": _records(table), "warnings": found.warnings}, _lines(_show(table), found.warnings))
-    answer = cross(found, args.between, **options)
-    measured = _measured(question, found, answer, options)
-    data = asdict(answer) | {"measured": measured, "warnings": [*answer.warnings, *found.warnings]}
-    return Said(data, _lines(answer.summary(), found.warnings) + f"\n{_alone(measured)}")
+        table = crossovers(fitted_law, level=args.level, **options)
+        data = {"pairs": records(table), "warnings": fitted_law.warnings} | described(question)
+        return Reply(data, _under(question, _lines(display.text_table(table), fitted_law.warnings)))
+    between = [question.size(size) for size in args.between]
+    crossing = cross(fitted_law, between, level=args.level, **options)
+    alone = measured_crossings(fitted_law, between, **options)
+    data = crossing.record() | {"measured": alone, "warnings": [*crossing.warnings, *fitted_law.warnings]}
+    text = _lines(crossing.summary(), fitted_law.warnings) + f"\n{_alone(alone)}"
+    return Reply(data | described(question), _under(question, text))
 
 
 def _alone(places):
@@ -116,67 +142,102 @@ def _alone(places):
 
 
 def _crossover_by(args):
-    """Where the levels of a column swap, such as samplers: at one size, or a table of all."""
-    question = _ask(args, by=[args.by])
-    table = question.table
-    if args.share and args.between:
-        table = pd.concat([measurements.where(table, **{args.by: name}) for name in args.between])
-    found = levels.fit_levels(table, args.by, question.law, question.quality, question.inputs, args.share or (),
-                              **_fit_options(args))  # fmt: skip
-    options = {"unit": args.unit, "level": args.level, "at": args.at, "along": args.along} | _price_options(args)
+    """Where the levels of a column cross, such as samplers: at one size, or a table of all."""
+    question = _question(args, by=[args.by])
+    table, share, by = question.table, args.share or (), question.column(args.by)
+    if share and args.between:
+        table = pd.concat([measurements.where(table, **{by: name}) for name in args.between])
+    levels = fitted.fit_levels(table, by, question.law, question.quality, question.inputs, share=share,
+                               **_fit_options(args))  # fmt: skip
+    place = {"at": args.at and question.size(args.at), "along": args.along}
+    options = {"level": args.level, **place} | (_cost_options(args, question) if not args.along else {})
     if args.between and (args.at or len(question.inputs) == 1):
-        answer = cross(found, args.between, by=args.by, **options)
-        alone = levels.measured(found, args.between, **{k: v for k, v in options.items() if k != "level"})
-        return Said(asdict(answer) | {"measured": alone}, f"{answer.summary()}\n{_alone(alone)}")
-    pairs = crossovers(found, between=args.between, **options)
-    return Said({"by": args.by, "pairs": _records(pairs)}, _show(pairs))
+        crossing = cross(levels, args.between, **options)
+        alone = measured_crossings(levels, args.between, **{k: v for k, v in options.items() if k != "level"})
+        text = f"{crossing.summary()}\n{_alone(alone)}"
+        return Reply(crossing.record() | {"measured": alone} | described(question), _under(question, text))
+    pairs = crossovers(levels, args.between, **options)
+    data = {"by": by, "pairs": records(pairs), "warnings": []} | described(question)
+    return Reply(data, _under(question, display.text_table(pairs)))
 
 
 def compare(args):
     """Laws ranked by what they predict."""
-    question = _ask(args)
+    question = _question(args)
+    given = args.laws or _candidates(question)
     options = {"along": args.along, "hide": args.hide, "level": args.level} | _fit_options(args)
-    ranked = rank(question.table, args.laws, question.quality, question.inputs, **options)
+    ranked = validate.compare(question.table, given, question.quality, question.inputs, **options)
+    ranked = ranked.to_frame() if hasattr(ranked, "to_frame") else ranked
     notes = [f"{row.law}: {row.note}" for row in ranked.itertuples() if row.note]
-    told = "held_out is the error on hidden rows, on the log scale: 0.02 is 2 %."
-    return Said(_records(ranked), "\n".join([_show(ranked.drop(columns="note")), told, *notes]))
+    unit = "held_out is the error on hidden rows, on the log scale: 0.02 is 2 %."
+    text = "\n".join([display.text_table(ranked.drop(columns="note")), unit, *notes])
+    return Reply({"laws": records(ranked), "level": args.level} | described(question), _under(question, text))
+
+
+def _candidates(question):
+    """The laws that take the question's inputs, in the direction of its quality."""
+    if not higher_is_better(question.quality):
+        return None
+    known = validate.candidates(question.inputs, rises=True)
+    return [law for law in known if law != infer.RISING.name] + ([infer.RISING] if len(question.inputs) == 2 else [])
 
 
 def guidance(args):
-    """The best guidance of every setting, chosen on one half of the samples and reported on the other."""
-    table = measurements.where(studies.read(args.file), **asking.pairs(args.where))
-    found = optimal_guidance(table, args.quality or asking.quality_of(table))
-    data = {"settings": _records(found.table), "quality": found.quality, "notes": list(found.notes)}
-    return Said(data, found.summary())
+    """The best guidance of every setting, cross-fitted: chosen on one half of the samples, reported on the other."""
+    wanted = [args.quality] if args.quality else []
+    table, readings = infer.read_columns(studies.read(args.file), infer.pairs(args.read_as), wanted)
+    table = measurements.where(table, **infer.pairs(args.where))
+    called = {r.column: r.meaning for r in readings}
+    best = optimal_guidance(table, called.get(args.quality, args.quality) or infer.quality_of(table))
+    data = {"settings": records(best.to_frame()), "quality": best.quality, "notes": list(best.notes)}
+    return Reply(data, "\n".join([*(r.sentence() for r in readings), best.summary()]))
 
 
 def list_studies(args):
-    """The bundled studies, or one with its traps."""
+    """The bundled studies, or one with its caveats."""
     if args.name:
         study = studies.describe(args.name)
-        return Said(asdict(study), _describe(study))
-    found = [studies.describe(name) for name in studies.names()]
-    lines = [f"{s.name:16} {s.rows:4} rows  {', '.join(s.quality):34} {s.title}" for s in found]
-    return Said([asdict(s) for s in found], "\n".join(lines))
+        return Reply(asdict(study), _describe(study))
+    known = [studies.describe(name) for name in studies.names()]
+    lines = [f"{s.name:16} {s.rows:4} rows  {', '.join(s.quality):34} {s.title}" for s in known]
+    return Reply([asdict(s) for s in known], "\n".join(lines))
 
 
 def report(args):
     """Run a notebook and print the path of its HTML."""
     from scalinglaws import notebooks
 
-    path = notebooks.report(args.name, asking.pairs(args.parameter), args.out)
-    return Said({"report": str(path)}, f"Report: {path}")
+    path = notebooks.report(args.name, infer.pairs(args.parameter), args.out)
+    return Reply({"report": str(path)}, f"Report: {path}")
 
 
-def _ask(args, choose=False, by=()):
-    inputs, conditions = asking.pairs(args.inputs), asking.pairs(args.where)
+def show_schema(args):
+    """The JSON Schema of what --json prints."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    if args.verb:
+        if args.verb not in schema["$defs"]:
+            known = ", ".join(name for name in schema["$defs"] if name[0].islower())
+            raise InputError(f"No JSON Schema for {args.verb!r}. Commands: {known}.")
+        schema = {k: v for k, v in schema.items() if k != "oneOf"} | {"$ref": f"#/$defs/{args.verb}"}
+    return Reply(schema, json.dumps(schema, indent=2))
+
+
+def _question(args, choose=False, by=()):
+    _level(args)
+    return infer.question(
+        args.file, args.quality, args.law, infer.pairs(args.inputs), infer.pairs(args.where), choose, by,
+        infer.pairs(args.read_as), args.strict,
+    )  # fmt: skip
+
+
+def _level(args):
     if not 0 < args.level < 1:
         raise InputError(f"--level {args.level:g}: give a number between 0 and 1, such as 0.9.")
-    return asking.ask(args.file, args.quality, args.law, inputs, conditions, choose, by)
+    return args.level
 
 
 def _fit(args):
-    question = _ask(args)
+    question = _question(args)
     return question.fit(**_fit_options(args)), question
 
 
@@ -184,68 +245,56 @@ def _fit_options(args):
     return {"loss": args.loss, "delta": args.delta, "seed": args.seed}
 
 
-def _price_options(args):
-    return {"decode": args.decode, "price": args.price}
+def _stages(args):
+    return ("denoise", *(["text"] if args.text else []), *(["decode"] if args.decode else []))
 
 
-def _sizes(given):
-    return "continuous" if given == ["continuous"] else given
+def _cost_options(args, question):
+    """unit, stages and price of a cost without a budget: the unit asked for, or the first the table can price."""
+    unit = units.canonical(args.unit) or ("money" if args.price is not None else next(iter(question.units()), "flops"))
+    question.budget(1.0, unit, args.price)  # refuses a unit the table cannot price
+    return {"unit": unit, "stages": _stages(args), "price": args.price if unit == "money" else None}
 
 
-def _measured(question, found, answer, options):
-    """Costs at which the measured curves alone cross; none for sizes that were not measured."""
-    keep = {k: options[k] for k in ("unit", "decode", "price")}
-    size = next(iter(found.inputs.values()))
-    try:
-        between = (answer.small, answer.large)
-        return measured_crossover(question.table, between, found.quality, size=size, **keep)
-    except InputError:
-        return []
-
-
-def _grid(at, found):
+def _grid(at, fitted_law, question):
     """Every combination of the values given as symbol=v,v or column=v,v."""
-    given = asking.pairs(at)
-    columns = {**found.inputs, **{c: c for c in found.inputs.values()}}
-    unknown = [k for k in given if k not in columns]
-    if unknown:
-        raise InputError(f"--at {unknown[0]}=...: the law's inputs are {', '.join(found.inputs)} ({_shown(found)}).")
-    values = {columns[k]: [_number(v) for v in text.split(",")] for k, text in given.items()}
+    values = {}
+    for name, text in infer.pairs(at).items():
+        given = [question.value(name, _number(v)) for v in text.split(",")]
+        column = given[0][0]
+        if column not in fitted_law.inputs.values():
+            listed = ", ".join(fitted_law.inputs.values())
+            raise InputError(f"--at {name}=...: the law's inputs are {', '.join(fitted_law.inputs)} ({listed}).")
+        values[column] = [number for _, number in given]
     return pd.DataFrame(list(product(*values.values())), columns=list(values))
 
 
-def _new_rows(file, found):
-    return found.table if file is None else studies.read(file, needs=found.inputs.values())
+def _new_rows(args, fitted_law):
+    if args.new is None:
+        return fitted_law.table
+    table = studies.read(args.new)
+    read_as = {column: meaning for column, meaning in infer.pairs(args.read_as).items() if column in table}
+    table, _ = infer.read_columns(table, read_as)
+    return measurements.tidy(table, fitted_law.inputs.values(), strict=args.strict)
 
 
 def _number(text):
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"{text!r} is no number; write --at N=1e7 S=10,20.") from None
-
-
-def _shown(found):
-    return ", ".join(found.inputs.values())
+    value = units.number(text)
+    if value is None:
+        raise InputError(f"{text!r} is no number; write --at N=1e7 S=10,20.")
+    return value
 
 
 def _describe(study):
     lines = [f"{study.name}: {study.title}", f"rows      {study.rows}", f"quality   {', '.join(study.quality)}"]
     lines += [f"family    {f}" for f in study.families] + [f"source    {s}" for s in study.sources]
-    return "\n".join(lines + [f"trap      {t}" for t in study.traps])
+    return "\n".join(lines + [f"caveat    {c}" for c in study.caveats])
+
+
+def _under(question, text):
+    """The text below how the columns were read."""
+    return "\n".join([*question.sentences(), text])
 
 
 def _lines(text, warnings):
     return "\n".join([text, *(f"Warning: {w}" for w in warnings)])
-
-
-def _show(table):
-    return table.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="-")
-
-
-def _records(table):
-    return json.loads(table.to_json(orient="records", double_precision=15))
-
-
-def _finite(value):
-    return value if np.isfinite(value) else None

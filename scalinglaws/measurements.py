@@ -1,43 +1,98 @@
 """Files, folders and frames in; one tidy table of measurements out.
 
 read("runs.csv")        a csv or parquet file
-read("store/")          a collect store: one parquet file a finished cell, under store/cells/
+read("store/")          a store of collect, a folder or an fsspec address: one checked parquet file per finished cell
 read(frame)             a DataFrame, or a list of any of these
+
+Repeats of one configuration carry a column `seed`. They are never merged on reading: a law is fitted to every row and
+its intervals resample whole configurations; `repeats` gives their means, `spread` how far they differ.
 """
 
 import hashlib
 import json
+import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from scalinglaws import schema
+from scalinglaws.cells import read_store
+from scalinglaws.csvfile import as_numbers, clean_label, read_csv
 from scalinglaws.schema import InputError
 
 FRAME = "The table"  # how messages call a table that came from no file
+SHOWN = 3  # rows named in one sentence
 AGREE = 1e-9  # relative; two rows of one configuration that differ by more disagree
 
 
-def read(source, needs=(), quality=None):
+def read(source, needs=(), quality=None, strict=False):
     """One tidy, checked table from a csv, a parquet, a store, a DataFrame or a list of these.
 
-    `needs` are columns that must be there, full and positive; so must `quality`, whose duplicates must agree.
+    `needs` are columns that must be there and above 0; so must `quality`, whose duplicates must agree. A row without a
+    value in one of them is left out, which `notes` says; with `strict` it is refused. Raises InputError otherwise.
+
+    >>> import pandas as pd
+    >>> table = read(pd.DataFrame({"steps": [4, 8], "fid": ["12,5", None]}), quality="fid")
+    >>> table.fid.tolist(), notes(table)
+    ([12.5], ('Row 2 has no fid: left out.',))
     """
     label, table = _load(source)
-    table = table.rename(columns=lambda c: str(c).strip())
     if table.empty:
         raise InputError(f"{label} holds no rows; give at least one measurement.")
-    return tidy(table, needs, quality, label)
+    return tidy(table, needs, quality, label, strict)
 
 
-def tidy(table, needs=(), quality=None, label=FRAME):
-    """Checked, typed, without exact duplicates; InputError in one sentence otherwise."""
+def tidy(table, needs=(), quality=None, label=FRAME, strict=False):
+    """Checked, typed, without exact duplicates; InputError in one sentence otherwise. See `read`."""
     used = list(dict.fromkeys([*needs, *([quality] if quality else [])]))
-    _refuse(schema.check(table, used), label)
-    table = merge(_typed(table, used))
+    said = notes(table)
+    table = named(table, label)
+    table, more = as_numbers(table, "" if label == FRAME else label)
+    _refuse(schema.check(table, used, missing=not strict), label)
+    table, left_out = _full(table, used)
+    table = _typed(table, used)
+    table = table[~table.duplicated()]
     _refuse(disagreements(table, quality), label)
+    table = table.reset_index(drop=True)
+    table.attrs["notes"] = tuple(dict.fromkeys((*said, *more, *left_out)))
     return table
+
+
+def notes(table):
+    """Sentences on how a table was read: rows left out, per cents, encoding."""
+    return tuple(table.attrs.get("notes", ()))
+
+
+def named(table, label=FRAME):
+    """The table with clean column names, those of older files as they are called now; two of one name are refused."""
+    table = table.rename(columns=lambda c: schema.RENAMED.get(clean_label(c), clean_label(c)))
+    doubled = table.columns[table.columns.duplicated()]
+    if len(doubled):
+        raise InputError(f"{label} has two columns named {doubled[0]!r}: rename or remove one.")
+    return table if pd.api.types.is_integer_dtype(table.index) else table.reset_index(drop=True)
+
+
+def _full(table, used):
+    """(rows that have a value in every used column, sentences on those that have not)."""
+    said = []
+    for column in used:
+        missing = table.index[table[column].isna()]
+        if len(missing) == len(table):
+            raise InputError(f"Column {column!r} is empty: no row is left to fit.")
+        if len(missing):
+            said.append(f"{rows_in_words(missing)} no {column}: left out.")
+            table = table.drop(index=missing)
+    return table, said
+
+
+def rows_in_words(index):
+    """'Row 3 has', 'Rows 1, 2, 3 and 4 more have': rows are counted from 1."""
+    shown, more = [str(int(i) + 1) for i in index[:SHOWN]], len(index) - SHOWN
+    if len(index) == 1:
+        return f"Row {shown[0]} has"
+    return f"Rows {', '.join(shown)} and {more} more have" if more > 0 else f"Rows {' and '.join(shown)} have"
 
 
 def merge(table):
@@ -62,25 +117,80 @@ def settings(table, results=()):
 
 
 def repeats(table, quality):
-    """One row a configuration: numbers averaged over seeds; `quality`_se from the seeds, or as given for one.
+    """One row a configuration: numbers averaged over its seeds, and `repeats`, the number of rows behind each.
 
-    Adds `repeats`, the number of rows behind each.
+    `quality`_se is the standard error of that mean: from the spread between seeds, s / sqrt(n), which holds the spread
+    within a seed, too, since every seed draws its own samples; with one seed, the error the row gives.
     """
     same = [c for c in settings(table, [quality]) if c != "seed"]
     groups = [g for _, g in table.groupby(_keys(table, same), sort=False)] if same else [table]
     return pd.DataFrame([_average(g, same, quality) for g in groups]).reset_index(drop=True)
 
 
+def spread(table, quality, inputs=()):
+    """How far repeats of one configuration differ: Spread, or None where no configuration was measured twice.
+
+    A configuration is one value of the `inputs` and of every known setting that may not be pooled.
+    """
+    labels = [c for c in schema.names(kind="label") if c in table]
+    keys = list(dict.fromkeys([*inputs, *labels, *(c for c in schema.unpooled() if c in table)]))
+    groups = [g for _, g in table.groupby(keys, dropna=False)] if keys else [table]
+    several = [g for g in groups if len(g) > 1]
+    if not several:
+        return None
+    logs = [np.log(g[quality].to_numpy(float)) for g in several]
+    free = sum(len(y) - 1 for y in logs)
+    between = float(np.sqrt(sum(((y - y.mean()) ** 2).sum() for y in logs) / free))
+    error, within = f"{quality}_se", None
+    if error in table and table[error].notna().all() and (table[error] > 0).any():
+        within = float(np.sqrt(np.mean((table[error].astype(float) / table[quality].astype(float)) ** 2)))
+    counts = [len(g) for g in groups]
+    return Spread(quality, min(counts), max(counts), len(several), len(groups), between, within, free)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The spread of a quality between repeats (seeds) of one configuration and within one, as shares of its value."""
+
+    quality: str
+    fewest: int  # repeats of a configuration
+    most: int
+    several: int  # configurations with more than one
+    configurations: int
+    between: float  # standard deviation between the repeats of a configuration, pooled over configurations
+    within: float | None  # root mean square of the standard errors that the rows give; None without them
+    freedom: int  # degrees of freedom of `between`
+
+    def sentence(self):
+        """What was measured how often, how far it differs, and what is done with it."""
+        count = f"{self.most}" if self.fewest == self.most else f"{self.fewest} to {self.most}"
+        within = f", within one by {self.within:.2g} (its {self.quality}_se)" if self.within else ""
+        text = (
+            f"{count} rows per configuration in {self.several} of {self.configurations}: {self.quality} differs "
+            f"between them by {self.between:.2g} of its value ({self.freedom} degrees of freedom){within}. "
+            "The law is fitted to all rows and resampled by configuration; measured curves join their means."
+        )
+        if self.within and self.between > 2 * self.within:
+            text += " Seeds differ by more than their own standard errors say: more seeds tell more than more samples."
+        return text
+
+
 def where(table, **conditions):
     """Rows whose columns equal the given values; an empty answer is an InputError naming what there is."""
+    return matching(table, conditions).reset_index(drop=True)
+
+
+def matching(table, conditions):
+    """The same, rows keeping their index."""
     for column, value in conditions.items():
-        if column not in table:
-            raise InputError(f"No column {column!r} to filter on; the table has {', '.join(table.columns)}.")
-        kept = table[[_equal(v, value) for v in table[column]]]
+        name = clean_label(column)
+        if name not in table:
+            raise InputError(f"No column {column!r} to filter on; the table has {', '.join(map(str, table.columns))}.")
+        kept = table[[_equal(v, value) for v in table[name]]]
         if kept.empty:
-            raise InputError(f"No row has {column} = {value}; the table has {_some(table[column])}.")
+            raise InputError(f"No row has {name} = {value}; the table has {_some(table[name])}.")
         table = kept
-    return table.reset_index(drop=True)
+    return table
 
 
 def families(table):
@@ -90,10 +200,10 @@ def families(table):
 
 def one_family(table, label=FRAME):
     """The table, if it holds one family; a law is fitted within one family only."""
-    found = families(table)
-    if len(found) > 1:
-        listed = ", ".join(repr(f) for f in found)
-        raise InputError(f"{label} has {len(found)} families; a law is fitted within one: name a family of {listed}.")
+    names = families(table)
+    if len(names) > 1:
+        listed = ", ".join(repr(f) for f in names)
+        raise InputError(f"{label} has {len(names)} families; a law is fitted within one: name a family of {listed}.")
     return table
 
 
@@ -109,11 +219,15 @@ def _load(source):
     if isinstance(source, pd.DataFrame):
         return FRAME, source.reset_index(drop=True)
     if isinstance(source, list | tuple):
-        return "The list", _concat([_load(s)[1] for s in source])
+        parts = [_load(s) for s in source]
+        table = _concat([named(part, label) for label, part in parts])
+        table.attrs["notes"] = tuple(sentence for _, part in parts for sentence in notes(part))
+        return "The list", table
     if not isinstance(source, str | Path):
         raise InputError(f"Cannot read a {type(source).__name__}; give a csv, parquet, store or DataFrame.")
-    path = Path(source)
-    return str(path), (_load_store(path) if path.is_dir() else _load_file(path))
+    if "://" in str(source) or Path(source).is_dir():
+        return str(source), read_store(source)
+    return str(source), _load_file(Path(source))
 
 
 def _concat(tables):
@@ -121,41 +235,24 @@ def _concat(tables):
     return pd.concat(full, ignore_index=True) if full else pd.DataFrame()
 
 
+READERS = {".csv": read_csv, ".tsv": read_csv, ".txt": read_csv, ".parquet": pd.read_parquet}
+
+
 def _load_file(path):
     if not path.exists():
         raise InputError(f"No file {str(path)!r}; give a csv, a parquet or the folder of a collect store.")
     if path.suffix.lower() not in READERS:
-        raise InputError(f"{str(path)!r} ends in {path.suffix!r}; allowed are .csv, .parquet or a store.")
+        hint = " Save the sheet as csv." if path.suffix.lower() in (".xlsx", ".xls", ".ods") else ""
+        raise InputError(f"{str(path)!r} ends in {path.suffix!r}; allowed are .csv, .parquet or a store.{hint}")
     if not path.stat().st_size:
         raise InputError(f"{str(path)!r} is empty; give a table with a header and at least one row.")
-    return _parse(path, "export it again")
-
-
-def _read_csv(path):
-    """A csv parted by comma, semicolon or tab, whichever the header has most of."""
-    with open(path, encoding="utf-8-sig") as file:
-        header = file.readline()
-    part = max(",;\t", key=header.count)
-    return pd.read_csv(path, sep=part, decimal="," if part == ";" else ".", encoding="utf-8-sig")
-
-
-READERS = {".csv": _read_csv, ".parquet": pd.read_parquet}
-
-
-def _parse(path, next_step):
     try:
         return READERS[path.suffix.lower()](path)
-    except Exception as error:  # pandas and pyarrow raise many kinds for a damaged file
+    except InputError:
+        raise
+    except Exception as error:  # csv, pandas and pyarrow raise many kinds for a damaged file
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{str(path)!r} is damaged and cannot be read ({reason}); {next_step}.") from error
-
-
-def _load_store(path):
-    cells = path / "cells" if (path / "cells").is_dir() else path
-    files = sorted(cells.glob("*.parquet"))
-    if not files:
-        raise InputError(f"The folder {str(path)!r} holds no cells/*.parquet: run the sweep first.")
-    return _concat([_parse(f, "delete it and run the sweep again, which measures it anew") for f in files])
+        raise InputError(f"{str(path)!r} is damaged and cannot be read ({reason}); export it again.") from error
 
 
 def _refuse(faults, label):
@@ -204,7 +301,7 @@ def _disagree(column, groups):
             values = " and ".join(f"{v:g}" for v in held.iloc[:2])
             yield (
                 f"Rows {rows} have the same settings but {column.name} {values}; "
-                "keep one, or mark repeats by a column 'seed'."
+                "keep one, or mark repeats by different numbers in a column 'seed'."
             )
 
 
@@ -221,9 +318,9 @@ def _equal(held, value):
     try:
         return float(held) == float(value)
     except (TypeError, ValueError):
-        return str(held) == str(value)
+        return unicodedata.normalize("NFC", str(held)) == unicodedata.normalize("NFC", str(value))
 
 
 def _some(column, shown=12):
-    found = [str(v) for v in dict.fromkeys(column.dropna())]
-    return ", ".join(found[:shown]) + (f" and {len(found) - shown} more" if len(found) > shown else "")
+    values = [str(v) for v in dict.fromkeys(column.dropna())]
+    return ", ".join(values[:shown]) + (f" and {len(values) - shown} more" if len(values) > shown else "")

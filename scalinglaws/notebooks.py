@@ -1,6 +1,6 @@
 """Run a notebook with parameters and keep the report: an HTML page, code hidden, beside the executed notebook.
 
-report("sampling_efficiency", {"study": "tiny-ldm", "budget": 3e8})  ->  reports/sampling_efficiency.html
+report("sampling_efficiency", {"study": "tiny-ldm", "budget": "300 MFLOPs"})  ->  reports/sampling_efficiency.html
 """
 
 import ast
@@ -8,23 +8,23 @@ from pathlib import Path
 
 import scalinglaws
 from scalinglaws import measurements, studies
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, NoAnswer
 
 HERE = Path(__file__).resolve().parent
 QUIET = ["--IPKernelApp.log_level=50"]  # the kernel's own chatter is no part of a report
-HOMES = (HERE / "data" / "notebooks", HERE.parent / "notebooks")  # in the wheel, in the checkout
+FOLDERS = (HERE / "data" / "notebooks", HERE.parent / "notebooks")  # in the wheel, in the checkout
 
 
 def names():
     """Notebooks that are there."""
-    return sorted({p.stem for home in HOMES for p in home.glob("*.ipynb")})
+    return sorted({p.stem for folder in FOLDERS for p in folder.glob("*.ipynb")})
 
 
 def known_parameters(name):
     """{parameter: default} of a notebook's cell tagged `parameters`."""
     _, papermill = _tools()
-    found = papermill.inspect_notebook(str(_find(name)))
-    return {key: ast.literal_eval(known["default"]) for key, known in found.items()}
+    described = papermill.inspect_notebook(str(_find(name)))
+    return {key: ast.literal_eval(known["default"]) for key, known in described.items()}
 
 
 def report(name, parameters=None, out="reports"):
@@ -54,11 +54,11 @@ def _tools():
 
 
 def _find(name):
-    places = [home / f"{name}.ipynb" for home in HOMES]
-    found = next((p for p in places if p.exists()), None)
-    if found is None:
+    places = [folder / f"{name}.ipynb" for folder in FOLDERS]
+    path = next((p for p in places if p.exists()), None)
+    if path is None:
         raise InputError(f"No notebook named {name!r}. Known notebooks: {', '.join(names())}.")
-    return found
+    return path
 
 
 def _typed(name, parameters):
@@ -98,9 +98,9 @@ def _run(papermill, name, given, path):
         options = {"kernel_name": "python3", "progress_bar": False, "extra_arguments": QUIET}
         return papermill.execute_notebook(str(_find(name)), str(path), given, **options)
     except papermill.PapermillExecutionError as error:
-        if error.ename == "InputError":
-            raise InputError(error.evalue) from None
-        raise InputError(f"Notebook {name!r} stopped with {error.ename}: {error.evalue}; see {path}.") from None
+        if error.ename in ("InputError", "NoAnswer"):
+            raise (NoAnswer if error.ename == "NoAnswer" else InputError)(error.evalue) from None
+        raise NoAnswer(f"Notebook {name!r} stopped with {error.ename}: {error.evalue}; see {path}.") from None
 
 
 def _markdown(text):

@@ -1,7 +1,12 @@
-"""Finished tables in, figures out. Nothing is computed here but positions and colours.
+"""Finished tables in, matplotlib Axes out. Nothing is computed here but positions and colours.
 
-Sizes are coloured from dark to light along one sequential palette that colour-blind readers can order.
+Every function draws into `ax`, or into new axes where none is given, and returns it, so that figures compose. Labels of
+sizes are coloured from dark to light along one sequential palette that colour-blind readers can order, labels of other
+levels (samplers, students) by a qualitative one. A categorical column of labels names every label there is, in order;
+its colours are then the same in every figure.
 """
+
+from contextlib import contextmanager
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,8 +14,12 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
-UNITS = {"flops": "FLOPs", "seconds": "s", "joules": "J", "money": "money"}
 INK = "#222222"
+MARK = "#d1495b"  # crossings, the best, and what is held out
+GREY = "#b5b5b5"
+SIZE = (8.2, 4.8)  # inches
+MANY = 12  # labels that a legend can hold
+RUNAWAY = 2.5  # times beyond the values that a figure shows of their intervals
 RULES = {
     "axes.grid": True, "grid.color": "#e3e3e3", "grid.linewidth": 0.6, "axes.edgecolor": "#999999",
     "axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "axes.titlesize": 11,
@@ -19,142 +28,222 @@ RULES = {
 }  # fmt: skip
 
 
-def colours(models):
-    """{label: colour}, the first (smallest) darkest."""
+def colours(labels, ordered=True) -> dict:
+    """{label: colour}: of sizes, the first (smallest) darkest; ordered=False: of levels that have no order.
+
+    Of a categorical Series all its categories, in their order.
+    """
+    if isinstance(getattr(labels, "dtype", None), pd.CategoricalDtype):
+        labels, ordered = labels.dtype.categories, labels.dtype.ordered
+    labels = list(dict.fromkeys(map(str, labels)))
+    if not ordered:
+        return dict(zip(labels, sns.color_palette("colorblind", n_colors=len(labels)), strict=True))
     palette = sns.color_palette("viridis", n_colors=256)
-    places = np.linspace(10, 225, len(models)).astype(int) if len(models) > 1 else [10]
-    return {m: palette[i] for m, i in zip(models, places, strict=True)}
+    places = np.linspace(10, 225, len(labels)).astype(int) if len(labels) > 1 else [10]
+    return {m: palette[i] for m, i in zip(labels, places, strict=True)}
 
 
-def quality_against_cost(measured, quality, unit="flops", law=None, frontier=None, crossings=None, title=""):
+def band(curves, points, x_label, y_label, ax=None):
+    """Curves with their intervals, and points; log-log where all values are above 0.
+
+    curves: x, value, low, high, label; points: x, y, label, and se where there are standard errors. Either may be None.
+    """
+    with _axes(ax) as ax:
+        tables = [t for t in (curves, points) if t is not None]
+        shade = colours(tables[0]["label"])
+        for table in tables[1:]:
+            shade |= {k: v for k, v in colours(table["label"], ordered=False).items() if k not in shade}
+        if curves is not None:
+            for label, rows in curves.groupby("label", observed=True, sort=False):
+                _band(ax, rows.sort_values("x"), shade[str(label)])
+        if points is not None:
+            for label, rows in points.groupby("label", observed=True, sort=False):
+                _points(ax, rows["x"], rows["y"], rows.get("se"), shade[str(label)])
+        values = [t[c] for t in tables for c in t if c in ("x", "value", "y")]
+        scaled = all((v.dropna() > 0).all() for v in values)
+        _label_axes(ax, x_label, y_label, log=scaled)
+        _limit(ax, pd.concat([t[c] for t in tables for c in ("value", "y") if c in t]))
+        shown = {str(v) for t in tables for v in t["label"].unique()}
+        _legend(ax, {k: v for k, v in shade.items() if k in shown})
+    return ax
+
+
+def quality_against_cost(points, quality, cost_label, *, law=None, frontier=None, crossovers=None, ax=None):
     """Quality against cost of every size, log-log.
 
-    measured: rows of `frontier.priced_rows` with `size`; law: `priced.law_curves`; frontier: `measured_frontier`;
-    crossings: rows with cost and value to mark.
+    points: rows of `measured.points`; law: `curves.law_curves`; frontier: `measured.frontier`; crossovers: rows with
+    cost and value to mark. cost_label: of the axis, such as `CostModel.label`.
     """
-    with plt.rc_context(RULES):
-        figure, ax = plt.subplots(figsize=(8.2, 4.8), layout="constrained")
-        shade = colours(_order(measured))
-        for model, rows in measured.groupby("model"):
-            _points(ax, rows.sort_values("cost"), quality, shade[model], str(model), law is None)
+    with _axes(ax) as ax:
+        shade = colours(_sizes(points))
+        for label, rows in points.groupby("model", observed=True):
+            rows = rows.sort_values("cost")
+            _points(ax, rows["cost"], rows[quality], rows.get(f"{quality}_se"), shade[str(label)], law is None)
         if law is not None:
-            for model, rows in law.groupby("model"):
-                _band(ax, rows, shade[model])
-        _frontier(ax, frontier, quality)
-        _marks(ax, crossings)
-        _log_axes(ax, f"sampling cost an image ({UNITS.get(unit, unit)})", quality)
+            for label, rows in law.groupby("label", observed=True):
+                _band(ax, rows, shade[str(label)])
+        if frontier is not None:
+            ax.plot(frontier["cost"], frontier[quality], color=INK, lw=4.5, alpha=0.13, zorder=0,
+                    solid_capstyle="round", label="measured frontier")  # fmt: skip
+        if crossovers is not None and len(crossovers):
+            ax.plot(crossovers["cost"], crossovers["value"], "X", color=MARK, mec="white", ms=9, lw=0, zorder=6,
+                    label="neighbours cross (law)")  # fmt: skip
+        _label_axes(ax, cost_label, quality)
+        _limit(ax, pd.concat([points[quality], *([] if law is None else [law["value"]])]))
         _legend(ax, shade, "size")
-        ax.set_title(title)
-    return _done(figure)
+    return ax
 
 
-def winners(answers, measured=None, unit="flops", title=""):
-    """Who wins at each budget: the law's probability of being best, and below it the measured winner.
+def winners(answers, cost_label, *, measured=None, ax=None):
+    """Which size is best at each budget: the law's probabilities, and below them a strip of the measured winner.
 
-    answers: `optimal.answers`; measured: `frontier.winners`.
+    answers: `optimum.at_budgets`; measured: `measured.winners`. cost_label: of the axis.
     """
-    with plt.rc_context(RULES):
-        models = _order(answers)
-        shade = colours(models)
-        rows, heights = (2, [5, 1]) if measured is not None else (1, [1])
-        figure, axes = plt.subplots(
-            rows, 1, figsize=(8.2, 3.8), sharex=True, height_ratios=heights, squeeze=False, layout="constrained"
-        )
-        _probabilities(axes[0, 0], answers, models, shade)
+    with _axes(ax) as ax:
+        shade = colours(_sizes(answers))
+        wide = answers.pivot_table(index="budget", columns="model", values="probability", aggfunc="sum",
+                                   observed=True).fillna(0.0)  # fmt: skip
+        wide.columns = wide.columns.astype(str)
+        shares = [wide[m] if m in wide else 0 * wide.iloc[:, 0] for m in shade]
+        ax.stackplot(wide.index, *shares, colors=list(shade.values()), lw=0)
+        ax.set(xscale="log", ylim=(0, 1), xlim=(wide.index.min(), wide.index.max()), xlabel=cost_label)
+        ax.set_ylabel("probability of being the best size")
+        ax.set_yticks(np.linspace(0, 1, 6))
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        ax.grid(False)
         if measured is not None:
-            _strip(axes[1, 0], measured, shade)
-        axes[-1, 0].set_xlabel(f"budget an image ({UNITS.get(unit, unit)})")
-        axes[0, 0].set_title(title)
-        _legend(axes[0, 0], shade, "size")
-    return _done(figure)
+            _strip(ax, measured.dropna(subset=["model"]).reset_index(drop=True), shade)
+        _legend(ax, shade, "size")
+    return ax
 
 
-def held_out(seen, unseen, curve, quality, along, title=""):
+def candidates(table, x_label, y_label, ax=None):
+    """Quality of every size at one budget, with its interval, the best one marked; a row of `Optimum.to_frame` each."""
+    with _axes(ax) as ax:
+        table = table.sort_values("size")
+        few = len(table) <= MANY
+        x = np.arange(len(table)) if few else table["size"].to_numpy()
+        shade = list(colours(table["model"]).values())
+        if few:
+            spread = table["low"].rsub(table["value"]), table["high"].sub(table["value"])
+            ax.errorbar(x, table["value"], yerr=np.clip(spread, 0, None), fmt="none", ecolor=shade, elinewidth=2)
+            ax.set_xticks(x, [f"{row.model}\n{row.steps} steps" for row in table.itertuples()])
+        else:
+            ax.fill_between(x, table["low"], table["high"], color=GREY, alpha=0.25, lw=0)
+            ax.set_xscale("log")
+        ax.plot(x, table["value"], color=GREY, lw=1, zorder=2)
+        ax.scatter(x, table["value"], s=40 if few else 8, color=shade, zorder=3)
+        best = table["best"].to_numpy(bool)
+        ax.plot(x[best], table["value"][best], "D", color="none", mec=MARK, mew=1.8, ms=12, zorder=4, label="best")
+        ax.set(yscale="log", xlabel=f"size ({x_label})", ylabel=y_label)
+        _plain_numbers(ax)
+        _limit(ax, table["value"])
+        ax.margins(x=0.05)
+        ax.legend(loc="best")
+    return ax
+
+
+def crossing(curves, marks, x_label, y_label, ax=None):
+    """Two curves with their intervals and where they cross: band(), with rows of `Crossover.to_frame` to mark."""
+    ax = band(curves, None, x_label, y_label, ax)
+    for row in marks.dropna(subset=["cost"]).itertuples():
+        ends = [edge if end is None or end != end else end for end, edge in zip((row.low, row.high), ax.get_xlim(),
+                                                                              strict=True)]  # fmt: skip
+        ax.axvspan(*ends, color=MARK, alpha=0.1, lw=0, zorder=0)
+        ax.plot(row.cost, row.value, "X", color=MARK, mec="white", ms=10, zorder=6)
+        ax.axvline(row.cost, color=MARK, lw=0.8, ls=":", zorder=1)
+    return ax
+
+
+def held_out(seen, unseen, curve, quality, along, *, ax=None):
     """A size predicted from the others: seen rows in grey, the prediction with its interval, the measured rows.
 
-    seen, unseen: rows with `along` and the quality; curve: `along`, value, low, high of the held-out size.
+    seen, unseen: rows with the column `along` and the quality; curve: `along`, value, low, high of the held-out size.
     """
-    with plt.rc_context(RULES):
-        figure, ax = plt.subplots(figsize=(8.2, 4.6), layout="constrained")
+    with _axes(ax) as ax:
         dark = colours(["a"])["a"]
         groups = [rows for _, rows in seen.groupby("model")] if seen["model"].nunique() < len(seen) else [seen]
         for rows in groups:
             rows = rows.sort_values(along)
-            ax.plot(rows[along], rows[quality], "o-", color="#b5b5b5", ms=3.5, lw=0.9, zorder=2)
-        ax.plot([], [], "o-", color="#b5b5b5", ms=3.5, lw=0.9, label="fitted sizes, measured")
+            ax.plot(rows[along], rows[quality], "o-", color=GREY, ms=3.5, lw=0.9, zorder=2)
+        ax.plot([], [], "o-", color=GREY, ms=3.5, lw=0.9, label="fitted sizes, measured")
         curve = curve.sort_values(along)
         ax.fill_between(curve[along], curve["low"], curve["high"], color=dark, alpha=0.18, lw=0, label="interval")
         ax.plot(curve[along], curve["value"], color=dark, lw=1.8, label="prediction")
         error = unseen.get(f"{quality}_se")
-        ax.errorbar(unseen[along], unseen[quality], yerr=error, fmt="D", ms=5.5, color="#d1495b", mec="white",
+        ax.errorbar(unseen[along], unseen[quality], yerr=error, fmt="D", ms=5.5, color=MARK, mec="white",
                     mew=0.6, elinewidth=1, zorder=5, label="held out, measured")  # fmt: skip
-        _log_axes(ax, along.replace("_", " "), quality)
+        _label_axes(ax, along.replace("_", " "), quality)
         _measured_ticks(ax, pd.concat([seen[along], unseen[along]]))
         ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
-        ax.set_title(title)
-    return _done(figure)
+    return ax
+
+
+def guidance(measured, quality, ax=None):
+    """Quality against guidance, one line a setting, its best guidance marked.
+
+    measured: guidance, quality, setting, best (true for the chosen row), and model, by which lines are coloured.
+    """
+    with _axes(ax) as ax:
+        shade = colours(measured["model"] if "model" in measured else measured["setting"])
+        for setting, rows in measured.groupby("setting", sort=False):
+            rows = rows.sort_values("guidance")
+            colour = shade[str(rows["model"].iloc[0]) if "model" in rows else str(setting)]
+            ax.plot(rows["guidance"], rows[quality], "o-", color=colour, ms=3.5, lw=1)
+            best = rows[rows["best"]]
+            ax.plot(best["guidance"], best[quality], "D", color="none", mec=MARK, mew=1.4, ms=8)
+        ax.plot([], [], "D", color="none", mec=MARK, mew=1.4, ms=8, label="best of the setting")
+        _label_axes(ax, "guidance weight", quality, log=False)
+        _legend(ax, shade, "model" if "model" in measured else "setting")
+    return ax
 
 
 def table(rows, hide=()):
-    """Rows as a page shows them: four digits, no index."""
+    """Rows as a notebook shows them: four digits, no index; a pandas Styler."""
     shown = rows.drop(columns=[c for c in hide if c in rows])
     return shown.style.format(lambda v: f"{v:.4g}" if isinstance(v, float) else v, na_rep="none").hide()
 
 
-def _done(figure):
-    """The figure, forgotten by pyplot: a notebook shows it once, as the cell's value."""
-    plt.close(figure)
-    return figure
+@contextmanager
+def _axes(ax):
+    """The axes to draw into, new ones where none are given, in the style above.
+
+    Only the keys of RULES are set and restored: plt.rc_context would also restore `interactive`, which a notebook sets
+    when its first figure is made, and later figures would not be shown.
+    """
+    before = {key: plt.rcParams[key] for key in RULES}
+    plt.rcParams.update(RULES)
+    try:
+        yield plt.subplots(figsize=SIZE, layout="constrained")[1] if ax is None else ax
+    finally:
+        plt.rcParams.update(before)
 
 
-def _order(table):
-    """Labels by rising size."""
-    return [str(m) for m in table.sort_values("size")["model"].drop_duplicates()]
+def _sizes(rows):
+    """The column of size labels, categorical in rising order of size."""
+    if isinstance(rows["model"].dtype, pd.CategoricalDtype):
+        return rows["model"]
+    return pd.Categorical(rows["model"], rows.sort_values("size")["model"].drop_duplicates(), ordered=True)
 
 
-def _points(ax, rows, quality, colour, label, joined):
-    error = rows.get(f"{quality}_se")
-    line = "o-" if joined else "o"
-    ax.errorbar(rows["cost"], rows[quality], yerr=error, fmt=line, color=colour, ms=4.5, lw=1.2, elinewidth=0.8,
+def _points(ax, x, y, error, colour, joined=False):
+    ax.errorbar(x, y, yerr=error, fmt="o-" if joined else "o", color=colour, ms=4.5, lw=1.2, elinewidth=0.8,
                 mec="white", mew=0.5, zorder=3)  # fmt: skip
 
 
 def _band(ax, rows, colour):
-    ax.plot(rows["cost"], rows["value"], color=colour, lw=1.4, zorder=2)
-    ax.fill_between(rows["cost"], rows["low"], rows["high"], color=colour, alpha=0.2, lw=0, zorder=1)
-
-
-def _frontier(ax, rows, quality):
-    if rows is not None:
-        ax.plot(rows["cost"], rows[quality], color=INK, lw=4.5, alpha=0.13, zorder=0, solid_capstyle="round",
-                label="measured frontier")  # fmt: skip
-
-
-def _marks(ax, crossings):
-    if crossings is not None and len(crossings):
-        ax.plot(crossings["cost"], crossings["value"], "X", color="#d1495b", mec="white", ms=9, lw=0, zorder=6,
-                label="neighbours swap (law)")  # fmt: skip
-
-
-def _probabilities(ax, answers, models, shade):
-    """Stacked shares of refits in which each size is best."""
-    wide = answers.pivot_table(index="budget", columns="model", values="probability", aggfunc="sum").fillna(0.0)
-    shares = [wide[m] if m in wide else 0 * wide.iloc[:, 0] for m in models]
-    ax.stackplot(wide.index, *shares, colors=[shade[m] for m in models], lw=0)
-    ax.set(xscale="log", ylim=(0, 1), xlim=(wide.index.min(), wide.index.max()), ylabel="probability of being best")
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.grid(False)
+    ax.plot(rows["x"], rows["value"], color=colour, lw=1.4, zorder=2)
+    ax.fill_between(rows["x"], rows["low"], rows["high"], color=colour, alpha=0.2, lw=0, zorder=1)
 
 
 def _strip(ax, measured, shade):
-    """The measured winner at each budget, as a coloured strip."""
-    known = measured.dropna(subset=["model"]).reset_index(drop=True)
-    edges = _edges(known["budget"].to_numpy(float))
-    for i, model in enumerate(known["model"]):
-        ax.axvspan(edges[i], edges[i + 1], color=shade.get(str(model), "#cccccc"), lw=0)
-    ax.set(yticks=[])
-    ax.set_ylabel("measured", rotation=0, ha="right", va="center")
-    ax.grid(False)
+    """The measured winner at each budget, as a strip of colours under the probabilities."""
+    edges = _edges(measured["budget"].to_numpy(float))
+    for i, model in enumerate(measured["model"]):
+        ax.axvspan(edges[i], edges[i + 1], ymax=0.1, color=shade.get(str(model), "#cccccc"), lw=0)
+    ax.set_ylim(-0.2, 1)
+    ax.axhspan(-0.08, 0, color="white", lw=0, zorder=3)
+    ax.text(0.005, -0.04, "measured", transform=ax.get_yaxis_transform(), va="center", fontsize=8, zorder=4)
 
 
 def _edges(x):
@@ -166,12 +255,27 @@ def _edges(x):
     return np.exp([2 * logs[0] - middle[0], *middle, 2 * logs[-1] - middle[-1]])
 
 
-def _log_axes(ax, x, y):
-    ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+def _label_axes(ax, x, y, log=True):
+    ax.set(xlabel=x, ylabel=y)
+    if log:
+        ax.set(xscale="log", yscale="log")
+        _plain_numbers(ax)
+    ax.margins(x=0.03, y=0.06)
+
+
+def _plain_numbers(ax):
+    """1, 2, 5, 10 ... on a logarithmic y axis."""
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.margins(x=0.03, y=0.06)
+
+
+def _limit(ax, values):
+    """Keep y near the values: an interval that runs off by more than a factor leaves the figure readable."""
+    values = pd.Series(values, dtype=float).replace([np.inf, -np.inf], np.nan).dropna()
+    if len(values) and values.min() > 0 and ax.get_yscale() == "log":
+        low, high = ax.get_ylim()
+        ax.set_ylim(max(low, values.min() / RUNAWAY), min(high, values.max() * RUNAWAY))
 
 
 def _measured_ticks(ax, values):
@@ -184,10 +288,11 @@ def _measured_ticks(ax, values):
     ax.xaxis.set_minor_locator(NullLocator())
 
 
-def _legend(ax, shade, title):
-    """Sizes and marks in one legend, right of the axes."""
-    swatches = [plt.Line2D([], [], marker="o", lw=1.4, color=c, mec="white", label=m) for m, c in shade.items()]
+def _legend(ax, shade, title=""):
+    """Labels and marks in one legend, right of the axes; labels only where there are few."""
+    swatches = [plt.Line2D([], [], marker="o", lw=1.4, color=c, mec="white", label=m) for m, c in shade.items() if m]
     marks, _ = ax.get_legend_handles_labels()
-    known = [m for m in marks if m.get_label() in ("measured frontier", "neighbours swap (law)")]
-    ax.legend(handles=swatches + known, title=title, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0,
-              alignment="left")  # fmt: skip
+    handles = (swatches if len(swatches) <= MANY else []) + marks
+    if handles:
+        ax.legend(handles=handles, title=title, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0,
+                  alignment="left")  # fmt: skip

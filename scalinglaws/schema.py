@@ -1,7 +1,10 @@
-"""One measurement, one row: the contract between the machine that measures and the laptop that fits.
+"""The columns of a table of measurements, one row a measurement: names, units, ranges, and what each is for.
 
-`COLUMNS` is the whole contract, one line a column. A table may carry any further columns; the known ones are
-held to their range. Rows are counted from 1, the header not counted.
+A metric is declared once, in `METRICS`: its name, unit, range and direction. Its further columns are derived: the
+standard error (`fd_se`), the two halves of the samples, split by a hash of the sample number (`fd_half1`, `fd_half2`),
+and for a Fréchet distance (FD), which falls as samples are added, the FD extrapolated to infinitely many samples
+(`fd_inf`, `fd_inf_se`). Every other column is one line of `_SETTINGS`. A table may carry further columns; the known
+ones are held to their range. Rows are counted from 1, the header not counted.
 """
 
 from dataclasses import dataclass
@@ -12,6 +15,10 @@ import pandas as pd
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message says what was given, what is allowed and what to do."""
+
+
+class NoAnswer(InputError):
+    """The question was understood, but what was measured holds no answer: the command line ends with 1, not 2."""
 
 
 @dataclass(frozen=True)
@@ -34,159 +41,212 @@ COUNT = Range("a whole number, 1 or more", low=1, whole=True)
 WHOLE = Range("a whole number, 0 or more", low=0, whole=True)
 
 
+KINDS = {  # what a column is for: whether rows that differ in it may count as one point of a law
+    "label": "names a group of rows",
+    "size": "the network's size: an input of a law",
+    "steps": "sampling steps: an input of a law",
+    "sampler": "a choice at sampling time: one law a value, and a budget chooses between them",
+    "guidance": "a choice at sampling time, with its companions",
+    "fixed": "the same in all rows of a law",
+    "record": "where, when and by what the row was measured: rows may be pooled over it",
+    "cost": "what an image costs, measured",
+    "quality": "a metric, its extrapolation or its halves",
+    "error": "the standard error of a metric",
+}
+
+
 @dataclass(frozen=True)
 class Column:
-    """One column: its role is 'setting' (told beforehand), 'cost', 'quality' or 'error' (of a quality)."""
+    """One column. `role` is 'setting' (known before sampling), 'cost', 'quality' or 'error' (of a quality)."""
 
     name: str
     unit: str
     allowed: Range
     role: str
     meaning: str
+    kind: str  # of KINDS
+    metric: str = ""  # the metric a quality or error column belongs to
+    higher_is_better: bool = False  # of a quality
+
+    @property
+    def pooled(self):
+        """Whether rows that differ only in this column are repeats of one measurement."""
+        return self.kind == "record"
 
 
-_TABLE = (
-    # name                   unit          allowed role      meaning
-    ("study",                "",           TEXT,  "setting", "where the row comes from"),
-    ("family",               "",           TEXT,  "setting", "the group within which one law is fitted"),
-    ("model",                "",           TEXT,  "setting", "the size's label, such as c16"),
-    ("base_channels",        "channels",   COUNT, "setting", "width of the network's first level"),
-    ("depth",                "blocks",     COUNT, "setting", "number of transformer blocks"),
-    ("params",               "parameters", ABOVE, "setting", "parameters of the denoiser"),
-    ("flops_per_forward",    "FLOPs",      ABOVE, "setting", "one forward pass of one image (2 per MAC)"),
-    ("macs_per_forward",     "MACs",       ABOVE, "setting", "one forward pass of one image"),
-    ("gflops_per_forward",   "as printed", ABOVE, "setting", "one forward pass, in the study's convention"),
-    ("flop_convention",      "",           TEXT,  "setting", "what the study calls a FLOP; never converted"),
-    ("rel_cost",             "relative",   ABOVE, "setting", "cost of a forward against the baseline's"),
-    ("sampler",              "",           TEXT,  "setting", "the solver, such as ddim"),
-    ("steps",                "steps",      COUNT, "setting", "sampling steps"),
-    ("ar_steps",             "steps",      COUNT, "setting", "autoregressive steps"),
-    ("diff_steps",           "steps",      ABOVE, "setting", "diffusion steps a token (may be a mean)"),
-    ("guidance",             "weight",     FROM0, "setting", "classifier-free guidance; 1 is none"),
-    ("guidance_kind",        "",           TEXT,  "setting", "how guidance was done"),
-    ("guidance_interval",    "",           TEXT,  "setting", "noise levels at which guidance was on"),
-    ("best_of",              "candidates", COUNT, "setting", "samples drawn for each one kept"),
-    ("verifier",             "",           TEXT,  "setting", "the score by which the best of n is kept"),
-    ("task",                 "",           TEXT,  "setting", "what a sample is asked for: class, text, upscale ..."),
-    ("variant",              "",           TEXT,  "setting", "undistilled, or how it was distilled"),
-    ("gnet",                 "",           TEXT,  "setting", "the network that guides, where it is another"),
-    ("ema_std",              "share",      ABOVE, "setting", "relative width of the weights' average"),
-    ("eta",                  "",           TEXT,  "setting", "noise of DDIM: 0 to 1, or sigma-hat"),
-    ("interpolant",          "",           TEXT,  "setting", "path between noise and data"),
-    ("objective",            "",           TEXT,  "setting", "what the network was trained to predict"),
-    ("diffusion_coef",       "",           TEXT,  "setting", "diffusion coefficient of a stochastic sampler"),
-    ("frac_small",           "share",      SHARE, "setting", "share of the steps given to the small network"),
-    ("image_tokens",         "tokens",     COUNT, "setting", "tokens an image"),
-    ("autoencoder",          "",           TEXT,  "setting", "the latent's encoder and decoder"),
-    ("dataset",              "",           TEXT,  "setting", "what it was trained on, or measured against"),
-    ("resolution",           "pixels",     COUNT, "setting", "side of the image"),
-    ("train_steps",          "steps",      WHOLE, "setting", "optimiser steps behind the weights"),
-    ("train_images",         "images",     FROM0, "setting", "images seen in training, repeats counted"),
-    ("train_flops",          "FLOPs",      FROM0, "setting", "training compute, forward and backward"),
-    ("batch_size",           "images",     COUNT, "setting", "training batch"),
-    ("sampling_batch",       "images",     COUNT, "setting", "images sampled at once"),
-    ("epochs",               "epochs",     ABOVE, "setting", "passes over the training data"),
-    ("params_provenance",    "",           TEXT,  "setting", "where params comes from, if not the source"),
-    ("nfe",                  "calls",      ABOVE, "setting", "network evaluations an image"),
-    ("flops_per_image",      "FLOPs",      ABOVE, "cost",    "all denoiser evaluations of an image"),
-    ("flops_decode",         "FLOPs",      FROM0, "cost",    "decoding the latent of an image"),
-    ("flops_text",           "FLOPs",      FROM0, "cost",    "encoding the condition of an image"),
-    ("seconds_per_image",    "s",          ABOVE, "cost",    "sampling an image, decoding apart"),
-    ("seconds_decode",       "s",          FROM0, "cost",    "decoding an image"),
-    ("seconds_text",         "s",          FROM0, "cost",    "encoding the condition of an image"),
-    ("seconds_mad",          "s",          FROM0, "cost",    "median deviation of seconds_per_image over readings"),
-    ("peak_memory_bytes",    "bytes",      FROM0, "cost",    "most memory held at once"),
-    ("joules_per_image",     "J",          ABOVE, "cost",    "energy of sampling an image, decoding apart"),
-    ("joules_mad",           "J",          FROM0, "cost",    "median deviation of joules_per_image over readings"),
-    ("unknown",              "",           TEXT,  "setting", "why a cost of this row is null"),
-    ("latency_s",            "s",          ABOVE, "cost",    "time to an image, as printed"),
-    ("throughput_img_s",     "images/s",   ABOVE, "cost",    "images a second, as printed"),
-    ("fd",                   "distance",   ABOVE, "quality", "Fréchet distance on features; lower is better"),
-    ("fd_inf",               "distance",   NUMBER, "quality", "fd extrapolated to endless samples; lower is better"),
-    ("fd_even",              "distance",   ABOVE, "quality", "fd of one half of the samples alone; lower is better"),
-    ("fd_odd",               "distance",   ABOVE, "quality", "fd of the other half alone; lower is better"),
-    ("fd_effnet_lite0",      "distance",   ABOVE, "quality", "Fréchet on EfficientNet-Lite0; lower is better"),
-    ("kd_effnet_lite0",      "distance",   NUMBER, "quality", "kernel on EfficientNet-Lite0; lower is better"),
-    ("kd",                   "distance",   NUMBER, "quality", "kernel distance, unbiased; lower is better"),
-    ("agreement",            "share",      SHARE, "quality", "images classified as asked; higher is better"),
-    ("fid",                  "distance",   ABOVE, "quality", "FID on Inception features; lower is better"),
-    ("fid_even",             "distance",   ABOVE, "quality", "fid of one half of the samples; lower is better"),
-    ("fid_odd",              "distance",   ABOVE, "quality", "fid of the other half; lower is better"),
-    ("fd_effnet_lite0_even", "distance",   ABOVE, "quality", "of one half of the samples; lower is better"),
-    ("fd_effnet_lite0_odd",  "distance",   ABOVE, "quality", "of the other half; lower is better"),
-    ("fd_effnet_lite0_inf",  "distance",   NUMBER, "quality", "to endless samples; lower is better"),
-    ("precision_effnet_lite0", "share",    SHARE, "quality", "precision on its features; higher is better"),
-    ("recall_effnet_lite0",  "share",      SHARE, "quality", "recall on its features; higher is better"),
-    ("fid_inf",              "distance",   NUMBER, "quality", "fid extrapolated to endless samples; lower is better"),
-    ("kid",                  "distance",   NUMBER, "quality", "kernel distance on Inception; lower is better"),
-    ("sfid",                 "distance",   ABOVE, "quality", "spatial FID; lower is better"),
-    ("fd_dinov2",            "distance",   ABOVE, "quality", "Fréchet distance on DINOv2; lower is better"),
-    ("is",                   "score",      ABOVE, "quality", "inception score; higher is better"),
-    ("clip",                 "score",      ABOVE, "quality", "CLIP score; higher is better"),
-    ("lpips",                "distance",   FROM0, "quality", "LPIPS to the target; lower is better"),
-    ("psnr",                 "dB",         NUMBER, "quality", "PSNR to the target; higher is better"),
-    ("ssim",                 "score",      NUMBER, "quality", "SSIM to the target; higher is better"),
-    ("crps",                 "data",       FROM0, "quality", "ranked probability score; lower is better"),
-    ("geneval",              "share",      SHARE, "quality", "GenEval score; higher is better"),
-    ("precision",            "share",      SHARE, "quality", "samples inside the data; higher is better"),
-    ("recall",               "share",      SHARE, "quality", "data inside the samples; higher is better"),
-    ("clip_rel_drop_pct",    "%",          NUMBER, "quality", "CLIP lost against 50 steps; lower is better"),
-    ("path_length",          "latent",     ABOVE, "quality", "length of the sampling path; lower is better"),
-    ("fd_se",                "distance",   FROM0, "error",   "standard error of fd"),
-    ("kd_se",                "distance",   FROM0, "error",   "standard error of kd"),
-    ("agreement_se",         "share",      FROM0, "error",   "standard error of agreement"),
-    ("fd_inf_se",            "distance",   FROM0, "error",   "standard error of fd_inf"),
-    ("fid_inf_se",           "distance",   FROM0, "error",   "standard error of fid_inf"),
-    ("fd_effnet_lite0_inf_se", "distance", FROM0, "error",   "standard error of fd_effnet_lite0_inf"),
-    ("precision_effnet_lite0_se", "share", FROM0, "error",   "standard error of precision_effnet_lite0"),
-    ("recall_effnet_lite0_se", "share",    FROM0, "error",   "standard error of recall_effnet_lite0"),
-    ("fid_se",               "distance",   FROM0, "error",   "standard error of fid"),
-    ("kid_se",               "distance",   FROM0, "error",   "standard error of kid"),
-    ("fd_effnet_lite0_se",   "distance",   FROM0, "error",   "standard error of fd_effnet_lite0"),
-    ("kd_effnet_lite0_se",   "distance",   FROM0, "error",   "standard error of kd_effnet_lite0"),
-    ("precision_se",         "share",      FROM0, "error",   "standard error of precision"),
-    ("recall_se",            "share",      FROM0, "error",   "standard error of recall"),
-    ("clip_se",              "score",      FROM0, "error",   "standard error of clip"),
-    ("lpips_se",             "distance",   FROM0, "error",   "standard error of lpips"),
-    ("psnr_se",              "dB",         FROM0, "error",   "standard error of psnr"),
-    ("ssim_se",              "score",      FROM0, "error",   "standard error of ssim"),
-    ("crps_se",              "data",       FROM0, "error",   "standard error of crps"),
-    ("n_samples_for_metric", "images",     COUNT, "setting", "images behind the quality numbers"),
-    ("features",             "",           TEXT,  "setting", "network behind fd and kd"),
-    ("reference",            "",           TEXT,  "setting", "hash of the reference statistics"),
-    ("weights",              "",           TEXT,  "setting", "hash of the weights sampled"),
-    ("seed",                 "",           WHOLE, "setting", "seed of the first image; repeats differ in it"),
-    ("device",               "",           TEXT,  "setting", "machine that measured"),
-    ("dtype",                "",           TEXT,  "setting", "number format of the network"),
-    ("threads",              "threads",    COUNT, "setting", "CPU threads of the run"),
-    ("versions",             "",           TEXT,  "setting", "software that measured"),
-    ("source",               "",           TEXT,  "setting", "paper and table, or file and commit"),
-    ("provenance",           "",           TEXT,  "setting", "read-from-source, or from-memory"),
-    ("note",                 "",           TEXT,  "setting", "contradictions and cautions of the row"),
+@dataclass(frozen=True)
+class Metric:
+    """A quality, declared once; `better` is 'lower' or 'higher'."""
+
+    name: str
+    unit: str
+    allowed: Range
+    better: str
+    meaning: str
+    extrapolated: bool = False  # biased in the number of samples: has an _inf, extrapolated to infinitely many
+
+    def columns(self):
+        """The metric's own column and those derived from it."""
+        yield self._quality(self.name, self.allowed, f"{self.meaning}; {self.better} is better")
+        yield self._error(self.name)
+        for half, which in (("half1", "one half"), ("half2", "the other half")):
+            yield self._quality(f"{self.name}_{half}", self.allowed, f"{self.name} of {which} of the samples")
+        if self.extrapolated:
+            meaning = f"{self.name} extrapolated to infinitely many samples"
+            yield self._quality(f"{self.name}_inf", NUMBER, meaning)
+            yield self._error(f"{self.name}_inf")
+
+    def _quality(self, name, allowed, meaning):
+        return Column(name, self.unit, allowed, "quality", meaning, "quality", self.name, self.better == "higher")
+
+    def _error(self, of):
+        return Column(f"{of}_se", self.unit, FROM0, "error", f"standard error of {of}", "error", self.name)
+
+
+METRICS = (
+    #      name                      unit         range   better     meaning; True where there is an _inf column
+    Metric("fd",                     "distance", ABOVE,  "lower",  "Fréchet distance (FD) on features", True),
+    Metric("fid",                    "distance", ABOVE,  "lower",  "FD on Inception features", True),
+    Metric("sfid",                   "distance", ABOVE,  "lower",  "FD on spatial Inception features", True),
+    Metric("fd_dinov2",              "distance", ABOVE,  "lower",  "FD on DINOv2 features", True),
+    Metric("fd_effnet_lite0",        "distance", ABOVE,  "lower",  "FD on EfficientNet-Lite0 features", True),
+    Metric("kd",                     "distance", NUMBER, "lower",  "kernel distance, unbiased"),
+    Metric("kid",                    "distance", NUMBER, "lower",  "kernel distance on Inception features"),
+    Metric("kd_effnet_lite0",        "distance", NUMBER, "lower",  "kernel distance on EfficientNet-Lite0 features"),
+    Metric("is",                     "score",    ABOVE,  "higher", "inception score"),
+    Metric("precision",              "share",    SHARE,  "higher", "samples inside the data"),
+    Metric("recall",                 "share",    SHARE,  "higher", "data inside the samples"),
+    Metric("precision_effnet_lite0", "share",    SHARE,  "higher", "precision on EfficientNet-Lite0 features"),
+    Metric("recall_effnet_lite0",    "share",    SHARE,  "higher", "recall on EfficientNet-Lite0 features"),
+    Metric("agreement",              "share",    SHARE,  "higher", "class accuracy: share classified as asked for"),
+    Metric("clip",                   "score",    ABOVE,  "higher", "CLIP score"),
+    Metric("geneval",                "share",    SHARE,  "higher", "GenEval score"),
+    Metric("hpsv2",                  "score",    NUMBER, "higher", "human preference score, version 2"),
+    Metric("pickscore",              "score",    NUMBER, "higher", "PickScore"),
+    Metric("image_reward",           "score",    NUMBER, "higher", "ImageReward"),
+    Metric("aesthetic",              "score",    NUMBER, "higher", "aesthetic predictor"),
+    Metric("vqascore",               "share",    SHARE,  "higher", "VQAScore"),
+    Metric("lpips",                  "distance", FROM0,  "lower",  "LPIPS to the target"),
+    Metric("psnr",                   "dB",       NUMBER, "higher", "PSNR to the target"),
+    Metric("ssim",                   "score",    NUMBER, "higher", "SSIM to the target"),
+    Metric("crps",                   "data",     FROM0,  "lower",  "continuous ranked probability score"),
+    Metric("clip_rel_drop_pct",      "%",        NUMBER, "lower",  "CLIP lost against 50 steps"),
+    Metric("path_length",            "latent",   ABOVE,  "lower",  "length of the sampling path"),
 )  # fmt: skip
 
-COLUMNS = {row[0]: Column(*row) for row in _TABLE}
+_SETTINGS = (
+    # name                    unit            range   kind        meaning
+    ("study",                 "",             TEXT,   "label",    "where the row comes from"),
+    ("family",                "",             TEXT,   "label",    "the group within which one law is fitted"),
+    ("model",                 "",             TEXT,   "label",    "the size's label, such as c16"),
+    ("flops_per_forward",     "FLOPs",        ABOVE,  "size",     "one forward pass, per image (2 per multiply-add)"),
+    ("gflops_per_forward",    "as printed",   ABOVE,  "size",     "one forward pass, in the study's convention"),
+    ("params",                "parameters",   ABOVE,  "size",     "parameters of the denoiser"),
+    ("base_channels",         "channels",     COUNT,  "size",     "width of the network's first level"),
+    ("depth",                 "blocks",       COUNT,  "size",     "number of transformer blocks"),
+    ("macs_per_forward",      "MACs",         ABOVE,  "size",     "one forward pass, per image"),
+    ("flop_convention",       "",             TEXT,   "fixed",    "what the study calls a FLOP; never converted"),
+    ("rel_cost",              "relative",     ABOVE,  "size",     "cost of a forward pass against the baseline's"),
+    ("sampler",               "",             TEXT,   "sampler",  "the sampler or solver, such as ddim"),
+    ("steps",                 "steps",        COUNT,  "steps",    "sampling steps"),
+    ("nfe",                   "calls",        ABOVE,  "steps",    "network evaluations per image"),
+    ("ar_steps",              "steps",        COUNT,  "steps",    "autoregressive steps"),
+    ("diff_steps",            "steps",        ABOVE,  "steps",    "diffusion steps per token (may be a mean)"),
+    ("guidance",              "weight",       FROM0,  "guidance", "classifier-free guidance weight; 1 is none"),
+    ("guidance_kind",         "",             TEXT,   "guidance", "how guidance was done"),
+    ("guidance_interval",     "",             TEXT,   "guidance", "noise levels at which guidance was on"),
+    ("best_of",               "candidates",   COUNT,  "fixed",    "samples drawn for each one kept"),
+    ("verifier",              "",             TEXT,   "fixed",    "the score by which the best of n is kept"),
+    ("task",                  "",             TEXT,   "fixed",    "what a sample is conditioned on: class, text, ..."),
+    ("variant",               "",             TEXT,   "fixed",    "undistilled, or how it was distilled"),
+    ("gnet",                  "",             TEXT,   "guidance", "the guiding network, where it is another one"),
+    ("ema_std",               "share",        ABOVE,  "fixed",    "relative width of the average of the weights"),
+    ("eta",                   "",             TEXT,   "fixed",    "noise of DDIM: 0 to 1, or sigma-hat"),
+    ("interpolant",           "",             TEXT,   "fixed",    "path between noise and data"),
+    ("objective",             "",             TEXT,   "fixed",    "what the network was trained to predict"),
+    ("diffusion_coef",        "",             TEXT,   "fixed",    "diffusion coefficient of a stochastic sampler"),
+    ("frac_small",            "share",        SHARE,  "fixed",    "share of the steps given to the small network"),
+    ("image_tokens",          "tokens",       COUNT,  "size",     "tokens per image"),
+    ("autoencoder",           "",             TEXT,   "fixed",    "the latent's encoder and decoder"),
+    ("dataset",               "",             TEXT,   "fixed",    "what it was trained on, or measured against"),
+    ("resolution",            "pixels",       COUNT,  "fixed",    "side of the image"),
+    ("train_steps",           "steps",        WHOLE,  "fixed",    "optimiser steps behind the weights"),
+    ("train_images",          "images",       FROM0,  "fixed",    "images seen in training, repeats counted"),
+    ("train_flops",           "FLOPs",        FROM0,  "fixed",    "training compute, forward and backward"),
+    ("batch_size",            "images",       COUNT,  "fixed",    "training batch"),
+    ("epochs",                "epochs",       ABOVE,  "fixed",    "passes over the training data"),
+    ("n_samples_for_metric",  "images",       COUNT,  "fixed",    "images behind the quality numbers"),
+    ("features",              "",             TEXT,   "fixed",    "network behind fd and kd"),
+    ("reference",             "",             TEXT,   "fixed",    "hash of the reference statistics"),
+    ("dtype",                 "",             TEXT,   "fixed",    "number format of the network"),
+    ("flops_per_image",       "FLOPs",        ABOVE,  "cost",     "all network evaluations of the denoiser, per image"),
+    ("flops_decode",          "FLOPs",        FROM0,  "cost",     "decoding the latent, per image"),
+    ("flops_text",            "FLOPs",        FROM0,  "cost",     "encoding the condition, per image"),
+    ("seconds_per_image",     "s",            ABOVE,  "cost",     "sampling, per image, decoding apart"),
+    ("seconds_decode",        "s",            FROM0,  "cost",     "decoding the latent, per image"),
+    ("seconds_text",          "s",            FROM0,  "cost",     "encoding the condition, per image"),
+    ("seconds_mad",           "s",            FROM0,  "cost",     "median deviation of readings of seconds_per_image"),
+    ("peak_memory_bytes",     "bytes",        FROM0,  "cost",     "most memory held at once"),
+    ("joules_per_image",      "J",            ABOVE,  "cost",     "sampling, per image, decoding apart"),
+    ("joules_decode",         "J",            FROM0,  "cost",     "decoding the latent, per image"),
+    ("joules_text",           "J",            FROM0,  "cost",     "encoding the condition, per image"),
+    ("joules_mad",            "J",            FROM0,  "cost",     "median deviation of readings of joules_per_image"),
+    ("latency_s",             "s",            ABOVE,  "cost",     "time to one image, as printed"),
+    ("throughput_img_s",      "images/s",     ABOVE,  "cost",     "images per second, as printed"),
+    ("sampling_batch",        "images",       COUNT,  "record",   "images sampled at once"),
+    ("params_provenance",     "",             TEXT,   "record",   "where params comes from, if not from the source"),
+    ("unknown",               "",             TEXT,   "record",   "why a cost of this row is missing"),
+    ("weights",               "",             TEXT,   "record",   "hash of the weights sampled"),
+    ("seed",                  "",             WHOLE,  "record",   "seed of the first image; repeats differ in it"),
+    ("device",                "",             TEXT,   "record",   "machine that measured"),
+    ("threads",               "threads",      COUNT,  "record",   "CPU threads of the run"),
+    ("versions",              "",             TEXT,   "record",   "software that measured"),
+    ("source",                "",             TEXT,   "record",   "paper and table, or file and commit"),
+    ("provenance",            "",             TEXT,   "record",   "read-from-source, or from-memory"),
+    ("note",                  "",             TEXT,   "record",   "contradictions and caveats of the row"),
+)  # fmt: skip
+
+
+def _columns():
+    for name, unit, allowed, kind, meaning in _SETTINGS:
+        yield Column(name, unit, allowed, "cost" if kind == "cost" else "setting", meaning, kind)
+    for metric in METRICS:
+        yield from metric.columns()
+
+
+COLUMNS = {column.name: column for column in _columns()}
+RENAMED = {  # columns of older files, read under the name they have now
+    f"{m.name}_{old}": f"{m.name}_{new}" for m in METRICS for old, new in (("even", "half1"), ("odd", "half2"))
+}
 SHOWN = 3  # rows named in one sentence
 
 
-def names(role=None):
-    """Known column names, of one role if asked."""
-    return [c.name for c in COLUMNS.values() if role in (None, c.role)]
+def names(role=None, kind=None):
+    """Known column names in the order declared, of one role or kind if asked."""
+    return [c.name for c in COLUMNS.values() if role in (None, c.role) and kind in (None, c.kind)]
+
+
+def unpooled(kinds=("sampler", "guidance", "steps", "fixed")):
+    """Settings in which all rows of one point of a law must agree."""
+    return [c.name for c in COLUMNS.values() if c.kind in kinds and not c.pooled]
 
 
 def higher_is_better(quality):
-    """Whether a known quality column rises as it gets better; columns not known are taken to fall."""
-    return quality in COLUMNS and COLUMNS[quality].meaning.endswith("higher is better")
+    """Whether a known quality column rises as it gets better; columns that are not known are taken to fall."""
+    return quality in COLUMNS and COLUMNS[quality].higher_is_better
 
 
-def check(table, used=()):
-    """What is wrong with the table, one sentence a fault; those in `used` must be full and above 0."""
+def check(table, used=(), missing=False):
+    """What is wrong with the table, one sentence a fault; columns in `used` must be above 0.
+
+    They must be full, too, unless `missing` values are allowed. Rows are named by the index, counted from 1.
+    """
     held = ", ".join(map(str, table.columns))
-    missing = [c for c in used if c not in table.columns]
-    if missing:
-        return [f"Column {c!r} is missing; the table has {held}." for c in missing]
+    absent = [c for c in used if c not in table.columns]
+    if absent:
+        return [f"Column {c!r} is missing; the table has {held}." for c in absent]
     others = [c for c in table.columns if c in COLUMNS and c not in used]
-    faults = [_check_used(table[c]) for c in used]
+    faults = [_check_used(table[c], missing) for c in used]
     faults += [_check_column(table[c], COLUMNS[c].allowed) for c in others]
     return [f for f in faults if f]
 
@@ -202,11 +262,12 @@ def _check_column(column, allowed):
     return _sentence(column, column.notna() & ~_inside(numbers(column), allowed), allowed.words)
 
 
-def _check_used(column):
+def _check_used(column, missing):
     known = COLUMNS.get(column.name)
     allowed = known.allowed if known and known.allowed.low >= 0 else ABOVE
     inside = _inside(numbers(column), allowed) & (numbers(column) > 0)
-    return _sentence(column, ~inside, f"{allowed.words}, in every row used" + _above(allowed))
+    bad = ~inside & column.notna() if missing else ~inside
+    return _sentence(column, bad, f"{allowed.words}, in every row used" + _above(allowed))
 
 
 def _above(allowed):
@@ -223,7 +284,8 @@ def _sentence(column, bad, words):
     rows = np.flatnonzero(np.asarray(bad))
     if not len(rows):
         return None
-    held = ", ".join(f"row {i + 1} holds {_show(column.iloc[i])}" for i in rows[:SHOWN])
+    numbered = column.index if pd.api.types.is_integer_dtype(column.index) else range(len(column))
+    held = ", ".join(f"row {numbered[i] + 1} holds {_show(column.iloc[i])}" for i in rows[:SHOWN])
     more = f" (and {len(rows) - SHOWN} more rows)" if len(rows) > SHOWN else ""
     return f"Column {column.name!r}: {held}{more}; allowed is {words}."
 

@@ -1,10 +1,11 @@
 """The bundled studies by name: what papers printed, and the family this project trained and measured.
 
 load("edm2")        the table, checked
-describe("edm2")    its source, families, quality columns and traps
+describe("edm2")    its source, families, quality columns and caveats
 read(x)             a bundled name, or anything `measurements.read` takes
 """
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from scalinglaws import measurements, schema
 from scalinglaws.schema import InputError
 
 HERE = Path(__file__).resolve().parent
-ROOMS = ("published", "measurements")  # folders of data/ that hold studies, one file a study
+FOLDERS = ("published", "measurements")  # folders of data/ that hold studies, one file a study
 
-# name: (title, traps); the note columns of the tables hold the cautions of single rows
+# name: (title, caveats); the note columns of the tables hold the caveats of single rows
 KNOWN = {
     "tiny-ldm": ("Latent diffusion of Fashion-MNIST, trained and measured here", (
         "fd and kd use the shipped feature network and are not FID: compare with nothing else.",)),
@@ -67,7 +68,7 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Study:
-    """What a bundled study is; `quality` are its quality columns, `traps` are to be read before fitting."""
+    """What a bundled study is; `quality` are its quality columns, `caveats` are to be read before fitting."""
 
     name: str
     title: str
@@ -75,7 +76,7 @@ class Study:
     families: tuple
     quality: tuple
     sources: tuple
-    traps: tuple
+    caveats: tuple
 
 
 def names():
@@ -93,21 +94,29 @@ def load(name, family=None):
 
 
 def describe(name):
-    """Source, size, families, quality columns and traps of a study."""
+    """Source, size, families, quality columns and caveats of a study."""
     table = load(name)
     quality = tuple(c for c in schema.names("quality") if c in table and table[c].notna().any())
     sources = tuple(dict.fromkeys(table["source"].dropna())) if "source" in table else ()
-    title, traps = KNOWN[name]
-    return Study(name, title, len(table), tuple(measurements.families(table)), quality, sources, traps)
+    title, caveats = KNOWN[name]
+    return Study(name, title, len(table), tuple(measurements.families(table)), quality, sources, caveats)
 
 
-def read(source, needs=(), quality=None):
-    """A bundled study by its name, or a csv, parquet, store, DataFrame or list: one tidy, checked table."""
-    path = _file(source) if isinstance(source, str) and not Path(source).exists() else None
-    unknown = isinstance(source, str) and not path and not Path(source).suffix and not Path(source).exists()
-    if unknown:
-        raise InputError(f"No file or study named {source!r}. Bundled studies: {', '.join(names())}.")
-    return measurements.read(path or source, needs, quality)
+def read(source, needs=(), quality=None, strict=False):
+    """A bundled study by its name, or a csv, parquet, store, DataFrame or list: one tidy, checked table.
+
+    See `measurements.read`: a row without a value in `needs` or `quality` is left out, or refused with `strict`.
+
+    >>> len(read("mei", quality="fid"))
+    11
+    """
+    named = isinstance(source, str) and "://" not in source and not Path(source).exists()
+    path = _file(source) if named else None
+    if named and not path and not Path(source).suffix:
+        close = difflib.get_close_matches(source, names(), 1)
+        hint = f" Do you mean {close[0]!r}?" if close else ""
+        raise InputError(f"No file or study named {source!r}.{hint} Bundled studies: {', '.join(names())}.")
+    return measurements.read(path or source, needs, quality, strict)
 
 
 def _file(name):
@@ -115,6 +124,6 @@ def _file(name):
     if name not in KNOWN:
         return None
     homes = (HERE / "data", HERE.parent / "data")
-    folders = [home / room for home in homes for room in ROOMS]
+    folders = [home / folder for home in homes for folder in FOLDERS]
     places = [folder / f"{name}{end}" for folder in folders for end in (".parquet", ".csv")]
     return next((p for p in places if p.exists()), None)

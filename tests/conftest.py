@@ -27,12 +27,13 @@ check: {sampler: ddim, steps: 2, samples: 80}
 
 
 @pytest.fixture(scope="session")
-def small_bundle(tmp_path_factory):
+def small_family(tmp_path_factory):
     """A folder with two sizes of random weights, a random autoencoder and feature network, and a reference."""
     torch = pytest.importorskip("torch")
     from collect import features, metrics, weights
-    from collect.bundle import Bundle
-    from collect.models import autoencoder, families
+    from collect.families.trained import TrainedFamily
+    from collect.models import autoencoder
+    from collect.models import shapes as families
 
     folder = tmp_path_factory.mktemp("bundle")
     (folder / "family.yaml").write_text(FAMILY)
@@ -42,6 +43,6 @@ def small_bundle(tmp_path_factory):
     weights.save(autoencoder.build().state_dict(), folder / "autoencoder.safetensors", {"scaling_factor": 1.0})
     weights.save(features.Classifier().state_dict(), folder / "features.safetensors")
     pictures = torch.randint(0, 256, (300, 32, 32), dtype=torch.uint8)
-    found, _ = features.extract(Bundle(folder).classifier(), pictures)
+    found, _ = features.extract(TrainedFamily(folder).classifier(), pictures)
     metrics.write_reference(found, folder / "reference.safetensors", features.NAME, subset=100)
     return folder

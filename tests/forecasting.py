@@ -1,7 +1,7 @@
 """A plug-in for data that are not images: a small family of diffusion models that forecast a series, scored by CRPS.
 
-This is all that a user writes: a task that says what sample i is asked for, and a function that opens a Model.
-An installed package names both in its pyproject.toml; then a shelf's family.yaml can use them by name:
+This is all that a user writes: a task that gives the condition of sample i, and a function that opens a Model.
+An installed package names both in its pyproject.toml; then a checkpoint family's family.yaml can use them by name:
 
     [project.entry-points."scalinglaws.tasks"]        task: {kind: forecast, options: {members: 10}}
     forecast = "forecasting:Forecast"                 models:
@@ -41,7 +41,7 @@ class Forecast:
     members: int = 10
     name = "forecast"
 
-    def ask(self, indices):
+    def conditions(self, indices):
         contexts = np.asarray(indices) // self.members
         drawn = [np.random.default_rng((7, int(c))) for c in contexts]
         starts = np.array([rng.normal() for rng in drawn])
@@ -88,7 +88,7 @@ def open_forecaster(width):
         train(width),
         (STEPS,),
         SCHEDULE,
-        lambda asked: ({"start": torch.as_tensor(asked["starts"]).float()}, None),
+        lambda conditions: ({"start": torch.as_tensor(conditions["starts"]).float()}, None),
         identity,
         finish=identity,
         guided="none",

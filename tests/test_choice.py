@@ -10,11 +10,10 @@ from statsmodels.tools.eval_measures import aicc as textbook
 from test_fit import STEPPED, grid
 from test_laws import TRUTH, rows
 
-from scalinglaws.fitting import fit, fit_groups
-from scalinglaws.fitting.choice import aicc, held_out
-from scalinglaws.fitting.trust import calibration
+from scalinglaws.fitting import coverage, fit, fit_groups
+from scalinglaws.fitting.diagnostics import calibration
+from scalinglaws.fitting.selection import aicc, held_out
 from scalinglaws.laws import power_sum
-from scalinglaws.uncertainty import coverage
 
 PLAIN = {"E": 5.0, "A": 3e3, "a": 0.4, "B": 80.0, "g": 0.0, "b": 1.1}
 LOSSES = ({"loss": "squares"}, {"delta": 0.0269}, {"delta": 0.006}, {"delta": 0.002})  # of 2 % noise: 1.3 to 0.1
@@ -30,14 +29,14 @@ def test_squares_give_the_textbook_differences():
     lines = [smf.ols(f, table).fit() for f in ("np.log(y) ~ np.log(N)", "np.log(y) ~ np.log(N) + np.log(S)")]
     small, large = (textbook(line.llf, line.nobs, line.df_model + 2) for line in lines)
     assert aicc(two) - aicc(one) == pytest.approx(large - small, rel=1e-8)
-    assert calibration(two.setup, two.minima.theta[0]) == pytest.approx(1.0)
+    assert calibration(two.problem, two.minima.theta[0]) == pytest.approx(1.0)
 
 
 def gains(tables, options):
     """How much the interaction lowers -2 ln L [table], and by how much it lowers AICc."""
     small, large = (fit_groups(tables, "table", law, "fd", STEPPED, replicates=1, **options)
                     for law in ("size_steps_plain", "size_steps_interaction"))  # fmt: skip
-    pairs = [(small[k], large[k], calibration(large[k].setup, large[k].minima.theta[0])) for k in small.fits]
+    pairs = [(small[k], large[k], calibration(large[k].problem, large[k].minima.theta[0])) for k in small.fits]
     falls = [c * two.rows * np.log(one.objective / two.objective) for one, two, c in pairs]
     return np.array(falls), np.array([aicc(one, c) - aicc(two, c) for one, two, c in pairs])
 
@@ -72,15 +71,15 @@ def test_a_real_interaction_is_chosen_as_often_as_under_squares():
 
 def test_a_held_out_prediction_that_overflows_is_an_infinite_error():
     """A law that rises with size, its largest size set absurdly far out: no warning, no NaN."""
-    found = fit(grid(PLAIN | {"g": 1.1, "B": 80.0 * 1e6**-1.1}, 0.02), "size_steps_interaction", "fd", STEPPED)
-    x = found.setup.rows.x
-    far = replace(found.setup.rows, x=x | {"N": np.where(x["N"] == x["N"].max(), 1e300, x["N"])})
-    assert held_out(replace(found, setup=replace(found.setup, rows=far))) == np.inf
+    result = fit(grid(PLAIN | {"g": 1.1, "B": 80.0 * 1e6**-1.1}, 0.02), "size_steps_interaction", "fd", STEPPED)
+    x = result.problem.data.x
+    far = replace(result.problem.data, x=x | {"N": np.where(x["N"] == x["N"].max(), 1e300, x["N"])})
+    assert held_out(replace(result, problem=replace(result.problem, data=far))) == np.inf
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"delta": 0.004}])
 def test_profile_intervals_cover_under_huber_too(options):
     """At a delta of 0.2 noises they held 76 % before the scale was calibrated."""
-    found = fit(rows("power_floor"), "power_floor", "y", {s: s for s in TRUTH["power_floor"][1]}, **options)
-    assert 0.86 <= coverage(found.with_noise(0.02), 200, 0.9, "profile")["cover"].mean() <= 0.95
+    result = fit(rows("power_floor"), "power_floor", "y", {s: s for s in TRUTH["power_floor"][1]}, **options)
+    assert 0.86 <= coverage(result, 200, 0.9, "profile", noise=0.02)["cover"].mean() <= 0.95

@@ -14,25 +14,25 @@ from scalinglaws.cli import main
 
 
 @pytest.fixture
-def file(small_bundle, tmp_path):
+def file(small_family, tmp_path):
     path = tmp_path / "sweep.yaml"
-    path.write_text(f"family: {small_bundle}\nsizes: [8]\nsteps: [1, 2]\nsamples: 80\nbatch: 80\n")
+    path.write_text(f"family: {small_family}\nsizes: [8]\nsteps: [1, 2]\nsamples: 80\nbatch: 80\n")
     return path
 
 
-def told(capsys, *args):
+def printed(capsys, *args):
     assert main(["collect", *map(str, args)]) == 0
     return capsys.readouterr().out
 
 
 def test_plan_run_status_export(file, tmp_path, capsys):
     store = tmp_path / "store"
-    plan = json.loads(told(capsys, "plan", file, "--store", store, "--json"))
+    plan = json.loads(printed(capsys, "plan", file, "--store", store, "--json"))
     assert plan["missing"] == 2 and plan["flops"] == sum(p["flops"] for p in plan["prices"])
-    assert "2 of 2 cells missing" in told(capsys, "plan", file, "--store", store)
-    assert "2 of 2 cells done, 0 missing" in told(capsys, "run", file, "--store", store)
-    assert json.loads(told(capsys, "status", file, "--store", store, "--json"))["done"] == 2
-    assert "2 rows in" in told(capsys, "export", store, tmp_path / "out.csv")
+    assert "2 of 2 cells missing" in printed(capsys, "plan", file, "--store", store)
+    assert "2 of 2 cells done, 0 missing" in printed(capsys, "run", file, "--store", store)
+    assert json.loads(printed(capsys, "status", file, "--store", store, "--json"))["done"] == 2
+    assert "2 rows in" in printed(capsys, "export", store, tmp_path / "out.csv")
     assert list(pd.read_csv(tmp_path / "out.csv").steps) == [1, 2]
 
 
@@ -45,18 +45,18 @@ def test_train_and_release(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv(fashion_mnist.ENVIRONMENT, str(noise.__wrapped__(Factory)))
     (tmp_path / "family.yaml").write_text(FAMILY)
     run = tmp_path / "run"
-    assert "Next: scalinglaws collect release" in told(capsys, "train", tmp_path / "family.yaml", "--out", run)
-    assert "2 sizes in" in told(capsys, "release", run, tmp_path / "weights")
+    assert "Next: scalinglaws collect release" in printed(capsys, "train", tmp_path / "family.yaml", "--out", run)
+    assert "2 sizes in" in printed(capsys, "release", run, tmp_path / "weights")
     (tmp_path / "family.yaml").write_text(FAMILY.replace("batch: 8", "batch: 9"))
     assert main(["collect", "train", str(tmp_path / "family.yaml"), "--out", str(run)]) == 2
     assert "holds a run of another recipe" in capsys.readouterr().err
 
 
 def test_family_beside_the_paper(capsys):
-    rows = json.loads(told(capsys, "family", "mei", "--json"))
+    rows = json.loads(printed(capsys, "family", "mei", "--json"))
     assert [row["model"] for row in rows][-2:] == ["2B", "5B"]
-    assert "misprint" in told(capsys, "family", "mei") or "contradicts" in told(capsys, "family", "mei")
-    assert "flops_per_forward" in told(capsys, "family", "tiny-ldm")
+    assert "misprint" in printed(capsys, "family", "mei") or "contradicts" in printed(capsys, "family", "mei")
+    assert "flops_per_forward" in printed(capsys, "family", "tiny-ldm")
 
 
 @pytest.mark.parametrize(
@@ -74,23 +74,25 @@ def test_bad_input_is_one_sentence_and_exit_code_2(args, sentence, file, capsys)
     assert sentence in said and said.count("\n") == 1
 
 
-def test_show_card_schema_and_sheets(file, tmp_path, capsys):
+def test_show_profile_schema_and_contact_sheets(file, tmp_path, capsys):
     import jsonschema
     import yaml
     from PIL import Image
 
     store = tmp_path / "store"
-    file.write_text(file.read_text() + "sheets: 5\n")
-    assert "not measured yet" in told(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store)
-    assert "2 of 2 cells done" in told(capsys, "run", file, "--store", store, "--engine", "gpus", "--workers", "1")
-    row = json.loads(told(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store, "--json"))
+    file.write_text(file.read_text() + "contact_sheet: 5\n")
+    assert "not measured yet" in printed(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store)
+    assert "2 of 2 cells done" in printed(capsys, "run", file, "--store", store, "--engine", "gpus", "--workers", "1")
+    row = json.loads(printed(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store, "--json"))
     assert row["steps"] == 2 and row["fd"] > 0
-    told(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store, "--images", tmp_path / "a.png", "--count", "5")
-    kept, again = (Image.open(p) for p in (store / "sheets" / "c8-ddim-2-w1-n80-s0.png", tmp_path / "a.png"))
+    printed(
+        capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store, "--images", tmp_path / "a.png", "--count", "5"
+    )
+    kept, again = (Image.open(p) for p in (store / "contact_sheets" / "c8-ddim-2-w1-n80-s0.png", tmp_path / "a.png"))
     assert kept.size == again.size == (3 * 34 - 2, 2 * 34 - 2) and kept.tobytes() == again.tobytes()
-    card = json.loads(told(capsys, "card", file, "--store", store, "--json"))
-    assert card["models"][0]["params"] == 45756 and all(share > 0 for share in card["roofline_reached"])
-    schema = json.loads(told(capsys, "schema", "sweep"))
+    cost_profile = json.loads(printed(capsys, "profile", file, "--store", store, "--json"))
+    assert cost_profile["models"][0]["params"] == 45756 and all(share > 0 for share in cost_profile["roofline_reached"])
+    schema = json.loads(printed(capsys, "schema", "sweep"))
     content = yaml.safe_load(file.read_text())
     jsonschema.validate(content, schema)
     with pytest.raises(jsonschema.ValidationError):
@@ -101,16 +103,16 @@ def test_show_card_schema_and_sheets(file, tmp_path, capsys):
 
 def test_progress_counts_cells_samples_and_time_left(capsys):
     from collect.jobs import Job
-    from collect.progress import Pace, duration
-    from collect.workers.worker import Event
+    from collect.progress import RunProgress, duration
+    from collect.run.worker import Event
 
     now = iter(range(0, 1000, 10))
     jobs = [Job(f"j{i}", "k", flops, None) for i, flops in enumerate((30.0, 10.0, 20.0))]
-    pace = Pace(jobs, clock=lambda: next(now))
-    pace.see(Event("finished", "me", jobs[0], row={"n_samples_for_metric": 500}))
-    assert pace.rate == 50.0  # after 10 s
-    assert pace.left == 20.0  # half of the work took 20 s
-    pace.see(Event("failed", "me", jobs[1]))
-    pace.see(Event("failed", "me", jobs[1]))
-    assert pace.text().startswith("2/3 cells, ") and "left" in pace.text()
+    run = RunProgress(jobs, clock=lambda: next(now))
+    run.see(Event("finished", "me", jobs[0], row={"n_samples_for_metric": 500}))
+    assert run.rate == 50.0  # after 10 s
+    assert run.left == 20.0  # half of the work took 20 s
+    run.see(Event("failed", "me", jobs[1]))
+    run.see(Event("failed", "me", jobs[1]))
+    assert run.text().startswith("2/3 cells, ") and "left" in run.text()
     assert [duration(s) for s in (12, 180, 7500, 270_000)] == ["12 s", "3 min", "2 h 05 min", "3 d 3 h"]

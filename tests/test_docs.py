@@ -101,6 +101,7 @@ def test_the_guides_table_of_samplers_is_the_table_of_samplers():
 def test_the_guides_sweep_and_family_are_valid_but_for_their_places():
     config = pytest.importorskip("collect.config")
     import yaml
+
     from collect.config.families import CheckpointFamilyFile
     from collect.config.sweeps import SweepFile
 

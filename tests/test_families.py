@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect.models import families  # noqa: E402
+from collect.models import shapes as families  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
 MEI = list(families.mei_side_by_side())
@@ -30,21 +30,21 @@ def test_flops_of_a_convolution_and_of_attention_are_the_closed_forms():
 
 
 def test_tiny_family_is_one_rule_and_spans_30_times():
-    cards = [families.card("tiny-ldm", c) for c in (8, 12, 16, 20, 24, 32, 48)]
-    assert cards[-1].flops_per_forward / cards[0].flops_per_forward > 30
-    assert all(card.flops_per_forward == 2 * card.macs_per_forward for card in cards)
+    costs = [families.forward_cost("tiny-ldm", c) for c in (8, 12, 16, 20, 24, 32, 48)]
+    assert costs[-1].flops_per_forward / costs[0].flops_per_forward > 30
+    assert all(cost.flops_per_forward == 2 * cost.macs_per_forward for cost in costs)
     # params are a quadratic in the width: three sizes give the other four
     import numpy as np
 
-    widths = np.array([card.base_channels for card in cards])
-    params = np.array([card.params for card in cards])
+    widths = np.array([cost.base_channels for cost in costs])
+    params = np.array([cost.params for cost in costs])
     assert np.allclose(np.polyval(np.polyfit(widths[:3], params[:3], 2), widths), params)
 
 
 def test_a_card_equals_the_real_model():
-    assert families.card("tiny-ldm", 8).params == sum(p.numel() for p in families.tiny(8).parameters())
+    assert families.forward_cost("tiny-ldm", 8).params == sum(p.numel() for p in families.tiny(8).parameters())
 
 
 def test_unknown_family_names_the_known():
     with pytest.raises(InputError, match=r"No family named 'sd9'. Known families: tiny-ldm, mei"):
-        families.card("sd9", 8)
+        families.forward_cost("sd9", 8)

@@ -1,4 +1,4 @@
-"""The door of the engine: reference answers, recovery, sentences."""
+"""fit(): reference answers, recovery, sentences."""
 
 from pathlib import Path
 
@@ -47,21 +47,21 @@ def chinchilla() -> pd.DataFrame:
     return table.assign(D=table["Training FLOP"] / (6 * table["Model Size"]))
 
 
-def test_chinchilla_points_from_cold(chinchilla):
-    found = fit(chinchilla, "chinchilla", "loss", {"N": "Model Size", "D": "D"}, delta=1e-3)
-    assert found.objective == pytest.approx(0.0010182740178006, rel=1e-8)
-    assert found.values == pytest.approx(
+def test_chinchilla_points(chinchilla):
+    result = fit(chinchilla, "chinchilla", "loss", {"N": "Model Size", "D": "D"}, delta=1e-3)
+    assert result.objective == pytest.approx(0.0010182740178006, rel=1e-8)
+    assert result.values == pytest.approx(
         {"A": 477.82587, "B": 2143.41736, "E": 1.81722, "a": 0.34731050, "b": 0.36717243}, rel=1e-5
     )
-    assert found.trust.agreed == found.trust.starts
+    assert result.trust.agreed == result.trust.starts
 
 
 @pytest.mark.parametrize("g", [0.0, -0.3])
 def test_size_steps_chooses_the_interaction_only_where_it_is(g):
     truth = {"E": 5.0, "A": 3e3, "a": 0.4, "B": 80.0 * 1e6**-g, "g": g, "b": 1.1}
-    found = fit(grid(truth, 0.02), "size_steps", "fd", STEPPED)
-    assert found.law.name == ("size_steps_interaction" if g else "size_steps_plain")
-    assert "chosen" in found.notes[0]
+    result = fit(grid(truth, 0.02), "size_steps", "fd", STEPPED)
+    assert result.law.name == ("size_steps_interaction" if g else "size_steps_plain")
+    assert "chosen" in result.notes[0]
 
 
 def test_bnsl_extrapolates_no_worse_than_the_published_script():
@@ -70,8 +70,8 @@ def test_bnsl_extrapolates_no_worse_than_the_published_script():
         pytest.skip("the BNSL points are not on this machine")
     table = pd.read_csv(path)
     seen, hidden = table[table["train"] == 1], table[table["train"] == 0]
-    found = fit(seen, "bnsl_1", "test_loss", "dataset_size", loss="squares", residuals="log1p")
-    error = np.log(found.curve({"x": hidden["dataset_size"]}) / hidden["test_loss"])
+    result = fit(seen, "bnsl_1", "test_loss", "dataset_size", loss="squares", residuals="log1p")
+    error = np.log(result.curve({"x": hidden["dataset_size"]}) / hidden["test_loss"])
     assert round(np.sqrt(np.mean(error**2)), 7) <= 0.0109157  # the script's number, printed to 7 digits
 
 
@@ -83,12 +83,12 @@ def test_bnsl_is_the_optimum_of_the_published_objective():
     if not points.PATH.exists():
         pytest.skip("the BNSL points are not on this machine")
     x, y, seen = points.points()
-    found = fit(pd.DataFrame({"x": x, "y": y})[seen], "bnsl_1", "y", "x", loss="squares", residuals="log1p")
+    result = fit(pd.DataFrame({"x": x, "y": y})[seen], "bnsl_1", "y", "x", loss="squares", residuals="log1p")
     for options, rise in (({}, 1e-9), (points.EXACT, 1e-11)):
-        theta, _ = curve_fit(points.curve, x[seen], np.log1p(y[seen]), p0=found.theta * 1.02, maxfev=10**5, **options)
+        theta, _ = curve_fit(points.curve, x[seen], np.log1p(y[seen]), p0=result.theta * 1.02, maxfev=10**5, **options)
         objective = np.sum((points.curve(x[seen], *theta) - np.log1p(y[seen])) ** 2) / 2
-        assert found.objective <= objective * (1 + 1e-11) and objective <= found.objective * (1 + rise)
-    assert found.theta == pytest.approx(theta, rel=1e-5)
+        assert result.objective <= objective * (1 + 1e-11) and objective <= result.objective * (1 + rise)
+    assert result.theta == pytest.approx(theta, rel=1e-5)
 
 
 def test_same_seed_same_replicates():
@@ -99,18 +99,18 @@ def test_same_seed_same_replicates():
 
 
 def test_prediction_says_how_far_it_reaches():
-    found = fit(EDM2, "power_floor", "fid", {"N": "gflops"}, replicates=200)
-    told = found.predict(pd.DataFrame({"gflops": [100.0, 5520.0]}))
-    assert told["decades_beyond"].tolist() == pytest.approx([0.0, 1.0])
-    assert (told["low"] <= told["value"]).all() and (told["value"] <= told["high"]).all()
-    curve = found.predict(pd.DataFrame({"gflops": [100.0]}), mean=True)
-    assert (curve["high"] - curve["low"]).iloc[0] < (told["high"] - told["low"]).iloc[0]
+    result = fit(EDM2, "power_floor", "fid", {"N": "gflops"}, replicates=200)
+    predicted = result.predict(pd.DataFrame({"gflops": [100.0, 5520.0]}))
+    assert predicted["decades_beyond"].tolist() == pytest.approx([0.0, 1.0])
+    assert (predicted["low"] <= predicted["value"]).all() and (predicted["value"] <= predicted["high"]).all()
+    curve = result.predict(pd.DataFrame({"gflops": [100.0]}), mean=True)
+    assert (curve["high"] - curve["low"]).iloc[0] < (predicted["high"] - predicted["low"]).iloc[0]
 
 
 def test_curve_takes_many_parameters():
-    found = fit(EDM2, "power_floor", "fid", {"N": "gflops"}, replicates=20)
-    assert found.curve({"N": [50.0, 60.0]}, found.replicates).shape == (20, 2)
-    assert "6 rows" in found.summary() or "rows 6" in found.summary()
+    result = fit(EDM2, "power_floor", "fid", {"N": "gflops"}, replicates=20)
+    assert result.curve({"N": [50.0, 60.0]}, result.replicates).shape == (20, 2)
+    assert "6 rows" in result.summary() or "rows 6" in result.summary()
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,12 @@ TRUTH = {"E": 5.0, "A": 3e3, "a": 0.4, "B": 80.0, "g": 0.0, "b": 1.1}
 
 
 def test_default_delta_is_a_multiple_of_the_noise():
-    found = fit(grid(TRUTH, 0.02), "size_steps_plain", "fd", STEPPED)
-    assert found.noise == pytest.approx(0.02, rel=0.25)
-    assert found.delta == pytest.approx(1.345 * found.noise, rel=0.05)
+    result = fit(grid(TRUTH, 0.02), "size_steps_plain", "fd", STEPPED)
+    assert result.noise == pytest.approx(0.02, rel=0.25)
+    assert result.delta == pytest.approx(1.345 * result.noise, rel=0.05)
 
 
-def test_huber_shrugs_off_what_squares_does_not():
+def test_huber_resists_outliers_that_move_squares():
     table = grid(TRUTH, 0.005)
     table.loc[[3, 17, 40], "fd"] *= 3
     errors = {loss: abs(fit(table, "size_steps_plain", "fd", STEPPED, loss=loss).values["E"] / 5 - 1)
@@ -155,8 +155,8 @@ def test_rows_with_small_standard_errors_count_more():
     table["fd_se"] = 0.01 * table["fd"]
     table.loc[::5, "fd"] *= 1.2
     table.loc[::5, "fd_se"] *= 100
-    found = fit(table, "size_steps_plain", "fd", STEPPED, se="fd_se", loss="squares")
-    assert found.values["E"] == pytest.approx(5, rel=0.01)
+    result = fit(table, "size_steps_plain", "fd", STEPPED, se="fd_se", loss="squares")
+    assert result.values["E"] == pytest.approx(5, rel=0.01)
 
 
 def test_weights_equal_repeated_rows():
@@ -176,10 +176,10 @@ def test_asymmetry_sinks_to_the_lower_envelope():
     assert np.mean(low < 0) > 0.75  # measured above the curve
 
 
-def test_a_result_tells_starts_basins_and_bounds():
-    found = fit(grid(TRUTH, 0.02), "size_steps_plain", "fd", STEPPED)
-    trust = found.trust
-    assert trust.starts == trust.agreed == 8 and trust.gap is None and trust.settled
+def test_a_result_reports_starts_basins_and_bounds():
+    result = fit(grid(TRUTH, 0.02), "size_steps_plain", "fd", STEPPED)
+    trust = result.trust
+    assert trust.starts == trust.agreed == 8 and trust.gap is None and trust.converged
     assert trust.on_bound == () and trust.floor_identified and 1 < trust.condition < 1e3
     turned = fit(EDM2.assign(fid=EDM2["fid"][::-1].to_numpy()), "power", "fid", {"N": "gflops"})
     assert turned.trust.on_bound == ("a",) and turned.warnings[0].startswith("No law")
@@ -187,8 +187,8 @@ def test_a_result_tells_starts_basins_and_bounds():
 
 def test_a_size_dependent_step_law_is_a_pattern_in_the_residuals():
     truth = TRUTH | {"g": -0.3, "B": 80.0 * 1e6**0.3}
-    told = " ".join(fit(grid(truth, 0.01), "size_steps_plain", "fd", STEPPED).warnings)
-    assert "N and S interact" in told
+    text = " ".join(fit(grid(truth, 0.01), "size_steps_plain", "fd", STEPPED).warnings)
+    assert "N and S interact" in text
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -197,10 +197,10 @@ def test_m4_without_a_visible_ceiling_is_no_worse_than_the_law_it_contains(seed)
     x = np.geomspace(10, 1e7, 40)
     shock = np.random.default_rng(seed).standard_normal(40)
     table = pd.DataFrame({"x": x, "y": (0.3 + 5 * x**-0.3) * np.exp(0.02 * shock)})
-    found, inner = (fit(table, law, "y", "x", loss="squares") for law in ("m4", "power_floor"))
-    assert found.objective <= inner.objective * (1 + 1e-5)
-    told = " ".join(found.warnings)
-    assert any(doubt in told for doubt in ("on its bound", "A different set", "trade against", "come to rest"))
+    result, inner = (fit(table, law, "y", "x", loss="squares") for law in ("m4", "power_floor"))
+    assert result.objective <= inner.objective * (1 + 1e-5)
+    text = " ".join(result.warnings)
+    assert any(doubt in text for doubt in ("on its bound", "A different set", "trade against", "did not converge"))
 
 
 def test_scipy_finds_nothing_better():
@@ -208,23 +208,23 @@ def test_scipy_finds_nothing_better():
     from scipy.optimize import least_squares
 
     table = grid(TRUTH | {"g": -0.2, "B": 1500.0}, 0.05)
-    found = fit(table, "size_steps_interaction", "fd", STEPPED, loss="squares")
+    result = fit(table, "size_steps_interaction", "fd", STEPPED, loss="squares")
     x = {"N": table["flops"].to_numpy(), "S": table["steps"].to_numpy()}
-    start = found.theta
+    start = result.theta
     for shift in (1.0, 0.97, 1.03):
-        rival = least_squares(lambda p: np.log(found.law.curve(p, x) / table["fd"]), start * shift, x_scale=abs(start))
-        assert found.objective <= rival.cost * (1 + 1e-12)
+        rival = least_squares(lambda p: np.log(result.law.curve(p, x) / table["fd"]), start * shift, x_scale=abs(start))
+        assert result.objective <= rival.cost * (1 + 1e-12)
 
 
 def test_an_interaction_that_the_law_knows_is_no_turn():
     table = grid({"E": 12, "A": 1.2e6, "a": 0.87, "B": 86, "g": 0.08, "b": 1.29}, noise=0.01)
-    found = fit(table, "size_steps", "fd", STEPPED)
-    assert found.law.name == "size_steps_interaction"
-    assert not [w for w in found.warnings if "turns up" in w]
+    result = fit(table, "size_steps", "fd", STEPPED)
+    assert result.law.name == "size_steps_interaction"
+    assert not [w for w in result.warnings if "turns up" in w]
     assert [w for w in fit(table, "size_steps_plain", "fd", STEPPED).warnings if "turns up" in w]
 
 
 def test_a_quality_that_rises_as_it_improves_is_said():
     table = grid({"E": 0.5, "A": 10, "a": 0.3, "B": 0.2, "b": 1}, noise=0.01, law="size_steps_plain")
-    found = fit(table.rename(columns={"fd": "agreement"}), "size_steps_plain", "agreement", STEPPED)
-    assert found.warnings[0].startswith("Higher 'agreement' is better, but 'size_steps_plain' only falls")
+    result = fit(table.rename(columns={"fd": "agreement"}), "size_steps_plain", "agreement", STEPPED)
+    assert result.warnings[0].startswith("Higher 'agreement' is better, but 'size_steps_plain' only falls")

@@ -31,7 +31,7 @@ def same(one, two):
     assert one.values == pytest.approx(two.values, rel=1e-8)
     assert one.objective == pytest.approx(two.objective, rel=1e-7)
     assert one.delta == pytest.approx(two.delta, rel=1e-7) and one.warnings == two.warnings
-    curves = [found.curve(found.setup.rows.x, found.replicates) for found in (one, two)]
+    curves = [result.curve(result.problem.data.x, result.replicates) for result in (one, two)]
     assert np.allclose(*curves, rtol=1e-7, atol=0)
 
 
@@ -58,11 +58,11 @@ def test_laws_of_every_kind(name):
 
 def test_groups_keep_their_replicates_and_make_one_table():
     together = fit_groups(samplers().assign(guidance=1.0), ["sampler", "guidance"], "size_steps", "fd", STEPPED)
-    told = together.table()
-    assert told["sampler"].tolist() == ["ddim", "dpm", "euler", "twice"] and set(told["rows"]) == {64, 55, 46, 128}
-    assert (told["b_low"] <= told["b"]).all() and (told["b"] <= told["b_high"]).all()
-    found = together["dpm", 1.0]
-    assert "replicates" in vars(found) and found.replicates.shape == (1000, 6)
+    frame = together.to_frame()
+    assert frame["sampler"].tolist() == ["ddim", "dpm", "euler", "twice"] and set(frame["rows"]) == {64, 55, 46, 128}
+    assert (frame["b_low"] <= frame["b"]).all() and (frame["b"] <= frame["b_high"]).all()
+    result = together["dpm", 1.0]
+    assert result.draws is not None and result.replicates.shape == (1000, 6)
 
 
 def test_a_group_that_cannot_be_fitted_does_not_stop_the_others():

@@ -45,14 +45,14 @@ def tables(draw):
     return table.infer_objects() if draw(st.booleans()) else table
 
 
-def check(found):
+def check(result):
     """Everything a result shows is a number."""
-    assert all(np.isfinite(value) for value in found.values.values())
-    assert np.isfinite([found.objective, found.noise]).all()
-    assert all(isinstance(sentence, str) and "nan" not in sentence.split() for sentence in found.warnings)
-    told = found.predict(found.table.head(2))
-    assert not told.isna().any().any() and (told["low"] <= told["high"]).all()
-    assert "nan" not in found.summary().lower().split()
+    assert all(np.isfinite(value) for value in result.values.values())
+    assert np.isfinite([result.objective, result.noise]).all()
+    assert all(isinstance(sentence, str) and "nan" not in sentence.split() for sentence in result.warnings)
+    predicted = result.predict(result.table.head(2))
+    assert not predicted.isna().any().any() and (predicted["low"] <= predicted["high"]).all()
+    assert "nan" not in result.summary().lower().split()
 
 
 @settings(
@@ -109,22 +109,22 @@ def test_missing_weights_column():
 
 def test_weight_zero_leaves_a_row_out():
     wrong = GOOD.assign(q=[9.0, 60, 4.5, 3.8, 3.5, 3.3], w=[1, 0, 1, 1, 1, 1])
-    found = fit(wrong, "power_floor", "q", {"N": "n"}, weights="w")
-    assert found.rows == 5 and "1 rows have weight zero" in " ".join(found.warnings)
+    result = fit(wrong, "power_floor", "q", {"N": "n"}, weights="w")
+    assert result.rows == 5 and "1 rows have weight zero" in " ".join(result.warnings)
 
 
 def test_quality_that_does_not_improve_with_size_is_no_law():
     sprint = pd.DataFrame({"params": [6e8, 6e8, 1.6e9, 1.6e9], "fid": [7.04, 6.48, 7.69, 6.54]})
-    found = fit(sprint, "power_floor", "fid", {"N": "params"})
-    assert found.warnings[0].startswith("No law: a constant explains 'fid' as well")
+    result = fit(sprint, "power_floor", "fid", {"N": "params"})
+    assert result.warnings[0].startswith("No law: a constant explains 'fid' as well")
 
 
-def test_rows_that_turn_up_again_are_told():
+def test_rows_that_turn_up_again_are_reported():
     steps = np.array([1.0, 2, 4, 8, 16, 32, 64, 128])
     table = pd.concat([pd.DataFrame({"n": n, "s": steps, "q": (2 + 10 / steps + 0.01 * steps) * n**-0.1})
                        for n in (1.0, 4, 16, 64)])  # fmt: skip
-    told = " ".join(fit(table, "size_steps_plain", "q", {"N": "n", "S": "s"}).warnings)
-    assert "turns up again beyond s of about 32 in 4 of 4 curves" in told
+    text = " ".join(fit(table, "size_steps_plain", "q", {"N": "n", "S": "s"}).warnings)
+    assert "turns up again beyond s of about 32 in 4 of 4 curves" in text
 
 
 def test_compare_refuses_in_sentences():

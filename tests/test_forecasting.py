@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from forecasting import NOISE, PHI, STEPS  # noqa: E402
 from test_sweep import run  # noqa: E402
 
-from collect import sweep  # noqa: E402
+from collect.run import sweep  # noqa: E402
 from scalinglaws import schema  # noqa: E402
 
 POINTS = """

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalinglaws.guidance import optimal_guidance
+from scalinglaws.decide.guidance import optimal_guidance
 from scalinglaws.schema import InputError
 
 GUIDANCES = (1.0, 1.25, 1.5, 2.0, 3.0)
@@ -17,22 +17,22 @@ def measured(curve, settings=400, noise=0.5, seed=0, quality="fd") -> pd.DataFra
     rows = []
     for k in range(settings):
         for w in GUIDANCES:
-            even, odd = curve(w) + noise * rng.standard_normal(2)
-            rows.append({"model": f"c{k:03d}", "sampler": "ddim", "steps": 8, "guidance": w, quality: (even + odd) / 2,
-                         f"{quality}_even": even, f"{quality}_odd": odd})  # fmt: skip
+            one, two = curve(w) + noise * rng.standard_normal(2)
+            rows.append({"model": f"c{k:03d}", "sampler": "ddim", "steps": 8, "guidance": w, quality: (one + two) / 2,
+                         f"{quality}_half1": one, f"{quality}_half2": two})  # fmt: skip
     return pd.DataFrame(rows)
 
 
 @pytest.mark.parametrize(("quality", "sign"), [("fd", -1), ("agreement", 1)])
 def test_between_equal_guidances_the_report_is_unbiased_and_naive_selection_is_not(quality, sign):
     table = measured(lambda w: 10.0, quality=quality)
-    honest = optimal_guidance(table, quality).table
-    naive = optimal_guidance(table.drop(columns=[f"{quality}_even", f"{quality}_odd"]), quality).table
+    fitted = optimal_guidance(table, quality).table
+    naive = optimal_guidance(table.drop(columns=[f"{quality}_half1", f"{quality}_half2"]), quality).table
     error = 0.5 / np.sqrt(2 * 400)
-    assert abs(honest["value"].mean() - 10) < 3 * error
-    assert honest["optimism"].mean() == pytest.approx(sign * 0.5 * MAXIMUM, abs=4 * error)
+    assert abs(fitted["value"].mean() - 10) < 3 * error
+    assert fitted["optimism"].mean() == pytest.approx(sign * 0.5 * MAXIMUM, abs=4 * error)
     assert naive["value"].mean() - 10 == pytest.approx(sign * 0.5 / np.sqrt(2) * MAXIMUM, abs=4 * error)
-    assert honest["honest"].all() and not naive["honest"].any()
+    assert fitted["cross_fitted"].all() and not naive["cross_fitted"].any()
 
 
 def test_a_real_optimum_is_found_and_reported_at_its_worth():
@@ -43,14 +43,14 @@ def test_a_real_optimum_is_found_and_reported_at_its_worth():
 
 
 def test_tables_without_halves_are_called_optimistic():
-    table = measured(lambda w: 10.0, settings=3).drop(columns=["fd_even", "fd_odd"])
+    table = measured(lambda w: 10.0, settings=3).drop(columns=["fd_half1", "fd_half2"])
     found = optimal_guidance(table)
-    assert "Optimistic: 3 of 3 settings have no halves (columns fd_even, fd_odd)" in found.summary()
+    assert "Optimistic: 3 of 3 settings have no halves (columns fd_half1, fd_half2)" in found.summary()
     assert found.table["optimism"].isna().all()
     some = measured(lambda w: 10.0, settings=3)
-    some.loc[some["model"] == "c001", "fd_odd"] = np.nan
-    told = optimal_guidance(some)
-    assert told.table["honest"].tolist() == [True, False, True] and len(told.notes) == 2
+    some.loc[some["model"] == "c001", "fd_half2"] = np.nan
+    mixed = optimal_guidance(some)
+    assert mixed.table["cross_fitted"].tolist() == [True, False, True] and len(mixed.notes) == 2
 
 
 def test_settings_are_kept_apart_and_repeats_averaged():
@@ -67,7 +67,7 @@ def test_one_guidance_is_no_choice():
     table = measured(lambda w: 10.0, settings=2)
     found = optimal_guidance(table[table["guidance"] == 1.0])
     assert found.notes == ("Every setting was measured at one guidance: there was nothing to choose.",)
-    assert found.table["honest"].all()
+    assert found.table["cross_fitted"].all()
 
 
 def test_refusals():
@@ -76,8 +76,17 @@ def test_refusals():
         (table.drop(columns="guidance"), "Column 'guidance' is missing; the table has model"),
         (table.drop(columns="fd"), "Column 'fd' is missing"),
         (table.assign(fd=np.nan), "No row has both guidance and fd"),
-        (table.assign(fd_even="x"), "Column 'fd_even' must hold numbers"),
+        (table.assign(fd_half1="x"), "Column 'fd_half1' must hold numbers"),
         ([1], "A table of measurements is needed; got list"),
     ):
         with pytest.raises(InputError, match=sentence):
             optimal_guidance(bad)
+
+
+def test_the_result_shows_itself():
+    found = optimal_guidance(measured(lambda w: 10 + (w - 1.25) ** 2, settings=2, noise=0.0))
+    assert repr(found) == "<OptimalGuidance: 2 settings, 2 with several guidances, by fd>"
+    assert "<table" in found._repr_html_() and found.to_frame() is found.table
+    assert found.measured.query("best")["guidance"].tolist() == [1.25, 1.25]
+    with pytest.raises(InputError, match="got an unexpected keyword argument 'budget'"):
+        optimal_guidance(found.measured, budget=1)

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("yaml")
 
-from collect.imports.importing import OURS, import_runs, register_import, write
+from collect.imports.importing import OURS, import_runs, write
 from collect.imports.readers import flat
 from scalinglaws import measurements, schema
 from scalinglaws.schema import InputError
@@ -201,7 +201,8 @@ def command(*argv):
     import argparse
 
     parser = argparse.ArgumentParser()
-    register_import(parser.add_subparsers())
+    tables = pytest.importorskip("collect.cli.tables")
+    tables.register(parser.add_subparsers())
     args = parser.parse_args(["import", *map(str, argv)])
     return args.run(args)
 

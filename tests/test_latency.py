@@ -1,6 +1,7 @@
 """The latency protocol: a real tiny model in a real process, and recorded readings whose answers are known."""
 
 import functools
+import multiprocessing
 import os
 import time
 
@@ -9,9 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect.compute import latency  # noqa: E402
-from collect.compute.latency import Protocol, Spread, measure_latency, replay, take  # noqa: E402
 from collect.jobs import Outcome  # noqa: E402
+from collect.profile import latency  # noqa: E402
+from collect.profile.latency import Protocol, Spread, measure_latency, replay, take  # noqa: E402
 from scalinglaws import schema  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
@@ -51,11 +52,11 @@ def dies():
     os.abort()
 
 
-def test_a_real_process_loads_calls_and_sleeps_as_long_as_told():
+def test_a_real_process_loads_calls_and_sleeps_as_long_as_it_was_to():
     found = measure_latency(functools.partial(slow_to_load, 2, 0.01), batch=2, protocol=QUICK, threads=1)
-    assert 0.2 <= found.load_seconds < 5
+    assert found.load_seconds >= 0.2  # at least: how much longer depends on who else uses the machine
     assert len(found.call.readings) == 4 and min(found.call.readings) >= 0.01
-    assert 0.01 <= found.stages["denoise"].median < 0.5 and found.stages["decode"].median < found.call.median
+    assert found.stages["denoise"].median >= 0.01 and found.stages["decode"].median > 0
     assert found.peak_memory_bytes > 1e7 and found.threads == 1
     row = found.columns()
     assert row["seconds_per_image"] == found.stages["denoise"].median / 2
@@ -80,10 +81,9 @@ def test_a_failing_process_is_an_outcome_with_its_reason(opener, status, sentenc
 
 @pytest.mark.slow
 def test_a_process_that_hangs_is_ended():
-    began = time.perf_counter()
     with pytest.raises(Outcome, match="no answer within 1 s"):
-        measure_latency(functools.partial(time.sleep, 60), 1, timeout=1)
-    assert time.perf_counter() - began < 30
+        measure_latency(functools.partial(time.sleep, 10**6), 1, timeout=1)
+    assert multiprocessing.active_children() == []
 
 
 def test_an_opener_that_cannot_travel_is_refused_before_anything_runs():
@@ -117,6 +117,18 @@ def test_joules_are_shared_among_the_calls_of_each_window():
     recorded = replay([0] * 5 + [0.5] * 10, joules=[400, 440, 404])
     row = take(lambda: Tiny(2, stages=False), 2, recorded, Protocol(window_seconds=2)).columns()  # 4 calls, 8 images
     assert row["joules_per_image"] == pytest.approx(404 / 8) and row["joules_mad"] == pytest.approx(4 / 8)
+
+
+def test_joules_are_recorded_by_stage_and_what_could_not_be_weighed_says_why():
+    """Two windows a stage; the third number of each stage would be the next stage's."""
+    recorded = replay([0.0] * 5 + [1.0] * 8, joules=[20, 24, 6, 6.5])
+    protocol = Protocol(warmup=1, calls=2, seconds=0, windows=2, window_seconds=2)
+    row = take(lambda: Tiny(2), 2, recorded, protocol).columns()
+    assert row["joules_per_image"] == pytest.approx(22 / 2 / 2) and row["joules_decode"] == pytest.approx(6.25 / 2 / 2)
+    assert "joules" not in row["unknown"]
+    silent = take(lambda: Tiny(2), 2, replay([0.0] * 5 + [1.0] * 8), protocol).columns()
+    assert silent["joules_per_image"] is None and silent["joules_decode"] is None
+    assert "joules_per_image, joules_decode: No energy was recorded." in silent["unknown"]
 
 
 def test_a_replay_that_runs_out_says_so():

@@ -6,9 +6,10 @@ import pytest
 
 from scalinglaws import laws
 from scalinglaws.fitting import fit
-from scalinglaws.fitting.engine import set_up
-from scalinglaws.fitting.objective import Loss
-from scalinglaws.fitting.rows import match_inputs, read_rows
+from scalinglaws.fitting.data import match_inputs, read_data
+from scalinglaws.fitting.loss import Loss
+from scalinglaws.fitting.options import Options
+from scalinglaws.fitting.problem import Problem
 from scalinglaws.schema import InputError
 
 spread = np.geomspace
@@ -77,8 +78,8 @@ def test_every_law_is_tested():
 @pytest.mark.parametrize("name", TRUTH)
 def test_noise_free_recovery(name, loss):
     symbols = {symbol: symbol for symbol in laws.LAWS[name].inputs}
-    found = fit(rows(name), name, "y", {s: s for s in TRUTH[name][1]} if len(symbols) == 1 else symbols, loss=loss)
-    assert found.values == pytest.approx(TRUTH[name][0], rel=1e-7)
+    result = fit(rows(name), name, "y", {s: s for s in TRUTH[name][1]} if len(symbols) == 1 else symbols, loss=loss)
+    assert result.values == pytest.approx(TRUTH[name][0], rel=1e-7)
 
 
 @pytest.mark.parametrize("name", laws.LAWS)
@@ -95,16 +96,16 @@ def test_a_users_law_needs_a_function_and_names():
     law = laws.custom(tempered, ("E", "A", "a", "t"), positive=("E", "A", "a", "t"), linear=("E", "A"),
                       ranges={"a": (0.1, 3.0), "t": "x"})  # fmt: skip
     x = spread(1, 1e4, 30)
-    found = fit(pd.DataFrame({"x": x, "y": tempered(x, 2.0, 40.0, 0.7, 25.0)}), law, "y", "x")
-    assert found.values == pytest.approx({"E": 2.0, "A": 40.0, "a": 0.7, "t": 25.0}, rel=1e-7)
+    result = fit(pd.DataFrame({"x": x, "y": tempered(x, 2.0, 40.0, 0.7, 25.0)}), law, "y", "x")
+    assert result.values == pytest.approx({"E": 2.0, "A": 40.0, "a": 0.7, "t": 25.0}, rel=1e-7)
 
 
 def test_a_users_sum_of_powers_is_its_equation():
     law = laws.power_sum("mine", "E + A*N^-a*S^-b", "me")
     x = cross(N=SIZES, S=spread(1, 100, 5))
     y = 2 + 300 * x["N"] ** -0.3 * x["S"] ** -0.5
-    found = fit(pd.DataFrame(x).assign(y=y), law, "y", {"N": "N", "S": "S"})
-    assert found.values == pytest.approx({"E": 2, "A": 300, "a": 0.3, "b": 0.5}, rel=1e-7)
+    result = fit(pd.DataFrame(x).assign(y=y), law, "y", {"N": "N", "S": "S"})
+    assert result.values == pytest.approx({"E": 2, "A": 300, "a": 0.3, "b": 0.5}, rel=1e-7)
 
 
 def test_a_law_whose_function_misses_a_parameter():
@@ -128,13 +129,13 @@ def samplers(noise=0.0) -> pd.DataFrame:
 
 def test_curves_that_share_a_floor():
     law = laws.shared(laws.find("power_floor"), ("ddim", "dpm"), ("E",))
-    found = fit(samplers(), law, "fd", {"x": "steps", "g": "sampler"})
+    result = fit(samplers(), law, "fd", {"x": "steps", "g": "sampler"})
     truth = {"E": 3, "A_ddim": 40, "A_dpm": 60, "a_ddim": 1.0, "a_dpm": 1.9}
-    assert found.values == pytest.approx(truth, rel=1e-7)
+    assert result.values == pytest.approx(truth, rel=1e-7)
     noisy = fit(samplers(0.02), law, "fd", {"x": "steps", "g": "sampler"}, replicates=100)
-    told = noisy.predict(pd.DataFrame({"steps": [10.0, 10.0], "sampler": ["ddim", "dpm"]}))
-    assert told["value"].tolist() == pytest.approx([7.0, 3 + 60 * 10**-1.9], rel=0.05)
-    assert noisy.curve({"x": [10.0], "g": ["dpm"]})[0] == pytest.approx(told["value"][1])
+    predicted = noisy.predict(pd.DataFrame({"steps": [10.0, 10.0], "sampler": ["ddim", "dpm"]}))
+    assert predicted["value"].tolist() == pytest.approx([7.0, 3 + 60 * 10**-1.9], rel=0.05)
+    assert noisy.curve({"x": [10.0], "g": ["dpm"]})[0] == pytest.approx(predicted["value"][1])
 
 
 def test_an_unknown_curve():
@@ -150,16 +151,16 @@ def test_an_unknown_curve():
 def test_gradient_and_hessian_are_exact(name, scale):
     """Against central differences of objective and gradient, Huber's linear part included."""
     law, inputs = match_inputs(laws.find(name), {s: s for s in TRUTH[name][1]})
-    setup = set_up(law, read_rows(rows(name, 0.1), law, "y", inputs), Loss(0.05, scale=scale))
-    theta = setup.coordinates.internal([TRUTH[name][0][p] for p in law.params]) + 0.01
+    problem = Problem.build(law, read_data(rows(name, 0.1), law, "y", inputs, Options()), Loss(0.05, scale=scale))
+    theta = problem.coordinates.internal([TRUTH[name][0][p] for p in law.params]) + 0.01
 
     def at(point):
-        value, gradient, hessian = setup.problem.evaluate(point[None], np.zeros(1, int), np.zeros(1))
+        value, gradient, hessian = problem.objective.evaluate(point[None], np.zeros(1, int), np.zeros(1))
         return value[0], gradient[0], hessian[0]
 
     _, gradient, hessian = at(theta)
     steps = 1e-6 * np.eye(len(theta))
     slope = np.array([at(theta + step)[0] - at(theta - step)[0] for step in steps]) / 2e-6
-    bend = np.array([at(theta + step)[1] - at(theta - step)[1] for step in steps]) / 2e-6
+    second = np.array([at(theta + step)[1] - at(theta - step)[1] for step in steps]) / 2e-6
     assert np.abs(slope - gradient).max() < 1e-5 * np.abs(gradient).max()
-    assert np.abs(bend - hessian).max() < 1e-5 * np.abs(hessian).max()
+    assert np.abs(second - hessian).max() < 1e-5 * np.abs(hessian).max()

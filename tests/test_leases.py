@@ -7,9 +7,10 @@ import threading
 from dataclasses import replace
 
 import pytest
+from cheap_cells import until
 
-from collect.workers import files, leases
-from collect.workers.leases import Lease, Owner, Watch, beating, claim, gone, me, release, renew
+from collect.store import files, leases
+from collect.store.leases import Lease, Owner, Watch, beating, claim, gone, me, release, renew
 
 
 def disk(tmp_path):
@@ -38,7 +39,7 @@ def test_one_claims_and_the_other_does_not(place):
     assert claim(place, lease()) and not claim(place, lease(who="you"))
     release(place, lease())
     assert claim(place, lease(who="you"))
-    assert leases.read(place, "a-k.0").owner.who == "you"
+    assert leases.read_lease(place, "a-k.0").owner.who == "you"
 
 
 def test_a_claim_from_an_old_listing_backs_off(place):
@@ -73,11 +74,8 @@ def test_who_was_taken_over_learns_it_at_the_next_heartbeat(place):
     release(place, lease())
     assert not renew(place, lease())
     with beating(place, lease(), 0.01) as beats:
-        for _ in range(500):
-            if beats.lost:
-                break
-            threading.Event().wait(0.01)
-    assert beats.lost and place.names("leases") == {"a-k.1"}
+        until(lambda: beats.lost)
+    assert place.names("leases") == {"a-k.1"}
 
 
 def test_heartbeats_keep_a_lease_alive(tmp_path):
@@ -85,11 +83,8 @@ def test_heartbeats_keep_a_lease_alive(tmp_path):
     assert claim(place, mine)
     before = place.stamps("leases")
     with beating(place, mine, 0.01) as beats:
-        for _ in range(500):
-            if place.stamps("leases") != before:
-                break
-            threading.Event().wait(0.01)
-    assert place.stamps("leases") != before and not beats.lost
+        until(lambda: place.stamps("leases") != before)
+    assert not beats.lost
 
 
 def test_a_heartbeat_survives_a_place_that_fails_for_a_while(tmp_path):
@@ -100,8 +95,7 @@ def test_a_heartbeat_survives_a_place_that_fails_for_a_while(tmp_path):
 
     place = Shaky()
     with beating(place, lease(), 0.01) as beats:
-        while place.writes[0] < 3:
-            threading.Event().wait(0.01)
+        until(lambda: place.writes[0] >= 3)
     assert not beats.lost
 
 
@@ -124,13 +118,13 @@ def test_of_many_takers_exactly_one_wins_the_stolen_lease(tmp_path, racers):
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
         assert len(won) == 1
-        assert leases.read(place, f"{stem}.1").owner.who == f"w{won[0]}"
+        assert leases.read_lease(place, f"{stem}.1").owner.who == f"w{won[0]}"
 
 
 def test_a_process_of_this_machine_that_is_no_more_is_known_to_be_gone():
     mine = me()
     assert not gone(mine) and mine != me()
-    code = "from collect.workers.leases import me; o = me(); print(o.who, o.pid, o.born, sep='|')"
+    code = "from collect.store.leases import me; o = me(); print(o.who, o.pid, o.born, sep='|')"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     who, pid, born = out.strip().split("|")
     dead = Owner(who, leases.this_host(), int(pid), born)
@@ -140,8 +134,7 @@ def test_a_process_of_this_machine_that_is_no_more_is_known_to_be_gone():
 
 def test_a_zombie_is_gone():
     child = subprocess.Popen([sys.executable, "-c", ""])
-    while leases.born(child.pid) is not None:
-        threading.Event().wait(0.01)
+    until(lambda: leases.born(child.pid) is None)
     assert gone(Owner("x", leases.this_host(), child.pid, "5"))
     child.wait()
 

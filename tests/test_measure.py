@@ -1,32 +1,34 @@
 """One cell under hardship: cut and resumed, out of memory, not finite, compiled; the row is the undisturbed one."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect.bundle import Bundle  # noqa: E402
+from collect.families.trained import TrainedFamily  # noqa: E402
 from collect.jobs import Outcome  # noqa: E402
-from collect.measure import Bench, Cell, Ready, measure, per_sample, prepare  # noqa: E402
 from collect.models.compiled import Compiled  # noqa: E402
-from collect.models.families import tiny  # noqa: E402
-from collect.sampling.loop import How  # noqa: E402
+from collect.models.shapes import tiny  # noqa: E402
+from collect.profile import energy, meters  # noqa: E402
+from collect.profile.stages import Stage  # noqa: E402
+from collect.run.cell import Cell, ExecutionConfig, Ready, deviation, measure, prepare  # noqa: E402
+from collect.sampling.loop import SamplingConfig  # noqa: E402
 
-CELL = Cell("c8", How("ddim", 2, 2.0), 100)
-UNSETTLED = {"seconds_per_image", "seconds_mad", "seconds_decode", "peak_memory_bytes"}
+CELL = Cell("c8", SamplingConfig("ddim", 2, 2.0), 100)
+UNSETTLED = {"seconds_per_image", "seconds_mad", "seconds_text", "seconds_decode", "peak_memory_bytes"}
 
 
 @pytest.fixture
-def family(small_bundle):
-    return Bundle(Path(small_bundle))
+def family(small_family):
+    return TrainedFamily(Path(small_family))
 
 
-def ready(family, **bench):
-    return prepare(family.model("c8"), Bench(batch=20, **bench))
+def ready(family, **execution):
+    return prepare(family.model("c8"), ExecutionConfig(batch=20, **execution))
 
 
 def settled(row):
@@ -71,7 +73,7 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_samples(family):
     scores, model = family.metrics(), family.model("c8")
     whole = measure(CELL, family, ready(family), scores)
     hungry = Hungry(model.denoiser, 12)  # pairs of 20, 10 and 5 samples are 40, 20 and 10
-    row = measure(CELL, family, Ready(model, hungry, Bench(batch=20)), scores)
+    row = measure(CELL, family, Ready(model, hungry, ExecutionConfig(batch=20)), scores)
     assert row["sampling_batch"] == 5 and hungry.seen[:3] == [40, 20, 10]
     assert row["fd"] == pytest.approx(whole["fd"], rel=1e-4) and row["nfe"] == whole["nfe"]
     assert row["agreement"] == whole["agreement"]
@@ -80,7 +82,7 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_samples(family):
 def test_out_of_memory_at_one_sample_is_an_outcome(family):
     model = family.model("c8")
     with pytest.raises(Outcome, match="oom: one sample at a time does not fit"):
-        measure(CELL, family, Ready(model, Hungry(model.denoiser, 0), Bench(batch=20)), family.metrics())
+        measure(CELL, family, Ready(model, Hungry(model.denoiser, 0), ExecutionConfig(batch=20)), family.metrics())
 
 
 def test_other_failures_are_outcomes_with_their_reason(family):
@@ -91,7 +93,7 @@ def test_other_failures_are_outcomes_with_their_reason(family):
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(Outcome, match="error: RuntimeError: mat1 and mat2"):
-        measure(CELL, family, Ready(model, Broken(), Bench(batch=20)), family.metrics())
+        measure(CELL, family, Ready(model, Broken(), ExecutionConfig(batch=20)), family.metrics())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -100,44 +102,80 @@ def test_samples_that_are_not_finite_are_an_outcome(family, value):
     with torch.no_grad():
         model.denoiser.conv_out.bias.fill_(value)
     with pytest.raises(Outcome, match="nan: the sampler gave numbers that are not finite"):
-        measure(CELL, family, Ready(model, model.denoiser, Bench(batch=20)), family.metrics())
+        measure(CELL, family, Ready(model, model.denoiser, ExecutionConfig(batch=20)), family.metrics())
     fine = family.model("c8")
     broken = replace(fine, decode=lambda x: x[:, :1] * value)
     with pytest.raises(Outcome, match="nan: the decoder gave numbers that are not finite"):
-        measure(CELL, family, Ready(broken, broken.denoiser, Bench(batch=20)), family.metrics())
+        measure(CELL, family, Ready(broken, broken.denoiser, ExecutionConfig(batch=20)), family.metrics())
 
 
 def test_seconds_a_sample_and_their_spread_over_batches():
-    assert per_sample([(9.0, 3)]) == pytest.approx((3.0, float("nan")), nan_ok=True)
-    assert per_sample([(1.0, 10), (2.0, 10), (1.5, 5)]) == pytest.approx((4.5 / 25, 0.1))
+    assert np.isnan(deviation([(9.0, 3)])) and deviation([(1.0, 10), (2.0, 10), (1.5, 5)]) == pytest.approx(0.1)
+    stage = Stage()
+    stage.readings = [(1.0, 10), (2.0, 10), (1.5, 5)]
+    assert stage.seconds_per_sample == pytest.approx(4.5 / 25)
 
 
 class Cold(torch.nn.Module):
-    """A network whose first call of a shape takes a second, as a compiler's does."""
+    """A network whose first call of a shape takes 1000 s of a replayed clock, as a compiler's does, others 1 s."""
 
     def __init__(self, inner):
         super().__init__()
-        self.inner, self.known, self.calls = inner, set(), 0
+        self.inner, self.known, self.calls, self.now = inner, set(), 0, 0.0
 
     def forward(self, x, *args, **kwargs):
-        if x.shape not in self.known:
-            self.known.add(x.shape)
-            time.sleep(1)
+        self.now += 1 if x.shape in self.known else 1000
+        self.known.add(x.shape)
         self.calls += 1
         return self.inner(x, *args, **kwargs)
 
 
 @pytest.mark.parametrize("interval", [None, (0.5, 10.0)])
-def test_what_a_first_call_takes_is_no_cost_of_an_image(family, interval):
-    model, cell = family.model("c8"), replace(CELL, samples=20, how=replace(CELL.how, interval=interval))
+def test_what_a_first_call_takes_is_no_cost_of_an_image(family, interval, monkeypatch):
+    model, cell = family.model("c8"), replace(CELL, samples=20, sampling=replace(CELL.sampling, interval=interval))
     cold = Cold(model.denoiser)
-    prepared = Ready(model, cold, Bench(batch=20))
+    monkeypatch.setattr(meters, "time", SimpleNamespace(perf_counter=lambda: cold.now))
+    prepared = Ready(model, cold, ExecutionConfig(batch=20))
     row = measure(cell, family, prepared, family.metrics())
     assert len(cold.known) == (2 if interval else 1)
-    assert row["seconds_per_image"] * 20 < 1
+    assert row["seconds_per_image"] * 20 == cell.sampling.steps and row["seconds_decode"] == 0
     before = cold.calls
     measure(cell, family, prepared, family.metrics())
-    assert cold.calls - before == cell.how.steps  # a shape that has run is not run again
+    assert cold.calls - before == cell.sampling.steps  # a shape that has run is not run again
+
+
+class Board:
+    """An energy source: 100 J each time the clock of a Cold network moves on by a second."""
+
+    name = "recorded board"
+
+    def __init__(self, network):
+        self.network = network
+
+    def begin(self):
+        return self.network.now
+
+    def end(self, before):
+        return (self.network.now - before) * 100, None
+
+
+def test_joules_of_each_stage_are_those_of_batches_long_enough_to_weigh(family, monkeypatch):
+    """Denoising takes 2 s per batch of 20 and is weighed from the second batch on; decoding takes no time here."""
+    model = family.model("c8")
+    cold = Cold(model.denoiser)
+    replayed = SimpleNamespace(perf_counter=lambda: cold.now)
+    monkeypatch.setattr(meters, "time", replayed)
+    monkeypatch.setattr(energy, "time", replayed)
+    ready, held = Ready(model, cold, ExecutionConfig(batch=20), (Board(cold), None)), []
+    whole = measure(CELL, family, ready, family.metrics(), checkpoint=held.append)
+    assert whole["joules_per_image"] == pytest.approx(2 * 100 / 20)
+    assert whole["joules_decode"] is None and whole["joules_text"] is None
+    assert whole["unknown"].startswith("joules_text, joules_decode: No batch after the first took 1 s or more")
+    resumed = measure(CELL, family, ready, family.metrics(), held[2])
+    assert resumed["joules_per_image"] == whole["joules_per_image"]
+    none = measure(CELL, family, replace(ready, meter=(None, "No meter is here.")), family.metrics())
+    assert none["joules_per_image"] is None
+    assert none["unknown"] == "joules_text, joules_per_image, joules_decode: No meter is here."
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch's compiler
@@ -151,25 +189,32 @@ def test_a_compiled_network_gives_the_same_row_with_whole_batches(family):
     assert np.isfinite(compiled["seconds_per_image"])
 
 
-@pytest.mark.parametrize("lanes", [2, 3])
-def test_lanes_change_nothing_but_the_seconds(family, lanes):
+@pytest.mark.parametrize("workers", [2, 3])
+def test_intra_batch_workers_change_nothing_but_the_seconds(family, workers):
     scores, threads = family.metrics(), torch.get_num_threads()
     whole = settled(measure(CELL, family, ready(family), scores))
-    split = settled(measure(CELL, family, ready(family, lanes=lanes), scores))
+    split = settled(measure(CELL, family, ready(family, intra_batch_workers=workers), scores))
     assert split.pop("fd") == pytest.approx(whole.pop("fd"), rel=1e-4)
     assert split["nfe"] == whole["nfe"] and split["agreement"] == whole["agreement"]
     assert torch.get_num_threads() == threads
 
 
-def test_what_fails_in_a_lane_is_the_outcome(family):
+def test_what_fails_in_an_intra_batch_worker_is_the_outcome(family):
     model = family.model("c8")
     hungry = Hungry(model.denoiser, 4)
-    row = measure(CELL, family, Ready(model, hungry, Bench(batch=20, lanes=2)), family.metrics())
-    assert row["sampling_batch"] == 2  # pairs of ten a lane, of five, of two and three, of one
+    row = measure(
+        CELL, family, Ready(model, hungry, ExecutionConfig(batch=20, intra_batch_workers=2)), family.metrics()
+    )
+    assert row["sampling_batch"] == 2  # pairs of ten a worker, of five, of two and three, of one
     with torch.no_grad():
         model.denoiser.conv_out.bias.fill_(float("nan"))
     with pytest.raises(Outcome, match="nan: the sampler gave"):
-        measure(CELL, family, Ready(model, model.denoiser, Bench(batch=20, lanes=2)), family.metrics())
+        measure(
+            CELL,
+            family,
+            Ready(model, model.denoiser, ExecutionConfig(batch=20, intra_batch_workers=2)),
+            family.metrics(),
+        )
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch's compiler

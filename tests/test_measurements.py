@@ -1,11 +1,11 @@
-"""Reading: every door gives the same table; every fault is one sentence."""
+"""Reading: every kind of source gives the same table; every fault is one sentence."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from synthetic import family, law
 
-from scalinglaws import measurements
+from scalinglaws import cells, measurements
 from scalinglaws.schema import InputError
 
 
@@ -21,7 +21,7 @@ def store_of(table, folder):
     return folder
 
 
-def test_every_door_gives_the_same_table(table, tmp_path):
+def test_every_kind_of_source_gives_the_same_table(table, tmp_path):
     table.to_csv(tmp_path / "runs.csv", index=False)
     table.to_parquet(tmp_path / "runs.parquet")
     files = [tmp_path / "runs.csv", str(tmp_path / "runs.parquet"), store_of(table, tmp_path / "store")]
@@ -126,6 +126,50 @@ def test_a_folder_without_cells_and_a_damaged_cell_are_named(table, tmp_path):
     cell.write_bytes(cell.read_bytes()[:200])
     with pytest.raises(InputError, match=r"001.parquet' is damaged .* delete it and run the sweep again"):
         measurements.read(store)
+
+
+def test_a_cell_whose_bytes_changed_is_never_read(table, tmp_path):
+    """A flipped bit that parquet does not notice: the one reader of a store checks the checksum."""
+    (tmp_path / "cells").mkdir()
+    for i, row in enumerate(table[:3].to_dict("records")):
+        (tmp_path / "cells" / f"{i}.parquet").write_bytes(cells.encode(row))
+    assert measurements.read(tmp_path).fd.tolist() == table.fd[:3].tolist()
+    path = tmp_path / "cells" / "1.parquet"
+    data = bytearray(path.read_bytes())
+    at = data.find(np.float64(table.fd[1]).tobytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    assert pd.read_parquet(path).fd[0] != table.fd[1]
+    with pytest.raises(InputError, match=r"1.parquet' is damaged .*checksum differs"):
+        measurements.read(tmp_path)
+
+
+def test_a_store_at_an_address_is_read_like_a_folder(table):
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("memory").pipe("/run/cells/a.parquet", cells.encode(table.iloc[0].to_dict()))
+    assert measurements.read("memory://run").fd.tolist() == [table.fd[0]]
+
+
+def test_rows_without_a_needed_value_are_left_out_and_said_or_refused(table):
+    gaps = table.astype({"fd": object})
+    gaps.loc[[2, 5, 9, 11], "fd"] = [None, np.nan, "n/a", "-"]
+    read = measurements.read(gaps, quality="fd")
+    assert len(read) == len(table) - 4
+    assert measurements.notes(read) == ("Rows 3, 6, 10 and 1 more have no fd: left out.",)
+    with pytest.raises(InputError, match=r"row 3 holds nothing \(NaN\)"):
+        measurements.read(gaps, quality="fd", strict=True)
+    with pytest.raises(InputError, match="Column 'fd' is empty"):
+        measurements.read(table.assign(fd=np.nan), quality="fd")
+
+
+def test_columns_of_older_files_are_read_under_their_new_names():
+    table = measurements.read(pd.DataFrame({"fd_even": [2.0], "fd_odd": [3.0]}))
+    assert list(table.columns) == ["fd_half1", "fd_half2"]
+
+
+def test_two_columns_of_one_name_are_refused():
+    with pytest.raises(InputError, match="two columns named 'fd'"):
+        measurements.read(pd.DataFrame([[1.0, 2.0]], columns=["fd", " fd"]))
 
 
 def test_a_missing_column_and_a_strange_source():

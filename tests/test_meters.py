@@ -1,8 +1,8 @@
-"""Seconds, memory, joules and the best batch: counters replayed, formulas in closed form, and this machine asked."""
+"""Seconds, memory, joules and the best batch: counters replayed, formulas in closed form, and this machine as it is."""
 
 import math
 import re
-import time
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,11 +10,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect.compute import energy  # noqa: E402
-from collect.compute.batching import best_batch  # noqa: E402
-from collect.compute.energy import Counter, Joules, Power, find, trapezoid  # noqa: E402
-from collect.compute.meters import Clock, out_of_memory, peak_bytes, reset_peak  # noqa: E402
+from cheap_cells import PATIENCE  # noqa: E402
+
 from collect.jobs import Outcome  # noqa: E402
+from collect.profile import energy, meters  # noqa: E402
+from collect.profile.batch_size import best_batch  # noqa: E402
+from collect.profile.energy import Counter, Joules, Power, find, trapezoid  # noqa: E402
+from collect.profile.meters import Timer, out_of_memory, peak_bytes, reset_peak  # noqa: E402
 
 ANY = {"shortest": 0.0}
 
@@ -52,8 +54,19 @@ def nvml(millijoules=None, milliwatts=None, mig=0, known=("GPU-7",)):
 
 def window(source, **options):
     with Joules(source, **(ANY | options)) as used:
-        time.sleep(0.01)
+        pass
     return used
+
+
+class Replayed:
+    """A clock in place of the module `time`, that moves on by `step` seconds at every look, and when it is set."""
+
+    def __init__(self, step=0.0):
+        self.now, self.step = 0.0, step
+
+    def perf_counter(self):
+        self.now += self.step
+        return self.now
 
 
 def test_nvml_s_millijoules_become_joules_and_add_up_over_windows():
@@ -91,12 +104,26 @@ def test_a_window_under_a_second_is_refused():
     assert used.joules is None and "too short a window for the NVML energy counter: 1 s or more" in used.reason
 
 
-def test_power_is_integrated_where_there_is_no_counter():
-    source, _ = find("cuda", nvml(None, [250_000] * 1000), "GPU-7")
+def test_power_is_integrated_where_there_is_no_counter(monkeypatch):
+    """250 W for as long as the replayed clock says, whenever the readings come."""
+    clock, polled = Replayed(step=0.01), threading.Event()
+    monkeypatch.setattr(energy, "time", clock)
+
+    def milliwatts(handle, count=[]):  # noqa: B006 - counts on purpose
+        count.append(1)
+        if len(count) > 4:
+            polled.set()
+        return 250_000
+
+    board = nvml(None, [])
+    board.nvmlDeviceGetPowerUsage = milliwatts
+    source, _ = find("cuda", board, "GPU-7")
     assert isinstance(source, Power)
-    with Clock() as clock, Joules(source, **ANY) as used:
-        time.sleep(0.3)
-    assert used.joules == pytest.approx(250 * clock.seconds, rel=0.05)
+    readings = []
+    monkeypatch.setattr(energy, "trapezoid", lambda given: readings.extend(given) or trapezoid(given))
+    with Joules(source, **ANY) as used:
+        assert polled.wait(PATIENCE)
+    assert len(readings) > 4 and used.joules == pytest.approx(250 * (readings[-1][0] - readings[0][0]))
 
 
 def test_trapezoids_are_exact_for_a_ramp_and_close_for_a_wave():
@@ -106,17 +133,20 @@ def test_trapezoids_are_exact_for_a_ramp_and_close_for_a_wave():
 
 
 def test_power_that_falls_silent_is_not_integrated(monkeypatch):
-    monkeypatch.setattr(energy, "SILENCE", 0.1)
-    answers = iter([100.0, None, None, None, None, 100.0])
+    clock, lost = Replayed(), threading.Event()
+    monkeypatch.setattr(energy, "time", clock)
+    answers = iter([100.0, None])
 
     def watts():
         if (value := next(answers, 100.0)) is None:
+            clock.now += 1.5  # and no reading in this time
+            lost.set()
             raise Refused("GPU is lost")
         return value
 
-    with Joules(Power("NVML power", watts, every=0.05), **ANY) as used:
-        time.sleep(0.22)
-    assert used.joules is None and "gave no reading for" in used.reason
+    with Joules(Power("NVML power", watts, every=0.001), **ANY) as used:
+        assert lost.wait(PATIENCE)
+    assert used.joules is None and "gave no reading for 1.5 s" in used.reason
 
 
 @pytest.mark.parametrize(
@@ -182,12 +212,15 @@ def test_this_machine_answers_with_a_meter_or_a_sentence():
     assert (source is None) == (reason is not None) and (reason is None or reason.endswith("."))
 
 
-def test_the_clock_adds_up_over_blocks():
-    clock = Clock()
-    for _ in range(2):
-        with clock:
-            time.sleep(0.02)
-    assert 0.04 <= clock.seconds < 1
+def test_the_timer_adds_up_over_blocks(monkeypatch):
+    replayed = Replayed()
+    monkeypatch.setattr(meters, "time", replayed)
+    timer = Timer()
+    for seconds in (0.5, 0.25):
+        with timer:
+            replayed.now += seconds
+        replayed.now += 10  # between the blocks
+    assert timer.seconds == 0.75
 
 
 def test_the_peak_sees_an_allocation_that_is_gone():
@@ -220,18 +253,18 @@ def test_real_memory_that_cannot_be_had_is_recognised():
 
 def machine(overhead, rate, room=10**9, knee=10**9):
     """run and stopwatch of a machine: seconds = overhead + batch/rate, slower past the knee, no room past `room`."""
-    asked = []
+    tried = []
 
     def run(batch):
-        asked.append(batch)
+        tried.append(batch)
         if batch > room:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     def stopwatch(work):
         work()
-        return overhead + asked[-1] / rate * (2 if asked[-1] > knee else 1)
+        return overhead + tried[-1] / rate * (2 if tried[-1] > knee else 1)
 
-    return run, stopwatch, asked
+    return run, stopwatch, tried
 
 
 @pytest.mark.parametrize(

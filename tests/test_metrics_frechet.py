@@ -99,9 +99,9 @@ def test_streamed_images_equal_torchmetrics(images):
     assert row["kd"] == pytest.approx(kid.compute()[0].item(), rel=1e-9)
 
 
-def test_halves_are_the_distances_of_the_samples_of_even_and_odd_hash(images):
+def test_halves_are_the_distances_of_each_half_of_the_samples(images):
     row, reference = streamed(images, ("fd",)), of(NETWORK.extract(images[0]))
-    for half, name in enumerate(("fd_even", "fd_odd")):
+    for half, name in enumerate(("fd_half1", "fd_half2")):
         chosen = sums.half_of(np.arange(len(images[1]))) == half
         x = NETWORK.extract(images[1][chosen]).astype(float)
         assert row[name] == pytest.approx(metrics.frechet(x, reference)[0], rel=1e-11)
@@ -156,12 +156,12 @@ def test_endless_value_covers_the_truth_where_the_plain_value_is_biased(d, n, de
     rows = []
     for _ in range(draws):
         x = (shift + rng.normal(size=(n, d)) * np.sqrt(scale)) * sd
-        rows.append(gaussians.columns(sums.of(x.astype(np.float32), np.arange(n)), reference, endless=True))
+        rows.append(gaussians.columns(sums.of(x.astype(np.float32), np.arange(n)), reference, infinite=True))
     value, error = np.array([row["fd_inf"] for row in rows]).T
     plain = np.array([row["fd"][0] for row in rows])
     assert np.mean(abs(value - truth) < 1.96 * error) > 0.9
     assert abs(value.mean() - truth) < 3.5 * value.std() / np.sqrt(draws) + 0.03 * (plain.mean() - truth)
-    assert value.std() < 1.15 * np.median(error) < 2.6 * value.std()  # honest, not just wide
+    assert value.std() < 1.15 * np.median(error) < 2.6 * value.std()  # of the right size, not just wide
     assert plain.mean() - truth > 2.5 * plain.std() / np.sqrt(draws)
 
 
@@ -241,22 +241,22 @@ def test_too_few_for_neighbours_or_pairs_is_said():
         metrics.kernel_distance(FAKE, of(REAL, subset=1))
 
 
-def test_a_family_is_measured_by_its_own_classifier(small_bundle):
-    from collect.bundle import Bundle
+def test_a_family_is_measured_by_its_own_classifier(small_family):
+    from collect.families.trained import TrainedFamily
 
-    bundle = Bundle(small_bundle)
-    distances, agreement = metrics.of_bundle(bundle)
+    family = TrainedFamily(small_family)
+    distances, agreement = metrics.of_trained_family(family)
     images = torch.randint(0, 256, (300, 1, 32, 32), dtype=torch.uint8)
-    batch, asked = np.arange(300), {"classes": np.arange(300) % 10}
+    batch, conditions = np.arange(300), {"classes": np.arange(300) % 10}
     row = {}
     for metric in (distances, agreement):
-        row |= metric.finish(metric.add(metric.start(), Batch(batch, images, asked)))
+        row |= metric.finish(metric.add(metric.start(), Batch(batch, images, conditions)))
     assert tuple(row) == distances.columns + agreement.columns
     features = distances.network.extract(images).astype(float)
-    whole = metrics.score(features, distances.network.classes(images), asked["classes"], bundle.reference)
+    whole = metrics.score(features, distances.network.classes(images), conditions["classes"], family.reference)
     for name, value in whole.items():
         assert row[name] == pytest.approx(value, rel=1e-6), name
-    assert distances.identity()["network"]["weights"] == bundle.part_hashes["features"]
+    assert distances.identity()["network"]["weights"] == family.part_hashes["features"]
 
 
 @pytest.mark.slow
@@ -264,7 +264,7 @@ def test_endless_value_of_real_photos_is_the_same_at_every_count():
     """Fashion-MNIST's test images with noise against its training images, on the shipped classifier."""
     from pathlib import Path
 
-    from collect.bundle import Bundle
+    from collect.families.trained import TrainedFamily
     from collect.features import of_classifier
     from collect.training import fashion_mnist
 
@@ -272,11 +272,11 @@ def test_endless_value_of_real_photos_is_the_same_at_every_count():
         photos = torch.as_tensor(fashion_mnist.load("test")[0])
     except InputError:
         pytest.skip("Fashion-MNIST is not here")
-    bundle = Bundle(Path(__file__).parent.parent / "data/models/tiny-ldm")
+    family = TrainedFamily(Path(__file__).parent.parent / "data/models/tiny-ldm")
     noise = 12 * torch.randn(photos.shape, generator=torch.Generator().manual_seed(0))
-    found = of_classifier(bundle.classifier()).extract((photos + noise).round().clamp(0, 255).byte()[:, None])
+    found = of_classifier(family.classifier()).extract((photos + noise).round().clamp(0, 255).byte()[:, None])
     found = found[np.random.default_rng(0).permutation(len(found))]
-    rows = [gaussians.columns(sums.of(found[:n], np.arange(n)), bundle.reference, True) for n in (1000, 3000, 10_000)]
+    rows = [gaussians.columns(sums.of(found[:n], np.arange(n)), family.reference, True) for n in (1000, 3000, 10_000)]
     truth, last = rows[-1]["fd_inf"]
     for row in rows[:2]:
         value, error = row["fd_inf"]

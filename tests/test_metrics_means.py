@@ -16,11 +16,11 @@ from collect.metrics.crps import crps
 from scalinglaws.schema import InputError
 
 
-def stream(metric, samples, asked, batches):
+def stream(metric, samples, conditions, batches):
     """finish() of batches that come in any order, each to a worker of its own, merged at the end."""
     parts = []
     for numbers in batches:
-        mine = {k: [v[i] for i in numbers] if isinstance(v, list) else v[numbers] for k, v in asked.items()}
+        mine = {k: [v[i] for i in numbers] if isinstance(v, list) else v[numbers] for k, v in conditions.items()}
         parts.append(metric.add(metric.start(), Batch(numbers, samples[numbers], mine)))
     total = metric.start()
     for part in parts:
@@ -134,8 +134,8 @@ def test_agreement_is_the_share_of_classes_met():
     network = network_of(Classifier())
     images = torch.randint(0, 256, (90, 1, 32, 32), dtype=torch.uint8)
     seen = network.classes(images)
-    asked = np.where(np.arange(90) % 3 == 0, seen, seen + 1)
-    found = stream(open_metric("agreement", features=network), images, {"classes": asked}, shuffled(90, 17))
+    conditions = np.where(np.arange(90) % 3 == 0, seen, seen + 1)
+    found = stream(open_metric("agreement", features=network), images, {"classes": conditions}, shuffled(90, 17))
     assert found["agreement"] == pytest.approx(1 / 3, rel=1e-12)
     assert found["agreement_se"] == pytest.approx(np.sqrt(2 / 9 / 89), rel=1e-12)
 
@@ -264,7 +264,7 @@ def test_a_metric_of_an_installed_package_is_found(monkeypatch):
         def load(self):
             return lambda order=1: Mean("sharpness", "1", lambda batch: np.full(len(batch.indices), float(order)))
 
-    monkeypatch.setattr("collect.openers.entry_points", lambda group: [Entry()] if group == Entry.group else [])
+    monkeypatch.setattr("collect.plugins.entry_points", lambda group: [Entry()] if group == Entry.group else [])
     metric = open_metric("sharpness", order=3)
     assert stream(metric, torch.zeros(4, 1, 2, 2), {}, [np.arange(4)]) == {"sharpness": 3, "sharpness_se": 0}
     with pytest.raises(InputError, match=r"Known: .*crps, sharpness\."):

@@ -11,10 +11,12 @@ pytest.importorskip("torch")
 import torch
 from PIL import Image
 
-from collect import features, reference
+from collect import features
+from collect.cli import tables
 from collect.features import Network, efficientnet, inception, of_classifier, open_network
 from collect.features.network import resize
 from collect.jobs import Batch
+from collect.metrics import folder as folders
 from collect.metrics import open_metric, read_reference, sums, write_reference
 from scalinglaws.schema import InputError
 
@@ -85,8 +87,8 @@ def test_inception_gives_fid_and_kid_on_whatever_torch_fidelity_extracts(monkeyp
     network = open_network("inception", weights=str(tmp_path / "inception.pth"))
     found = network.extract(torch.full((5, 1, 8, 8), 9, dtype=torch.uint8))
     assert found.shape == (5, 2048) and (found == 9).all()
-    names = [network.column(q) for q in ("fd", "fd_inf", "fd_even", "kd", "precision")]
-    assert names == ["fid", "fid_inf", "fid_even", "kid", "precision"]
+    names = [network.column(q) for q in ("fd", "fd_inf", "fd_half1", "kd", "precision")]
+    assert names == ["fid", "fid_inf", "fid_half1", "kid", "precision"]
     assert len(network.identity()["weights"]) == 16
 
 
@@ -112,7 +114,7 @@ def test_inception_weights_missing_damaged_or_with_code_are_refused(monkeypatch,
 
 
 def test_torch_fidelity_itself_on_random_weights(tmp_path):
-    """Where it loads (see inception.py): its own extractor, asked directly, gives the same features."""
+    """Where it loads (see inception.py): its own extractor, called directly, gives the same features."""
     module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", exc_type=ImportError)
     torch.manual_seed(0)
     monkey = pytest.MonkeyPatch()
@@ -126,16 +128,16 @@ def test_torch_fidelity_itself_on_random_weights(tmp_path):
     np.testing.assert_array_equal(network.extract(images), theirs(images)[0].numpy())
 
 
-def test_classifier_is_the_one_the_family_ships(small_bundle):
-    from collect.bundle import Bundle
+def test_classifier_is_the_one_the_family_ships(small_family):
+    from collect.families.trained import TrainedFamily
 
-    path = small_bundle / "features.safetensors"
+    path = small_family / "features.safetensors"
     network = open_network("fmnist-cnn64", weights=path)
     images = torch.randint(0, 256, (20, 1, 32, 32), dtype=torch.uint8)
-    theirs, classes = features.extract(Bundle(small_bundle).classifier(), images[:, 0])
+    theirs, classes = features.extract(TrainedFamily(small_family).classifier(), images[:, 0])
     np.testing.assert_allclose(network.extract(images), theirs, rtol=1e-6)
     np.testing.assert_array_equal(network.classes(images), classes)
-    assert network.identity()["weights"] == Bundle(small_bundle).part_hashes["features"]
+    assert network.identity()["weights"] == TrainedFamily(small_family).part_hashes["features"]
 
 
 def test_images_that_do_not_fit_a_network_are_refused():
@@ -166,7 +168,7 @@ def test_a_network_of_an_installed_package_is_found(monkeypatch):
         def load(self):
             return lambda device="cpu": PIXELS
 
-    monkeypatch.setattr("collect.openers.entry_points", lambda group: [Entry()] if group == Entry.group else [])
+    monkeypatch.setattr("collect.plugins.entry_points", lambda group: [Entry()] if group == Entry.group else [])
     assert open_network("mine", device="cpu") is PIXELS
 
 
@@ -193,26 +195,26 @@ def by_hand(folder):
 
 def test_reference_of_a_folder_is_the_features_of_its_images(folder, tmp_path):
     seen = []
-    made = reference.make(folder, PIXELS, tmp_path / "a.safetensors", progress=lambda *p: seen.append(p))
+    made = folders.make_reference(folder, PIXELS, tmp_path / "a.safetensors", progress=lambda *p: seen.append(p))
     x = by_hand(folder)
     np.testing.assert_allclose(made.mean, x.mean(0), rtol=1e-6)
     np.testing.assert_allclose(made.covariance, np.cov(x.T), rtol=1e-4)
     np.testing.assert_allclose(np.sort(made.subset, 0), np.sort(x, 0), rtol=1e-6)
     assert made.count == 30 and seen[-1] == (30, 30)
-    assert reference.make(folder, PIXELS, tmp_path / "b.safetensors").hash == made.hash
-    other = reference.make(folder, PIXELS, tmp_path / "c.safetensors", batch=7)
+    assert folders.make_reference(folder, PIXELS, tmp_path / "b.safetensors").hash == made.hash
+    other = folders.make_reference(folder, PIXELS, tmp_path / "c.safetensors", batch=7)
     np.testing.assert_allclose(other.covariance, made.covariance, rtol=1e-9)
     np.testing.assert_allclose(other.subset, made.subset, rtol=1e-6)
 
 
 def test_reference_resizes_the_centre_square_and_keeps_a_bounded_subset(folder, tmp_path):
-    made = reference.make(folder, PIXELS, tmp_path / "a.safetensors", size=8, filter="box", subset=10)
+    made = folders.make_reference(folder, PIXELS, tmp_path / "a.safetensors", size=8, filter="box", subset=10)
     assert len(made.subset) == 10 and made.count == 30
     assert made.about["images"] == {"size": 8, "filter": "Pillow box", "crop": "centre square"}
     wide = Image.fromarray(np.tile(np.arange(60, dtype=np.uint8), (20, 1)))
     wide.save(tmp_path / "wide.png")
     expected = np.arange(20, 40).reshape(10, 2).mean(1)  # the middle 20 of 60 columns, two by two
-    found = reference.load(tmp_path / "wide.png", 1, 10, "box").numpy()[0].astype(float)
+    found = folders.load_image(tmp_path / "wide.png", 1, 10, "box").numpy()[0].astype(float)
     assert abs(found - expected).max() <= 0.5
 
 
@@ -221,16 +223,16 @@ def test_files_that_cannot_be_read_are_all_named_and_nothing_is_written(folder, 
     good = (folder / "class0" / "00.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(good[: len(good) // 2])
     with pytest.raises(InputError, match=r"2 of 32 images cannot be read: .*broken\.png .*, .*cut\.jpg .*Repair"):
-        reference.make(folder, PIXELS, tmp_path / "a.safetensors")
+        folders.make_reference(folder, PIXELS, tmp_path / "a.safetensors")
     assert not (tmp_path / "a.safetensors").exists()
     with pytest.raises(InputError, match=r"holds 0 image\(s\)"):
-        reference.make(tmp_path / "none", PIXELS, tmp_path / "a.safetensors")
+        folders.make_reference(tmp_path / "none", PIXELS, tmp_path / "a.safetensors")
     with pytest.raises(InputError, match=r"No resize filter 'sinc'\. Known: box, bilinear, bicubic, lanczos"):
-        reference.make(folder, PIXELS, tmp_path / "a.safetensors", size=8, filter="sinc")
+        folders.make_reference(folder, PIXELS, tmp_path / "a.safetensors", size=8, filter="sinc")
 
 
 def test_a_reference_of_another_network_is_refused(folder, tmp_path):
-    reference.make(folder, PIXELS, tmp_path / "a.safetensors")
+    folders.make_reference(folder, PIXELS, tmp_path / "a.safetensors")
     other = Network("pixels", 3, PIXELS.model, 3, {"weights": "else"})
     with pytest.raises(InputError, match=r"not made with the feature network 'pixels' \(weights none against else\)"):
         open_metric("distances", base=tmp_path, features=other, reference="a.safetensors")
@@ -239,10 +241,10 @@ def test_a_reference_of_another_network_is_refused(folder, tmp_path):
 
 
 def test_the_same_images_are_at_distance_zero(folder, tmp_path):
-    made = reference.make(folder, PIXELS, tmp_path / "a.safetensors", size=16)
+    made = folders.make_reference(folder, PIXELS, tmp_path / "a.safetensors", size=16)
     metric = open_metric("distances", features=PIXELS, reference=made, columns=("fd", "precision", "recall"))
     partial = metric.start()
-    for indices, images in reference.batches(reference.pictures(folder), 3, 16, "lanczos", 7):
+    for indices, images in folders.batches(folders.pictures(folder), 3, 16, "lanczos", 7):
         partial = metric.add(partial, Batch(indices, images, {}))
     row = metric.finish(partial)
     assert row["fd"] == pytest.approx(0, abs=1e-9) and row["precision"] == row["recall"] == 1
@@ -252,7 +254,7 @@ def test_the_same_images_are_at_distance_zero(folder, tmp_path):
 def test_the_command_makes_the_file(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(features.NETWORKS, "pixels", lambda device="cpu": PIXELS)
     parser = argparse.ArgumentParser()
-    reference.register_reference(parser.add_subparsers())
+    tables.register(parser.add_subparsers())
     out = str(tmp_path / "real.safetensors")
     args = parser.parse_args(["reference", str(folder), out, "--features", "pixels", "--size", "16"])
     assert args.run(args) == 0

@@ -88,9 +88,9 @@ def read(name: str):
     return numbers[:, :2].T, numbers[:, 2], numbers[:, 3], data[:, 1], data[:, 0]
 
 
-def digits(found, certified) -> float:
+def digits(result, certified) -> float:
     """Log relative error: the number of correct digits of the worst parameter, at most 11."""
-    error = np.abs(np.asarray(found) - certified) / np.abs(certified)
+    error = np.abs(np.asarray(result) - certified) / np.abs(certified)
     return float(-np.log10(np.maximum(error, 1e-11)).max(initial=-np.inf, where=error == error.max()))
 
 
@@ -100,9 +100,9 @@ def certify(name: str, start: int) -> tuple[float, float]:
     params = [f"b{k + 1}" for k in range(len(values))]
     law = laws.custom(MODELS[name], params, ["x"], name, signed=True, trend="turns",
                       start=dict(zip(params, starts[start], strict=True)), **MORE.get(name, {}))  # fmt: skip
-    found = fit(pd.DataFrame({"x": x, "y": y}), law, "y", "x", loss="squares", residuals="raw")
-    return (digits([found.values[p] for p in params], values),
-            digits([found.standard_errors[p] for p in params], errors))  # fmt: skip
+    result = fit(pd.DataFrame({"x": x, "y": y}), law, "y", "x", loss="squares", residuals="raw")
+    return (digits([result.values[p] for p in params], values),
+            digits([result.standard_errors[p] for p in params], errors))  # fmt: skip
 
 
 NOT_REACHED = ("Lanczos1", "Lanczos2", "Lanczos3", "MGH10", "Bennett5")  # six digits are not reached from both starts

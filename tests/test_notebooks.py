@@ -36,6 +36,13 @@ def test_notebooks_are_thin_and_stored_bare(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_package_is_all_that_a_notebook_imports(name):
+    lines = [line for c in cells(name) if c.cell_type == "code" for line in c.source.splitlines()]
+    imported = {line.strip() for line in lines if re.match(r"\s*(import|from)\b", line)}
+    assert imported <= {"import scalinglaws as sl", "from IPython.display import Markdown, display"}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_is_read(name):
     source = next(c.source for c in cells(name) if "parameters" in c.metadata.get("tags", ()))
     assert list(notebooks.known_parameters(name)) == re.findall(r"^(\w+) = ", source, re.M)
@@ -50,7 +57,7 @@ def test_there_are_two():
     [
         ("predict_sizes", {}, "No notebook named 'predict_sizes'. Known notebooks: predict_size"),
         ("predict_size", {"studdy": "mei"}, "has no parameter 'studdy'. Known parameters: study='tiny-ldm', quality"),
-        ("predict_size", {"budget": "much"}, "Parameter budget='much': give a number, such as 0.0"),
+        ("predict_size", {"level": "much"}, "Parameter level='much': give a number, such as 0.9"),
         ("predict_size", {"study": "emd2"}, "No file or study named 'emd2'"),
     ],
 )
@@ -71,7 +78,7 @@ def test_a_report_says_what_the_library_says(tmp_path):
     path = notebooks.report("predict_size", {"study": "edm2", "where": where}, tmp_path)
     page = path.read_text()
     assert "EDM2-XXL" in page and "1.909" in page and "scalinglaws 0" in page and "data 2611" in page
-    assert "asking.ask(" not in page and "image/png" in page
+    assert "sl.ask(" not in page and "image/png" in page
 
 
 @QUIET
@@ -85,6 +92,6 @@ def test_a_fault_inside_is_one_sentence(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("unit", ["flops", "seconds"])
 def test_every_notebook_runs_on_a_measured_family(name, unit, runs, tmp_path):
-    budget = {"flops": "1e8", "seconds": "0.01"}[unit]
+    budget, shown = {"flops": ("1e8", "1e+08 FLOPs"), "seconds": ("10ms", "0.01 s")}[unit]
     path = notebooks.report(name, {"study": runs, "unit": unit, "budget": budget}, tmp_path)
-    assert f"Best for {float(budget):g} {unit} an image" in path.read_text()
+    assert f"steps for {shown} per image" in path.read_text()

@@ -10,11 +10,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import tiny_pipelines  # noqa: E402
 
-from collect.models import counting, pipelines  # noqa: E402
+from collect.models import pipelines  # noqa: E402
+from collect.models import profiling as counting  # noqa: E402
 from collect.models.pipelines import loading, parts  # noqa: E402
 from collect.models.tasks import Classes, Prompts, Unconditional, Upscale  # noqa: E402
-from collect.sampling import loop as sampling  # noqa: E402
-from collect.sampling.loop import How  # noqa: E402
+from collect.sampling.loop import SamplingConfig  # noqa: E402
 
 LINES = ("a red cat", "photo of a blue house", "a dog")
 
@@ -39,23 +39,23 @@ def task_of(name, pictures):
     }[name]
 
 
-def stock(pipe, task, how, n, resolution):
+def stock(pipe, task, sampling, n, resolution):
     """diffusers' own call for samples 0..n-1: uint8 [n, 3, h, w]."""
-    asked = task.ask(range(n))
-    options = {"num_inference_steps": how.steps, "generator": sampling.generators(how.seed, range(n))}
+    conditions = task.conditions(range(n))
+    options = {"num_inference_steps": sampling.steps, "generator": sampling.generators(sampling.seed, range(n))}
     kind = type(pipe).__name__
     if kind in ("DDIMPipeline", "DDPMPipeline"):
         options |= {"batch_size": n}
     if kind == "DiTPipeline":
-        options |= {"class_labels": asked["classes"].tolist(), "guidance_scale": how.guidance}
-    if "prompts" in asked and kind != "LDMSuperResolutionPipeline":
-        options |= {"prompt": asked["prompts"], "guidance_scale": how.guidance}
+        options |= {"class_labels": conditions["classes"].tolist(), "guidance_scale": sampling.guidance}
+    if "prompts" in conditions and kind != "LDMSuperResolutionPipeline":
+        options |= {"prompt": conditions["prompts"], "guidance_scale": sampling.guidance}
     if kind == "PixArtAlphaPipeline":
         options |= {"use_resolution_binning": False, "clean_caption": False}
     if kind == "FluxPipeline":
         options |= {"height": resolution, "width": resolution, "max_sequence_length": 512}
     if kind == "LDMSuperResolutionPipeline":
-        options |= {"image": parts.to_model(asked["small"])}
+        options |= {"image": parts.to_model(conditions["small"])}
     made = pipe(output_type="np", **options).images
     return torch.from_numpy((made * 255).round().astype("uint8")).permute(0, 3, 1, 2)
 
@@ -67,15 +67,15 @@ SAMPLER = {"ddpm": "ddpm", "lcm": "lcm", "sd3": "euler", "flux": "euler", "flux-
 
 @pytest.mark.parametrize("name, guidance", [pair for pair in GUIDED if pair[1] == 1 or pair[0] not in UNGUIDED])
 def test_images_equal_the_stock_call(name, guidance, pictures):
-    pipe, asked, resolution = tiny_pipelines.build(name)
-    task = task_of(asked, pictures)
-    model = pipelines.adapt(pipe, asked, **({"resolution": resolution} if resolution else {}))
-    how = How(SAMPLER.get(name, "ddim"), 3, guidance, seed=5)
+    pipe, conditions, resolution = tiny_pipelines.build(name)
+    task = task_of(conditions, pictures)
+    model = pipelines.adapt(pipe, conditions, **({"resolution": resolution} if resolution else {}))
+    sampling = SamplingConfig(SAMPLER.get(name, "ddim"), 3, guidance, seed=5)
     if name == "sd-upscale":  # the stock call draws the small image's noise and the latent's from one generator
-        theirs = _stock_with_our_noise(pipe, task, how, model)
+        theirs = _stock_with_our_noise(pipe, task, sampling, model)
     else:
-        theirs = stock(pipe, task, how, 4, resolution)
-    ours, _ = sampling.samples(model, task, how, range(4))
+        theirs = stock(pipe, task, sampling, 4, resolution)
+    ours, _ = sampling.samples(model, task, sampling, range(4))
     assert ours.dtype == torch.uint8 and ours.shape == theirs.shape
     off = (ours.int() - theirs.int()).abs()
     assert off.max() <= 1 and (off > 0).float().mean() < 0.02
@@ -84,31 +84,31 @@ def test_images_equal_the_stock_call(name, guidance, pictures):
 
 @pytest.mark.parametrize("name", tiny_pipelines.KINDS)
 def test_a_blueprint_costs_what_the_loaded_pipeline_does_and_reads_no_weights(name, pictures, tmp_path, capfd):
-    pipe, asked, resolution = tiny_pipelines.build(name)
+    pipe, conditions, resolution = tiny_pipelines.build(name)
     pipe.save_pretrained(tmp_path)
     capfd.readouterr()
-    options, task = {"resolution": resolution} if resolution else {}, task_of(asked, pictures)
-    loaded = pipelines.adapt(loading.load(tmp_path, "float32"), asked, **options)
+    options, task = {"resolution": resolution} if resolution else {}, task_of(conditions, pictures)
+    loaded = pipelines.adapt(loading.load_pipeline(tmp_path, "float32"), conditions, **options)
     for path in tmp_path.rglob("*.safetensors"):
         path.unlink()
-    drawn = pipelines.adapt(loading.blueprint(tmp_path), asked, **options)
+    drawn = pipelines.adapt(loading.blueprint(tmp_path), conditions, **options)
     assert all(p.is_meta for part in drawn.parts for p in part.parameters())
-    assert counting.card(drawn, task).columns(5) == counting.card(loaded, task).columns(5)
+    assert counting.cost_profile(drawn, task).columns(5) == counting.cost_profile(loaded, task).columns(5)
     assert (drawn.shape, drawn.guided, drawn.flow) == (loaded.shape, loaded.guided, loaded.flow)
     assert capfd.readouterr() == ("", "")  # no bars, no advice
 
 
-def _stock_with_our_noise(pipe, task, how, model):
-    start = sampling.draw(sampling.generators(how.seed, range(4)), model.shape)
-    small = sampling.draw(sampling.generators(how.seed, range(4), 0, 1), (3, 8, 8))
-    asked, module = task.ask(range(4)), __import__(type(pipe).__module__, fromlist=["randn_tensor"])
+def _stock_with_our_noise(pipe, task, sampling, model):
+    start = sampling.draw(sampling.generators(sampling.seed, range(4)), model.shape)
+    small = sampling.draw(sampling.generators(sampling.seed, range(4), 0, 1), (3, 8, 8))
+    conditions, module = task.conditions(range(4)), __import__(type(pipe).__module__, fromlist=["randn_tensor"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "randn_tensor", lambda *a, **k: small)
         made = pipe(
-            prompt=asked["prompts"],
-            image=asked["small"] / 255,
-            num_inference_steps=how.steps,
-            guidance_scale=how.guidance,
+            prompt=conditions["prompts"],
+            image=conditions["small"] / 255,
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance,
             latents=start,
             output_type="np",
         ).images

@@ -1,13 +1,26 @@
-"""Figures draw what their tables hold."""
+"""Figures draw what their tables hold, into the axes they are given."""
+
+import subprocess
+import sys
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
-from synthetic import STEPS, family, known_fit
+from synthetic import SIZES, STEPS, family, known_fit
 
 matplotlib.use("Agg")
 
-from scalinglaws import crossing, frontier, optimal, plots, priced
+import matplotlib.pyplot as plt
+
+from scalinglaws import plots
+from scalinglaws.decide import measured
+from scalinglaws.decide.cost import cost_model
+from scalinglaws.decide.crossover import crossover, crossovers
+from scalinglaws.decide.curves import law_curves
+from scalinglaws.decide.guidance import optimal_guidance
+from scalinglaws.decide.optimum import at_budgets, optimum
+from scalinglaws.fitting import fit_groups
 
 
 @pytest.fixture(scope="module")
@@ -15,37 +28,111 @@ def fit():
     return known_fit(spread=0.02)
 
 
-def test_quality_against_cost_draws_every_row_and_crossing(fit):
-    rows = frontier.priced_rows(fit.table, "fd").assign(size=lambda t: t.flops_per_forward)
-    pairs = crossing.crossovers(fit, neighbours=True)
-    front = frontier.measured_frontier(fit.table, "fd")
-    figure = plots.quality_against_cost(rows, "fd", "flops", priced.law_curves(fit), front, pairs)
-    (ax,) = figure.axes
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_importing_the_package_imports_no_matplotlib():
+    code = "import sys, scalinglaws; sys.exit('matplotlib' in sys.modules or 'seaborn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_quality_against_cost_draws_every_row_and_crossover(fit):
+    cost = cost_model(fit.table)
+    rows = measured.points(fit.table, "fd", cost)
+    pairs = crossovers(fit, neighbours=True)
+    front = measured.frontier(fit.table, "fd", cost)
+    ax = plots.quality_against_cost(rows, "fd", cost.label, law=law_curves(fit), frontier=front, crossovers=pairs)
     drawn = [line for line in ax.lines if len(line.get_xdata()) == len(STEPS) and line.get_marker() == "o"]
     assert len(drawn) == rows.model.nunique() and ax.get_xscale() == ax.get_yscale() == "log"
-    assert ax.get_xlabel() == "sampling cost an image (FLOPs)"
-    assert [t.get_text() for t in ax.get_legend().get_texts()][:2] == ["c8", "c12"]
+    assert ax.get_xlabel() == "sampling cost per image (FLOPs)" and ax.get_ylabel() == "fd"
+    assert legend(ax)[:2] == ["c8", "c12"] and legend(ax)[-2:] == ["measured frontier", "neighbours cross (law)"]
 
 
 def test_winners_stack_to_one(fit):
     budgets = np.geomspace(1e7, 5e8, 8)
-    answers = optimal.answers(fit, budgets)
+    answers = at_budgets(fit, budgets)
     assert answers.groupby("budget").probability.sum().tolist() == pytest.approx([1.0] * 8)
-    figure = plots.winners(answers, frontier.winners(fit.table, budgets, "fd"))
-    assert len(figure.axes) == 2
+    ax = plots.winners(answers, "budget per image (FLOPs)", measured=measured.winners(fit.table, budgets, "fd"))
+    tops = [c.get_paths()[0].vertices[:, 1].max() for c in ax.collections]
+    assert max(tops) == pytest.approx(1.0) and ax.get_xlabel() == "budget per image (FLOPs)"
 
 
 def test_held_out_shows_seen_and_unseen(fit):
     seen, held = fit.table[fit.table.model != "c48"], fit.table[fit.table.model == "c48"]
     curve = held[["steps"]].assign(value=held.fd, low=held.fd * 0.9, high=held.fd * 1.1)
-    (ax,) = plots.held_out(seen, held, curve, "fd", "steps").axes
-    assert [t.get_text() for t in ax.get_legend().get_texts()][-1] == "held out, measured"
+    ax = plots.held_out(seen, held, curve, "fd", "steps")
+    assert legend(ax)[-1] == "held out, measured"
     assert ax.get_xticks().tolist() == [2, 3, 4, 6, 8, 12, 20, 32, 50]
 
 
+def test_results_draw_into_the_axes_they_are_given(fit):
+    rows = family().assign(guidance=1.0)
+    rows = pd.concat([rows, rows.assign(guidance=2.0, fd=lambda t: t.fd * 0.9)])
+    results = optimum(fit, 1e8), crossover(fit, ("c8", "c24")), optimal_guidance(rows)
+    figure, axes = plt.subplots(1, 3)
+    for result, ax in zip(results, axes, strict=True):
+        assert result.plot(ax) is ax and ax.has_data() and ax.get_xlabel() and ax.get_ylabel() == "fd"
+    assert len(plt.get_fignums()) == 1
+    assert results[0].plot().figure is not figure
+
+
+def test_a_crossover_is_marked_where_the_curves_cross(fit):
+    found = crossover(fit, ("c8", "c24"))
+    ax = found.plot()
+    (mark,) = [line for line in ax.lines if line.get_marker() == "X"]
+    assert mark.get_xdata()[0] == found.cost and mark.get_ydata()[0] == found.value
+    assert ax.get_xlabel() == "cost per image (FLOPs)" and legend(ax) == ["c8", "c24"]
+
+
+def test_a_size_has_one_colour_in_every_figure(fit):
+    everywhere = plots.colours(measured.points(fit.table, "fd")["model"])
+    found = crossover(fit, ("c24", "c8"))
+    assert list(everywhere) == list(SIZES)
+    assert plots.colours(found.curves["label"]) == everywhere
+    assert plots.colours(at_budgets(fit, [1e7])["model"]) == everywhere
+    assert plots.colours(law_curves(fit)["label"]) == everywhere
+    assert plots.colours(measured.winners(fit.table, [1e7], "fd")["model"]) == everywhere
+    lines = [line for line in found.plot().lines if len(line.get_xdata()) > 10]
+    assert [matplotlib.colors.to_rgb(line.get_color()) for line in lines] == [everywhere["c8"], everywhere["c24"]]
+
+
+def test_samplers_are_coloured_as_levels_and_not_as_sizes():
+    both = pd.concat([family(), family(sampler="ddpm").assign(fd=lambda t: t.fd * (0.7 + 2 / t.steps))])
+    groups = fit_groups(both, "sampler", "size_steps_plain", "fd", known_fit().inputs, replicates=5)
+    label = crossover(groups, ("ddim", "ddpm"), at="c8").curves["label"]
+    assert not label.cat.ordered and list(label.cat.categories) == ["ddim", "ddpm"]
+
+
+def test_the_style_is_left_behind_and_nothing_else_is_reset(fit):
+    before = dict(matplotlib.rcParams)
+    plots.band(law_curves(fit), None, "cost", "fd")
+    assert dict(matplotlib.rcParams) == before
+    with plots._axes(None):
+        matplotlib.rcParams["interactive"] = not before["interactive"]  # as a notebook's backend does
+    assert matplotlib.rcParams["interactive"] != before["interactive"]
+    matplotlib.rcParams["interactive"] = before["interactive"]
+
+
+def test_band_takes_curves_points_or_both():
+    x = np.geomspace(1, 100, 5)
+    curves = pd.DataFrame({"x": x, "value": 1 / x, "low": 0.9 / x, "high": 1.1 / x, "label": "law"})
+    points = pd.DataFrame({"x": x, "y": 1 / x, "label": "measured", "se": 0.01})
+    ax = plots.band(curves, points, "steps", "fd")
+    assert ax.get_xscale() == ax.get_yscale() == "log" and legend(ax) == ["law", "measured"]
+    assert plots.band(curves, None, "steps", "fd", ax) is ax
+    falls = plots.band(None, points.assign(y=-1.0), "steps", "score")
+    assert falls.get_xscale() == "linear" and falls.get_ylabel() == "score"
+
+
 def test_colours_run_from_dark_to_light():
-    shades = plots.colours(["a", "b", "c"])
-    brightness = [sum(c) for c in shades.values()]
+    brightness = [sum(c) for c in plots.colours(["a", "b", "c"]).values()]
     assert brightness == sorted(brightness)
 
 

@@ -8,15 +8,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from collect.bundle import SAMPLING  # noqa: E402
+from collect.families.trained import SAMPLING  # noqa: E402
 from collect.models.autoencoder import LATENT  # noqa: E402
-from collect.models.families import NULL_CLASS, tiny  # noqa: E402
 from collect.models.model import Model  # noqa: E402
 from collect.models.pipelines import parts  # noqa: E402
+from collect.models.shapes import NULL_CLASS, tiny  # noqa: E402
 from collect.models.tasks import Classes  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402
 from collect.sampling import samplers  # noqa: E402
-from collect.sampling.loop import How  # noqa: E402
+from collect.sampling.loop import SamplingConfig  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
 DEVIATION = 0.5  # of the data, a centred Gaussian
@@ -51,7 +51,9 @@ def gaussian(flow=False, **schedule):
     config = {"num_train_timesteps": 1000} if flow else {k: v for k, v in trained.items() if k[0] != "_"} | schedule
     net = GaussianFlow() if flow else GaussianNetwork({k: v for k, v in config.items() if k in LINEAR})
     plain = lambda net, x, t, condition, guidance: net(x, t)  # noqa: E731
-    return Model(net, (4, 8, 8), config, lambda asked: ({}, None), lambda x: x, call=plain, flow=flow, guided="none")
+    return Model(
+        net, (4, 8, 8), config, lambda conditions: ({}, None), lambda x: x, call=plain, flow=flow, guided="none"
+    )
 
 
 def close(a, b):
@@ -61,13 +63,13 @@ def close(a, b):
 
 def small(c=8):
     torch.manual_seed(0)
-    condition = lambda asked: parts.classes(NULL_CLASS, asked)  # noqa: E731
+    condition = lambda conditions: parts.classes(NULL_CLASS, conditions)  # noqa: E731
     return Model(tiny(c).eval(), LATENT, SAMPLING, condition, lambda x: x)
 
 
 def spread_error(model, name, steps, samples=16):
     """Relative error of the samples' spread about the exact flow's: every sample is s times its own noise."""
-    x = sampling.latents(model, How(name, steps), range(samples), {})
+    x = sampling.latents(model, SamplingConfig(name, steps), range(samples), {})
     start = sampling.draw(sampling.generators(0, range(samples)), model.shape)
     return abs(float((x * start).sum() / (start * start).sum()) / DEVIATION - 1)
 
@@ -99,7 +101,7 @@ def test_flow_matching_samplers_reach_the_exact_flow(name):
 
 
 def test_ancestral_sampler_gives_the_right_spread():
-    x = sampling.latents(gaussian(**EVEN), How("ddpm", 250), range(64), {})
+    x = sampling.latents(gaussian(**EVEN), SamplingConfig("ddpm", 250), range(64), {})
     assert float(x.std()) == pytest.approx(DEVIATION, rel=0.05)
 
 
@@ -113,10 +115,10 @@ def test_every_diffusers_scheduler_runs_by_name_and_keys_its_noise_by_sample(nam
     model = gaussian(flow=name in samplers.FOR_FLOW, **(EVEN if name == "UnCLIPScheduler" else {}))
     if name == "UnCLIPScheduler":  # it knows no v-prediction
         with pytest.raises(ValueError, match="must be one of `epsilon` or `sample`"):
-            sampling.latents(model, How(name, 4), range(2), {})
+            sampling.latents(model, SamplingConfig(name, 4), range(2), {})
         return
-    together = sampling.latents(model, How(name, 4), range(4), {})
-    apart = torch.cat([sampling.latents(model, How(name, 4), part, {}) for part in ([0], [1, 2, 3])])
+    together = sampling.latents(model, SamplingConfig(name, 4), range(4), {})
+    apart = torch.cat([sampling.latents(model, SamplingConfig(name, 4), part, {}) for part in ([0], [1, 2, 3])])
     assert torch.allclose(together, apart, rtol=1e-4, atol=1e-5, equal_nan=True)
     assert together.std() > 0
 
@@ -130,14 +132,14 @@ def test_refused_schedulers_say_why(name):
 
 @pytest.mark.parametrize("name", ["ddim", "ddpm", "dpm++2m", "heun"])
 def test_a_sample_is_the_same_whatever_its_batch(name):
-    model, how = small(), How(name, 3, 2.0, seed=5)
+    model, sampling = small(), SamplingConfig(name, 3, 2.0, seed=5)
 
-    def run(indices, how=how):
-        return sampling.latents(model, how, indices, Classes(10).ask(indices))
+    def run(indices, sampling=sampling):
+        return sampling.latents(model, sampling, indices, Classes(10).conditions(indices))
 
     apart = torch.cat([run(part) for part in ([0], [1, 2, 3], [4, 5])])
     assert close(run(range(6)), apart)
-    assert not torch.allclose(run(range(6)), run(range(6), How(name, 3, 2.0, seed=6)), atol=0.1)
+    assert not torch.allclose(run(range(6)), run(range(6), SamplingConfig(name, 3, 2.0, seed=6)), atol=0.1)
 
 
 def test_guidance_is_the_published_combination_and_doubles_the_calls():
@@ -159,13 +161,13 @@ def test_an_interval_guides_only_there_and_is_paid_only_there():
     ratios = [sampling.noise_ratio(schedule, False, t) for t in schedule.timesteps]
     assert all(a > b for a, b in pairwise(ratios))  # the noise falls
     low, high = ratios[6], ratios[2]
-    asked = Classes(10).ask(range(2))
+    conditions = Classes(10).conditions(range(2))
     with sampling.counting(model.denoiser) as counted:
-        between = sampling.latents(model, How("ddim", 10, 3.0, (low, high)), range(2), asked)
+        between = sampling.latents(model, SamplingConfig("ddim", 10, 3.0, (low, high)), range(2), conditions)
     assert sum(counted) == 2 * (10 + 5)  # five of ten steps are guided
-    whole = sampling.latents(model, How("ddim", 10, 3.0, (0, np.inf)), range(2), asked)
-    always = sampling.latents(model, How("ddim", 10, 3.0), range(2), asked)
-    none = sampling.latents(model, How("ddim", 10, 1.0), range(2), asked)
+    whole = sampling.latents(model, SamplingConfig("ddim", 10, 3.0, (0, np.inf)), range(2), conditions)
+    always = sampling.latents(model, SamplingConfig("ddim", 10, 3.0), range(2), conditions)
+    none = sampling.latents(model, SamplingConfig("ddim", 10, 1.0), range(2), conditions)
     assert torch.equal(whole, always)
     assert not torch.allclose(between, always, atol=1e-3) and not torch.allclose(between, none, atol=1e-3)
 
@@ -174,15 +176,15 @@ def test_an_interval_guides_only_there_and_is_paid_only_there():
 @pytest.mark.parametrize("name", [*samplers.SAMPLERS, "KDPM2Discrete", "DPMSolverSinglestep", "DEISMultistep", "PNDM"])
 @pytest.mark.parametrize("guidance, interval", [(1.0, None), (3.0, None), (3.0, (0.3, 5.0))])
 def test_evaluations_foretold_are_those_counted(name, guidance, interval):
-    model, how = small(), How(name, 5, guidance, interval)
+    model, sampling = small(), SamplingConfig(name, 5, guidance, interval)
     with sampling.counting(model.denoiser) as counted:
-        sampling.latents(model, how, range(2), Classes(10).ask(range(2)))
-    assert sum(counted) == 2 * sampling.evaluations(how, model.traits)
+        sampling.latents(model, sampling, range(2), Classes(10).conditions(range(2)))
+    assert sum(counted) == 2 * sampling.evaluations(sampling, model.traits)
 
 
 def test_more_steps_than_a_sampler_can_make_are_refused_before_a_network_runs():
     with pytest.raises(InputError, match="Sampler 'lcm' cannot make 60 steps: "):
-        sampling.evaluations(How("lcm", 60), small().traits)
+        sampling.evaluations(SamplingConfig("lcm", 60), small().traits)
 
 
 def test_noise_ratio_is_the_schedulers_own_sigma():
@@ -197,22 +199,22 @@ def test_noise_ratio_is_the_schedulers_own_sigma():
 
 
 def test_best_of_n_keeps_the_highest_score_sample_by_sample():
-    model, how, asked = small(), How("ddim", 2), Classes(10).ask(range(5))
-    draws = [sampling.latents(model, how, range(5), asked, candidate=j) for j in range(3)]
+    model, sampling, conditions = small(), SamplingConfig("ddim", 2), Classes(10).conditions(range(5))
+    draws = [sampling.latents(model, sampling, range(5), conditions, candidate=j) for j in range(3)]
     assert not torch.allclose(draws[0], draws[1], atol=0.1)
-    score = lambda x, asked: x.flatten(1).mean(1).numpy()  # noqa: E731
-    kept, _ = sampling.best_of(3, score, lambda j: (draws[j], asked))
-    scores = np.stack([score(d, asked) for d in draws])
+    score = lambda x, conditions: x.flatten(1).mean(1).numpy()  # noqa: E731
+    kept, _ = sampling.best_of(3, score, lambda j: (draws[j], conditions))
+    scores = np.stack([score(d, conditions) for d in draws])
     assert torch.equal(kept, torch.stack([draws[j][i] for i, j in enumerate(scores.argmax(0))]))
-    assert np.array_equal(score(kept, asked), scores.max(0))
+    assert np.array_equal(score(kept, conditions), scores.max(0))
 
 
 def test_models_that_cannot_be_guided_or_sampled_so_refuse():
     with pytest.raises(InputError, match="cannot be guided: guidance was 2, allowed is 1"):
-        sampling.latents(gaussian(), How("ddim", 2, 2.0), range(2), {})
+        sampling.latents(gaussian(), SamplingConfig("ddim", 2, 2.0), range(2), {})
     with pytest.raises(InputError, match="'ddim' is not for flow-matching models; use euler, heun"):
-        sampling.latents(gaussian(flow=True), How("ddim", 2), range(2), {})
+        sampling.latents(gaussian(flow=True), SamplingConfig("ddim", 2), range(2), {})
     with pytest.raises(InputError, match="'FlowMatchEulerDiscrete' is for flow-matching models; this one is not"):
-        sampling.latents(gaussian(), How("FlowMatchEulerDiscrete", 2), range(2), {})
+        sampling.latents(gaussian(), SamplingConfig("FlowMatchEulerDiscrete", 2), range(2), {})
     with pytest.raises(InputError, match=r"No sampler named 'eulr'. Known samplers: ddim, ddpm, euler, heun"):
         samplers.sampler("eulr")

@@ -1,4 +1,4 @@
-"""The contract: ranges hold, sentences say row, value and what is allowed."""
+"""The schema: a metric is declared once, ranges hold, sentences say row, value and what is allowed."""
 
 import numpy as np
 import pandas as pd
@@ -8,9 +8,40 @@ from scalinglaws import schema, studies
 
 
 def test_every_column_says_what_it_is():
-    assert len(schema.COLUMNS) == len(schema._TABLE)
     roles = {"setting", "cost", "quality", "error"}
-    assert all(c.meaning and c.role in roles for c in schema.COLUMNS.values())
+    assert all(c.meaning and c.role in roles and c.kind in schema.KINDS for c in schema.COLUMNS.values())
+    declared = [row[0] for row in schema._SETTINGS] + [m.name for m in schema.METRICS]
+    assert len(set(declared)) == len(declared)
+
+
+@pytest.mark.parametrize("metric", schema.METRICS, ids=lambda m: m.name)
+def test_a_metric_is_declared_once_and_gives_the_rest(metric):
+    derived = {c.name.removeprefix(metric.name): c for c in metric.columns()}
+    extrapolated = {"_inf", "_inf_se"} if metric.extrapolated else set()
+    assert set(derived) == {"", "_se", "_half1", "_half2"} | extrapolated
+    assert {n for n, c in derived.items() if c.role == "error"} == {n for n in derived if n.endswith("_se")}
+    quality = [c for c in derived.values() if c.role == "quality"]
+    assert {c.higher_is_better for c in quality} == {metric.better == "higher"}
+    assert all(c.unit == metric.unit and c.metric == metric.name for c in derived.values())
+
+
+def test_the_direction_is_declared_not_read_from_prose():
+    """A meaning may end in any words; the derived columns have the direction of their metric."""
+    metric = schema.Metric("mine", "score", schema.NUMBER, "higher", "a score whose rival says lower is better")
+    assert all(c.higher_is_better for c in metric.columns() if c.role == "quality")
+    assert schema.higher_is_better("precision_half2") and not schema.higher_is_better("fd_inf")
+    assert not schema.higher_is_better("a column nobody knows")
+
+
+def test_repeats_may_be_pooled_over_and_settings_may_not():
+    assert {"seed", "device", "source"} <= {c.name for c in schema.COLUMNS.values() if c.pooled}
+    assert {"sampler", "guidance", "steps", "train_steps", "reference"} <= set(schema.unpooled())
+    assert not {"seed", "model", "params", "fd"} & set(schema.unpooled())
+
+
+def test_energy_has_the_stages_that_time_and_flops_have():
+    stages = {"_per_image", "_decode", "_text"}
+    assert {f"{unit}{stage}" for unit in ("flops", "seconds", "joules") for stage in stages} <= set(schema.COLUMNS)
 
 
 def test_every_published_column_is_known():

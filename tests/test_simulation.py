@@ -1,4 +1,4 @@
-"""20,000 cells on 512 workers in simulated time, with durations replayed from the bundled measurements."""
+"""20,000 cells on 512 workers in simulated time, with durations replayed from the shipped measurements."""
 
 import random
 import time
@@ -11,12 +11,12 @@ import pytest
 pytest.importorskip("torch")
 
 from collect.jobs import Job
-from collect.workers.search import Pace
-from collect.workers.simulate import Actor, Fleet, bound, simulate
-from collect.workers.store import identity
+from collect.run.search import WorkerConfig
+from collect.run.simulation import Actor, Fleet, bound, simulate
+from collect.store.store import identity
 
 MEASURED = Path(__file__).parents[1] / "data" / "measurements" / "tiny-ldm.csv"
-PACE = Pace(beat=60, ttl=200, look=20, keep=60)
+PACE = WorkerConfig(beat=60, ttl=200, look=20, keep=60)
 HOSTILE = {"killed": 0.3, "slow": 0.1, "paused": 0.1}
 
 
@@ -56,8 +56,8 @@ def test_with_every_harm_each_cell_is_still_there_once():
 def test_the_same_seed_is_the_same_run_and_another_is_not():
     cells, took = replayed(200)
     runs = [simulate(cells, took, Fleet(8, seed=seed, **HOSTILE), PACE) for seed in (1, 1, 2)]
-    told = [(run.makespan, run.ended, run.counts, run.requests) for run in runs]
-    assert told[0] == told[1] != told[2]
+    outcomes = [(run.makespan, run.ended, run.counts, run.requests) for run in runs]
+    assert outcomes[0] == outcomes[1] != outcomes[2]
 
 
 def test_all_killed_for_ever_leaves_cells_and_no_false_ones():

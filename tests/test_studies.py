@@ -1,4 +1,4 @@
-"""The bundled studies: every one loads, describes itself and keeps its traps."""
+"""The bundled studies: every one loads, describes itself and keeps its caveats."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ PUBLISHED = [n for n in studies.names() if n != "tiny-ldm"]
 def test_every_study_loads_and_describes_itself(name):
     study = studies.describe(name)
     assert study.rows == len(studies.load(name)) and study.families and study.quality and study.sources
-    assert all(s.endswith(".") or s == "" for s in study.traps)
+    assert all(s.endswith(".") or s == "" for s in study.caveats)
 
 
 def test_all_24_are_there():

@@ -1,23 +1,27 @@
 """Sweeps on a small random family: planned, measured, killed, resumed, damaged, refused."""
 
 import os
+import pickle
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 pytest.importorskip("torch")
 
-from collect import metrics, sweep
-from collect.measure import Bench, Cell, key
+from collect import metrics
+from collect.run import profiling, sweep
+from collect.run.cell import Cell, ExecutionConfig, cell_key
+from collect.run.plan import plan
+from collect.run.worker import work
 from collect.sampling import verifiers
-from collect.sampling.loop import How
-from collect.workers.store import verify
-from collect.workers.worker import work
+from collect.sampling.loop import SamplingConfig
+from collect.store.store import Store, verify
 from scalinglaws import schema
 from scalinglaws.schema import InputError
 
 SWEEP = "family: {family}\nsizes: [8, 12]\nsamplers: [ddim]\nsteps: [1, 2]\nsamples: 80\nbatch: 40\n"
-TIMING = ["seconds_per_image", "seconds_mad", "seconds_decode", "peak_memory_bytes"]
+TIMING = ["seconds_per_image", "seconds_mad", "seconds_text", "seconds_decode", "peak_memory_bytes"]
 
 
 def run(opened):
@@ -34,9 +38,9 @@ def status(opened):
 
 
 @pytest.fixture
-def file(small_bundle, tmp_path):
+def file(small_family, tmp_path):
     path = tmp_path / "sweep.yaml"
-    path.write_text(SWEEP.format(family=small_bundle))
+    path.write_text(SWEEP.format(family=small_family))
     return path
 
 
@@ -47,12 +51,12 @@ def settled(store):
 
 def test_every_cell_is_measured_once_and_obeys_the_schema(file, tmp_path):
     opened = sweep.open_sweep(file, tmp_path / "store")
-    prices = sweep.plan(opened)
+    prices = plan(opened)
     assert len(prices) == 4 and all(p.seconds > 0 for p in prices)
-    card = opened.family.card("c12")
-    assert prices[-1].flops == 80 * (2 * card.denoiser.flops + card.decoder.flops)
+    cost_profile = opened.family.cost_profile("c12")
+    assert prices[-1].flops == 80 * (2 * cost_profile.denoiser.flops + cost_profile.decoder.flops)
     assert len(list(run(opened))) == 4
-    assert list(run(opened)) == [] and sweep.plan(opened) == []
+    assert list(run(opened)) == [] and plan(opened) == []
     table = opened.store.table()
     assert schema.check(table) == []
     assert set(table.columns) <= set(schema.COLUMNS)
@@ -71,7 +75,7 @@ def test_stopped_anywhere_it_goes_on(file, tmp_path):
     pd.testing.assert_frame_equal(settled(straight.store), settled(stopped.store))
 
 
-def test_a_damaged_cell_is_set_aside_and_measured_again(file, tmp_path):
+def test_a_damaged_cell_is_quarantined_and_measured_again(file, tmp_path):
     opened = sweep.open_sweep(file, tmp_path / "store")
     list(run(opened))
     before = settled(opened.store)
@@ -84,37 +88,37 @@ def test_a_damaged_cell_is_set_aside_and_measured_again(file, tmp_path):
     pd.testing.assert_frame_equal(before, settled(opened.store))
 
 
-def test_other_weights_are_another_cell(small_bundle, tmp_path):
+def test_other_weights_are_another_cell(small_family, tmp_path):
     import shutil
 
     from collect import weights
-    from collect.bundle import Bundle
-    from collect.models import families
+    from collect.families.trained import TrainedFamily
+    from collect.models import shapes as families
 
     def identity(folder):
-        family = Bundle(folder)
-        return key(family, family.metrics(), Bench())(Cell("c8", How("ddim", 1), 80))
+        family = TrainedFamily(folder)
+        return cell_key(family, family.metrics(), ExecutionConfig())(Cell("c8", SamplingConfig("ddim", 1), 80))
 
-    copy = tmp_path / "bundle"
-    shutil.copytree(small_bundle, copy)
-    assert identity(copy) == identity(small_bundle)
+    copy = tmp_path / "family"
+    shutil.copytree(small_family, copy)
+    assert identity(copy) == identity(small_family)
     weights.save(families.tiny(8).state_dict(), copy / "c8.safetensors", half=True)
-    assert identity(copy) != identity(small_bundle)
+    assert identity(copy) != identity(small_family)
 
 
-def test_truncated_and_foreign_weights_are_refused(small_bundle, tmp_path):
+def test_truncated_and_foreign_weights_are_refused(small_family, tmp_path):
     import shutil
 
-    from collect.bundle import Bundle
+    from collect.families.trained import TrainedFamily
 
-    copy = tmp_path / "bundle"
-    shutil.copytree(small_bundle, copy)
+    copy = tmp_path / "family"
+    shutil.copytree(small_family, copy)
     shutil.copy(copy / "c12.safetensors", copy / "c8.safetensors")
     with pytest.raises(InputError, match=r"c8.safetensors does not fit this model"):
-        Bundle(copy).denoiser(8)
+        TrainedFamily(copy).denoiser(8)
     os.truncate(copy / "c8.safetensors", 1000)
     with pytest.raises(InputError, match=r"c8.safetensors is damaged"):
-        Bundle(copy).denoiser(8)
+        TrainedFamily(copy).denoiser(8)
 
 
 BAD = [
@@ -149,7 +153,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
 
 
 def test_export_joins_stores_and_tables_and_drops_repeats(file, tmp_path):
-    from collect.workers.store import export
+    from collect.store.tables import export
 
     opened = sweep.open_sweep(file, tmp_path / "store")
     next(run(opened))
@@ -174,16 +178,70 @@ def test_networks_of_metrics_and_verifiers_are_on_the_device_of_the_sweep(file, 
     distances, _ = opened.scores
     assert all(p.is_meta for p in distances.network.model.parameters())
     assert opened.verifier == "meta"
-    asked = [{"name": "mine", "scale": 2.0}, {"name": "mine", "device": "cpu"}, {"name": "plain", "scale": 3.0}]
-    assert opened.family.metrics(asked, "meta") == [(2.0, "meta"), (1.0, "cpu"), 3.0]
+    specs = [{"name": "mine", "scale": 2.0}, {"name": "mine", "device": "cpu"}, {"name": "plain", "scale": 3.0}]
+    assert opened.family.metrics(specs, "meta") == [(2.0, "meta"), (1.0, "cpu"), 3.0]
 
 
 def test_a_sampler_that_needs_several_steps_is_planned_and_measured(file):
     file.write_text(file.read_text().replace("ddim", "PNDM").replace("[1, 2]", "[6]").replace("[8, 12]", "[8]"))
     opened = sweep.open_sweep(file)
-    (price,) = sweep.plan(opened)
+    (price,) = plan(opened)
     (row,) = run(opened)
     assert row["nfe"] == 15 and price.flops == 80 * (row["flops_per_image"] + row["flops_decode"])
     file.write_text(file.read_text().replace("[6]", "[2]"))
     with pytest.raises(InputError, match="Model 'c8': Sampler 'PNDM' cannot make 2 steps"):
         sweep.open_sweep(file)
+
+
+class Loads(list):
+    """Labels of the models that were loaded, and how often the batch was searched for."""
+
+    batches = 0
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    from collect.families import TrainedFamily
+
+    seen, model = Loads(), TrainedFamily.model
+
+    def counted(self, label, dtype="float32"):
+        seen.append(label)
+        return model(self, label, dtype)
+
+    def chosen(run, **options):
+        seen.batches += 1
+        run(4)
+        return SimpleNamespace(batch=40)
+
+    monkeypatch.setattr(TrainedFamily, "model", counted)
+    monkeypatch.setattr(sweep, "best_batch", chosen)
+    return seen
+
+
+def test_only_a_run_settles_the_automatic_batch_and_only_once(file, tmp_path, loads, monkeypatch, capsys):
+    """status, show, profile and an untimed plan load no model; a run opens its sweep once."""
+    from scalinglaws.cli import main
+
+    file.write_text(file.read_text().replace("batch: 40", "batch: auto"))
+    opened, open_sweep = [], sweep.open_sweep
+    monkeypatch.setattr(sweep, "open_sweep", lambda *given: opened.append(given) or open_sweep(*given))
+    monkeypatch.setattr(profiling, "machine_of", lambda execution: None)
+    where = [str(file), "--store", str(tmp_path / "store")]
+    for verb in (["status"], ["profile"], ["plan", "--untimed"], ["show", "c8-ddim-1-w1-n80-s0"]):
+        assert main(["collect", verb[0], *where[:1], *verb[1:], *where[1:]]) == 0
+    assert loads == [] and loads.batches == 0
+    opened.clear()
+    assert main(["collect", "run", *where]) == 0
+    assert len(opened) == 1 and loads.batches == 1
+    assert sorted(loads) == ["c12", "c12", "c8"], "the largest to settle the batch, then each to be measured"
+    assert set(Store(tmp_path / "store").table().sampling_batch) == {40}
+    loads.clear()
+    assert main(["collect", "run", *where]) == 0
+    assert loads == [] and loads.batches == 1, "nothing is missing"
+
+
+def test_a_sweep_travels_to_another_process_without_what_was_opened(file, tmp_path):
+    opener = sweep.Opener(str(file), tmp_path / "store", "cpu")
+    assert opener.sweep is opener.sweep and "sweep" in vars(opener)
+    assert vars(pickle.loads(pickle.dumps(opener))) == vars(sweep.Opener(str(file), tmp_path / "store", "cpu"))

@@ -1,4 +1,4 @@
-"""The bundled family as shipped: weights, measurements and recipe belong together, and the rows can be made again."""
+"""The family as shipped: weights, measurements and recipe belong together, and the rows can be made again."""
 
 from pathlib import Path
 
@@ -31,12 +31,17 @@ def test_weights_are_small_and_are_those_that_were_measured():
 @pytest.mark.slow
 def test_a_shipped_row_is_measured_again():
     pytest.importorskip("torch")
-    from collect.bundle import Bundle
-    from collect.measure import Bench, Cell, measure, prepare
-    from collect.sampling.loop import How
+    from collect.families.trained import TrainedFamily
+    from collect.run.cell import Cell, ExecutionConfig, measure, prepare
+    from collect.sampling.loop import SamplingConfig
 
-    family = Bundle(MODELS)
-    again = measure(Cell("c8", How("ddim", 2), 2000), family, prepare(family.model("c8"), Bench()), family.metrics())
+    family = TrainedFamily(MODELS)
+    again = measure(
+        Cell("c8", SamplingConfig("ddim", 2), 2000),
+        family,
+        prepare(family.model("c8"), ExecutionConfig()),
+        family.metrics(),
+    )
     (row,) = ROWS.query("base_channels == 8 and sampler == 'ddim' and steps == 2 and guidance == 1").to_dict("records")
     for column in ("fd", "fd_se", "kd", "agreement"):
         assert again[column] == pytest.approx(row[column], rel=2e-3, abs=2e-3)

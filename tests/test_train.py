@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from collect import weights  # noqa: E402
-from collect.models.families import NULL_CLASS  # noqa: E402
+from collect.models.shapes import NULL_CLASS  # noqa: E402
 from collect.training import train  # noqa: E402
 
 RECIPE = train.Recipe(batch=8, warmup=2, decay_after=4)

@@ -9,11 +9,11 @@ torch = pytest.importorskip("torch")
 
 from conftest import FAMILY  # noqa: E402
 
-from collect import trainer  # noqa: E402
-from collect.bundle import Bundle  # noqa: E402
-from collect.settings import FamilyFile, read  # noqa: E402
+from collect.config import FamilyFile, read_config  # noqa: E402
+from collect.families.trained import TrainedFamily  # noqa: E402
+from collect.store.store import Store  # noqa: E402
+from collect.training import family as trainer  # noqa: E402
 from collect.training import fashion_mnist  # noqa: E402
-from collect.workers.store import Store  # noqa: E402
 from scalinglaws import schema  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
@@ -37,7 +37,7 @@ def trained(data, tmp_path_factory):
 
 
 def train(folder, data):
-    file = read(folder / "family.yaml", FamilyFile)
+    file = read_config(folder / "family.yaml", FamilyFile)
     events = list(trainer.make_parts(file, folder, data))
     events += list(trainer.train_sizes(file, folder, file.widths, data, every=1))
     return events + list(trainer.measure_snapshots(file, folder, file.widths))
@@ -58,10 +58,10 @@ def test_quality_rows_carry_the_training_compute(trained):
 
 def test_released_weights_are_the_averages_in_half_precision(trained, tmp_path):
     folder = trained[1]
-    file = read(folder / "family.yaml", FamilyFile)
-    Bundle(trainer.release(file, folder, tmp_path / "out")).denoiser(8)
-    kept = dict(Bundle(tmp_path / "out").denoiser(8).state_dict())
-    average = Bundle(folder).denoiser(8, folder / "c8" / "average-0000006.safetensors").state_dict()
+    file = read_config(folder / "family.yaml", FamilyFile)
+    TrainedFamily(trainer.release(file, folder, tmp_path / "out")).denoiser(8)
+    kept = dict(TrainedFamily(tmp_path / "out").denoiser(8).state_dict())
+    average = TrainedFamily(folder).denoiser(8, folder / "c8" / "average-0000006.safetensors").state_dict()
     assert all(torch.equal(kept[k], average[k].half().float()) for k in kept)
     with pytest.raises(InputError, match=r"has a snapshot of step 5; all have \[6\]"):
         trainer.release(file, folder, tmp_path / "out", step=5)

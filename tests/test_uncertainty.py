@@ -6,11 +6,10 @@ import pytest
 from test_fit import EDM2, LANGUAGE
 from test_laws import TRUTH, rows
 
-from scalinglaws.fitting import fit
-from scalinglaws.fitting.solver import minimise
+from scalinglaws.fitting import coverage, fit
+from scalinglaws.fitting.batching import minimise_all
 from scalinglaws.laws import LAWS
 from scalinglaws.schema import InputError
-from scalinglaws.uncertainty import coverage, intervals
 
 
 def fitted(name, noise=0.02, seed=0, **options):
@@ -20,17 +19,17 @@ def fitted(name, noise=0.02, seed=0, **options):
 
 @pytest.mark.parametrize("name", ["power", "power_floor", "size_steps_interaction", "bnsl_1", "kaplan"])
 def test_bootstrap_and_profile_agree_where_the_law_is_well_determined(name):
-    found = fitted(name, loss="squares", replicates=2000)
-    one, two = intervals(found, 0.9), intervals(found, 0.9, "profile")
+    result = fitted(name, loss="squares", replicates=2000)
+    one, two = result.interval(0.9), result.interval(0.9, "profile")
     width = (two["high"] - two["low"]).to_numpy()
     assert (np.abs(one["low"] - two["low"]) < 0.25 * width).all()
     assert (np.abs(one["high"] - two["high"]) < 0.25 * width).all()
 
 
 def test_profile_ends_raise_the_objective_by_what_student_allows():
-    found = fit(EDM2, "power_floor", "fid", {"N": "gflops"}, loss="squares")
-    ends = intervals(found, 0.9, "profile")
-    goal = found.objective * (1 + 2.353363**2 / 3)  # Student's t at 0.95 with 3 degrees of freedom
+    result = fit(EDM2, "power_floor", "fid", {"N": "gflops"}, loss="squares")
+    ends = result.interval(0.9, "profile")
+    goal = result.objective * (1 + 2.353363**2 / 3)  # Student's t at 0.95 with 3 degrees of freedom
     for E in ends.loc["E", ["low", "high"]]:
         rest = fit(EDM2.assign(fid=EDM2["fid"] - E), "power", "fid", {"N": "gflops"}, loss="squares", residuals="raw")
         A, a = rest.values["A"], rest.values["a"]
@@ -51,21 +50,23 @@ def _best_with_floor(E):
 @pytest.mark.slow
 def test_a_profile_looks_into_the_other_basins():
     """A best fit with a kink (f2 on its bound) whose smooth rival is 0.6 % higher: both lie in the interval."""
-    found = fit(rows("bnsl_2", 0.02, 0), "bnsl_2", "y", {"x": "x"}, loss="squares")
-    assert found.trust.on_bound == ("f2",) and found.trust.gap < 0.01
-    rival = found.setup.coordinates.natural(found.minima.theta[found.minima.objective > found.objective * 1.001][0])
-    ends = intervals(found, 0.9, "profile")
-    assert (ends["low"] <= np.minimum(found.theta, rival) * (1 + 1e-9)).all()
-    assert (ends["high"] >= np.maximum(found.theta, rival) * (1 - 1e-9)).all()
+    result = fit(rows("bnsl_2", 0.02, 0), "bnsl_2", "y", {"x": "x"}, loss="squares")
+    assert result.trust.on_bound == ("f2",) and result.trust.gap < 0.01
+    rival = result.problem.coordinates.natural(
+        result.minima.theta[result.minima.objective > result.objective * 1.001][0]
+    )
+    ends = result.interval(0.9, "profile")
+    assert (ends["low"] <= np.minimum(result.theta, rival) * (1 + 1e-9)).all()
+    assert (ends["high"] >= np.maximum(result.theta, rival) * (1 - 1e-9)).all()
 
 
 def test_a_floor_that_is_not_there_has_a_profile_down_to_zero():
     table = pd.DataFrame({"n": np.geomspace(1, 1e3, 12)})
     shock = 0.05 * np.random.default_rng(1).standard_normal(12)
-    found = fit(table.assign(q=5 * table["n"] ** -0.5 * np.exp(shock)), "power_floor", "q", {"N": "n"})
-    assert intervals(found, 0.9, "profile").loc["E", "low"] == 0.0
-    assert found.trust.floor_identified is False
-    assert "The floor E" in " ".join(found.warnings)
+    result = fit(table.assign(q=5 * table["n"] ** -0.5 * np.exp(shock)), "power_floor", "q", {"N": "n"})
+    assert result.interval(0.9, "profile").loc["E", "low"] == 0.0
+    assert result.trust.floor_identified is False
+    assert "The floor E" in " ".join(result.warnings)
 
 
 def test_published_standard_errors_of_the_chinchilla_points():
@@ -76,26 +77,27 @@ def test_published_standard_errors_of_the_chinchilla_points():
     table = pd.read_csv(path)
     table = table[table["loss"].rank(ascending=False) > 5]
     table = table.assign(D=table["Training FLOP"] / (6 * table["Model Size"]))
-    found = fit(table, "chinchilla", "loss", {"N": "Model Size", "D": "D"}, delta=1e-3)
+    result = fit(table, "chinchilla", "loss", {"N": "Model Size", "D": "D"}, delta=1e-3)
     rows, draw = len(table), np.random.RandomState(42)
     weights = np.stack([np.bincount(draw.choice(rows, rows), minlength=rows) for _ in range(4000)]).astype(float)
-    refits = minimise(found.setup.problem.with_(weight=weights), np.tile(found.minima.theta[0], (4000, 1)))
-    errors = dict(zip(found.law.params, found.setup.coordinates.natural(refits.theta).std(axis=0), strict=True))
+    objective, starts = result.problem.objective.with_(weight=weights), np.tile(result.minima.theta[0], (4000, 1))
+    refits = minimise_all([objective], [starts])[0]
+    errors = dict(zip(result.law.params, result.problem.coordinates.natural(refits.theta).std(axis=0), strict=True))
     assert errors == pytest.approx({"A": 124.5, "B": 1293, "E": 0.0257, "a": 0.0154, "b": 0.0206}, rel=5e-3)
 
 
 def test_bootstrap_keeps_a_configuration_together():
     table = pd.concat([rows("power_floor", 0.02, seed) for seed in range(4)])
-    found = fit(table, "power_floor", "y", {"N": "x"}, replicates=300)
-    assert found.bootstrap == "pair"
-    assert len(np.unique(found.setup.rows.cluster)) == 12
+    result = fit(table, "power_floor", "y", {"N": "x"}, replicates=300)
+    assert result.bootstrap == "pair"
+    assert len(np.unique(result.problem.data.cluster)) == 12
     single = fit(table.reset_index(), "power_floor", "y", {"N": "x"}, cluster="index", replicates=300)
-    assert np.array_equal(np.sort(np.unique(single.setup.rows.cluster)), np.arange(12))
+    assert np.array_equal(np.sort(np.unique(single.problem.data.cluster)), np.arange(12))
 
 
 def test_unknown_method():
     with pytest.raises(InputError, match="No intervals named 'magic'"):
-        intervals(fitted("power"), 0.9, "magic")
+        fitted("power").interval(0.9, "magic")
 
 
 @pytest.mark.slow
@@ -103,17 +105,17 @@ def test_unknown_method():
 @pytest.mark.parametrize("name", [name for name in LAWS if name not in ("bnsl_2", "bnsl_3")])
 def test_ninety_percent_intervals_cover(name, method):
     """200 noisy replicates of a design with eight sizes or more; the mean over the law's parameters."""
-    found = fitted(name, 0.02, loss="squares", replicates=400)
-    found = fit(rows(name), name, "y", found.inputs, loss="squares", replicates=400).with_noise(0.02)
-    assert 0.86 <= coverage(found, 200, 0.9, method)["cover"].mean() <= 0.94
+    result = fitted(name, 0.02, loss="squares", replicates=400)
+    result = fit(rows(name), name, "y", result.inputs, loss="squares", replicates=400)
+    assert 0.86 <= coverage(result, 200, 0.9, method, noise=0.02)["cover"].mean() <= 0.94
 
 
 @pytest.mark.slow
 def test_few_sizes_are_warned_about_and_their_coverage_is_known():
     table = rows("power_floor").iloc[[0, 3, 6, 9, 11]]
-    found = fit(table, "power_floor", "y", {"N": "x"}, loss="squares", replicates=400)
-    assert "Only 5 different values of N" in " ".join(found.warnings)
-    assert coverage(found.with_noise(0.01), 200)["cover"].mean() > 0.8
+    result = fit(table, "power_floor", "y", {"N": "x"}, loss="squares", replicates=400)
+    assert "Only 5 different values of N" in " ".join(result.warnings)
+    assert coverage(result, 200, noise=0.01)["cover"].mean() > 0.8
 
 
 def sized(seed, spread=0.05) -> pd.DataFrame:
@@ -124,14 +126,14 @@ def sized(seed, spread=0.05) -> pd.DataFrame:
     )
 
 
-def test_sizes_that_err_together_are_told_and_clusters_widen_the_interval():
+def test_sizes_that_share_an_error_are_reported_and_clusters_widen_the_interval():
     alone = fit(sized(1), "size_steps_plain", "y", {"N": "N", "S": "S"}, bootstrap="residual")
-    assert "Rows with the same N err together" in " ".join(alone.warnings)
+    assert "Rows with the same N share an error" in " ".join(alone.warnings)
     assert "resample them together with cluster='N'" in " ".join(alone.warnings)
     whole = fit(sized(1), "size_steps_plain", "y", {"N": "N", "S": "S"})
-    assert "Rows with the same N (N) err together" in whole.notes[0]
+    assert "Rows with the same N (N) share an error" in whole.notes[0]
     new = pd.DataFrame({"N": [1e10], "S": [64.0]})
-    width = [float(np.ptp(found.predict(new, mean=True)[["low", "high"]].to_numpy())) for found in (alone, whole)]
+    width = [float(np.ptp(result.predict(new, mean=True)[["low", "high"]].to_numpy())) for result in (alone, whole)]
     assert width[1] > 1.5 * width[0] and whole.bootstrap == "pair"
 
 
@@ -142,7 +144,7 @@ def test_ninety_percent_predictions_hold_the_next_measurement():
     curve = law.curve([truth[p] for p in law.params], {s: new[s] for s in new})
     held, rng = np.zeros(2), np.random.default_rng(1)
     for seed in range(200):
-        told = fitted("size_steps_interaction", 0.02, seed, replicates=300).predict(new)
+        predicted = fitted("size_steps_interaction", 0.02, seed, replicates=300).predict(new)
         measured = curve * np.exp(0.02 * rng.standard_normal(2))
-        held += (told["low"] <= measured) & (measured <= told["high"])
+        held += (predicted["low"] <= measured) & (measured <= predicted["high"])
     assert (held / 200 > 0.85).all() and (held / 200 < 0.96).all()

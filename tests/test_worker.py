@@ -5,31 +5,30 @@ import os
 import random
 import signal
 import threading
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-pytest.importorskip("torch")
+pytest.importorskip("safetensors")
 
-import cheap_cells
-from cheap_cells import QUICK, jobs, measure, opener, serve
+from cheap_cells import BATCHES, PATIENCE, QUICK, jobs, measure, opener, serve, until
 
 from collect.jobs import Job, Outcome
-from collect.workers import files, leases, partials
-from collect.workers.search import Clock
-from collect.workers.store import Store, cell_file, status, stem, verify
-from collect.workers.worker import KINDS, Broken, work
+from collect.run.search import Clock
+from collect.run.worker import KINDS, Broken, work
+from collect.store import files, leases, partials
+from collect.store.store import Store, cell_file, status, stem, verify
 from scalinglaws.schema import InputError
 
 
-def run(cells, store, measuring=measure, pace=QUICK, **options):
-    return list(work(cells, store, measuring, pace=pace, **options))
+def run(cells, store, measuring=measure, config=QUICK, **options):
+    return list(work(cells, store, measuring, config=config, **options))
 
 
 def kinds(events):
@@ -73,10 +72,10 @@ def test_every_cell_is_measured_once_longest_first(store):
 
 
 def test_partial_sums_are_kept_and_told(store):
-    told = []
-    run(jobs(1), store, tell=told.append)
-    assert kinds(told) == ["checkpointed"] * cheap_cells.BATCHES
-    assert set(kinds(told)) <= set(KINDS)
+    reported = []
+    run(jobs(1), store, report=reported.append)
+    assert kinds(reported) == ["checkpointed"] * BATCHES
+    assert set(kinds(reported)) <= set(KINDS)
 
 
 def test_checkpoints_cost_a_small_share_of_the_time():
@@ -98,15 +97,15 @@ def test_checkpoints_cost_a_small_share_of_the_time():
             checkpoint({"n": np.ones(1)})
         return {"fd": 1.0}
 
-    told = []
-    pace = replace(QUICK, keep=0, share=0.05)
-    run(jobs(1), Store(Slow()), measuring, pace, clock=Clock(clock.now, clock.sleep, clock.now), pulse=no_pulse,
-        tell=told.append)  # fmt: skip
-    assert 20 <= len(told) <= 26 and 2 * len(told) / clock.time < 0.055
+    reported = []
+    config = replace(QUICK, keep=0, share=0.05)
+    run(jobs(1), Store(Slow()), measuring, config, clock=Clock(clock.now, clock.sleep, clock.now), pulse=no_pulse,
+        report=reported.append)  # fmt: skip
+    assert 20 <= len(reported) <= 26 and 2 * len(reported) / clock.time < 0.055
 
 
 class Ticking:
-    """A clock that moves when told."""
+    """A clock that moves when reported."""
 
     time = 0.0
 
@@ -146,12 +145,12 @@ def test_ctrl_c_keeps_the_partial_sums_and_frees_the_cell(store):
     assert store.files.names("leases") == set()
     assert store.files.names("partial") == {f"{stem(jobs(1)[0])}.0.safetensors"}
     run(jobs(1), store, partial(measure, harm=counted))
-    assert started == [0, 1, 2, 3, 4, 5, 5, *range(6, cheap_cells.BATCHES)]
+    assert started == [0, 1, 2, 3, 4, 5, 5, *range(6, BATCHES)]
     assert_whole(store, 1)
 
 
 def test_a_closed_generator_frees_its_cell(store):
-    working = work(jobs(3), store, measure, pace=QUICK)
+    working = work(jobs(3), store, measure, config=QUICK)
     assert next(working).kind == "claimed" and len(store.files.names("leases")) == 1
     working.close()
     assert store.files.names("leases") == set()
@@ -184,10 +183,10 @@ def test_failures_are_recorded_with_reasons_and_stop_nobody(tmp_path):
         "c0": ("nan", "all images are NaN"), "c1": ("oom", "MemoryError: no room"), "c2": ("error", "ValueError: a b"),
         "c3": ("oom", "OutOfMemoryError: x"), "c4": ("error", "RuntimeError: no message"),
     }  # fmt: skip
-    told = status(store, cells)
-    assert (told["done"], told["missing"], len(told["failed"])) == (3, 0, 5)
+    reported = status(store, cells)
+    assert (reported["done"], reported["missing"], len(reported["failed"])) == (3, 0, 5)
     assert kinds(run(cells, store, failing)) == ["done"], "a failed cell is not tried again"
-    assert kinds(run(cells, store, failing, retry=True)).count("failed") == 5, "unless asked, and then once"
+    assert kinds(run(cells, store, failing, retry=True)).count("failed") == 5, "unless with retry, and then once"
     assert {why["attempts"] for why in store.failures().values()} == {2}
     assert kinds(run(cells, store, retry=True)).count("finished") == 5
     assert_whole(store, 8)
@@ -198,7 +197,7 @@ def test_of_two_that_retry_only_one_does(store):
         raise Outcome("nan", "still")
 
     run(jobs(4), store, fails)
-    workers = [work(jobs(4), store, fails, pace=QUICK, retry=True) for _ in range(2)]
+    workers = [work(jobs(4), store, fails, config=QUICK, retry=True) for _ in range(2)]
     events = [event for pair in zip_longest(*workers) for event in pair if event]  # in turns
     assert kinds(events).count("failed") == 4
     assert [why["attempts"] for why in store.failures().values()] == [2] * 4
@@ -240,11 +239,11 @@ def test_sums_that_do_not_fit_on_the_disk_cost_nothing_but_their_keeping(tmp_pat
     def full(*paths):
         raise OSError(28, "No space left on device")
 
-    store, told = Store(tmp_path), []
+    store, reported = Store(tmp_path), []
     monkeypatch.setattr(os, "replace", full)
-    run(jobs(1), store, tell=told.append)
+    run(jobs(1), store, report=reported.append)
     monkeypatch.undo()
-    assert kinds(told) == ["unkept"] * cheap_cells.BATCHES and "make room" in told[0].reason
+    assert kinds(reported) == ["unkept"] * BATCHES and "make room" in reported[0].reason
     assert_whole(store, 1)
 
 
@@ -283,10 +282,10 @@ def test_an_idle_worker_starts_what_a_slow_one_holds_too_long():
         clock.time += 10
         return {"model": f"c{cell}"}
 
-    pace = replace(QUICK, look=1, ttl=1e6, late=1.5)
-    slow = work(cells, store, lambda *a, **k: {"model": "slow"}, clock=timed, pulse=no_pulse, pace=pace)
+    config = replace(QUICK, look=1, ttl=1e6, late=1.5)
+    slow = work(cells, store, lambda *a, **k: {"model": "slow"}, clock=timed, pulse=no_pulse, config=config)
     held = next(slow).job
-    events = run(cells, store, quick, pace, clock=timed, pulse=no_pulse)
+    events = run(cells, store, quick, config, clock=timed, pulse=no_pulse)
     assert kinds(events)[:4] == ["claimed", "finished"] * 2 and kinds(events)[-3:] == ["claimed", "finished", "done"]
     assert events[-3].job == held and events[-3].reason == "its holder is slow"
     assert 15 <= clock.time - 10 <= 20, "after one and a half times what it took here, counted from its start"
@@ -301,7 +300,7 @@ def test_an_idle_worker_starts_what_a_slow_one_holds_too_long():
 def context():
     """Processes forked from a server that has imported everything: real ones, started in milliseconds."""
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(["pytest", "collect.workers.worker"])
+    found.set_forkserver_preload(["pytest", "collect.run.worker"])
     return found
 
 
@@ -311,56 +310,80 @@ def start(context, *arguments, **options):
     return child
 
 
-def until(condition, seconds=30):
-    """Wait for something to be so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.005)
+class Gated:
+    """A worker process that waits before every batch until it is let through; `log` is the file it writes."""
+
+    def __init__(self, context, folder, count, log, config=QUICK):
+        self.pipe, theirs = context.Pipe()
+        self.log, self.ahead = log, 0
+        self.child = start(context, folder, count, log, pipe=theirs, config=config)
+        theirs.close()
+
+    def reach(self, batches=1):
+        """Wait until it stands before so many more batches than it was seen to."""
+        for _ in range(batches):
+            assert self.pipe.poll(PATIENCE), "it never came to that batch"
+            self.pipe.recv()
+
+    def let(self, batches=1, permit=True):
+        for _ in range(batches):
+            self.pipe.send(permit)
+
+    def open(self):
+        """Let it run freely from now on."""
+        self.pipe.close()
+
+    def kill(self):
+        self.child.kill()
+        self.child.join()
+        self.pipe.close()
+        assert self.child.exitcode == -signal.SIGKILL
+
+    def end(self):
+        self.open()
+        self.child.join()
+        return self.log.read_text()
+
+    def stop(self):
+        """Stop the process with SIGSTOP, and wait until it stands."""
+        os.kill(self.child.pid, signal.SIGSTOP)
+        until(lambda: Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+
+    def go_on(self):
+        os.kill(self.child.pid, signal.SIGCONT)
 
 
-class Crew:
-    """Workers, each with its own log, any of which may be killed and replaced."""
+def check_kills(context, tmp_path, count, kills, workers, seed=0):
+    """Workers killed at random batches, while they do the next ones; then the last are left to finish."""
+    rng, folder, logs = random.Random(seed), tmp_path / "store", []
 
-    def __init__(self, context, folder, count, workers, pause=0.004):
-        self.context, self.folder, self.count, self.pause = context, folder, count, pause
-        self.logs, self.children = [], [None] * workers
-        for at in range(workers):
-            self.start(at)
+    def hire():
+        logs.append(tmp_path / f"log{len(logs)}")
+        worker = Gated(context, folder, count, logs[-1])
+        worker.reach()
+        return worker
 
-    def start(self, at):
-        self.logs.append(self.folder.with_name(f"log{len(self.logs)}"))
-        self.children[at] = child = start(self.context, self.folder, self.count, self.pause, self.logs[-1])
-        child.log = self.logs[-1]
-
-    def kill(self, at, wait):
-        """Kill a worker some time after its first event; whether it lived until then."""
-        child = self.children[at]
-        until(lambda: not child.is_alive() or (child.log.exists() and child.log.read_text()))
-        time.sleep(wait)
-        child.kill()
-        child.join()
-        self.start(at)
-        return child.exitcode == -signal.SIGKILL
-
-    def text(self):
-        return "".join(log.read_text() for log in self.logs if log.exists())
-
-
-def check_kills(context, tmp_path, count, kills, workers, pause=0.004, seed=0):
-    """Workers killed at random moments, so many of them alive; then the last are left to finish."""
-    rng, crew, hits = random.Random(seed), Crew(context, tmp_path / "store", count, workers, pause), 0
-    while hits < kills:
-        assert len(Store(crew.folder).stems()) < count, f"all was done after {hits} kills: give it more cells"
-        hits += crew.kill(rng.randrange(workers), rng.expovariate(1 / 0.06))
-    for child in crew.children:
-        child.join()
-    assert crew.text().count("claimed") > count + kills / 3, "kills must have hit cells in work"
-    assert_whole(Store(tmp_path / "store"), count)
+    crew = [hire() for _ in range(workers)]
+    for _ in range(kills):
+        at, batches, ahead = rng.randrange(workers), rng.randrange(BATCHES), rng.randrange(1, 4)
+        crew[at].let(batches + ahead)
+        crew[at].reach(batches)
+        for other in crew[:at] + crew[at + 1 :]:
+            other.let(2)
+            other.reach(2)
+        crew[at].kill()  # as it stands before a batch, within one, claims, keeps or settles
+        crew[at] = hire()
+    for worker in crew:
+        worker.open()  # all of them, as one may wait for another's cell
+    for worker in crew:
+        worker.child.join()
+    text = "".join(log.read_text() for log in logs)
+    assert text.count("claimed") > count + kills / 3, "kills must have hit cells in work"
+    assert_whole(Store(folder), count)
 
 
 def test_kill_9_a_few_times_with_two_workers(context, tmp_path):
-    check_kills(context, tmp_path, 30, 5, workers=2, pause=0.01)
+    check_kills(context, tmp_path, 30, 5, workers=2)
 
 
 @pytest.mark.slow
@@ -370,72 +393,82 @@ def test_kill_9_at_50_random_moments(context, tmp_path):
 
 @pytest.mark.slow
 def test_kill_9_at_50_random_moments_of_three_workers(context, tmp_path):
-    check_kills(context, tmp_path, 200, 50, workers=3, pause=0.02, seed=2)
+    check_kills(context, tmp_path, 200, 50, workers=3, seed=2)
 
 
 def test_three_workers_share_a_store_without_doing_anything_twice(context, tmp_path):
-    logs = [tmp_path / f"log{i}" for i in range(3)]
-    crew = [start(context, tmp_path / "store", 30, 0.002, log) for log in logs]
-    for child in crew:
-        child.join()
-    shares = [log.read_text().count("finished") for log in logs]
+    crew = [Gated(context, tmp_path / "store", 30, tmp_path / f"log{i}") for i in range(3)]
+    for worker in crew:
+        worker.reach()  # each has a cell of its own
+    for worker in crew:
+        worker.open()
+    texts = [worker.end() for worker in crew]
+    shares = [text.count("finished") for text in texts]
     assert sum(shares) == 30 and min(shares) > 0
-    assert sum(log.read_text().count("dropped") for log in logs) == 0
+    assert sum(text.count("dropped") for text in texts) == 0
     assert_whole(Store(tmp_path / "store"), 30)
 
 
 def test_a_worker_paused_past_its_lease_neither_loses_nor_doubles_its_cell(context, tmp_path):
-    store, log = Store(tmp_path / "store"), tmp_path / "log"
-    paused = start(context, store.folder, 1, 0.05, log)
-    until(lambda: log.exists() and "checkpointed" in log.read_text())
-    os.kill(paused.pid, signal.SIGSTOP)
-    events = run(jobs(1), store)
+    store, clock = Store(tmp_path / "store"), Ticking()
+    paused = Gated(context, store.folder, 1, tmp_path / "log")
+    paused.let(3)
+    paused.reach(4)
+    paused.stop()
+    timed = Clock(clock.now, clock.sleep, clock.now)
+    events = run(jobs(1), store, config=replace(QUICK, ttl=60), clock=timed, pulse=no_pulse)
     assert kinds(events)[-3:] == ["claimed", "finished", "done"] and "silent" in events[-3].reason
-    os.kill(paused.pid, signal.SIGCONT)
-    paused.join()
-    assert paused.exitcode == 0 and "dropped" in log.read_text() and "finished c0" not in log.read_text()
+    assert clock.time > 60
+    paused.go_on()
+    text = paused.end()
+    assert paused.child.exitcode == 0 and "dropped" in text and "finished c0" not in text
     assert_whole(store, 1)
 
 
 def test_a_worker_paused_past_its_lease_while_another_is_still_at_it(context, tmp_path):
     """The first wakes up in the middle of the second's work, and lets it go; its sums never mix with the second's."""
-    store, logs = Store(tmp_path / "store"), [tmp_path / "log0", tmp_path / "log1"]
-    first = start(context, store.folder, 1, 0.1, logs[0])
-    until(lambda: logs[0].exists() and "checkpointed" in logs[0].read_text())
-    os.kill(first.pid, signal.SIGSTOP)
-    second = start(context, store.folder, 1, 0.1, logs[1])
-    until(lambda: logs[1].exists() and "checkpointed" in logs[1].read_text())
-    os.kill(first.pid, signal.SIGCONT)
-    first.join(), second.join()
-    texts = [log.read_text() for log in logs]
-    assert "dropped c0 its lease expired" in texts[0] and "finished c0" in texts[1]
+    store = Store(tmp_path / "store")
+    first = Gated(context, store.folder, 1, tmp_path / "log0")
+    first.let(3)
+    first.reach(4)
+    first.stop()
+    second = Gated(context, store.folder, 1, tmp_path / "log1", replace(QUICK, ttl=0.3))
+    second.reach()
+    first.go_on()
+    first.let(permit="lost")
+    until(lambda: "dropped" in first.log.read_text())
+    texts = [second.end(), first.end()]
+    assert "dropped c0 its lease expired" in texts[1] and "finished c0" in texts[0]
     assert_whole(store, 1)
 
 
 def test_several_workers_race_for_a_killed_ones_cell_and_one_gets_it(context, tmp_path):
-    folder, logs = tmp_path / "store", [tmp_path / f"log{i}" for i in range(5)]
-    dead = start(context, folder, 1, 0.05, logs[0])
-    until(lambda: logs[0].exists() and "checkpointed" in logs[0].read_text())
+    folder = tmp_path / "store"
+    dead = Gated(context, folder, 1, tmp_path / "log")
+    dead.let(3)
+    dead.reach(4)
     dead.kill()
-    dead.join()
-    crew = [start(context, folder, 1, 0.03, log) for log in logs[1:]]
+    logs = [tmp_path / f"log{i}" for i in range(4)]
+    crew = [start(context, folder, 1, log) for log in logs]
     for child in crew:
         child.join()
-    texts = [log.read_text() for log in logs[1:]]
+    texts = [log.read_text() for log in logs]
     assert sum(text.count("claimed") for text in texts) == 1 and sum(text.count("finished") for text in texts) == 1
     assert "claimed c0 the process that held it is gone" in "".join(texts)
-    assert sum(text.count("checkpointed") for text in texts) < cheap_cells.BATCHES, "it went on from the sums"
+    assert sum(text.count("checkpointed") for text in texts) == BATCHES - 3, "it went on from the sums"
     assert_whole(Store(folder), 1)
 
 
 def test_ctrl_c_of_a_process_frees_its_cell_at_once(context, tmp_path):
-    folder, log = tmp_path / "store", tmp_path / "log"
-    child = start(context, folder, 1, 0.05, log)
-    until(lambda: log.exists() and "checkpointed" in log.read_text())
-    os.kill(child.pid, signal.SIGINT)
-    child.join()
+    folder = tmp_path / "store"
+    worker = Gated(context, folder, 1, tmp_path / "log")
+    worker.let(3)
+    worker.reach(4)  # it has kept the sums of three batches, and stands before the fourth
+    os.kill(worker.child.pid, signal.SIGINT)
+    worker.child.join()
     store = Store(folder)
-    assert child.exitcode != 0 and store.files.names("leases") == set() and len(store.files.names("partial")) == 1
+    assert worker.child.exitcode != 0
+    assert store.files.names("leases") == set() and len(store.files.names("partial")) == 1
     run(jobs(1), store)
     assert_whole(store, 1)
 
@@ -455,10 +488,10 @@ def test_damage_by_truncation_and_a_flipped_byte_is_measured_again(tmp_path):
 
 def test_a_cell_that_no_worker_survives_is_given_up_with_its_reason(context, tmp_path):
     folder, log = tmp_path / "store", tmp_path / "log"
-    pace = replace(QUICK, losses=3, keep=1e9)
+    config = replace(QUICK, losses=3, keep=1e9)
     ends = []
     while 0 not in ends:
-        child = start(context, folder, 4, 0.0, log, harm="always die", pace=pace)
+        child = start(context, folder, 4, log, harm="always die", config=config)
         child.join()
         ends.append(child.exitcode)
     assert ends == [-9, -9, -9, 0], "three died of it, the fourth gave it up"
@@ -484,7 +517,7 @@ def test_leases_do_not_survive_cells(tmp_path):
     run(jobs(2), store)
     name = stem(jobs(2)[0])
     leases.claim(store.files, leases.Lease(name, 0, leases.me()))
-    partials.keep(store.files, name, 0, {"n": np.ones(1)})
+    partials.keep_partial(store.files, name, 0, {"n": np.ones(1)})
     with suppress(StopIteration):
         run(jobs(2), store)
     assert_whole(store, 2)

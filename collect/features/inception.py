@@ -35,12 +35,12 @@ def _extractor():
 def weight_file(path=None):
     """The weight file: `path`, then $INCEPTION_WEIGHTS, then torch hub's folder; InputError says where to get it."""
     given = path or os.environ.get(ENVIRONMENT)
-    found = Path(given) if given else Path(torch.hub.get_dir()) / "checkpoints" / FILE
-    if not found.exists():
+    file = Path(given) if given else Path(torch.hub.get_dir()) / "checkpoints" / FILE
+    if not file.exists():
         raise InputError(
-            f"No Inception weights at {found}: fetch {URL} once and give its path as weights, or set ${ENVIRONMENT}."
+            f"No Inception weights at {file}: fetch {URL} once and give its path as weights, or set ${ENVIRONMENT}."
         )
-    return found
+    return file
 
 
 def _refuse_code(path):

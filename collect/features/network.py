@@ -46,12 +46,14 @@ class Network:
 
     def extract(self, images):
         """float32 features [image, feature] of uint8 images [image, channel, h, w]."""
-        found = self._each(self.model, images)
-        if found.shape[1:] != (self.dimensions,):
-            raise InputError(f"Network '{self.name}' gave features of shape {found.shape[1:]}, not {self.dimensions}.")
-        if not np.isfinite(found).all():
+        features = self._each(self.model, images)
+        if features.shape[1:] != (self.dimensions,):
+            raise InputError(
+                f"Network '{self.name}' gave features of shape {features.shape[1:]}, not {self.dimensions}."
+            )
+        if not np.isfinite(features).all():
             raise InputError(f"Network '{self.name}' gave features that are not finite: are its weights damaged?")
-        return found.astype(np.float32)
+        return features.astype(np.float32)
 
     def classes(self, images):
         """The class that the network sees in each image, int64 [image]; InputError when it tells none apart."""

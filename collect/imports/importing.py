@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from collect.imports.readers import KINDS, PREFIXES, read_runs
+from collect.imports.readers import PREFIXES, read_runs
 from scalinglaws import schema
 from scalinglaws.schema import InputError
 
@@ -63,12 +63,12 @@ def import_runs(source, kind="auto", names=None, constants=None):
     kind, table = read_runs(source, kind)
     chosen = _chosen(table, kind, names or {})
     named = _named(table, kind, chosen)
-    found = _with(table.rename(columns=named), constants or {})
-    found = _sourced(found, Path(source).name, table)
-    found = pd.DataFrame({name: _clean(found[name]) for name in found})
-    _check(found, {ours: theirs for theirs, ours in named.items()})
+    runs = _with(table.rename(columns=named), constants or {})
+    runs = _sourced(runs, Path(source).name, table)
+    runs = pd.DataFrame({name: _clean(runs[name]) for name in runs})
+    _check(runs, {ours: theirs for theirs, ours in named.items()})
     moved = {theirs: ours for theirs, ours in named.items() if theirs != ours}
-    return Imported(found, moved, tuple(n for n in table if n not in named and n not in schema.COLUMNS))
+    return Imported(runs, moved, tuple(n for n in table if n not in named and n not in schema.COLUMNS))
 
 
 def obvious(name, kind):
@@ -93,13 +93,13 @@ def _chosen(table, kind, names):
     """{column of the table: ours} of what the user decided; InputError for a name that is not there, or is twice."""
     chosen = {}
     for theirs, ours in names.items():
-        found = [theirs] if theirs in table else [c for c in table if _bare(c, kind) == theirs]
-        if len(found) != 1:
-            listed = ", ".join(map(repr, found or table.columns))
+        matches = [theirs] if theirs in table else [c for c in table if _bare(c, kind) == theirs]
+        if len(matches) != 1:
+            listed = ", ".join(map(repr, matches or table.columns))
             raise InputError(
-                f"--map {theirs}={ours}: {'more than one' if found else 'no'} column is {theirs!r}: {listed}."
+                f"--map {theirs}={ours}: {'more than one' if matches else 'no'} column is {theirs!r}: {listed}."
             )
-        chosen[found[0]] = ours
+        chosen[matches[0]] = ours
     if twice := [ours for ours in chosen.values() if list(chosen.values()).count(ours) > 1]:
         raise InputError(f"--map names the column {twice[0]!r} twice: choose one source for it.")
     return chosen
@@ -225,32 +225,3 @@ def write(table, out):
         raise InputError(f"'{out}' cannot be written ({error}).") from error
     finally:
         part.unlink(missing_ok=True)
-
-
-def register_import(verbs):
-    """Add the verb `import`."""
-    verb = verbs.add_parser("import", help="runs of a csv, W&B or MLflow export as rows of the schema")
-    verb.add_argument("source", help="a csv, parquet, json or jsonl file, an mlruns folder or an MLflow database")
-    verb.add_argument("out", help="a .csv or .parquet file")
-    verb.add_argument("--format", default="auto", choices=KINDS, help="who wrote it (default: by its looks)")
-    verb.add_argument(
-        "--map", nargs="+", action="extend", default=[], metavar="THEIRS=OURS", help="names decided by you"
-    )
-    verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="OURS=VALUE", help="columns to fill")
-    verb.set_defaults(run=run_import)
-
-
-def run_import(args):
-    """Read, name, check, write; say what became of each name."""
-    found = import_runs(args.source, args.format, _pairs("--map", args.map), _pairs("--set", args.set))
-    write(found.table, args.out)
-    print("\n".join(found.lines()), f"written to {args.out}", sep="\n")
-    return 0
-
-
-def _pairs(option, given):
-    """{left: right} of LEFT=RIGHT; the left may hold further equals signs."""
-    pairs = [item.rpartition("=") for item in given]
-    if bad := [item for item, pair in zip(given, pairs, strict=True) if not (pair[0] and pair[2])]:
-        raise InputError(f"{option} {bad[0]}: write it as {'THEIRS=OURS' if option == '--map' else 'OURS=VALUE'}.")
-    return {left: right for left, _, right in pairs}

@@ -1,4 +1,4 @@
-"""Runs that other tools recorded, as one frame a source: a column a name of theirs, a row a run.
+"""Runs that other tools recorded, as one frame per source: a column per name of theirs, a row per run.
 
 csv       any table of a run a row
 mlflow    the csv of mlflow.search_runs(), an mlruns/ folder of plain files, or a tracking database (sqlite);
@@ -33,10 +33,10 @@ def read_runs(source, kind="auto"):
         raise InputError(f"Nothing at '{source}': give a csv, json or jsonl file, an mlruns folder or its database.")
     if kind not in KINDS:
         raise InputError(f"No format named '{kind}'. Known formats: {', '.join(KINDS)}.")
-    found, table = _read(path)
+    detected, table = _read(path)
     if table.empty:
         raise InputError(f"'{source}' holds no runs.")
-    return (found if kind == "auto" else kind), table.reset_index(drop=True)
+    return (detected if kind == "auto" else kind), table.reset_index(drop=True)
 
 
 def _read(path):
@@ -166,8 +166,8 @@ def _files(folder):
 def _last(path):
     """A metric's value at its largest (step, time, value), as MLflow takes it; lines are 'time value step'."""
     lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    found = [(int(step), int(when), float(value)) for when, value, step in (line[:3] for line in lines)]
-    return max(found)[2] if found else None
+    points = [(int(step), int(when), float(value)) for when, value, step in (line[:3] for line in lines)]
+    return max(points)[2] if points else None
 
 
 def database(path):
@@ -175,10 +175,10 @@ def database(path):
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
             rows = {run[0]: dict(zip(FIELDS, run, strict=True)) for run in base.execute(RUNS)}
-            found = [(prefix, *row) for prefix, query in _QUERIES.items() for row in base.execute(query)]
+            values = [(prefix, *row) for prefix, query in _QUERIES.items() for row in base.execute(query)]
     except sqlite3.DatabaseError as error:
         raise InputError(f"'{path}' is no MLflow tracking database ({error}).") from error
-    for prefix, run, key, value in found:
+    for prefix, run, key, value in values:
         if run in rows:
             rows[run][f"{prefix}{key}"] = value
     return pd.DataFrame(list(rows.values()))

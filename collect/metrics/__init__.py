@@ -38,14 +38,14 @@ from collect.metrics.manifold import precision_recall
 from collect.metrics.mean import Mean
 from collect.metrics.pairs import open_lpips, open_psnr, open_ssim
 from collect.metrics.reference import Reference, read_reference, write_reference
-from collect.openers import open_named
+from collect.plugins import open_named
 from scalinglaws.schema import InputError
 
-VERSION = "2"  # of the definitions here; part of a cell's identity
+VERSION = "3"  # of the definitions here; part of a cell's identity
 GROUP = "scalinglaws.metrics"
 PATHS = ("reference", "weights", "heads", "model")  # options that may be paths
 
-METRICS = {  # name: how it is opened               columns; asked for
+METRICS = {  # name: how it is opened               columns; conditions
     "distances": open_distances,  # of the network's names (fd, kd, precision ...); nothing
     "agreement": open_agreement,  # agreement; classes
     "clip": open_clip,  #           clip; prompts
@@ -76,21 +76,21 @@ def _within(base, option, value):
     return str(near) if near.exists() else value
 
 
-def of_bundle(bundle, device="cpu"):
-    """What a trained family is measured by when nothing else is asked: its own classifier and reference."""
-    network = of_classifier(bundle.classifier().to(device), bundle.part_hashes["features"])
-    return [open_distances(network, bundle.reference, ("fd", "fd_inf", "kd")), open_agreement(network)]
+def of_trained_family(family, device="cpu"):
+    """What a trained family is measured by unless its sweep says otherwise: its own classifier and reference."""
+    network = of_classifier(family.classifier().to(device), family.part_hashes["features"])
+    return [open_distances(network, family.reference, ("fd", "fd_inf", "kd")), open_agreement(network)]
 
 
-def score(features, found, asked, reference):
-    """fd, kd and agreement with errors of features [image, d] that are all at hand; InputError when not finite."""
+def score(features, predicted, classes, reference):
+    """fd, kd and class accuracy with errors of features [image, d] that are all at hand; InputError when not finite."""
     if not np.isfinite(features).all():
         raise InputError("The features of some images are not finite: the sampler or the weights diverged.")
     columns = {}
     for name, (value, error) in {
         "fd": frechet(features, reference),
         "kd": kernel_distance(features, reference),
-        "agreement": agreement(found, asked),
+        "agreement": agreement(predicted, classes),
     }.items():
         columns |= {name: value, f"{name}_se": error}
     return columns

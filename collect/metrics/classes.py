@@ -1,14 +1,14 @@
-"""Agreement: the share of images that a classifier puts in the class that was asked."""
+"""Class accuracy (column `agreement`): the share of images that a classifier puts in the class of their condition."""
 
 import numpy as np
 
 from collect import features as networks
-from collect.metrics.mean import Mean, wanted
+from collect.metrics.mean import Mean, required
 
 
-def agreement(found, asked):
-    """(share, standard error) of images the classifier puts in the class that was asked, given equal classes."""
-    hits = np.asarray(found) == np.asarray(asked)
+def agreement(predicted, classes):
+    """(share, standard error) of images whose predicted class is that of their condition."""
+    hits = np.asarray(predicted) == np.asarray(classes)
     return float(hits.mean()), float(hits.std(ddof=1) / np.sqrt(len(hits)))
 
 
@@ -18,6 +18,6 @@ def open_agreement(features=networks.NAME, weights=None, device="cpu"):
         features = networks.open_network(features, weights=weights, device=device)
 
     def score(batch):
-        return features.classes(batch.samples) == np.asarray(wanted(batch, "classes", "agreement"))
+        return features.classes(batch.samples) == np.asarray(required(batch, "classes", "agreement"))
 
     return Mean("agreement", "2", score, {"network": features.identity()})

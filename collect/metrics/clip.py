@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from collect.features import fingerprint
-from collect.metrics.mean import Mean, wanted
+from collect.metrics.mean import Mean, required
 from scalinglaws.schema import InputError
 
 
@@ -31,7 +31,7 @@ def of_model(model, tokenizer, preparation):
     about = {"weights": fingerprint(model), "preparation": _plain(preparation)}
 
     def score(batch):
-        prompts = wanted(batch, "prompts", "clip")
+        prompts = required(batch, "prompts", "clip")
         return cosines(model, tokenizer, preparation, batch.samples, prompts)
 
     return Mean("clip", "1", score, about)

@@ -1,6 +1,6 @@
 """Continuous ranked probability score of ensembles of arrays, for forecasts and other data that are not images.
 
-Sample i is member i % members of the ensemble for context i // members; asked["targets"] holds the truth of each
+Sample i is member i % members of the ensemble for context i // members; conditions["targets"] holds the truth of each
 sample's context, shaped like the samples (the same for all members). Of each number of the array,
 mean |x - y| - mean over pairs of different members |x - x'| / 2: the fair score (Ferro 2014, doi:10.1002/qj.2270),
 whose mean does not depend on how many members there are; in the unit of the data, averaged over the array's numbers.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from collect.jobs import Outcome
-from collect.metrics.mean import mean_and_error, tally, wanted
+from collect.metrics.mean import mean_and_error, required, tally
 from scalinglaws.schema import InputError
 
 WAITING = ("indices", "samples", "targets")
@@ -41,7 +41,7 @@ class Crps:
     def add(self, partial, batch):
         """Sums with this batch; Outcome 'nan' when a sample is not finite."""
         samples = np.asarray(batch.samples, np.float64)
-        targets = np.asarray(wanted(batch, "targets", self.name), np.float64)
+        targets = np.asarray(required(batch, "targets", self.name), np.float64)
         if samples.shape != targets.shape:
             raise InputError(f"'crps' compares arrays of one shape: samples {samples.shape}, targets {targets.shape}.")
         if not np.isfinite(samples).all():

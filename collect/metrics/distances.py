@@ -1,5 +1,5 @@
-"""Distances to real images on a feature network: Fréchet (each half apart, and for endless samples), kernel,
-precision and recall, all from one stream of features."""
+"""Distances to real images on a feature network, all from one stream of features: Fréchet (FD; of each half of the
+samples, too, and extrapolated to infinitely many), kernel, precision and recall."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,14 @@ from collect.metrics.manifold import NEIGHBOURS, precision_recall
 from collect.metrics.reference import Reference, few, read_reference
 from scalinglaws.schema import InputError
 
-QUALITIES = {  # asked for: what it writes (with _se but for the halves)
-    "fd": ("fd", "fd_even", "fd_odd"),
-    "fd_inf": ("fd", "fd_even", "fd_odd", "fd_inf"),
+QUALITIES = {  # name in `columns`: what it writes (with _se but for the halves)
+    "fd": ("fd", "fd_half1", "fd_half2"),
+    "fd_inf": ("fd", "fd_half1", "fd_half2", "fd_inf"),
     "kd": ("kd",),
     "precision": ("precision",),
     "recall": ("recall",),
 }
-HALVES = ("fd_even", "fd_odd")
+HALVES = ("fd_half1", "fd_half2")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Distances:
     reference: Reference
     wanted: tuple = ("fd", "kd")
     subset: int = sums.SUBSET  # features kept; kd, precision and recall are measured on them
-    version: str = "2"
+    version: str = "3"
 
     @property
     def name(self):
@@ -54,14 +54,14 @@ class Distances:
 
     def finish(self, partial):
         """Columns of the row, named as the network says; a half below 2 samples has nan."""
-        found, kept = {}, partial["kept"].astype(float)
+        pairs, kept = {}, partial["kept"].astype(float)
         if {"fd", "fd_inf"} & set(self.wanted):
-            found |= gaussians.columns(partial, self.reference, "fd_inf" in self.wanted)
+            pairs |= gaussians.columns(partial, self.reference, "fd_inf" in self.wanted)
         if "kd" in self.wanted:
-            found["kd"] = kernel_distance(kept, self.reference)
+            pairs["kd"] = kernel_distance(kept, self.reference)
         if {"precision", "recall"} & set(self.wanted):
-            found |= precision_recall(kept, self.reference)
-        written = {self.network.column(q): pair for q, pair in found.items()}
+            pairs |= precision_recall(kept, self.reference)
+        written = {self.network.column(q): pair for q, pair in pairs.items()}
         row = {name: value for name, (value, _) in written.items()} | {
             f"{name}_se": error for name, (_, error) in written.items() if error is not None
         }
@@ -69,9 +69,11 @@ class Distances:
 
     def doubts(self, samples):
         """Sentences on what distances of so many samples, and of this reference, cannot tell."""
-        counts = {"samples a cell": samples, "images of the reference": self.reference.count}
-        asked = counts if {"fd", "fd_inf"} & set(self.wanted) else {}
-        return list(filter(None, (few(count, what, self.network.dimensions) for what, count in asked.items())))
+        if not {"fd", "fd_inf"} & set(self.wanted):
+            return []
+        counts = {"samples per cell": samples, "images of the reference": self.reference.count}
+        sentences = [few(count, what, self.network.dimensions) for what, count in counts.items()]
+        return [sentence for sentence in sentences if sentence]
 
     def identity(self):
         settings = {"reference": self.reference.hash, "wanted": list(self.wanted), "subset": self.subset}

@@ -1,4 +1,4 @@
-"""Fréchet distance between Gaussians from sums, with its error and its value for endless samples.
+"""Fréchet distance between Gaussians from sums, with its error, and extrapolated to infinitely many samples.
 
 |m - r|² + tr(S + R - 2 (S R)^½), Heusel et al. 2017 (arXiv:1706.08500), eq. 6. The trace of the root is the sum of
 the roots of the eigenvalues of L' S L with L L' = R, L kept by the reference. Nothing is added to a covariance;
@@ -87,23 +87,23 @@ def through(n):
 
 
 def extrapolate(sums, halves, reference, to, error):
-    """(distance for endless samples, standard error); both nan below 4 samples a feature.
+    """(FD extrapolated to infinitely many samples, standard error); both nan below 4 samples per feature.
 
     Chong & Forsyth 2020 (arXiv:1911.07023) draw a line in 1/n through distances of random subsets. Here: a parabola
     through all samples, the two halves, and quarters out of the kept subset, which leaves less noise and less bias.
     The error adds up the influence, the noise of pairs and the whole step from the line to the parabola.
-    halves: distances of the samples of even and of odd hash; error: the standard error of the distance itself.
+    halves: distances of each half of the samples (sums.half_of); error: the standard error of the distance itself.
     """
     sample, parts = gaussian(sums), _parts(sums)
     if min(map(len, parts)) < len(sample.mean):
         return np.nan, np.nan
     n = [sample.count, sample.count / 2, np.mean([len(p) for p in parts])]
     third = np.mean([_controlled(part, sample, reference, to) for part in parts])
-    found, w = np.array([to.distance, np.mean(halves), third]), through(n)
+    distances, w = np.array([to.distance, np.mean(halves), third]), through(n)
     pairs = pair_noise(sums["kept"].astype(np.float64), sample, to)
     second = pairs * ((w[0] ** 2 + (w[0] + 2 * w[1]) ** 2) / n[0] ** 2 + 2 * w[2] ** 2 / n[2] ** 2 / len(parts))
-    step = w @ found - (2 * found[0] - found[1])
-    return float(w @ found), float(np.sqrt(error**2 + second + step**2))
+    step = w @ distances - (2 * distances[0] - distances[1])
+    return float(w @ distances), float(np.sqrt(error**2 + second + step**2))
 
 
 def _controlled(part, sample, reference, to):
@@ -111,16 +111,16 @@ def _controlled(part, sample, reference, to):
     return distance(moments(part), reference) - influence(part, sample, reference, to).mean()
 
 
-def columns(sums, reference, endless=False):
-    """{"fd": (value, error), "fd_even": (value, None), "fd_odd": ...} and "fd_inf" when asked, of streamed sums."""
+def columns(sums, reference, infinite=False):
+    """{"fd": (value, error), "fd_half1": (value, None), "fd_half2": ...} and with `infinite` "fd_inf", of sums."""
     sample, kept = gaussian(sums), sums["kept"].astype(np.float64)
     to = transport(sample, reference)
     error = influence(kept, sample, reference, to).std(ddof=1) / np.sqrt(sample.count)
     halves = [distance(gaussian(sums, h), reference) if sums["count"][h] > 1 else np.nan for h in (0, 1)]
-    found = {"fd": (to.distance, float(error)), "fd_even": (halves[0], None), "fd_odd": (halves[1], None)}
-    if endless:
-        found["fd_inf"] = extrapolate(sums, halves, reference, to, error)
-    return found
+    pairs = {"fd": (to.distance, float(error)), "fd_half1": (halves[0], None), "fd_half2": (halves[1], None)}
+    if infinite:
+        pairs["fd_inf"] = extrapolate(sums, halves, reference, to, error)
+    return pairs
 
 
 def frechet(features, reference):

@@ -25,9 +25,9 @@ def _to_others(x):
             f"{len(x)} image(s) have no third neighbour: precision and recall need at least {NEIGHBOURS + 1} on both "
             f"sides, better thousands."
         )
-    found = squared(x, x)
-    np.fill_diagonal(found, np.inf)
-    return found
+    distances = squared(x, x)
+    np.fill_diagonal(distances, np.inf)
+    return distances
 
 
 def radii(x):
@@ -55,10 +55,10 @@ def precision_recall(features, reference):
     x = np.asarray(features, np.float64)
     across, among = squared(x, reference.subset), _to_others(x)
     inside = covered(across, reference.radii)
-    found = covered(across.T, _third(among))
+    recalled = covered(across.T, _third(among))
     return {
         "precision": (float(inside.mean()), float(inside.std(ddof=1) / np.sqrt(len(x)))),
-        "recall": (float(found.mean()), _recall_error(across.T, among)),
+        "recall": (float(recalled.mean()), _recall_error(across.T, among)),
     }
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, higher_is_better
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,11 @@ class Mean:
     version: str
     score: object
     about: dict = field(default_factory=dict)
+    rising: bool | None = None  # whether higher is better; for a column of the schema, what the schema says
+
+    @property
+    def higher_is_better(self):
+        return higher_is_better(self.name) if self.rising is None else self.rising
 
     @property
     def columns(self):
@@ -57,11 +62,11 @@ def mean_and_error(partial, name):
     return mean, float(np.sqrt(spread / (count - 1) / count)) if count > 1 else np.nan
 
 
-def wanted(batch, what, metric):
-    """What the batch was asked for under a name; InputError when the task asks for none."""
-    if what not in batch.asked:
+def required(batch, what, metric):
+    """The batch's conditions of a name, such as prompts; InputError when the task gives none."""
+    if what not in batch.conditions:
         raise InputError(
-            f"'{metric}' compares samples with the {what} they were asked for, and this task gives none; it gives "
-            f"{', '.join(batch.asked) or 'nothing'}. Leave the metric out or choose another task."
+            f"'{metric}' compares samples with their {what}, and this task gives none; it gives "
+            f"{', '.join(batch.conditions) or 'nothing'}. Leave the metric out or choose another task."
         )
-    return batch.asked[what]
+    return batch.conditions[what]

@@ -1,6 +1,6 @@
 """Distance of each image to its target: PSNR, SSIM and LPIPS, averaged over images.
 
-asked["targets"]: uint8 images like the samples. All in float64 but LPIPS' network.
+conditions["targets"]: uint8 images like the samples. All in float64 but LPIPS' network.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
-from collect.metrics.mean import Mean, wanted
+from collect.metrics.mean import Mean, required
 from scalinglaws.schema import InputError
 
 LEVELS = 255  # between black and white
@@ -21,7 +21,7 @@ ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 
 def _pair(batch, metric):
     """Samples and targets as float64 [image, channel, h, w]; InputError when they are not alike."""
-    x, y = torch.as_tensor(batch.samples), torch.as_tensor(wanted(batch, "targets", metric))
+    x, y = torch.as_tensor(batch.samples), torch.as_tensor(required(batch, "targets", metric))
     if x.shape != y.shape or x.dtype != torch.uint8 or y.dtype != torch.uint8:
         raise InputError(
             f"'{metric}' compares uint8 images of one shape: samples are {x.dtype} {[*x.shape]}, targets {y.dtype} "

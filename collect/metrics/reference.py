@@ -71,14 +71,14 @@ class Reference:
 
 
 def _write(path, gaussian, subset, extractor, about):
-    """One file; all that is told goes under one key, since safetensors keeps several in no fixed order and the same
+    """One file; all metadata goes under one key, since safetensors keeps several in no fixed order and the same
     images would give another hash every time."""
     import torch
 
     tensors = {"mean": gaussian.mean, "covariance": gaussian.covariance, "subset": subset.astype(np.float32)}
-    told = {"count": gaussian.count, "extractor": extractor, "about": about}
-    metadata = {"reference": json.dumps(told, sort_keys=True)}
-    weights.save({k: torch.as_tensor(v) for k, v in tensors.items()}, path, metadata)
+    metadata = {"count": gaussian.count, "extractor": extractor, "about": about}
+    header = {"reference": json.dumps(metadata, sort_keys=True)}
+    weights.save({k: torch.as_tensor(v) for k, v in tensors.items()}, path, header)
 
 
 def write_sums(sums, path, network, **about):
@@ -103,6 +103,6 @@ def read_reference(path):
             f"reference`."
         )
     arrays = {k: v.double().numpy() for k, v in tensors.items()}
-    told = json.loads(metadata["reference"]) if "reference" in metadata else metadata  # before metrics 2: apart
-    return Reference(**arrays, count=int(told["count"]), hash=weights.fingerprint(path),
-                     extractor=told["extractor"], about=told.get("about", {}))  # fmt: skip
+    known = json.loads(metadata["reference"]) if "reference" in metadata else metadata  # before metrics 2: apart
+    return Reference(**arrays, count=int(known["count"]), hash=weights.fingerprint(path),
+                     extractor=known["extractor"], about=known.get("about", {}))  # fmt: skip

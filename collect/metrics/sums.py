@@ -1,7 +1,7 @@
 """Streamed float64 sums of features, mergeable in any order, and a bounded subset of the features themselves.
 
-Samples of even and of odd hash are summed apart, so that each half can be reported; the hash of a sample's number, not
-the number, because what is asked of samples goes round (class i mod 10) and each half must be asked for everything.
+The two halves of the samples are summed apart, so that each can be reported. A sample's half follows from a hash of its
+number, not from the number, because conditions take turns (class i mod 10) and each half must see all of them.
 The subset keeps the samples of smallest hash: the same ones whatever the batch, the worker and the order of arrival.
 State: count int64 [half], total [half, feature], outer [half, feature, feature], indices int64 [kept] and
 kept float32 [kept, feature], in the order of their hashes.
@@ -82,7 +82,7 @@ def _smallest(indices, features, subset):
 
 
 def gaussian(sums, half=None):
-    """The Gaussian of all samples, or of half 0 (even hash) or 1 (odd); InputError below two samples."""
+    """The Gaussian of all samples, or or of half 0 or 1 alone; InputError below two samples."""
     picked = [0, 1] if half is None else [half]
     count = int(sums["count"][picked].sum())
     if count < 2:

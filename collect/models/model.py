@@ -1,7 +1,7 @@
 """A generative model as the sampler sees it, whatever it came from: noise in, samples out.
 
-Foreign models are adapted once, at the edge: diffusers' pipelines in collect/models/pipelines, the trained bundle in
-collect/bundle.py, a user's own through the entry-point group `scalinglaws.models`.
+Foreign models are adapted once, at the edge: diffusers' pipelines in collect/models/pipelines, the trained family in
+collect/families/trained.py, a user's own through the entry-point group `scalinglaws.models`.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-GUIDED = {  # how a model is guided: network calls a step and sample at a guidance other than 1
+GUIDED = {  # how a model is guided: network calls per step and sample at a guidance other than 1
     "pair": 2,  # classifier-free: with and without the condition
     "embedded": 1,  # the weight is an input of the network
     "none": 1,  # it cannot be guided
@@ -17,7 +17,7 @@ GUIDED = {  # how a model is guided: network calls a step and sample at a guidan
 
 
 def calls(guided, guidance):
-    """Network evaluations a step and sample of a first-order sampler; guided is a key of GUIDED."""
+    """Network evaluations per step and sample of a first-order sampler; guided is a key of GUIDED."""
     return 1 if guidance == 1 else GUIDED[guided]
 
 
@@ -56,7 +56,7 @@ class Model:
     denoiser: torch.nn.Module
     shape: tuple[int, ...]  # of one sample's noise
     schedule: dict  # the configuration of the scheduler it was trained or shipped with
-    condition: Callable  # asked -> ({name: tensor [b, ...]}, the same for 'nothing asked', or None)
+    condition: Callable  # conditions -> (cond {name: tensor [b, ...]}, uncond: the same, or None)
     decode: Callable  # x [b, ...] -> float [b, channel, h, w] in -1..1 for images, [b, ...] for other data
     finish: Callable = to_images  # what decode gave -> uint8 images; identity for data that are not images
     guided: str = "pair"  # a key of GUIDED
@@ -64,11 +64,11 @@ class Model:
     timesteps: Callable = plain_timesteps  # (scheduler, steps, device): sets the scheduler's timesteps
     pack: Callable = identity  # noise [b, *shape] -> x, where the network wants it otherwise
     flow: bool = False  # flow matching: x = (1 - s) data + s noise, s = t / 1000
-    text: Callable | None = None  # asked -> encodes it, for its FLOPs; None where nothing is encoded
+    text: Callable | None = None  # prompts -> encodes them, for their FLOPs; None where nothing is encoded
     modules: dict = field(default_factory=dict)  # everything with weights, by name; the denoiser among them
 
     def calls(self, guidance):
-        """Network evaluations a step and sample that a first-order sampler makes."""
+        """Network evaluations per step and sample that a first-order sampler makes."""
         return calls(self.guided, guidance)
 
     @property

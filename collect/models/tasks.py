@@ -1,4 +1,4 @@
-"""What sample i of a cell is asked for: a class, a prompt, an image to enlarge, or nothing."""
+"""The condition of sample i of a cell: a class, a prompt, an image to enlarge, or none."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,11 @@ IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
 @dataclass(frozen=True)
 class Unconditional:
-    """Nothing is asked."""
+    """No condition."""
 
     name = "unconditional"
 
-    def ask(self, indices):
+    def conditions(self, indices):
         return {}
 
     def identity(self):
@@ -26,12 +26,12 @@ class Unconditional:
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes in turn: sample i is asked for class i mod count."""
+    """The classes in turn: sample i has class i mod count."""
 
     count: int
     name = "class"
 
-    def ask(self, indices):
+    def conditions(self, indices):
         return {"classes": np.asarray(indices) % self.count}
 
     def identity(self):
@@ -45,7 +45,7 @@ class Prompts:
     lines: tuple[str, ...]
     name = "text"
 
-    def ask(self, indices):
+    def conditions(self, indices):
         return {"prompts": [self.lines[i % len(self.lines)] for i in indices]}
 
     def identity(self):
@@ -62,7 +62,7 @@ class Upscale:
     prompt: str = ""
     name = "upscale"
 
-    def ask(self, indices):
+    def conditions(self, indices):
         pairs = [small_and_target(self.files[i % len(self.files)], self.side, self.factor) for i in indices]
         small, targets = (torch.stack(column) for column in zip(*pairs, strict=True))
         return {"small": small, "targets": targets, "prompts": [self.prompt] * len(pairs)}

@@ -1,4 +1,4 @@
-"""From seeds to samples: one trip through a scheduler, guidance (also over an interval of noise levels), best of n.
+"""From seeds to samples: a trajectory through the noise levels, guidance (also over an interval of them), best of n.
 
 Sample i of a run with seed s is the same whatever the batch it is computed in: its start noise and, for ancestral
 samplers, every later draw come from a generator keyed by (s, i), and by the candidate's number in best of n.
@@ -19,7 +19,7 @@ from scalinglaws.schema import InputError
 
 
 @dataclass(frozen=True)
-class How:
+class SamplingConfig:
     """How samples are drawn: the axes of a sweep that the network does not see."""
 
     sampler: str
@@ -30,7 +30,7 @@ class How:
 
 
 def generators(seed, indices, *more):
-    """One generator a sample, keyed by (seed, index, *more), mixed into the 32 bits that torch's generator takes."""
+    """One generator per sample, keyed by (seed, index, *more), mixed into the 32 bits that torch's generator takes."""
     keys = [int(np.random.SeedSequence((seed, int(i), *more)).generate_state(1)[0]) for i in indices]
     return [torch.Generator().manual_seed(key) for key in keys]
 
@@ -50,115 +50,124 @@ def noise_ratio(schedule, flow, t):
     return float(np.sqrt((1 - signal2) / signal2))
 
 
-def weights_by_step(how, model, schedule):
-    """The guidance weight at each of the scheduler's time steps: how.guidance inside the interval, 1 outside."""
-    if how.interval is None or how.guidance == 1:
-        return [how.guidance] * len(schedule.timesteps)
-    low, high = how.interval
+def weights_by_step(config, model, schedule):
+    """The guidance weight at each of the scheduler's time steps: config.guidance inside the interval, 1 outside."""
+    if config.interval is None or config.guidance == 1:
+        return [config.guidance] * len(schedule.timesteps)
+    low, high = config.interval
     ratios = [noise_ratio(schedule, model.flow, t) for t in schedule.timesteps]
-    return [how.guidance if low <= ratio <= high else 1.0 for ratio in ratios]
+    return [config.guidance if low <= ratio <= high else 1.0 for ratio in ratios]
 
 
-def planned(how, model, device="cpu"):
-    """The scheduler of a trip with its time steps; InputError where the sampler cannot make so many."""
-    schedule = scheduler(how.sampler, model)
+def planned(config, model, device="cpu"):
+    """The scheduler of a trajectory with its time steps; InputError where the sampler cannot make so many."""
+    schedule = scheduler(config.sampler, model)
     try:
-        model.timesteps(schedule, how.steps, device)
+        model.timesteps(schedule, config.steps, device)
     except ValueError as error:
-        raise InputError(f"Sampler '{how.sampler}' cannot make {how.steps} steps: {error}") from error
+        raise InputError(f"Sampler '{config.sampler}' cannot make {config.steps} steps: {error}") from error
     return schedule
 
 
 @lru_cache(maxsize=100_000)
-def evaluations(how, traits):
-    """Network evaluations a sample: one at each of the scheduler's time steps, two where guidance takes a pair."""
-    check_guidance(traits, how.guidance)
-    return sum(calls(traits.guided, weight) for weight in weights_by_step(how, traits, planned(how, traits)))
+def evaluations(config, traits):
+    """Network evaluations per sample: one at each of the scheduler's time steps, two where guidance takes a pair."""
+    check_guidance(traits, config.guidance)
+    return sum(calls(traits.guided, weight) for weight in weights_by_step(config, traits, planned(config, traits)))
 
 
 def check_guidance(model, guidance):
-    """InputError when a model cannot be guided but is asked to be."""
+    """InputError for a guidance other than 1 of a model that cannot be guided."""
     if model.guided == "none" and guidance != 1:
         raise InputError(f"This model cannot be guided: guidance was {guidance:g}, allowed is 1.")
 
 
-def predict(model, net, x, t, condition, nothing, weight):
+def predict(model, net, x, t, cond, uncond, weight):
     """The network's prediction; with a weight w: u + w (c - u), Ho & Salimans 2022, arXiv:2207.12598, eq. 6."""
     levels = t.expand(len(x))
     if weight == 1 or model.guided == "embedded":
-        return model.call(net, x, levels, condition, weight)
-    both = {k: torch.cat([nothing[k], condition[k]]) for k in condition}
-    unasked, asked = model.call(net, torch.cat([x, x]), torch.cat([levels, levels]), both, weight).chunk(2)
-    return unasked + weight * (asked - unasked)
+        return model.call(net, x, levels, cond, weight)
+    both = {k: torch.cat([uncond[k], cond[k]]) for k in cond}
+    u, c = model.call(net, torch.cat([x, x]), torch.cat([levels, levels]), both, weight).chunk(2)
+    return u + weight * (c - u)
 
 
-def placed(condition, device, dtype):
-    """Conditions on the network's device, and numbers of it in the network's precision."""
-    return condition and {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in condition.items()}
-
-
-@dataclass
-class Trip:
-    """What a trip through the noise levels starts from."""
-
-    schedule: object
-    streams: list  # a generator a sample
-    noise: torch.Tensor  # x [sample, ...] of variance 1
-    conditions: tuple  # what is asked, and the same for nothing asked
-
-
-def begun(model, how, indices, asked, device="cpu", candidate=0):
-    """The Trip of the given sample indices."""
-    dtype = next(model.denoiser.parameters(), torch.empty(0)).dtype
-    check_guidance(model, how.guidance)
-    streams = generators(how.seed, indices, *([candidate] if candidate else []))
-    noise = model.pack(draw(streams, model.shape)).to(device)
-    conditions = tuple(placed(c, device, dtype) for c in model.condition(asked))
-    return Trip(planned(how, model, device), streams, noise, conditions)
-
-
-def called(model, net, trip, x, t, weight):
-    """The network's prediction at a time step of a trip, float32."""
-    seen = trip.schedule.scale_model_input(x, t) if hasattr(trip.schedule, "scale_model_input") else x
-    dtype = next(model.denoiser.parameters(), torch.empty(0)).dtype
-    return predict(model, net, seen.to(dtype), t, *trip.conditions, weight).float()
+def network_dtype(model):
+    return next(model.denoiser.parameters(), torch.empty(0)).dtype
 
 
 @torch.no_grad()
-def latents(model, how, indices, asked, net=None, device="cpu", candidate=0):
-    """x [sample, ...] of the given sample indices, float32; `net` is the denoiser or a compiled twin of it."""
+def encode(model, conditions, device="cpu"):
+    """(cond, uncond) as the network takes them, on its device; numbers of them in the network's precision."""
+    dtype = network_dtype(model)
+    return tuple(
+        part and {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in part.items()}
+        for part in model.condition(conditions)
+    )
+
+
+@dataclass
+class SamplerState:
+    """What a trajectory through the noise levels starts from."""
+
+    schedule: object
+    streams: list  # a generator per sample
+    noise: torch.Tensor  # x [sample, ...] of variance 1
+    encoded: tuple  # (cond, uncond)
+
+
+def init(model, config, indices, encoded, device="cpu", candidate=0):
+    """The SamplerState of the given sample indices; `encoded`: their conditions, by encode()."""
+    check_guidance(model, config.guidance)
+    streams = generators(config.seed, indices, *([candidate] if candidate else []))
+    noise = model.pack(draw(streams, model.shape)).to(device)
+    return SamplerState(planned(config, model, device), streams, noise, encoded)
+
+
+def model_output(model, net, state, x, t, weight):
+    """The network's prediction at a time step of a trajectory, float32."""
+    scaled = state.schedule.scale_model_input(x, t) if hasattr(state.schedule, "scale_model_input") else x
+    return predict(model, net, scaled.to(network_dtype(model)), t, *state.encoded, weight).float()
+
+
+@torch.no_grad()
+def latents(model, config, indices, conditions, net=None, device="cpu", candidate=0, encoded=None):
+    """x [sample, ...] of the given sample indices, float32.
+
+    net: the denoiser or a compiled twin of it. encoded: the conditions, where encode() was already called on them.
+    """
     net = model.denoiser if net is None else net
-    trip = begun(model, how, indices, asked, device, candidate)
-    schedule, x = trip.schedule, trip.noise * float(getattr(trip.schedule, "init_noise_sigma", 1.0))
-    extra = {"generator": trip.streams} if "generator" in inspect.signature(schedule.step).parameters else {}
-    for t, weight in zip(schedule.timesteps, weights_by_step(how, model, schedule), strict=True):
-        x = schedule.step(called(model, net, trip, x, t, weight), t, x, **extra).prev_sample
+    state = init(model, config, indices, encoded or encode(model, conditions, device), device, candidate)
+    schedule, x = state.schedule, state.noise * float(getattr(state.schedule, "init_noise_sigma", 1.0))
+    extra = {"generator": state.streams} if "generator" in inspect.signature(schedule.step).parameters else {}
+    for t, weight in zip(schedule.timesteps, weights_by_step(config, model, schedule), strict=True):
+        x = schedule.step(model_output(model, net, state, x, t, weight), t, x, **extra).prev_sample
     return x
 
 
 @torch.no_grad()
-def first_calls(model, how, indices, asked, net=None, device="cpu", candidate=0):
-    """The noise of the given samples, after a call of the network for each weight that a trip has: nothing is solved.
+def first_calls(model, config, indices, conditions, net=None, device="cpu", candidate=0, encoded=None):
+    """The noise of the given samples, after one network call for each guidance weight of the trajectory; no solving.
 
-    For what must run before it is timed, and for the time of one call.
+    For what must run before it is timed.
     """
     net = model.denoiser if net is None else net
-    trip = begun(model, how, indices, asked, device, candidate)
-    for weight in set(weights_by_step(how, model, trip.schedule)):
-        called(model, net, trip, trip.noise, trip.schedule.timesteps[0], weight)
-    return trip.noise
+    state = init(model, config, indices, encoded or encode(model, conditions, device), device, candidate)
+    for weight in set(weights_by_step(config, model, state.schedule)):
+        model_output(model, net, state, state.noise, state.schedule.timesteps[0], weight)
+    return state.noise
 
 
-def asked_of(task, how, indices):
-    """What a task asks of some samples, with a source of further noise keyed like the sample's own."""
-    noise = lambda shape: draw(generators(how.seed, indices, 0, 1), shape)  # noqa: E731
-    return task.ask(indices) | {"indices": np.asarray(indices), "noise": noise}
+def conditions_for(task, config, indices):
+    """The task's conditions of some samples, with a source of further noise keyed like the sample's own."""
+    noise = lambda shape: draw(generators(config.seed, indices, 0, 1), shape)  # noqa: E731
+    return task.conditions(indices) | {"indices": np.asarray(indices), "noise": noise}
 
 
-def samples(model, task, how, indices, net=None, device="cpu", candidate=0):
-    """(samples [sample, ...], asked) of the given indices: drawn and decoded."""
-    asked = asked_of(task, how, indices)
-    return finished(model, latents(model, how, indices, asked, net, device, candidate)), asked
+def samples(model, task, config, indices, net=None, device="cpu", candidate=0):
+    """(samples [sample, ...], conditions) of the given indices: drawn and decoded."""
+    conditions = conditions_for(task, config, indices)
+    return finished(model, latents(model, config, indices, conditions, net, device, candidate)), conditions
 
 
 @torch.no_grad()
@@ -171,18 +180,18 @@ def finished(model, x):
     return model.finish(made).cpu()
 
 
-def best_of(n, verifier, draw_one):
-    """Of n candidates for each sample the one the verifier scores highest; draw_one(j) -> (samples, asked)."""
-    kept, asked = draw_one(0)
+def best_of(n, verifier, candidate, conditions):
+    """Of n candidates for each sample the one the verifier scores highest; candidate(j) -> samples [sample, ...]."""
+    kept = candidate(0)
     if n == 1:
-        return kept, asked
-    score = verifier(kept, asked)
+        return kept
+    best = verifier(kept, conditions)
     for j in range(1, n):
-        other, _ = draw_one(j)
-        found = verifier(other, asked)
-        better = torch.as_tensor(found > score)
-        kept, score = torch.where(better.view(-1, *[1] * (kept.dim() - 1)), other, kept), np.maximum(score, found)
-    return kept, asked
+        other = candidate(j)
+        score = verifier(other, conditions)
+        better = torch.as_tensor(score > best)
+        kept, best = torch.where(better.view(-1, *[1] * (kept.dim() - 1)), other, kept), np.maximum(best, score)
+    return kept
 
 
 @contextmanager

@@ -20,7 +20,7 @@ class Sampler:
     scheduler: str | type  # class in diffusers, or your own
     options: dict = field(default_factory=dict)
     order: float | None = None  # None where no rate is known
-    calls: int = 1  # network evaluations a step; a second-order one may save one at the last step
+    calls: int = 1  # network evaluations per step; a second-order one may save one at the last step
     flow: tuple | None = None  # (class, options) for flow-matching models; None: not for them
 
 
@@ -100,8 +100,8 @@ def sampler(name):
 
 def _installed(name):
     """The Sampler that an installed package offers under a name, or None."""
-    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
-    return found[0].load() if found else None
+    matches = [entry for entry in entry_points(group=GROUP) if entry.name == name]
+    return matches[0].load() if matches else None
 
 
 def scheduler(name, model):

@@ -24,8 +24,8 @@ FILES = {  # name: (header bytes, sha256 of the unpacked file: packings differ)
 
 def folder(data=None):
     """The first folder that holds all four files: `data`, then $FASHION_MNIST, then the usual places."""
-    asked = [data] if data else [os.environ.get(ENVIRONMENT), *FOLDERS]
-    tried = [Path(p).expanduser() for p in asked if p]
+    candidates = [data] if data else [os.environ.get(ENVIRONMENT), *FOLDERS]
+    tried = [Path(p).expanduser() for p in candidates if p]
     for place in tried:
         if all((place / name).exists() for name in FILES):
             return place
@@ -36,7 +36,7 @@ def folder(data=None):
 
 
 def download(into=FOLDERS[-1]):
-    """Fetch the four files into a folder and check their hashes; only ever called when the user asks for it."""
+    """Fetch the four files into a folder and check their hashes; only ever called with --download."""
     place = Path(into).expanduser()
     place.mkdir(parents=True, exist_ok=True)
     for name, (_, digest) in FILES.items():
@@ -52,7 +52,7 @@ def _read(path, header):
         return np.frombuffer(file.read(), np.uint8, offset=header)
 
 
-def load(split="train", data=None):
+def load_images(split="train", data=None):
     """images uint8 [image, 32, 32] (28x28 padded with zeros) and labels int64 [image]; split 'train' or 'test'."""
     place, stem = folder(data), {"train": "train", "test": "t10k"}[split]
     images = _read(place / f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)

@@ -6,7 +6,7 @@ equations 67 and 121). All randomness is keyed by (seed, step), so that no gener
 
     loss    v-prediction (Salimans & Ho 2022, arXiv:2202.00512) on a cosine schedule of 1,000 noise levels
     class   dropped with probability `drop_class`, for classifier-free guidance
-    state   one safetensors file a size: weights, average, both Adam moments and the step
+    state   one safetensors file per size: weights, average, both Adam moments and the step
 """
 
 import math
@@ -18,23 +18,10 @@ from diffusers import DDPMScheduler
 from torch.nn.functional import mse_loss
 
 from collect import weights
-from collect.models.families import NULL_CLASS, shape
+from collect.config.families import Recipe as Recipe
+from collect.models.shapes import NULL_CLASS, SCHEDULE, shape
 
-SCHEDULE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 EMA_GAMMA = 6.94  # power-function profile of relative width 0.10
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What every size shares."""
-
-    batch: int = 128  # images a step
-    rate: float = 2e-3  # Adam's peak rate
-    warmup: int = 200  # steps
-    decay_after: int = 2000  # steps at the peak rate before it falls as 1/sqrt(step)
-    drop_class: float = 0.1  # probability
-    clip: float = 1.0  # largest norm of the gradient
-    seed: int = 0
 
 
 def rate(recipe, step):

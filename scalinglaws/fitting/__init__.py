@@ -1,7 +1,11 @@
-"""The fitting engine: `fit` is the door, `Fit` what it gives back; `fit_groups` fits many groups at once."""
+"""The fitting core: `fit` for one table, `fit_groups` for many groups of one, `Fit` and `Groups` what they return.
 
-from scalinglaws.fitting.door import fit
-from scalinglaws.fitting.groups import Groups, fit_groups
-from scalinglaws.fitting.result import Fit
+From the outside in: api (what users call), multistart (initial guesses to minima), batching (many members, many
+groups), solver (damped Newton), loss (what is minimised), model (the law and its derivatives).
+"""
 
-__all__ = ["Fit", "Groups", "fit", "fit_groups"]
+from scalinglaws.fitting.api import fit, fit_groups
+from scalinglaws.fitting.coverage import coverage
+from scalinglaws.fitting.result import Fit, Groups
+
+__all__ = ["Fit", "Groups", "coverage", "fit", "fit_groups"]

@@ -1,74 +1,95 @@
-"""A fit as the solver sees it: a model on given inputs, measured values, weights, a loss and a box."""
+"""One fit before it is solved: a law, its data, the objective and the coordinates; and its tangent plane at a point."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import erf
 
-from scalinglaws.fitting.objective import Loss
+from scalinglaws.fitting.coordinates import Coordinates, model_and_coordinates
+from scalinglaws.fitting.data import Data
+from scalinglaws.fitting.loss import Loss, Objective
+from scalinglaws.fitting.settings import DIAGNOSTICS
+from scalinglaws.laws import Law
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything minimise() needs. Arrays marked [.., row] may have one leading axis over replicates."""
+    """A law on data, ready for the solver. theta is internal throughout."""
 
-    model: object  # PowerSum or Jets: rows, value(theta), evaluate(theta, data, members, mu)
-    target: np.ndarray  # [.., row], loss.transform(y)
-    loss: Loss
-    lower: np.ndarray  # [.., parameter], internal
-    upper: np.ndarray
-    reach: np.ndarray  # [parameter], the longest step
-    spread: np.ndarray | None = None  # [.., row], residuals are divided by it (relative standard errors)
-    weight: np.ndarray | None = None  # [.., row], the loss is multiplied by it
+    law: Law
+    data: Data
+    objective: Objective
+    coordinates: Coordinates
 
-    @property
-    def rows(self) -> int:
-        return self.model.rows
+    @classmethod
+    def build(cls, law: Law, data: Data, loss: Loss, centre: bool = True) -> "Problem":
+        model, c = model_and_coordinates(law, data.x, data.y, centre)
+        target = loss.transform(data.y)
+        objective = Objective(model, target, loss, c.lower, c.upper, c.max_step, data.sigma, data.weight)
+        return cls(law, data, objective, c)
 
-    def box(self, members):
-        """Bounds of these members."""
-        return _of(self.lower, members), _of(self.upper, members)
-
-    def evaluate(self, theta, members, mu):
-        with np.errstate(all="ignore"):  # a step into infinity is refused by its objective
-            return self.model.evaluate(theta, self, members, mu)
+    def with_loss(self, **changes) -> "Problem":
+        """The same with another delta, asymmetry or scale."""
+        return replace(self, objective=self.objective.with_(loss=replace(self.objective.loss, **changes)))
 
     def residuals(self, theta) -> np.ndarray:
-        """Model minus measurement [replicate, row] on the scale of the fit, not divided by spread."""
+        """z [N] at theta [P]: fitted minus measured on the scale of the fit, in units of relative standard errors."""
+        residuals = self.objective.residuals(theta[None])[0]
+        return residuals if self.data.sigma is None else residuals / self.data.sigma
+
+    def jacobian(self, theta) -> np.ndarray:
+        """dz/dtheta [N, P] at theta [P], rows times the square root of their weights."""
+        model, loss, data = self.objective.model, self.objective.loss, self.data
+        jacobian = model.jacobian(theta)
+        if loss.logarithmic:
+            jacobian = jacobian / (model.value(theta[None])[0] + loss.offset)[:, None]
+        scale = 1.0 if data.sigma is None else 1.0 / data.sigma
+        scale = scale if data.weight is None else scale * np.sqrt(data.weight)
+        return jacobian * np.reshape(scale, (-1, 1))
+
+    def information(self, theta) -> np.ndarray:
+        """J'J [P, P] of jacobian() at theta [P], summed in slices of rows: the Hessian where all residuals are zero."""
+        at = theta[None]
         with np.errstate(all="ignore"):
-            return self.loss.transform(self.model.value(theta)) - self.target
+            own = self.objective.loss.transform(self.objective.model.value(at))[0]
+        exact = self.objective.with_(target=own, loss=Loss(scale=self.objective.loss.scale))
+        return exact.evaluate(at, np.zeros(1, int), np.zeros(1))[2][0]
 
-    def losses(self, f, members, mu, rows=slice(None)):
-        """Loss summed over rows, and the three factors [replicate, row] that every derivative is made of:
+    def covariance(self, theta, noise: float, internal: bool = False) -> np.ndarray:
+        """noise² (J'J)^-1 [P, P] of natural or internal parameters, by the delta method; columns of J scaled first."""
+        change = np.eye(len(theta)) if internal else self.coordinates.jacobian(theta)
+        gram = self.information(theta)
+        size = np.sqrt(np.diag(gram))
+        size = np.where(size > 0, size, 1.0)
+        if self.objective.rows <= DIAGNOSTICS.dense:
+            triangle = np.linalg.qr(self.jacobian(theta) / size, mode="r")
+            half = change @ (np.linalg.pinv(triangle, rcond=1e-14) / size[:, None])
+            return noise**2 * half @ half.T
+        inverse = np.linalg.pinv(gram / np.outer(size, size), hermitian=True) / np.outer(size, size)
+        return noise**2 * change @ inverse @ change.T
 
-        gradient = sum pull df and Hessian = sum twist d²f + bend df df'. It is
-        t exact + (1 - t + mu) Gauss-Newton of the IRLS majoriser, with t = min(1, 1/mu): exact at mu = 0, and never
-        negative at large mu.
+    def psi_moments(self, theta) -> tuple[float, float]:
+        """sum psi² over rows, and E psi', the share of a normal noise of the residuals' robust width inside delta.
+
+        The share counted instead is biased: a small delta makes the curve pass through as many points as it has
+        parameters.
         """
-        mu = mu[:, None]
-        exact = 1.0 / np.maximum(mu, 1.0)
-        residual = self.loss.transform(f) - _of(self.target, members)[..., rows]
-        spread = 1.0 if self.spread is None else _of(self.spread, members)[..., rows]
-        z = residual if self.spread is None else residual / spread
-        pull = self.loss.pull(z)
-        value, bend = self.loss.value(z, pull), self.loss.curvature(z, pull, exact, 1.0 - exact + mu)
-        inner = f + self.loss.offset if self.loss.offset else f
-        weight = self._weights(residual, members, rows)
-        value = value.sum(axis=1) if weight is None else np.einsum("rn,rn->r", value, np.broadcast_to(weight, f.shape))
-        scale = (1.0 if weight is None else weight) / (inner * spread if self.loss.logarithmic else spread)
-        slope = pull * scale
-        twist = exact * slope if (mu > 1).any() else slope
-        bend = bend * scale / spread
-        bend = (bend - twist) / inner if self.loss.logarithmic else bend
-        return value, slope, twist, np.broadcast_to(bend, slope.shape)
+        z, loss = self.residuals(theta), self.objective.loss
+        weight = 1.0 if self.data.weight is None else self.data.weight
+        width = max(robust_sd(z, len(theta)), 1e-300)
+        return float((weight * loss.psi(z) ** 2).sum()), float(erf(min(loss.delta / width, 40.0) / np.sqrt(2)))
 
-    def _weights(self, residual, members, rows):
-        weight = None if self.weight is None else _of(self.weight, members)[..., rows]
-        tilt = self.loss.tilt(residual)
-        return weight if tilt is None else tilt if weight is None else weight * tilt
-
-    def with_(self, **changes) -> "Problem":
-        return replace(self, **changes)
+    def noise_variance(self, theta) -> float:
+        """sum psi² / E psi' / (N - P): RSS / (N - P) for squares, Huber's (1981, section 7.6) scale otherwise."""
+        square, slope = self.psi_moments(theta)
+        return square / slope / max(self.objective.rows - len(theta), 1)
 
 
-def _of(array, members):
-    return array if array.ndim == 1 else array[members]
+def robust_sd(residuals: np.ndarray, parameters: int) -> float:
+    """Robust standard deviation of residuals [N] after fitting so many parameters.
+
+    The median absolute residual without the smallest ones, as many as parameters, which a robust fit makes zero.
+    """
+    size = np.sort(np.abs(residuals))
+    spare = max(len(size) - parameters, 1)
+    return float(DIAGNOSTICS.mad * np.median(size[-spare:]))

@@ -1,157 +1,184 @@
-"""One solver for everything: damped Newton steps over a batch of starts, replicates or fixed values at once.
+"""One solver for everything: damped Newton steps for a batch of starts, replicates or held parameters at once.
 
-Nocedal and Wright, Numerical Optimization (2006), chapters 3 and 6. The Hessian is exact and is damped with the
-majoriser: mu = 1 is Gauss-Newton on the IRLS weights, mu = 0 is Newton, and above 1 Marquardt's (1963) diagonal is
-added. A trial step counts only if the objective falls.
+Nocedal and Wright, Numerical Optimization (2006), chapters 3, 6 and 16.7 (bounds). The Hessian is exact; damping mu
+mixes it with the majoriser's Gauss-Newton matrix (loss.py) and, above 1, adds Marquardt's (1963) diagonal. A step is
+accepted only if the objective falls; accepted full steps lower mu to 0, where convergence is quadratic.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-SMALL = 32  # members up to which LAPACK is quicker than loops over parameters
-BATCH = 65_536  # numbers per array in one batch: replicates x rows that still live in the cache
-FLAT = 1e-2  # a predicted fall below this part of a stalled step ends a fit
-STALLED = 1e-11  # an achieved relative fall below this is a stalled step
-FARTHEST = 256.0  # the most a step along negative curvature is lengthened
-PATIENCE = 4  # stalled steps before a fit ends
-NEAR = 1e-3  # the longest step, in internal units, that is taken without trying it
-REFUSALS = 40  # steps refused in a row before a fit ends
+from scalinglaws.fitting import settings
+from scalinglaws.fitting.loss import Objective
 
 
 @dataclass(frozen=True)
-class Minimum:
-    """Where each member of the batch ended."""
+class Minima:
+    """Where each of M members ended."""
 
-    theta: np.ndarray  # [replicate, parameter], internal
-    objective: np.ndarray  # [replicate]
-    gradient: np.ndarray  # [replicate, parameter]
-    hessian: np.ndarray  # [replicate, parameter, parameter]
-    settled: np.ndarray  # [replicate], false where the iterations ran out
+    theta: np.ndarray  # [M, P], internal parameters
+    objective: np.ndarray  # [M]
+    gradient: np.ndarray  # [M, P]
+    hessian: np.ndarray  # [M, P, P], damped as at the last step
+    converged: np.ndarray  # [M] bool, false where the iterations ran out
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        return self.theta, self.objective, self.gradient, self.hessian, self.converged
+
+    def take(self, members) -> "Minima":
+        """These members, in this order."""
+        return Minima(*(array[members] for array in self.arrays))
+
+    def replaced(self, members, others: "Minima") -> "Minima":
+        """A copy in which these members are the others."""
+        copies = [array.copy() for array in self.arrays]
+        for copy, new in zip(copies, others.arrays, strict=True):
+            copy[members] = new
+        return Minima(*copies)
+
+    def split(self, counts) -> list["Minima"]:
+        """The first counts[0] members, the next counts[1], ..."""
+        parts = (np.split(array, np.cumsum(counts)[:-1]) for array in self.arrays)
+        return [Minima(*part) for part in zip(*parts, strict=True)]
+
+    @staticmethod
+    def concatenated(parts: list["Minima"]) -> "Minima":
+        return Minima(*(np.concatenate(arrays) for arrays in zip(*(part.arrays for part in parts), strict=True)))
 
 
-def minimise(problem, theta: np.ndarray, iterations: int = 300, mu=None, stalled=STALLED) -> Minimum:
-    """Minimise problem.evaluate from every row of theta [replicate, parameter], in batches that fit the cache.
+@dataclass
+class State:
+    """A batch of M members on their way; every array has the member as its first axis and changes in place."""
 
-    mu [replicate]: the damping to begin with, 1 by default. stalled: relative fall that no longer counts as progress.
+    theta: np.ndarray  # [M, P], the best point so far
+    value: np.ndarray  # [M], its objective
+    gradient: np.ndarray  # [M, P]
+    hessian: np.ndarray  # [M, P, P], damped with the mu it was computed with
+    mu: np.ndarray  # [M], damping
+    active: np.ndarray  # [M] bool, still iterating
+    moved: np.ndarray  # [M] bool, theta or Hessian changed since the direction was computed
+    outdated: np.ndarray  # [M] bool, the Hessian was computed with another mu and must be computed again
+    direction: np.ndarray  # [M, P], the damped Newton step
+    length: np.ndarray  # [M], share of the direction that is tried: 1, then 1/4, ...
+    extension: np.ndarray  # [M], at least 1: how much further along negative curvature
+    indefinite: np.ndarray  # [M] bool, negative curvature was met since mu was last below 1
+    stalls: np.ndarray  # [M], accepted steps in a row that gained next to nothing
+    rejections: np.ndarray  # [M], steps in a row that did not fall
+
+    @classmethod
+    def start(cls, objective, theta, members, mu) -> "State":
+        value, gradient, hessian = objective.evaluate(theta, members, mu)
+        count, value = len(theta), np.where(np.isfinite(value), value, np.inf)
+        return cls(
+            theta, value, gradient, hessian, mu, active=np.isfinite(value), moved=np.ones(count, bool),
+            outdated=np.zeros(count, bool), direction=np.zeros_like(theta), length=np.ones(count),
+            extension=np.ones(count), indefinite=np.zeros(count, bool), stalls=np.zeros(count, int),
+            rejections=np.zeros(count, int),
+        )  # fmt: skip
+
+
+def minimise(objective: Objective, theta, members=None, mu=None, limits=settings.SOLVER) -> Minima:
+    """Descend from every row of theta [M, P]. members [M]: whose data they fit (default 0..M-1); mu [M]: first damping.
+
+    One batch: see batching.py for many members, which are cut into batches that live in the cache.
     """
-    mu = np.ones(len(theta)) if mu is None else mu
-    size = max(8, BATCH // max(1, problem.rows))
-    chunks = [np.arange(k, min(k + size, len(theta))) for k in range(0, len(theta), size)]
-    parts = [_minimise(problem, theta[chunk], chunk, iterations, mu[chunk], stalled) for chunk in chunks]
-    fields = ("theta", "objective", "gradient", "hessian", "settled")
-    return Minimum(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
-
-
-def _minimise(problem, theta, members, iterations, mu, stalled):
-    """One batch; members [replicate] are the positions in the whole problem's data."""
-    theta = np.clip(theta, *problem.box(members))
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        state = _State(problem, theta, members, mu, stalled)
-        for _ in range(iterations):
-            if not state.live.any():
+    members = np.arange(len(theta)) if members is None else members
+    mu = np.full(len(theta), limits.mu_start) if mu is None else mu.copy()
+    with np.errstate(all="ignore"):
+        s = State.start(objective, np.clip(theta, *objective.box(members)), members, mu)
+        for _ in range(limits.iterations):
+            if not s.active.any():
                 break
-            state.step()
-    return Minimum(state.theta, state.value, state.gradient, state.hessian, ~state.live)
+            # 1. Hessians that were computed with another damping are computed again.
+            on = np.flatnonzero(s.active & s.outdated)
+            if len(on):
+                s.hessian[on] = objective.evaluate(s.theta[on], members[on], s.mu[on])[2]
+                s.outdated[on], s.moved[on] = False, True
+
+            # 2. Where the point or the Hessian changed: a new direction, at most max_step long, bounds held.
+            on = np.flatnonzero(s.active & s.moved)
+            lower, upper = objective.box(members[on])
+            at_bound = (s.theta[on] <= lower) & (s.gradient[on] > 0) | (s.theta[on] >= upper) & (s.gradient[on] < 0)
+            gradient = np.where(at_bound, 0.0, s.gradient[on])
+            ridge = np.maximum(s.mu[on] - 1.0, 0.0)
+            direction, indefinite = newton_step(s.hessian[on], gradient, ~at_bound, ridge, limits)
+            longest = np.abs(direction / objective.max_step).max(axis=1)
+            direction *= np.minimum(1.0, 1.0 / np.maximum(longest, 1e-300))[:, None]
+            s.direction[on], s.length[on], s.moved[on] = direction, 1.0, False
+            s.outdated[on] = indefinite & (s.mu[on] <= limits.mu_recompute)
+            s.indefinite[on] = indefinite | (s.indefinite[on] & (s.mu[on] >= 1.0))
+            s.mu[on] = np.where(indefinite, np.maximum(limits.mu_indefinite * s.mu[on], 1.0), s.mu[on])
+
+            # 3. Convergence: the step promises less than a stalled step gains. A short exact step is taken on trust.
+            gain = -(direction * gradient).sum(axis=1)
+            least = np.maximum(limits.gain_tolerance * limits.stall_tolerance * s.value[on], limits.smallest_gain)
+            s.active[on] = (gain > least) | s.outdated[on]
+            on = on[~s.active[on]]
+            on = on[(s.mu[on] == 0) & (np.abs(s.direction[on]).max(axis=1, initial=0.0) < limits.polish_step)]
+            s.theta[on] = np.clip(s.theta[on] + s.direction[on], *objective.box(members[on]))
+
+            # 4. One trial of every active member.
+            on = np.flatnonzero(s.active)
+            if not len(on):
+                break
+            step = (s.length * s.extension)[on, None] * s.direction[on]
+            trial = np.clip(s.theta[on] + step, *objective.box(members[on]))
+            value, gradient, hessian = objective.evaluate(trial, members[on], s.mu[on])
+            falls = value < s.value[on]
+
+            # 5. Accepted: move there; after a full step trust the quadratic model more.
+            accepted, fall = on[falls], s.value[on[falls]] - value[falls]
+            s.stalls[accepted] = np.where(fall <= limits.stall_tolerance * value[falls], s.stalls[accepted] + 1, 0)
+            full = s.length[accepted] == 1.0
+            longer = np.minimum(limits.extend * s.extension[accepted], limits.max_extension)
+            s.extension[accepted] = np.where(full & s.indefinite[accepted], longer, 1.0)
+            s.mu[accepted] = np.where(full, s.mu[accepted] * limits.mu_accept, s.mu[accepted])
+            s.mu[accepted] = np.where(s.mu[accepted] < limits.mu_zero, 0.0, s.mu[accepted])
+            s.theta[accepted], s.value[accepted] = trial[falls], value[falls]
+            s.gradient[accepted], s.hessian[accepted] = gradient[falls], hessian[falls]
+            s.moved[accepted], s.rejections[accepted] = True, 0
+            s.active[accepted] = s.stalls[accepted] < limits.max_stalls
+
+            # 6. Rejected: a quarter of the step, more damping; every second time the Hessian is computed anew with it.
+            rejected = on[~falls]
+            s.length[rejected] *= limits.backtrack
+            s.extension[rejected] = np.maximum(limits.backtrack * s.extension[rejected], 1.0)
+            s.rejections[rejected] += 1
+            more = np.minimum(s.mu[rejected] * limits.mu_reject, limits.mu_most)
+            s.mu[rejected] = np.maximum(limits.mu_reject_least, more)
+            s.outdated[rejected] = s.rejections[rejected] % 2 == 0
+            s.active[rejected] = s.rejections[rejected] < limits.max_rejections
+    return Minima(s.theta, s.value, s.gradient, s.hessian, ~s.active)
 
 
-class _State:
-    """The batch while it moves: arrays over replicates, changed in place by step()."""
+def newton_step(hessian, gradient, free, ridge, limits=settings.SOLVER):
+    """Solve (H + ridge diag H) step = -gradient for each member, by LDL' with pivots kept positive.
 
-    def __init__(self, problem, theta, members, mu, stalled):
-        self.problem, self.theta, self.members, self.mu = problem, theta, members, mu
-        self.stalled = stalled
-        self.value, self.gradient, self.hessian = problem.evaluate(theta, members, mu)
-        self.value = np.where(np.isfinite(self.value), self.value, np.inf)
-        self.live = np.isfinite(self.value)
-        self.stalls, self.refusals = np.zeros(len(theta), int), np.zeros(len(theta), int)
-        self.shrink, self.fresh = np.ones(len(theta)), np.ones(len(theta), bool)
-        self.bent = np.zeros(len(theta), bool)  # the exact Hessian has a negative direction here
-        self.stretch = np.ones(len(theta))  # grows while damped steps along such a direction succeed
-        self.stale = np.zeros(len(theta), bool)  # the Hessian was made with another mu
-        self.move = np.zeros_like(theta)
-
-    def step(self):
-        """Aim where the point moved, try, keep what falls, shorten what does not."""
-        self._aim()
-        on = np.flatnonzero(self.live)
-        if not len(on):
-            return
-        lower, upper = self.problem.box(self.members[on])
-        trial = np.clip(self.theta[on] + (self.shrink * self.stretch)[on, None] * self.move[on], lower, upper)
-        value, gradient, hessian = self.problem.evaluate(trial, self.members[on], self.mu[on])
-        falls = value < self.value[on]
-        self._keep(on[falls], trial[falls], value[falls], gradient[falls], hessian[falls])
-        self._refuse(on[~falls])
-
-    def _aim(self):
-        """New Newton steps for the members that moved; members with nothing left to gain stop."""
-        stale = np.flatnonzero(self.live & self.stale)
-        if len(stale):
-            self.hessian[stale] = self.problem.evaluate(self.theta[stale], self.members[stale], self.mu[stale])[2]
-            self.stale[stale], self.fresh[stale] = False, True
-        on = np.flatnonzero(self.live & self.fresh)
-        lower, upper = self.problem.box(self.members[on])
-        free = ~(((self.theta[on] <= lower) & (self.gradient[on] > 0))
-                 | ((self.theta[on] >= upper) & (self.gradient[on] < 0)))  # fmt: skip
-        gradient = np.where(free, self.gradient[on], 0.0)
-        move, doubtful = newton_step(self.hessian[on], gradient, free, np.maximum(self.mu[on] - 1.0, 0.0))
-        reach = self.problem.reach
-        move *= np.minimum(1.0, 1.0 / np.maximum(np.abs(move / reach).max(axis=1), 1e-300))[:, None]
-        gain = -(move * gradient).sum(axis=1)
-        self.move[on], self.shrink[on], self.fresh[on] = move, 1.0, False
-        self.stale[on] = doubtful & (self.mu[on] <= 1e3)
-        self.bent[on] = doubtful | (self.bent[on] & (self.mu[on] >= 1.0))
-        self.mu[on] = np.where(doubtful, np.maximum(4 * self.mu[on], 1.0), self.mu[on])
-        self.live[on] = ((gain > FLAT * self.stalled * self.value[on]) & (gain > 1e-30)) | self.stale[on]
-        self._polish(on[~self.live[on]])
-
-    def _polish(self, on):
-        """A last Newton step, not tried, for members whose objective it changes less than a stalled step would."""
-        near = on[(self.mu[on] == 0) & (np.abs(self.move[on]).max(axis=1, initial=0.0) < NEAR)]
-        self.theta[near] = np.clip(self.theta[near] + self.move[near], *self.problem.box(self.members[near]))
-
-    def _keep(self, on, trial, value, gradient, hessian):
-        stalled = self.value[on] - value <= self.stalled * value
-        self.stalls[on] = np.where(stalled, self.stalls[on] + 1, 0)
-        full = self.shrink[on] == 1.0
-        self.stretch[on] = np.where(full & self.bent[on], np.minimum(2 * self.stretch[on], FARTHEST), 1.0)
-        self.mu[on] = np.where(full, self.mu[on] * 0.1, self.mu[on])
-        self.mu[on] = np.where(self.mu[on] < 1e-3, 0.0, self.mu[on])
-        self.theta[on], self.value[on], self.gradient[on], self.hessian[on] = trial, value, gradient, hessian
-        self.fresh[on], self.refusals[on] = True, 0
-        self.live[on] = self.stalls[on] < PATIENCE
-
-    def _refuse(self, on):
-        self.shrink[on] *= 0.25
-        self.stretch[on] = np.maximum(0.25 * self.stretch[on], 1.0)
-        self.refusals[on] += 1
-        self.mu[on] = np.maximum(0.5, np.minimum(self.mu[on] * 3, 1e8))
-        self.stale[on] = self.refusals[on] % 2 == 0
-        self.live[on] = self.refusals[on] < REFUSALS
-
-
-def newton_step(hessian, gradient, free, ridge):
-    """Solve (hessian + ridge diag) step = -gradient per member by LDL' with pivots kept positive.
-
-    free [replicate, parameter]: the others do not move. Returns steps and where a pivot had to be replaced.
+    hessian [M, P, P], ridge [M]; free [M, P]: the other parameters stay; gradient [M, P]: zero where not free.
+    Returns step [M, P], and [M] bool where a pivot had to be replaced: there the matrix is not positive definite.
     """
     count = hessian.shape[1]
     every = np.arange(count)
     size = np.sqrt(np.abs(hessian[:, every, every]))
     size = np.where(free & (size > 0) & np.isfinite(size), size, 1.0)
-    a = np.empty((len(hessian), count, count + 1))  # the right side is the last column
+    a = np.empty((len(hessian), count, count + 1))  # scaled to a unit diagonal; the right side is the last column
     np.divide(hessian, size[:, :, None] * size[:, None, :], out=a[:, :, :count])
     if not free.all():
         a[:, :, :count] *= free[:, :, None] & free[:, None, :]
     a[:, every, every] += ridge[:, None]
     a[:, :, count] = gradient / size
-    if len(a) <= SMALL and (solved := _solve_positive(a)) is not None:
-        return -solved / size, np.zeros(len(a), bool)
-    doubtful = np.zeros(len(a), bool)
+    if len(a) <= limits.lapack_members:  # few members: LAPACK, if all are safely positive definite
+        with suppress(np.linalg.LinAlgError):
+            factor = np.linalg.cholesky(a[:, :, :-1])
+            if (np.einsum("mpp->mp", factor) > limits.lapack_pivot).all():
+                return -np.linalg.solve(a[:, :, :-1], a[:, :, -1:])[:, :, 0] / size, np.zeros(len(a), bool)
+    indefinite = np.zeros(len(a), bool)
     for j in range(count):
-        good = a[:, j, j] > 1e-14
-        doubtful |= ~good & free[:, j]
+        good = a[:, j, j] > limits.pivot
+        indefinite |= ~good & free[:, j]
         a[:, j, j] = np.where(good & free[:, j], a[:, j, j], 1.0)
         ratio = a[:, j + 1 :, j] / a[:, j, j, None]
         a[:, j + 1 :, j + 1 :] -= ratio[:, :, None] * a[:, None, j, j + 1 :]
@@ -159,15 +186,4 @@ def newton_step(hessian, gradient, free, ridge):
     for j in range(count - 1, -1, -1):
         step[:, j] /= a[:, j, j]
         step[:, :j] -= a[:, :j, j] * step[:, j, None]
-    return -step / size, doubtful
-
-
-def _solve_positive(a):
-    """Solve a batch [member, parameter, parameter + 1] with its last column; None unless all are positive definite."""
-    try:
-        factor = np.linalg.cholesky(a[:, :, :-1])
-    except np.linalg.LinAlgError:
-        return None
-    if not (np.einsum("rpp->rp", factor) > 1e-7).all():
-        return None
-    return np.linalg.solve(a[:, :, :-1], a[:, :, -1:])[:, :, 0]
+    return -step / size, indefinite

@@ -26,11 +26,11 @@ def bnsl(breaks: int):
     y = E + B x^-c0 prod_i (1 + (x / d_i)^(1 / f_i))^(-c_i f_i).
     """
 
-    def law(x, E, B, c0, **bends):
+    def law(x, E, B, c0, **breaks_):
         steps = np.log(x)
         log = np.log(B) - c0 * steps
         for i in range(1, breaks + 1):
-            c, d, f = (bends[f"{name}{i}"] for name in "cdf")
+            c, d, f = (breaks_[f"{name}{i}"] for name in "cdf")
             log = log - c * f * np.logaddexp(0.0, (steps - np.log(d)) / f)
         return E + np.exp(log)
 
@@ -50,9 +50,9 @@ def bnsl_starts(breaks: int):
         ends = steps.min(), steps.max()
         d = np.sort(rng.uniform(*ends, (count, breaks)), axis=1)
         f = _log_uniform(rng, 0.05, 2.0, (count, breaks))
-        bends = f[:, :, None] * np.logaddexp(0.0, (steps - d[:, :, None]) / f[:, :, None])
+        hinges = f[:, :, None] * np.logaddexp(0.0, (steps - d[:, :, None]) / f[:, :, None])
         one = np.broadcast_to(np.ones_like(steps), (count, 1, len(steps)))
-        design = np.concatenate([one, -steps * one, -bends], axis=1)
+        design = np.concatenate([one, -steps * one, -hinges], axis=1)
         target = np.log(y - floor[:, None])
         gram = design @ design.transpose(0, 2, 1)
         gram = gram + 1e-9 * np.einsum("gkk->gk", gram)[:, :, None] * np.eye(breaks + 2)
@@ -71,14 +71,14 @@ def m4(x, L, U, k, B, c):
     L: value at infinite x, U: value at chance. With y = L + (U - L) s the equation is monotone in t = logit(s);
     Newton's method runs in plain numbers. A last step in the number type of the parameters carries the first and the
     second derivative through the implicit solution exactly: the miss is linear in k and in the right side, so that
-    t - miss / slope(k) - miss² bend / (2 slope³) is t to second order.
+    t - miss / slope(k) - miss² second / (2 slope³) is t to second order.
     """
     right = np.log(B) - c * np.log(x) - (1.0 - k) * np.log(U - L)
     t = _logit(_plain(right), _plain(k))
     s, above = np.exp(-np.logaddexp(0.0, -t)), np.logaddexp(0.0, t)
     miss, slope = k * above - (above - t) - right, k * s + (1.0 - s)
-    bend = (s * (1.0 - s)) * (_plain(k) - 1.0) / (2.0 * _plain(slope) ** 3)
-    t = t - miss / slope - bend * (miss * miss)
+    second = (s * (1.0 - s)) * (_plain(k) - 1.0) / (2.0 * _plain(slope) ** 3)
+    t = t - miss / slope - second * (miss * miss)
     return L + (U - L) * np.exp(-np.logaddexp(0.0, -t))
 
 

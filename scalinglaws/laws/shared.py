@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scalinglaws.laws.row import EXPONENTS, Law, term_value
+from scalinglaws.laws.law import EXPONENTS, Law, term_value
 from scalinglaws.schema import InputError
 
 STARTS = (0.05, 4.0)  # exponents to begin with
@@ -11,9 +11,12 @@ STARTS = (0.05, 4.0)  # exponents to begin with
 def shared(law: Law, groups, share=("E",), symbol: str = "g") -> Law:
     """law for every group, with the parameters in share common to all and one of each other a group, `A_ddim`.
 
-    The input symbol takes a column that holds the groups' names:
-    >>> two = shared(find("power_floor"), ("ddim", "dpm"), share=("E",))
-    >>> fit(table, two, "fd", {"x": "steps", "g": "sampler"})
+    The input named symbol takes a column that holds the groups' names: fit(table, law, "fd", {"x": "steps", "g":
+    "sampler"}). Raises InputError for fewer than two groups, unknown parameters or a symbol already taken.
+
+    >>> from scalinglaws.laws import find
+    >>> shared(find("power_floor"), ("ddim", "dpm"), share=("E",)).params
+    ('E', 'A_ddim', 'A_dpm', 'a_ddim', 'a_dpm')
     """
     groups = tuple(map(str, groups))
     unknown = [name for name in share if name not in law.params]
@@ -30,14 +33,14 @@ def shared(law: Law, groups, share=("E",), symbol: str = "g") -> Law:
         f"{law.name}_shared", equation, law.source,
         (*law.inputs, symbol), tuple(name for p in law.params for name in names[p]),
         function=_function(law, names, symbol), groups=groups, signed=law.signed, trend=law.trend,
-        positive=_spread(names, law.positive), linear=_spread(names, linear),
+        positive=_each(names, law.positive), linear=_each(names, linear),
         bounds={name: law.bounds[p] for p in law.bounds for name in names[p]},
         ranges={name: edge for p, edge in ranges.items() for name in names[p]},
         floor=law.floor if law.floor in share else None,
     )  # fmt: skip
 
 
-def _spread(names, params) -> tuple[str, ...]:
+def _each(names, params) -> tuple[str, ...]:
     return tuple(name for p in params for name in names[p])
 
 

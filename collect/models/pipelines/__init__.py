@@ -8,7 +8,7 @@ from collect.models.pipelines.unets import pixels, sdxl, text_unet
 from collect.models.pipelines.upscalers import latent_upscale, text_upscale
 from scalinglaws.schema import InputError
 
-ADAPTERS = {  # pipeline class: (adapter, the tasks it can be asked)
+ADAPTERS = {  # pipeline class: (adapter, the tasks it can do)
     "DDPMPipeline": (pixels, ("unconditional", "class")),
     "DDIMPipeline": (pixels, ("unconditional", "class")),
     "DiTPipeline": (dit, ("class",)),
@@ -34,5 +34,5 @@ def adapt(pipe, task, **options):
         )
     adapter, tasks = ADAPTERS[name]
     if task not in tasks:
-        raise InputError(f"A {name} cannot be asked for task '{task}': it does {' and '.join(tasks)}.")
+        raise InputError(f"A {name} cannot do task '{task}': it does {' and '.join(tasks)}.")
     return adapter(pipe, **options)

@@ -14,7 +14,7 @@ LEFT_OUT = ("safety_checker", "watermarker", "image_encoder", "feature_extractor
 LIBRARIES = ("diffusers", "transformers")
 
 
-def load(folder, dtype):
+def load_pipeline(folder, dtype):
     """A pipeline from a folder, safetensors only; InputError when it is not one or is damaged."""
     from diffusers.utils import is_accelerate_available
 

@@ -53,16 +53,16 @@ def schedule(pipe):
 
 
 def latent_shape(pipe, net, resolution):
-    """(channels, h, w) of the latents: of the asked resolution in pixels, or of the network's own."""
+    """(channels, h, w) of the latents: of a resolution in pixels, or of the network's own."""
     side = (resolution // pipe.vae_scale_factor,) * 2 if resolution else square(net.config.sample_size)
     return (net.config.in_channels, *side)
 
 
-def classes(null_class, asked):
-    """({'class_labels': what is asked}, the same of the class that stands for nothing, or None)."""
-    labels = torch.as_tensor(asked["classes"])
-    nothing = None if null_class is None else {"class_labels": torch.full_like(labels, null_class)}
-    return {"class_labels": labels}, nothing
+def classes(null_class, conditions):
+    """(cond {'class_labels': ...}, uncond: the same of the null class, or None)."""
+    labels = torch.as_tensor(conditions["classes"])
+    uncond = None if null_class is None else {"class_labels": torch.full_like(labels, null_class)}
+    return {"class_labels": labels}, uncond
 
 
 def without_variance(prediction, channels):

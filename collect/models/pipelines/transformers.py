@@ -18,7 +18,7 @@ from collect.models.pipelines.parts import (
 
 
 def dit(pipe, resolution=None):
-    """DiT: a transformer of classes; the class after the last is 'nothing asked'."""
+    """DiT: a transformer of classes; the class after the last is the null class."""
     net = pipe.transformer
     null, channels = net.config.num_embeds_ada_norm, net.config.in_channels
 
@@ -43,10 +43,10 @@ def pixart(pipe, resolution=None):
     encode = Remembered(lambda prompts: pipe.encode_prompt(prompts, device=net.device, max_sequence_length=length))
     sized = net.config.sample_size == 128 and getattr(net, "use_additional_conditions", False)
 
-    def condition(asked):
-        wanted, mask, nothing, no_mask = encode(asked["prompts"])
+    def condition(conditions):
+        cond, mask, uncond, mask_uncond = encode(conditions["prompts"])
         return [
-            {"encoder_hidden_states": h, "encoder_attention_mask": m} for h, m in ((wanted, mask), (nothing, no_mask))
+            {"encoder_hidden_states": h, "encoder_attention_mask": m} for h, m in ((cond, mask), (uncond, mask_uncond))
         ]
 
     def call(net, x, t, condition, guidance):
@@ -82,9 +82,9 @@ def sd3(pipe, resolution=None):
     shape = latent_shape(pipe, net, resolution)
     encode = Remembered(lambda prompts: pipe.encode_prompt(prompts, prompts, prompts, device=net.device))
 
-    def condition(asked):
-        wanted, nothing, pooled, no_pooled = encode(asked["prompts"])
-        pairs = ((wanted, pooled), (nothing, no_pooled))
+    def condition(conditions):
+        cond, uncond, pooled, pooled_uncond = encode(conditions["prompts"])
+        pairs = ((cond, pooled), (uncond, pooled_uncond))
         return [{"encoder_hidden_states": h, "pooled_projections": p} for h, p in pairs]
 
     def timesteps(scheduler, steps, device):
@@ -114,8 +114,8 @@ def flux(pipe, resolution=None):
     rows, columns = torch.meshgrid(torch.arange(side // 2), torch.arange(side // 2), indexing="ij")
     places = torch.stack([torch.zeros_like(rows), rows, columns], -1).reshape(-1, 3)
 
-    def condition(asked):
-        hidden, pooled = encode(asked["prompts"])
+    def condition(conditions):
+        hidden, pooled = encode(conditions["prompts"])
         return {"encoder_hidden_states": hidden, "pooled_projections": pooled}, None
 
     def call(net, x, t, condition, guidance):

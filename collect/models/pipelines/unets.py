@@ -15,7 +15,7 @@ def pixels(pipe, resolution=None, null_class=None):
         net,
         (net.config.in_channels, *square(net.config.sample_size)),
         schedule(pipe),
-        partial(classes, null_class) if net.config.num_class_embeds else lambda asked: ({}, None),
+        partial(classes, null_class) if net.config.num_class_embeds else lambda conditions: ({}, None),
         identity,
         guided="none" if null_class is None else "pair",
         modules=weighed(pipe),
@@ -28,9 +28,9 @@ def text_unet(pipe, resolution=None):
     embedded = net.config.time_cond_proj_dim is not None
     encode = Remembered(lambda prompts: pipe.encode_prompt(prompts, net.device, 1, True))
 
-    def condition(asked):
-        wanted, nothing = encode(asked["prompts"])
-        return {"encoder_hidden_states": wanted}, {"encoder_hidden_states": nothing}
+    def condition(conditions):
+        cond, uncond = encode(conditions["prompts"])
+        return {"encoder_hidden_states": cond}, {"encoder_hidden_states": uncond}
 
     def call(net, x, t, condition, guidance):
         extra = {}
@@ -60,11 +60,11 @@ def sdxl(pipe, resolution=None):
     side = tuple(n * pipe.vae_scale_factor for n in shape[1:])
     encode = Remembered(lambda prompts: pipe.encode_prompt(prompts, device=net.device))
 
-    def condition(asked):
-        wanted, nothing, pooled, pooled_nothing = encode(asked["prompts"])
+    def condition(conditions):
+        cond, uncond, pooled, pooled_uncond = encode(conditions["prompts"])
         width = pipe.text_encoder_2.config.projection_dim
-        ids = pipe._get_add_time_ids(side, (0, 0), side, wanted.dtype, width).repeat(len(wanted), 1)
-        return _sdxl_names(wanted, pooled, ids), _sdxl_names(nothing, pooled_nothing, ids)
+        ids = pipe._get_add_time_ids(side, (0, 0), side, cond.dtype, width).repeat(len(cond), 1)
+        return _sdxl_names(cond, pooled, ids), _sdxl_names(uncond, pooled_uncond, ids)
 
     def call(net, x, t, condition, guidance):
         added = {k: condition[k] for k in ("text_embeds", "time_ids")}

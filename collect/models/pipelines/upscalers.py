@@ -18,7 +18,7 @@ def latent_upscale(pipe, resolution):
         net,
         (net.config.in_channels // 2, resolution // factor, resolution // factor),
         schedule(pipe),
-        lambda asked: ({"small": to_model(asked["small"])}, None),
+        lambda conditions: ({"small": to_model(conditions["small"])}, None),
         lambda x: pipe.vqvae.decode(x.to(pipe.vqvae.dtype), return_dict=False)[0],
         guided="none",
         call=call,
@@ -31,12 +31,12 @@ def text_upscale(pipe, resolution, noise_level=20):
     net, encode = pipe.unet, Remembered(lambda prompts: pipe.encode_prompt(prompts, pipe.unet.device, 1, True))
     channels, factor = pipe.vae.config.latent_channels, 4
 
-    def condition(asked):
-        wanted, nothing = encode(asked["prompts"])
-        level = torch.full((len(wanted),), noise_level)
-        small = to_model(asked["small"])
-        noised = pipe.low_res_scheduler.add_noise(small, asked["noise"](small.shape[1:]), level)
-        return [{"encoder_hidden_states": h, "small": noised, "class_labels": level} for h in (wanted, nothing)]
+    def condition(conditions):
+        cond, uncond = encode(conditions["prompts"])
+        level = torch.full((len(cond),), noise_level)
+        small = to_model(conditions["small"])
+        noised = pipe.low_res_scheduler.add_noise(small, conditions["noise"](small.shape[1:]), level)
+        return [{"encoder_hidden_states": h, "small": noised, "class_labels": level} for h in (cond, uncond)]
 
     def call(net, x, t, condition, guidance):
         rest = {k: v for k, v in condition.items() if k != "small"}

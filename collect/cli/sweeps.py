@@ -1,0 +1,228 @@
+"""Verbs on a sweep file: plan, run, status, show, profile, latency."""
+
+import json
+import signal
+from pathlib import Path
+
+import pandas as pd
+
+from collect.progress import duration, note, progress, show
+from collect.run import contact_sheet, engines, profiling
+from collect.run.cell import prepare
+from collect.run.plan import plan as priced
+from collect.run.sweep import Opener
+from collect.sampling.loop import samples
+from collect.store.store import status as store_status
+from collect.store.store import stem, verify
+from collect.store.tables import write_table
+from scalinglaws.schema import InputError
+
+QUALITIES = ("fd", "fid", "fd_effnet_lite0", "clip", "lpips", "psnr", "crps", "agreement")  # the first one is shown
+
+
+def register(verbs):
+    """Add the verbs to the sub-parsers of `collect`."""
+    for name, action, options, text in (
+        ("plan", plan, _plan_options, "which cells are missing, and what they will cost"),
+        ("run", run, _run_options, "measure the missing cells; stop and repeat at will, on any number of machines"),
+        ("status", status, None, "how far a sweep is, who works on what, what failed and why"),
+        ("show", show_cell, _show_options, "one cell: its row, or why it failed, and its first images"),
+        (
+            "profile",
+            profile,
+            None,
+            "cost profile of each model, before anything runs; after it, the roofline share",
+        ),
+        ("latency", latency, _latency_options, "seconds, memory and energy of one call per model, in a fresh process"),
+    ):
+        verb = verbs.add_parser(name, help=text)
+        verb.add_argument("sweep", help="a sweep file (YAML)")
+        verb.add_argument("--store", help="folder or address of finished cells (default: the file's, or runs/<name>)")
+        verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+        verb.add_argument("--download", action="store_true", help="fetch models given by hub name and revision")
+        verb.add_argument("--json", action="store_true", help="print JSON")
+        verb.set_defaults(run=action)
+        if options:
+            options(verb)
+
+
+def _run_options(verb):
+    verb.add_argument("--engine", default="process", help=f"{', '.join(engines.ENGINES)} (default: process)")
+    verb.add_argument("--workers", type=int, help="processes or actors (default: what the engine finds)")
+    verb.add_argument("--address", help="of a Ray cluster (default: one on this machine)")
+    verb.add_argument("--retry", action="store_true", help="try failed cells again")
+
+
+def _plan_options(verb):
+    verb.add_argument("--untimed", action="store_true", help="count FLOPs only; run nothing")
+
+
+def _show_options(verb):
+    verb.add_argument("cell", help="its name, as plan and run print it")
+    verb.add_argument("--images", metavar="PNG", help="draw its first samples again and write them side by side")
+    verb.add_argument("--count", type=int, default=16, help="how many samples (default: 16)")
+
+
+def _latency_options(verb):
+    verb.add_argument("--steps", type=int, default=10, help="sampling steps of a call (default: 10)")
+    verb.add_argument("--batch", type=int, default=1, help="samples per call (default: 1)")
+    verb.add_argument("--out", metavar="FILE", help="a .csv or .parquet file for the rows")
+
+
+def _opener(args):
+    return Opener(str(args.sweep), args.store, args.device, args.download)
+
+
+def plan(args):
+    """The missing cells and what they will cost on this machine."""
+    sweep = _opener(args).sweep
+    for doubt in sweep.doubts:
+        note(doubt)
+    prices = priced(sweep, not args.untimed)
+    total = {"cells": len(sweep.cells), "missing": len(prices), "flops": sum(p.flops for p in prices)}
+    for column in ("seconds", "roofline_seconds"):
+        known = [getattr(p, column) for p in prices]
+        total[column] = None if None in known else sum(known)
+    if args.json:
+        names = [{"cell": p.job.name, "flops": p.flops, "seconds": p.seconds} for p in prices]
+        show(json.dumps(total | {"prices": names}))
+        return 0
+    for p in prices:
+        show(f"{p.job.name:<32} {p.flops / 1e9:>12.1f} GFLOPs" + (f" {p.seconds:>9.1f} s" if p.seconds else ""))
+    about = "" if total["seconds"] is None else f", about {duration(total['seconds'])} here on one worker"
+    least = total["roofline_seconds"]
+    about += f", at least {duration(least)} at this device's roofline" if least else ""
+    show(f"{len(prices)} of {len(sweep.cells)} cells missing: {total['flops'] / 1e12:.2f} TFLOPs{about}.")
+    return 0
+
+
+def run(args):
+    """Measure with a progress display; a plain line per cell where there is no terminal."""
+    opener = _opener(args)
+    sweep = opener.sweep
+    for doubt in sweep.doubts:
+        note(doubt)
+    verify(sweep.store)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a cluster sends before it takes the machine
+    start = engines.engine(args.engine)
+    events = start(opener, workers=args.workers, address=args.address, retry=args.retry)
+    try:
+        for _ in progress(events, sweep.missing(args.retry), _line):
+            pass
+    except KeyboardInterrupt:
+        show("Stopped; finished cells and partial sums are kept. Run the same command to go on.")
+        return 130
+    done = store_status(sweep.store, sweep.jobs)
+    show(json.dumps(done) if args.json else f"{_counts(done)}, in {sweep.store.folder}")
+    return 1 if done["failed"] else 0
+
+
+def _line(event):
+    """A settled cell in a line: its quality and pace, or why there is none."""
+    if event.kind == "lost":
+        return f"worker {event.who} was lost: {event.reason}"
+    if event.kind == "failed":
+        return f"{event.cell:<32} {event.status}: {event.reason}"
+    row = event.row
+    name = next((q for q in QUALITIES if row.get(q) is not None), None)
+    quality = f"{name} {row[name]:8.4g} +- {row.get(f'{name}_se', float('nan')):.2g}" if name else ""
+    return f"{event.cell:<32} {quality}   {row['seconds_per_image'] * 1e3:8.2f} ms/sample"
+
+
+def _counts(done):
+    """3 of 8 cells done, 4 missing, 1 failed."""
+    held = {"in work": len(done["leased"]), "failed": len(done["failed"]), "quarantined as damaged": done["damaged"]}
+    rest = "".join(f", {count} {what}" for what, count in held.items() if count)
+    return f"{done['done']} of {done['cells']} cells done, {done['missing']} missing{rest}"
+
+
+def status(args):
+    """Counts of finished, missing, leased, failed and damaged cells; who works, and why cells failed."""
+    sweep = _opener(args).sweep
+    done = store_status(sweep.store, sweep.jobs)
+    if args.json:
+        show(json.dumps(done))
+        return 0
+    show(_counts(done))
+    for lease in done["leased"]:
+        show(f"  {lease['cell']} is with {lease['who']} on {lease['host']} since {lease['since']}")
+    for failure in done["failed"]:
+        show(f"  {failure['cell']} {failure['status']}: {failure['reason']} (tries: {failure['attempts']})")
+    return 0
+
+
+def show_cell(args):
+    """A cell's row, its failure, and its images drawn again from their seeds."""
+    sweep = _opener(args).sweep
+    jobs = {job.name: job for job in sweep.jobs}
+    if args.cell not in jobs:
+        near = [name for name in jobs if name.startswith(args.cell.split("-")[0])][:5] or list(jobs)[:5]
+        raise InputError(f"No cell '{args.cell}' in {args.sweep}; it has {len(jobs)}, such as {', '.join(near)}.")
+    job = jobs[args.cell]
+    _show_row(sweep.store, stem(job), args.json)
+    if args.images:
+        Path(args.images).write_bytes(_contact_sheet(sweep, job.cell, args.count))
+        show(f"{min(args.count, job.cell.samples)} samples in {args.images}")
+    return 0
+
+
+def profile(args):
+    """A table of the models, and the share of the roofline that finished cells reached."""
+    sweep = _opener(args).sweep
+    machine = profiling.machine_of(sweep.execution)
+    rows = list(profiling.cost_profiles(sweep, machine))
+    finished = sweep.store.table().to_dict("records")
+    shares = [profiling.roofline_share(sweep, row, machine) for row in finished]
+    known = [share for share in shares if share is not None and share == share]
+    if args.json:
+        show(json.dumps({"models": rows, "roofline_reached": known}))
+        return 0
+    for row in rows:
+        least, likely = (_milliseconds(row[name]) for name in ("roofline_seconds", "eager_seconds"))
+        show(f"{row['model']:<12} {row['params'] / 1e6:10.3f} M params {row['flops_per_forward'] / 1e9:12.4f} GFLOPs "
+             f"{row['macs_per_forward'] / 1e9:12.4f} GMACs {row['weight_bytes'] / 1e6:10.2f} MB of weights; "
+             f"a forward: {least} at the roofline, {likely} eager")  # fmt: skip
+    show(f"text {rows[0]['flops_text'] / 1e9:g} GFLOPs, decoding {rows[0]['flops_decode'] / 1e9:g} GFLOPs per sample")
+    show(f"machine: {machine.name}, {machine.source}" if machine else "machine: its peaks are not known")
+    if known:
+        show(f"finished cells reached {min(known):.0%} to {max(known):.0%} of the roofline ({len(known)} cells)")
+    return 0
+
+
+def _milliseconds(seconds):
+    return "unknown" if seconds is None else f"{seconds * 1e3:.4g} ms"
+
+
+def latency(args):
+    """A line per model; the rows to a file with --out."""
+    rows = []
+    for row in profiling.latencies(_opener(args), args.steps, args.batch):
+        rows.append(row)
+        if args.json:
+            continue
+        joules = "joules unknown" if row["joules_per_image"] is None else f"{row['joules_per_image']:.4g} J"
+        spread = f"+- {row['seconds_mad'] * 1e3:.2g}" if row["seconds_mad"] is not None else ""
+        show(f"{row['model']:<12} {row['seconds_per_image'] * 1e3:10.4g} {spread} ms/sample denoising, {joules}; "
+             f"{row['unknown'] or ''}")  # fmt: skip
+    if args.json:
+        show(json.dumps(rows))
+    if args.out:
+        write_table(pd.DataFrame(rows), args.out)
+    return 0
+
+
+def _show_row(store, stem, as_json):
+    if stem in store.stems():
+        row = {k: v for k, v in store.read(stem).items() if v is not None and v == v}
+        show(json.dumps(row) if as_json else "\n".join(f"{k:<22} {v}" for k, v in row.items()))
+        return
+    failure = store.failure(stem)
+    show(f"failed, {failure['status']}: {failure['reason']}" if failure else "not measured yet")
+
+
+def _contact_sheet(sweep, cell, count):
+    """The PNG of a cell's first samples, drawn again from their seeds."""
+    ready = prepare(sweep.family.model(cell.model, sweep.execution.dtype), sweep.execution)
+    indices = range(min(count, cell.samples))
+    images, _ = samples(ready.model, sweep.family.task, cell.sampling, indices, device=sweep.execution.device)
+    return contact_sheet.png(images)

@@ -1,0 +1,57 @@
+"""Rows of stores and table files as one csv or parquet file."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from scalinglaws.cells import DamagedCell, read_store, read_table
+from scalinglaws.schema import InputError
+
+
+def read_parquet(path):
+    """A parquet file as a DataFrame, a cell's checksum verified; InputError when it is damaged."""
+    try:
+        return read_table(Path(path).read_bytes()).to_pandas()
+    except (OSError, DamagedCell) as error:
+        raise InputError(f"The file {path} is damaged ({error}): export it, or run its sweep, again.") from error
+
+
+FORMATS = {  # suffix: (read, write)
+    ".csv": (pd.read_csv, lambda table, path: table.to_csv(path, index=False)),
+    ".parquet": (read_parquet, lambda table, path: table.to_parquet(path, index=False)),
+}
+
+
+def _format(path):
+    if Path(path).suffix not in FORMATS:
+        raise InputError(f"'{path}' is neither {' nor '.join(FORMATS)}, nor a folder of finished cells.")
+    return FORMATS[Path(path).suffix]
+
+
+def _rows(source):
+    """The rows of a store's folder or URL, or of a table file; InputError when there are none."""
+    if "://" in str(source) or Path(source).is_dir():
+        return read_store(source)
+    if not Path(source).exists():
+        raise InputError(f"Nothing at '{source}': give a folder of finished cells, or a .csv or .parquet file.")
+    table = _format(source)[0](source)
+    if table.empty:
+        raise InputError(f"'{source}' has no rows: export it again.")
+    return table
+
+
+def export(sources, out):
+    """Write the rows of several stores or tables as one file, exact repeats dropped; returns the table."""
+    _format(out)
+    table = pd.concat([_rows(source) for source in sources], ignore_index=True).drop_duplicates(ignore_index=True)
+    write_table(table, out)
+    return table
+
+
+def write_table(table, out):
+    """A table as one .csv or .parquet file, whole or not at all."""
+    write = _format(out)[1]
+    part = Path(out).with_name(f".{os.getpid()}-{Path(out).name}")
+    write(table, part)
+    os.replace(part, out)

@@ -1,0 +1,201 @@
+"""One law with the rows behind it: a fit, the fit of one of several groups, or one level of a shared law.
+
+The curves and the optimum ask it the same questions, whichever of the three it is.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws import laws, schema
+from scalinglaws.fitting import Groups, fit_groups
+from scalinglaws.fitting import fit as fit_one
+from scalinglaws.schema import InputError
+
+STEPS = ("steps", "nfe")  # columns a sampling budget buys more of
+POOLED = ("sampler", "guidance")  # a law fitted to several values of these at once answers for their average
+
+
+@dataclass(frozen=True)
+class FittedLaw:
+    """A law of size and steps, or of any inputs, as fitted."""
+
+    fit: Any  # anything with law, inputs, curve, replicates, quality, table, predict
+    table: pd.DataFrame  # the rows it speaks for
+    inputs: dict  # symbol: column, without the symbol that holds the groups' names
+    label: str = ""  # the level's name, where there are several
+    group: str | None = None  # the level's name in a shared law
+    order: np.ndarray | None = None  # [replicate], the replicates in another order
+
+    @property
+    def quality(self) -> str:
+        return self.fit.quality
+
+    @property
+    def rises(self) -> bool:
+        """Whether higher quality is better."""
+        return schema.higher_is_better(self.quality)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A warning for every setting that the law pools."""
+        mixed = [c for c in POOLED if c in self.table and self.table[c].nunique() > 1]
+        return tuple(f"The law was fitted to {self.table[c].nunique()} values of {c} together; fit one at a time for "
+                     "an answer on it." for c in mixed)  # fmt: skip
+
+    @property
+    def replicates(self):
+        """Bootstrap parameters [replicate, parameter]."""
+        return self.fit.replicates if self.order is None else self.fit.replicates[self.order]
+
+    def at(self, x, theta=None):
+        """Quality [..., n] at inputs {symbol: [n]}; theta [..., parameter]."""
+        count = len(np.atleast_1d(next(iter(x.values()))))
+        own = {} if self.group is None else {self.fit.law.inputs[-1]: np.array([self.group] * count, object)}
+        return self.fit.curve(x | own, theta)
+
+    def quality_at(self, size, steps, theta=None):
+        """Quality [..., n] at sizes [n] and steps [n]; theta [..., parameter]."""
+        size, steps = np.broadcast_arrays(np.atleast_1d(np.asarray(size, float)), np.asarray(steps, float))
+        symbol, steps_symbol = self.axes
+        return self.at({symbol: size} | ({steps_symbol: steps} if steps_symbol else {}), theta)
+
+    def frame(self, size, steps) -> pd.DataFrame:
+        """Rows for `fit.predict`."""
+        size, steps = np.broadcast_arrays(np.atleast_1d(np.asarray(size, float)), np.asarray(steps, float))
+        return pd.DataFrame({self.size_column: size} | ({self.steps_column: steps} if self.steps_column else {}))
+
+    @cached_property
+    def axes(self):
+        """(symbol of size, symbol of steps or None): a sampling budget buys nothing else."""
+        steps = [s for s, column in self.inputs.items() if column in STEPS]
+        sizes = [s for s in self.inputs if s not in steps]
+        if len(sizes) != 1 or len(steps) > 1:
+            given = ", ".join(f"{s}={c}" for s, c in self.inputs.items())
+            raise InputError(f"A budget per image needs a law in size, or in size and steps; this one is in {given}.")
+        return sizes[0], steps[0] if steps else None
+
+    @property
+    def size_column(self) -> str:
+        return self.inputs[self.axes[0]]
+
+    @property
+    def steps_column(self) -> str | None:
+        return self.inputs[self.axes[1]] if self.axes[1] else None
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Measured sizes [size], rising."""
+        return np.unique(self.table[self.size_column].to_numpy(float))
+
+    @cached_property
+    def size_labels(self) -> tuple[str, ...]:
+        """Labels of the measured sizes, smallest first."""
+        if "model" not in self.table:
+            return tuple(f"{size:g}" for size in self.sizes)
+        size, label = self.table[self.size_column].to_numpy(float), self.table["model"].astype(str).to_numpy()
+        return tuple(label[(size == known).argmax()] for known in self.sizes)
+
+    def rows_of(self, size) -> pd.DataFrame:
+        """The rows measured at a size."""
+        return self.table[np.isclose(self.table[self.size_column].astype(float), size)]
+
+    def label_of(self, size) -> str:
+        """The label of a measured size, else the size itself as text."""
+        same = np.isclose(self.sizes, size)
+        return self.size_labels[same.argmax()] if same.any() else f"{size:g}"
+
+    def find_size(self, size) -> float:
+        """The size meant by a label such as 'c16' or by a number."""
+        return find_value(self, self.size_column, size, positive=True)
+
+
+def find_value(law, column, name, positive=False) -> float:
+    """The value in `column` meant by a model's label or by a number."""
+    named = law.table[law.table["model"].astype(str) == str(name)] if "model" in law.table else law.table[:0]
+    if len(named):
+        return float(named[column].iloc[0])
+    try:
+        value = float(name)
+    except (TypeError, ValueError):
+        value = np.nan
+    if not np.isfinite(value) or (positive and value <= 0):
+        known = ", ".join(labels(law, column))
+        raise InputError(f"No size {name!r}. Known sizes: {known}; or give a number{' above 0' if positive else ''}.")
+    return value
+
+
+def labels(law, column) -> list[str]:
+    """Labels of the law's rows by rising value of `column`, or the values where rows have no label."""
+    rows = law.table.sort_values(column)
+    return list(dict.fromkeys(rows["model"].astype(str) if "model" in rows else (f"{v:g}" for v in rows[column])))
+
+
+def whole(fit) -> FittedLaw:
+    """The law of one fit."""
+    if isinstance(fit, Groups):
+        raise InputError(f"These are {len(fit)} fits by {', '.join(fit.by)}: give one of them, such as "
+                         f"groups[{next(iter(fit.fits))!r}].")  # fmt: skip
+    if not (hasattr(fit, "curve") and hasattr(fit, "inputs")):
+        raise InputError(f"A fitted law is needed, from fit(table, ...); got {type(fit).__name__}.")
+    return FittedLaw(fit, fit.table, fit.inputs)
+
+
+def has_levels(source) -> bool:
+    """Whether these are several curves: Groups, or the fit of a shared law."""
+    return isinstance(source, Groups) or bool(getattr(getattr(source, "law", None), "groups", ()))
+
+
+def fit_levels(table, by, law, quality, inputs, *, share=(), **options):
+    """Groups, one fit for each level of the column `by`; with parameters to share, one Fit of all levels."""
+    if not share:
+        return fit_groups(table, by, law, quality, inputs, **options)
+    if law in laws.CHOICES:
+        raise InputError(f"Sharing {', '.join(share)} needs one law, such as {laws.CHOICES[law][0]!r}, not {law!r}.")
+    names = sorted(map(str, table[by].dropna().unique()))
+    law = laws.find(law)
+    symbol = next(s for s in ("g", "group", "level") if s not in (*law.inputs, *law.params, *inputs))
+    one = law.with_input(next(iter(inputs))) if len(law.inputs) == 1 else law
+    return fit_one(table, laws.shared(one, names, share, symbol), quality, {**inputs, symbol: by}, **options)
+
+
+def level_names(source) -> list:
+    """Names of the levels, in order."""
+    return list(source.fits) if isinstance(source, Groups) else list(source.law.groups)
+
+
+def level_column(source) -> str:
+    """The column whose levels are compared."""
+    if not isinstance(source, Groups):
+        return source.inputs[source.law.inputs[-1]]
+    if len(source.by) != 1:
+        raise InputError(f"A crossover compares the levels of one column; these are groups by {', '.join(source.by)}.")
+    return source.by[0]
+
+
+def level(source, name, second=False) -> FittedLaw:
+    """The law of one level.
+
+    Separate fits draw their replicates from a common seed; those of the second of two compared are put in another
+    order, so that the two are independent.
+    """
+    column = level_column(source)
+    if not isinstance(source, Groups):
+        name = _known(name, source.law.groups, column)
+        rows = source.table[source.table[column].astype(str) == name].reset_index(drop=True)
+        inputs = {symbol: source.inputs[symbol] for symbol in source.law.inputs[:-1]}
+        return FittedLaw(source, rows, inputs, name, group=name)
+    fit = source[_known(name, [*source.fits, *source.refused], column)]
+    order = np.random.default_rng([fit.seed, 31]).permutation(fit.count) if second else None
+    return FittedLaw(fit, fit.table, fit.inputs, str(name), order=order)
+
+
+def _known(name, names, column):
+    """The level meant by a name or number as typed."""
+    for known in names:
+        if str(known) == str(name) or (isinstance(known, float) and f"{known:g}" == str(name)):
+            return known
+    raise InputError(f"No {column} {str(name)!r}. Known: {', '.join(map(str, names))}.")

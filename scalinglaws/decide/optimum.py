@@ -1,0 +1,297 @@
+"""The best size and steps for a budget per image, with an interval and the probability that the size is the best.
+
+Steps are whole. A size may spend at most the budget; where the law falls with steps it spends all of it, where the
+law turns it stops at its best number of steps.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws import display, schema
+from scalinglaws.decide.arguments import check_level, check_positive, checked
+from scalinglaws.decide.cost import UNITS, pricing
+from scalinglaws.decide.fitted import whole
+from scalinglaws.schema import InputError, NoAnswer
+from scalinglaws.units import parse
+
+FLAT = 0.01  # sizes within this share of the best, or within the noise, are as good as the best
+GRID = 200  # step counts tried for a size, at most
+NAMED = 8  # sizes listed one by one; more are given as a range
+FAR = 0.05  # decades beyond the data that are worth a warning
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Which size and how many steps a budget should buy.
+
+    `candidates` has one row a size: size, model, steps, cost, value, low, high, probability, decades_beyond.
+    """
+
+    size: float  # in the unit of the law's size column
+    model: str
+    steps: int
+    cost: float  # unit per image
+    value: float  # quality
+    low: float
+    high: float
+    probability: float  # share of bootstrap replicates in which this size is the best
+    budget: float  # unit per image
+    unit: str
+    quality: str
+    level: float
+    flat: tuple[str, ...]  # labels of the sizes as good as the best
+    candidates: pd.DataFrame = field(repr=False, compare=False)
+    warnings: tuple[str, ...] = ()
+    size_column: str = "size"
+
+    def __repr__(self):
+        return (f"<Optimum: {self.model} with {self.steps} steps for {self.budget:g} {UNITS[self.unit]} per image, "
+                f"{self.quality} {self.value:.4g}>")  # fmt: skip
+
+    def summary(self) -> str:
+        """The answer in plain lines."""
+        lines = [self._headline(), *self._details()]
+        return "\n".join(lines + [f"Warning: {w}" for w in self.warnings])
+
+    def to_frame(self) -> pd.DataFrame:
+        """The candidates, one row a size, with `best` true for the size chosen."""
+        return self.candidates.assign(best=self.candidates["size"] == self.size)
+
+    def record(self) -> dict:
+        """Every field but the candidates, for JSON."""
+        return {k: v for k, v in asdict(self).items() if k != "candidates"}
+
+    def _repr_html_(self):
+        return display.html_page(self._headline(), self.to_frame(), self.warnings, self._details())
+
+    def plot(self, ax=None):
+        """Quality of every size at the budget, with its interval; returns the matplotlib Axes."""
+        from scalinglaws import plots
+
+        size = self.size_column.replace("_", " ").replace("gflops", "GFLOPs").replace("flops", "FLOPs")
+        return plots.candidates(self.to_frame(), size, self.quality, ax)
+
+    def _headline(self):
+        return f"Best for {self.budget:g} {UNITS[self.unit]} per image: {self.model} with {self.steps} steps."
+
+    def _details(self):
+        yield (f"{self.quality} {self.value:.4g} ({self.level:.0%} interval {self.low:.4g} to {self.high:.4g}); "
+               f"it is the best size in {self.probability:.0%} of the refits.")  # fmt: skip
+        if len(self.flat) > 1:
+            listed = ", ".join(self.flat) if len(self.flat) <= NAMED else f"{self.flat[0]} to {self.flat[-1]}"
+            yield f"As good within the noise: {listed}."
+
+
+@checked
+def optimum(
+    fit, budget, unit=None, *, sizes=None, steps=None, level=0.9, cost=None, price=None, stages=("denoise",)
+) -> Optimum:
+    """The best size and steps for `budget` per image.
+
+    fit: a law in size, or in size and steps. budget: a number in `unit` (flops, seconds, joules or money; default the
+    unit of `cost`, or flops), or text such as "3e12 FLOPs", "500ms", "0.2 J" or "$0.001". sizes: labels or numbers
+    (default the measured ones; "continuous" for any between them). steps: the step counts allowed (default any whole
+    number from the fewest measured). level: of the intervals.
+
+    cost: a CostModel; or stages (of denoise, text, decode) and price (money per hour) from which one is built of the
+    rows fitted. Raises NoAnswer where the budget buys nothing, InputError where a stage has no data or an argument
+    cannot be used.
+
+    >>> import scalinglaws as sl
+    >>> rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance == 1")
+    >>> fit = sl.fit(rows, "size_steps_plain", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
+    >>> optimum(fit, "500 MFLOPs")
+    <Optimum: c16 with 60 steps for 5e+08 FLOPs per image, fd 14.11>
+    """
+    level = check_level(level)
+    law = whole(fit)
+    budget, unit = _budget(budget, unit, cost)
+    cost = pricing(cost, unit if cost is None else None, stages, price)(law.table, law.size_column, law.steps_column)
+    allowed = _allowed_steps(law, steps)
+    asked = _sizes(law, sizes)
+    every = isinstance(sizes, str) and sizes == "continuous"
+    pairs = _continuous(law, cost, budget) if every else _each_size(law, cost, asked, budget, allowed)
+    if not pairs:
+        raise NoAnswer(_too_small(law, cost, asked, budget, allowed))
+    table = _candidates(law, cost, pairs, level)
+    best = table.iloc[int(table["value"].argmax() if law.rises else table["value"].argmin())]
+    ratio = best["value"] / table["value"] if law.rises else table["value"] / best["value"]
+    flat = table["model"][ratio <= 1 + max(FLAT, _relative_noise(fit, best["value"]))]
+    known = {k: best[k] for k in ("size", "model", "cost", "value", "low", "high", "probability")}
+    return Optimum(
+        **known, steps=int(best["steps"]), budget=budget, unit=cost.unit, quality=law.quality, level=level,
+        flat=tuple(flat), candidates=table, warnings=tuple(_warnings(law, cost, best, budget)),
+        size_column=law.size_column,
+    )  # fmt: skip
+
+
+def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
+    """The optimum at each budget that buys anything: one row a budget and candidate size.
+
+    Columns are those of `Optimum.to_frame` with `budget`. options: as for optimum(); all budgets are in one unit.
+    """
+    law, named = whole(fit), {k: options.pop(k) for k in ("cost", "stages", "price") if k in options}
+    budgets = list(budgets)
+    if not budgets:
+        raise InputError("Give at least one budget.")
+    unit = _budget(budgets[0], unit, named.get("cost"))[1]
+    price_rows = pricing(unit=None if "cost" in named else unit, **named)
+    cost = price_rows(law.table, law.size_column, law.steps_column)
+    tables, refusal = [], None
+    for budget in budgets:
+        try:
+            answer = optimum(fit, budget, unit, cost=cost, **options)
+        except InputError as error:  # below the cheapest candidate
+            refusal = error
+            continue
+        tables.append(answer.to_frame().assign(budget=answer.budget))
+    if not tables:
+        raise refusal
+    table = pd.concat(tables, ignore_index=True)
+    known = law.size_labels
+    if not set(table["model"]) <= set(known):
+        known = list(dict.fromkeys(table.sort_values("size")["model"]))
+    return table.assign(model=pd.Categorical(table["model"], categories=known, ordered=True))
+
+
+def optima(fits, budget, unit=None, **options):
+    """({label: Optimum}, sentences for the settings that cannot afford it) of several settings' fits {label: Fit}."""
+    answers, skipped, refusal = {}, [], InputError("Give at least one fit.")
+    for label, fit in fits.items():
+        try:
+            answers[label] = optimum(fit, budget, unit, **options)
+        except InputError as error:
+            refusal = error
+            skipped.append(f"Left out {label}: {error}")
+    if not answers:
+        raise refusal
+    return answers, skipped
+
+
+def best_setting(answers):
+    """(label, table of the settings, best first) of several settings' optima {label: Optimum}."""
+    keys = ("model", "size", "steps", "cost", "value", "low", "high", "probability")
+    table = pd.DataFrame([{"setting": label} | {k: getattr(o, k) for k in keys} for label, o in answers.items()])
+    rises = schema.higher_is_better(next(iter(answers.values())).quality)
+    table = table.sort_values("value", ascending=not rises).reset_index(drop=True)
+    return table["setting"].iloc[0], table
+
+
+def _budget(given, unit, cost):
+    """(budget, unit): a bare number is in `unit`, in that of the cost model, or in FLOPs."""
+    known = getattr(cost, "unit", None)
+    quantity = parse(given, unit) if isinstance(given, str) else None
+    unit = (quantity.unit if quantity else unit) or known or "flops"
+    if known and unit != known:
+        raise InputError(f"The budget {given!r} is in {unit}, the cost model in {known}: give both in one unit.")
+    return check_positive(quantity.value if quantity else given, "Budget", unit), unit
+
+
+def _sizes(law, sizes):
+    """Sizes to compare [size]; the measured ones where none are named."""
+    if sizes is None or (isinstance(sizes, str) and sizes == "continuous"):
+        return law.sizes
+    return np.unique([law.find_size(s) for s in ([sizes] if np.ndim(sizes) == 0 else sizes)])
+
+
+def _allowed_steps(law, steps):
+    """Allowed step counts, rising, or None for any whole number."""
+    if steps is None and law.steps_column:
+        return None
+    given = np.unique(law.table["steps"]) if steps is None and "steps" in law.table else steps
+    try:
+        allowed = np.unique(np.atleast_1d(np.asarray(1 if given is None else given, float)))
+    except (TypeError, ValueError):
+        raise InputError(f"steps={steps!r}: give numbers of steps, such as [4, 8, 16].") from None
+    if not len(allowed) or not (np.isfinite(allowed) & (allowed > 0)).all():
+        raise InputError(f"steps={steps!r}: give numbers of steps above 0, such as [4, 8, 16].")
+    return allowed
+
+
+def _fewest(law):
+    """The fewest steps measured: below it a law in steps is not to be trusted."""
+    return math.ceil(law.table[law.steps_column].astype(float).min())
+
+
+def _each_size(law, cost, sizes, budget, allowed):
+    """(size, steps) of every size that can afford an allowed number of steps."""
+    pairs = []
+    for size in sizes:
+        most = float(cost.steps(size, budget)) * (1 + 1e-9)
+        tried = _whole(_fewest(law), most) if allowed is None else allowed[allowed <= most]
+        if len(tried):
+            values = law.quality_at(size, tried)
+            pairs.append((size, int(tried[values.argmax() if law.rises else values.argmin()])))
+    return pairs
+
+
+def _whole(least, most):
+    """Whole numbers from `least` to `most`, about evenly spaced in logs; none if most is below."""
+    most = math.floor(min(most, 1e15))
+    return np.unique(np.round(np.geomspace(least, most, GRID))) if most >= least else np.array([])
+
+
+def _continuous(law, cost, budget):
+    """(size, steps) where a whole number of steps spends the budget exactly, within the measured sizes."""
+    grid = np.geomspace(law.sizes[0], law.sizes[-1], 4 * GRID)
+    counts = _whole(_fewest(law), float(cost.steps(law.sizes[0], budget)) * (1 + 1e-9))
+    size = [np.exp(np.interp(np.log(budget), np.log(cost.per_image(grid, s)), np.log(grid))) for s in counts]
+    return sorted(dict(sorted(zip(map(float, size), map(int, counts), strict=True))).items())
+
+
+def _candidates(law, cost, pairs, level):
+    """One row a candidate, with intervals and the probability of being the best."""
+    size, steps = np.array(pairs, float).T
+    table = law.fit.predict(law.frame(size, steps), level=level)
+    table = pd.DataFrame({c: np.asarray(table[c], float) for c in ("value", "low", "high", "decades_beyond")})
+    values = law.quality_at(size, steps, law.replicates)
+    best = values.argmax(axis=-1) if law.rises else values.argmin(axis=-1)
+    known = {"size": size, "model": [law.label_of(n) for n in size], "steps": steps.astype(int)}
+    known |= {"cost": cost.per_image(size, steps)}
+    return pd.DataFrame(known).join(table).assign(probability=np.bincount(best, minlength=len(size)) / len(best))
+
+
+def _relative_noise(fit, value):
+    """Noise of one measurement as a share of the value."""
+    raw = getattr(fit, "residual_scale", "log") == "raw"
+    return float(fit.noise) / (value if raw else 1.0)
+
+
+def _warnings(law, cost, best, budget):
+    yield from law.notes
+    yield from cost.notes
+    spent = cost.per_image(law.table[law.size_column].to_numpy(float), np.asarray(_steps(law), float))
+    ends = ((math.log10(budget / spent.max()), "most expensive"), (math.log10(spent.min() / budget), "cheapest"))
+    for far, side in ends:
+        if far > FAR:
+            yield f"The budget is {far:.1f} decades beyond the {side} measured row: read the answer as a projection."
+    if best["decades_beyond"] > FAR:
+        yield f"The best lies {best['decades_beyond']:.1f} decades beyond the measured rows: a projection, not checked."
+    if law.steps_column:
+        steps, known = best["steps"], law.table[law.steps_column].astype(float)
+        if steps > known.max():
+            yield f"{steps} steps were never measured; the most was {known.max():g}."
+        if steps <= known.min():
+            word = "the fewest measured" if steps == known.min() else f"fewer than the {known.min():g} measured"
+            yield f"The best takes {steps} steps, {word}: fewer may do."
+    if best["size"] in (law.sizes[0], law.sizes[-1]):
+        end = "smallest" if best["size"] == law.sizes[0] else "largest"
+        yield f"The best is the {end} size measured: a {end[:-2] + 'r'} one may be better still."
+
+
+def _steps(law):
+    return law.table[law.steps_column] if law.steps_column else law.table.get("steps", 1.0)
+
+
+def _too_small(law, cost, sizes, budget, allowed):
+    """The sentence for a budget below the cheapest candidate."""
+    first = _fewest(law) if allowed is None else allowed[0]
+    costs = cost.per_image(sizes, np.full(len(sizes), float(first)))
+    cheap = int(np.argmin(costs))
+    return (
+        f"A budget of {budget:g} {UNITS[cost.unit]} per image is below the cheapest candidate: "
+        f"{law.label_of(sizes[cheap])} at {first:g} steps costs {costs[cheap]:.4g}; raise the budget."
+    )

@@ -1,0 +1,191 @@
+"""A fit in sentences: every reason not to trust it, and its summary."""
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws.fitting.diagnostics import cluster_effects, patterns
+from scalinglaws.fitting.settings import DIAGNOSTICS
+from scalinglaws.schema import higher_is_better
+
+
+def doubts(fit):
+    """Sentences, one a reason for doubt, most serious first."""
+    for reasons in (_wrong_way, _no_law, _left_out, _basins, _bounds, _floor, _no_effect, _conditioning, _few,
+                    _patterns, _cluster_effects, _turns):  # fmt: skip
+        yield from reasons(fit)
+
+
+def _named(fit, symbols) -> str:
+    """Such as "N (params) and S (steps)"."""
+    return " and ".join(f"{s} ({fit.inputs[s]})" for s in symbols)
+
+
+def _wrong_way(fit):
+    if higher_is_better(fit.quality) and fit.law.trend == "falls":
+        yield (f"Higher {fit.quality!r} is better, but {fit.law.name!r} only falls: with one input fit 'ceiling' or "
+               "'sigmoid'; with several, fit a distance or an error.")  # fmt: skip
+
+
+def _no_law(fit):
+    """Evidence for a constant needs rows: a p-value of 0.3 from one degree of freedom says nothing."""
+    p, spare = fit.trust.against_constant, fit.rows - 1 - len(fit.law.measures)
+    if p <= DIAGNOSTICS.constant:
+        return
+    inputs = ", ".join(f"{symbol} ({column})" for symbol, column in fit.inputs.items())
+    if p >= DIAGNOSTICS.as_well or spare >= DIAGNOSTICS.enough:
+        yield (f"No law: a constant explains {fit.quality!r} as well as a curve in {inputs} does (p = {p:.2g}); "
+               "do not extrapolate from this.")  # fmt: skip
+    else:
+        yield (f"Too few rows to tell a curve in {inputs} from a constant (p = {p:.2g} with {fit.rows} rows): this is "
+               "evidence neither for this law nor against it; collect more before extrapolating.")  # fmt: skip
+
+
+def _left_out(fit):
+    return fit.problem.data.warnings
+
+
+def _basins(fit):
+    trust = fit.trust
+    if not trust.converged:
+        yield ("The solver did not converge, as in a flat valley: the parameters may not be the best ones; trust "
+               "the curve within the data, or try more starts.")  # fmt: skip
+    if trust.gap is not None and trust.gap < DIAGNOSTICS.gap:
+        yield (f"A different set of parameters fits almost as well (objective only {trust.gap:.2%} higher): "
+               "trust the curve within the data, not the single parameters.")  # fmt: skip
+
+
+def _bounds(fit):
+    for name in fit.trust.on_bound:
+        if name != fit.law.floor:
+            yield f"Parameter {name} is on its bound ({fit.values[name]:.4g}): the data do not determine it."
+
+
+def _floor(fit):
+    if fit.trust.floor_identified is not False:
+        return
+    name = fit.law.floor
+    value = fit.values[name]
+    low, high = fit.interval(0.9).loc[name, ["low", "high"]] if value > 0 else (0.0, 0.0)
+    if low > DIAGNOSTICS.zero * value:
+        yield (f"A law without a floor fits as well, so the rows do not establish the floor {name} = {value:.4g}. Its "
+               f"interval ({low:.4g} to {high:.4g}) takes for granted that there is one; values far beyond the data "
+               "depend on that: collect larger sizes or more steps.")  # fmt: skip
+    else:
+        yield (f"The floor {name} = {value:.4g} is not identified: a law without it fits as well, so values far beyond "
+               "the data are guesses; collect larger sizes or more steps.")  # fmt: skip
+
+
+def _no_effect(fit):
+    for symbol in fit.trust.inactive:
+        yield (f"Quality {fit.quality!r} does not improve with {symbol} ({fit.inputs[symbol]}): no law in {symbol} "
+               "is supported by these rows.")  # fmt: skip
+
+
+def _conditioning(fit):
+    if fit.trust.condition > DIAGNOSTICS.condition:
+        yield (f"Parameters trade against each other (condition of the Jacobian {fit.trust.condition:.1e}): "
+               "read predictions, not single parameters.")  # fmt: skip
+
+
+def _few(fit):
+    data = fit.problem.data
+    for symbol in fit.law.measures:
+        different = len(np.unique(data.x[symbol]))
+        if different < DIAGNOSTICS.few_values:
+            yield (f"Only {different} different values of {symbol} ({fit.inputs[symbol]}): extrapolation in {symbol} "
+                   "depends on the law being right, which so few values hardly test.")  # fmt: skip
+    if data.clusters - len(fit.law.params) < DIAGNOSTICS.few_spare:
+        yield (f"{data.clusters} configurations ({_configuration(fit)}) for {len(fit.law.params)} parameters: the "
+               "residuals hardly measure the noise.")  # fmt: skip
+
+
+def _configuration(fit) -> str:
+    """What one configuration is: a combination of inputs, or what the user or the data made one."""
+    if fit.options.cluster:
+        names = [fit.options.cluster] if isinstance(fit.options.cluster, str) else fit.options.cluster
+        return f"different values of {' and '.join(names)}"
+    if fit.problem.data.cluster_effect:
+        return f"different values of {_named(fit, fit.problem.data.cluster_effect[:1])}"
+    kind = "values" if len(fit.inputs) == 1 else "combinations"
+    return f"different {kind} of {_named(fit, fit.inputs)}"
+
+
+def _patterns(fit):
+    if fit.law.trend == "turns":
+        return
+    for name, p in patterns(fit.problem, fit.minima.theta[0]).items():
+        if p < DIAGNOSTICS.pattern:
+            yield (f"Lack of fit: the residuals follow a pattern ({name}, p = {p:.1g}), so the law misses something "
+                   f"systematic; robust residual sd {fit.noise:.3g}.")  # fmt: skip
+
+
+def _cluster_effects(fit):
+    for symbol, p in cluster_effects(fit.problem, fit.minima.theta[0]).items():
+        if p < DIAGNOSTICS.pattern:
+            yield (f"Rows with the same {symbol} share an error (p = {p:.1g}): the intervals are too narrow; "
+                   f"resample them together with cluster={fit.inputs[symbol]!r}.")  # fmt: skip
+
+
+def cluster_note(fit) -> str:
+    """Says that the data made rows with one value of an input a configuration."""
+    symbol, p = fit.problem.data.cluster_effect
+    return (f"Rows with the same {_named(fit, [symbol])} share an error (p = {p:.1g}): they are resampled together, "
+            "which widens the intervals.")  # fmt: skip
+
+
+def _turns(fit):
+    """Quality that rises at the end of an input, other inputs fixed, where the fitted curve does not."""
+    if fit.law.trend != "falls":
+        return
+    x = fit.problem.data.x
+    with np.errstate(all="ignore"):
+        frame = pd.DataFrame({**x, "_y": np.log(fit.problem.data.y), "_f": np.log(fit.curve(x))})
+    frame = frame.groupby(list(x), as_index=False)[["_y", "_f"]].mean()
+    for symbol in fit.law.measures:
+        rest = [s for s in x if s != symbol]
+        curves = [curve.sort_values(symbol) for _, curve in frame.groupby(rest)] if rest else [frame]
+        curves = [curve for curve in curves if len(curve) >= DIAGNOSTICS.turn_points]
+        up = [c for c in curves if _rises(c["_y"].to_numpy(), fit.noise) and not _rises(c["_f"].to_numpy(), fit.noise)]
+        if not up or len(up) < DIAGNOSTICS.turn_share * len(curves):
+            continue
+        worst = np.expm1(max(c["_y"].iloc[-1] - c["_y"].min() for c in up))
+        falls_first = [c for c in up if _rises(c["_y"].to_numpy()[::-1], fit.noise)]
+        count = f"in {len(up)} of {len(curves)} curves (by up to {worst:.0%})"
+        if falls_first:
+            start = np.median([c[symbol].iloc[int(c["_y"].argmin())] for c in falls_first])
+            yield (f"Quality turns up again beyond {fit.inputs[symbol]} of about {start:.4g} {count}; "
+                   "this law only falls: fit the falling part or a law with a turn.")  # fmt: skip
+        else:
+            yield f"Quality rises with {fit.inputs[symbol]} {count}, but this law only falls and cannot follow."
+
+
+def _rises(y, noise) -> bool:
+    """Whether ln quality [row], in order of the input, ends above its minimum: by three noises, or twice in a row."""
+    d, rise = DIAGNOSTICS, y[-1] - y.min()
+    return rise > max(d.turn_noise * noise, d.turn_least) or (rise > d.turn_twice and bool((np.diff(y)[-2:] > 0).all()))
+
+
+def headline(fit) -> str:
+    return f"{fit.law.name}: {fit.quality} = {fit.law.equation}"
+
+
+def details(fit) -> list[str]:
+    """Source, inputs, how the fit was done, and the state of its starts."""
+    options, trust = fit.options, fit.trust
+    return [
+        f"source: {fit.law.source}",
+        "inputs: " + ", ".join(f"{symbol} = {column}" for symbol, column in fit.inputs.items()),
+        f"rows {fit.rows}, {options.loss} on {options.residuals} residuals, delta {fit.delta:.4g}, "
+        f"objective {fit.objective:.8g}, noise {fit.noise:.4g}",
+        f"{trust.agreed} of {trust.starts} starts agree; condition {trust.condition:.3g}; "
+        f"90 % intervals from {fit.count} {fit.bootstrap} replicates",
+    ]
+
+
+def summary(fit) -> str:
+    """The fit in plain text: law, parameters with intervals, noise, trust, notes and warnings."""
+    source, inputs, how, state = details(fit)
+    table = fit.interval(0.9).to_string(float_format=lambda v: f"{v:.6g}")
+    doubtful = [f"warning: {sentence}" for sentence in fit.warnings]
+    notes = [f"note: {note}" for note in fit.notes]
+    return "\n".join([headline(fit), source, inputs, table, how, state, *notes, *doubtful])

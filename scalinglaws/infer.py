@@ -1,0 +1,329 @@
+"""What a table's columns mean: from a file to the question a law answers, with every assumption in a sentence.
+
+question("runs.csv")    Question: the rows, the law, the quality and the inputs; `readings` and `notes` say how
+
+Nothing is pooled in silence: rows that differ in sampler, guidance or training are one question each.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws import laws, measurements, schema, studies
+from scalinglaws.fitting import fit
+from scalinglaws.schema import InputError
+from scalinglaws.spellings import PRINTED, read_columns, without_unit
+from scalinglaws.units import Quantity, parse
+from scalinglaws.units import price as parse_price
+
+CHOICES = ("sampler", "guidance")  # a law answers for one value of each; a budget chooses between them
+RISING = laws.custom(
+    lambda N, S, C, A, a, B, b: C - A * N**-a - B * S**-b,
+    params=("C", "A", "a", "B", "b"), name="ceiling_size_steps", equation="C - A*N^-a - B*S^-b",
+    source="`ceiling` in size and steps", positive=("C", "A", "B"), linear=("C", "A", "B"), trend="rises",
+    bounds={"a": (0.0, 10.0), "b": (0.0, 10.0)}, ranges={"a": (0.05, 4.0), "b": (0.05, 4.0)},
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question to one law: what `scalinglaws.fit` needs, and how it was understood."""
+
+    table: pd.DataFrame
+    law: object  # the law's name, or a Law
+    quality: str
+    inputs: dict  # symbol: column
+    readings: tuple = ()  # spellings.Reading, one a column that was not called as in the schema
+    notes: tuple = ()  # rows left out, repeats, how cells were read
+
+    def sentences(self):
+        """How the columns were read, one line each, and the notes."""
+        symbols = {column: symbol for symbol, column in self.inputs.items()}
+        symbols |= {self.quality: "quality"}
+        first = list(symbols)
+        ordered = sorted(self.readings, key=lambda r: first.index(r.meaning) if r.meaning in symbols else len(first))
+        return [*(r.sentence(symbols.get(r.meaning)) for r in ordered), *self.notes]
+
+    def size(self, given):
+        """What the user calls a size: its label, a value as their column has it, or a value in the law's unit."""
+        reading = next((r for r in self.readings if r.meaning in self.inputs.values()), None)
+        labels = set(self.table["model"].astype(str)) if "model" in self.table else set()
+        if str(given) in labels or reading is None:
+            return given
+        try:
+            value = reading.values(float(given))
+        except ValueError:
+            return given
+        return value if np.isclose(self.table[reading.meaning].astype(float), value).any() else given
+
+    def column(self, name):
+        """The schema's column for what the user calls one; other names as they are."""
+        return next((r.meaning for r in self.readings if r.column == name and r.column not in PRINTED), name)
+
+    def value(self, name, number):
+        """(column of the law, number in its unit) of an input by its symbol, its column or the user's own column."""
+        reading = next((r for r in self.readings if r.column == name and r.column != r.meaning), None)
+        return (reading.meaning, reading.values(number)) if reading else (self.inputs.get(name, name), number)
+
+    def units(self):
+        """{unit: columns it is counted from} of the budgets that the table can price."""
+        full = {c for c in self.table.columns if self.table[c].notna().all()}
+        forward = full & {"flops_per_forward", "gflops_per_forward", "flops_per_image"}
+        units = {"flops": sorted(forward)} if forward else {}
+        measured = {"seconds": "seconds_per_image", "joules": "joules_per_image"}
+        units |= {unit: [column] for unit, column in measured.items() if column in full}
+        return units | ({"money": units["seconds"]} if "seconds" in units else {})
+
+    def budget(self, given, unit=None, price=None):
+        """The budget per image as a Quantity in a unit that the table can price; InputError names the units there are.
+
+        A bare number takes `unit`, else money where there is a price, else FLOPs, else the unit of the table's column.
+        """
+        quantity, known = parse(given, unit), self.units()
+        if quantity.unit is None:
+            first = "money" if price is not None else next(iter(known), "flops")
+            reading = next((r for r in self.readings if [r.meaning] == known.get(first)), None)
+            factor = reading.factor if reading and first in ("seconds", "joules") and reading.power == 1 else 1.0
+            quantity = Quantity(quantity.value * factor, first)
+        if quantity.unit not in known:
+            raise InputError(self._unpriced(quantity.unit, known))
+        if quantity.unit == "money":
+            if price is None:
+                raise InputError(f"A budget in money ({given}) needs the price of the machine, such as --price 2.5/h.")
+            paid = parse_price(price).currency
+            if paid and quantity.currency and paid != quantity.currency:
+                raise InputError(f"The budget {given} is in {quantity.currency}, the price {price} in {paid}.")
+        if not quantity.value > 0:
+            raise InputError(f"Budget {given}: give a number above 0.")
+        return quantity
+
+    def _unpriced(self, unit, known):
+        """The sentence for a budget in a unit that no column tells."""
+        needed = {"flops": "flops_per_forward", "joules": "joules_per_image"}.get(unit, "seconds_per_image")
+        gaps = int(self.table[needed].isna().sum()) if needed in self.table else 0
+        lack = f"{gaps} of {len(self.table)} rows have no {needed}" if gaps else f"the table has no {needed}"
+        names = {r.meaning: r.column for r in self.readings}
+        offered = [f"{u} (from {', '.join(names.get(c, c) for c in columns)}"
+                   f"{'; with --price' if u == 'money' else ''})" for u, columns in known.items()]  # fmt: skip
+        hint = f"A budget here can be in {' or '.join(offered)}." if offered else (
+            "Give a column of cost per image, such as gpu_ms, energy_j or gflops, for a budget.")  # fmt: skip
+        for column, meaning in without_unit(self.table.columns):
+            hint = f"Column {column!r} names no unit: say it with --read-as {column}={meaning}:ms (or s, J, ...)."
+        return f"A budget in {unit} cannot be priced: {lack}. {hint}"
+
+    def groups(self):
+        """{label: Question}: one a sampler and guidance, where the rows hold several."""
+        mixed = [c for c in CHOICES if c in mixing(self.table, self.inputs)]
+        if not mixed:
+            return {"": self}
+        parts = self.table.groupby(mixed, sort=True)
+        return {_label(mixed, key): replace(self, table=rows.reset_index(drop=True)) for key, rows in parts}
+
+    def main(self):
+        """(label, Question) of the sampler and guidance with the most rows."""
+        groups = self.groups()
+        label = max(groups, key=lambda k: len(groups[k].table))
+        return label, groups[label]
+
+    def hold_out(self, size=None):
+        """(Question without the rows of one size, those rows); the largest size unless its label is given."""
+        column = next(iter(self.inputs.values()))
+        gone = self.table[column] == self.table[column].max()
+        if size:
+            gone = self.table[column].isin(measurements.where(self.table, model=size)[column])
+        return replace(self, table=self.table[~gone].reset_index(drop=True)), self.table[gone].reset_index(drop=True)
+
+    def check(self, fit, held, level=0.9):
+        """Held-out rows beside their prediction: model, inputs, measured, value, low, high, inside, error.
+
+        `inside` says whether the interval holds the measured value; `error` is predicted over measured, less one.
+        """
+        known = held[[c for c in ("model", *self.inputs.values()) if c in held]]
+        table = known.assign(measured=held[self.quality]).join(fit.predict(held, level=level))
+        inside = table["measured"].between(table["low"], table["high"])
+        return table.assign(inside=inside, error=table["value"] / table["measured"] - 1)
+
+    def curve(self, fit, held, level=0.9, points=60):
+        """The prediction, with its interval, along the measured steps of the held size; along size without steps."""
+        size, *rest = self.inputs.values()
+        span = self.table[rest[0] if rest else size].astype(float)
+        along = np.geomspace(span.min(), span.max(), points)
+        new = pd.DataFrame({size: float(held[size].iloc[0]), rest[0]: along} if rest else {size: along})
+        return new.join(fit.predict(new, level=level))
+
+    def fit(self, **options):
+        """The law fitted to the rows; options as for `scalinglaws.fit`."""
+        return fit(self.table, self.law, self.quality, self.inputs, **options)
+
+    def fits(self, **options):
+        """({label: Fit}, sentences for what could not be fitted): one a sampler and guidance."""
+        fits, skipped = {}, []
+        for label, question in self.groups().items():
+            try:
+                fits[label] = question.fit(**options)
+            except InputError as error:
+                skipped.append(f"Left out {label or 'the rows'}: {error}")
+        if not fits:
+            raise InputError(skipped[0].partition(": ")[2])
+        return fits, skipped
+
+
+def question(source, quality=None, law=None, inputs=None, where=None, choose=False, by=(), read_as=None, strict=False):
+    """The Question about a file, study name or table; what is not named is taken from its columns.
+
+    `where` keeps rows: {column: value}, or text "column=value; column=value". `choose` allows several samplers and
+    guidances, for `Question.groups`; `by` names columns whose values are fitted apart, for `fit_groups`. `inputs`
+    {symbol: column} and `quality` may use the table's own names; `read_as` {column: meaning} overrules how a column is
+    read, see `spellings.read_columns`. A row without quality or input is left out, unless `strict`.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"model_size_B": [0.1, 0.3, 1, 3], "fid": [9.0, 6.5, 5.0, 4.2]})
+    >>> print(*question(table).sentences(), sep="\\n")
+    N = model_size_B (read as parameters, in billions)
+    """
+    where, read_as, inputs = (stated(given) for given in (where, read_as, inputs))
+    raw = studies.read(source)
+    conditions = {c: v for c, v in (where or {}).items() if measurements.clean_label(c) in raw}
+    wanted = [*(inputs or {}).values(), *([quality] if quality else [])]
+    table, readings = read_columns(measurements.matching(raw, conditions), read_as, wanted)
+    later = {c: v for c, v in (where or {}).items() if c not in conditions}
+    table = measurements.matching(table, later)
+    called = {r.column: r.meaning for r in readings if r.column not in PRINTED}
+    by = [called.get(column, column) for column in by]
+    if "family" not in by:
+        measurements.one_family(table)
+    named, quality = bool(quality), called.get(quality, quality) or quality_of(table)
+    inputs = {symbol: called.get(column, column) for symbol, column in (inputs or {}).items()} or _inputs(table, law)
+    table, inputs, readings = _steps_by_symbol(table, inputs, readings)
+    table = measurements.tidy(table, [*inputs.values()], quality, strict=strict)
+    chosen = [c for c in dict.fromkeys((*(CHOICES if choose else ()), *by)) if c in table]
+    mixed = [c for c in mixing(table, inputs, chosen) if c not in chosen]
+    if mixed:
+        raise InputError(_one_at_a_time(table, mixed[0], inputs, readings))
+    spread = measurements.spread(table, quality, inputs.values())
+    others = () if named else _other_qualities(table, quality)
+    notes = (*others, *measurements.notes(table))
+    notes = (*notes, *([spread.sentence()] if spread else []))
+    return Question(table, law or _law(inputs, quality), quality, inputs, readings, notes)
+
+
+def _other_qualities(table, quality):
+    """A sentence where a quality was taken and the table holds others that the user may have meant."""
+    metrics = [c for c in schema.names("quality") if c in table and c == schema.COLUMNS[c].metric and c != quality]
+    others = [c for c in metrics if table[c].notna().any()]
+    if others and quality in schema.COLUMNS:
+        yield f"quality = {quality}; the table also has {', '.join(others)} (--quality)."
+
+
+def _steps_by_symbol(table, inputs, readings):
+    """A column named as S that nothing recognises is read as steps: a budget buys steps."""
+    column = inputs.get("S")
+    if not column or column in schema.COLUMNS or column not in table or "steps" in table:
+        return table, inputs, readings
+    table, more = read_columns(table, {column: "steps"})
+    return table, inputs | {"S": "steps"}, (*readings, *(r for r in more if r.column == column))
+
+
+def mixing(table, inputs, chosen=()):
+    """Columns in which rows differ that the law takes for the same point; samplers are always apart.
+
+    Rows that differ in the `chosen` columns are different points.
+    """
+    sized = any(c not in schema.COLUMNS or schema.COLUMNS[c].kind != "steps" for c in inputs.values())
+    free = [*schema.unpooled(), *(() if sized else ("model", *schema.names(kind="size")))]
+    free = [c for c in free if c in table and c not in inputs.values()]
+    same = table.groupby([*inputs.values(), *chosen], dropna=False)
+    apart = [c for c in free if schema.COLUMNS[c].kind == "sampler" and table[c].nunique() > 1]
+    order = sorted(free, key=lambda c: c not in CHOICES)
+    return apart + [c for c in order if c not in apart and (same[c].nunique() > 1).any()]
+
+
+def stated(given):
+    """A dictionary as it is; text as typed on a command line, "sampler=ddim; guidance=1", or a list of such, as one."""
+    return pairs(given.split(";")) if isinstance(given, str) else given if isinstance(given, dict) else pairs(given)
+
+
+def pairs(items):
+    """{'a': 'b'} of ['a=b', ...], as typed on a command line."""
+    items = [str(item) for item in items or () if str(item).strip()]
+    split = [item.partition("=") for item in items]
+    for (left, sign, right), item in zip(split, items, strict=True):
+        if not (left and sign and right):
+            raise InputError(f"{item!r} is not NAME=VALUE, such as sampler=ddim.")
+    return {left.strip(): right.strip() for left, _, right in split}
+
+
+def quality_of(table):
+    """The quality column of a table, if it is plain which: a metric that is full, else one with gaps."""
+    held = [c for c in schema.names("quality") if c in table and table[c].notna().any()]
+    metrics = [c for c in held if c == schema.COLUMNS[c].metric] or held
+    full = [c for c in metrics if table[c].notna().all()]
+    for found in (full, metrics):
+        usual = [c for c in ("fd", "fid") if c in found]
+        if usual or len(found) == 1:
+            return (usual or found)[0]
+        if found:
+            break
+    numeric = [c for c in table.columns if c not in schema.COLUMNS and pd.api.types.is_numeric_dtype(table[c])]
+    have = ", ".join(map(str, full or metrics or numeric or table.columns))
+    raise InputError(f"Which column is the quality? Name one of {have} (--quality).")
+
+
+def _inputs(table, law):
+    """{symbol: column} for the law: size first, then steps where they vary and the law has room for them."""
+    choices = laws.CHOICES.get(law, (law,)) if isinstance(law, str) else (law,)
+    symbols = laws.find(choices[0]).inputs if law else ("N", "S")
+    sizes, steps = schema.names(kind="size"), schema.names(kind="steps")
+    size, step = _first(table, sizes, bool(law)), _first(table, steps, bool(law) and len(symbols) > 1)
+    columns = [c for c in (size, step) if c]
+    if symbols == ("N", "S") and len(columns) == 2:
+        return dict(zip(symbols, columns, strict=True))
+    if columns and (len(symbols) == 1 or not law):
+        return {"N" if size else "S": columns[0]}
+    raise InputError(_no_inputs(table, symbols, sizes + steps))
+
+
+def _no_inputs(table, symbols, known):
+    have = ", ".join(map(str, table.columns))
+    constant = [c for c in known if c in table and table[c].notna().any() and table[c].nunique() == 1]
+    if constant:
+        listed = " and ".join(f"{c} = {table[c].dropna().iloc[0]:g}" for c in constant[:2])
+        return f"Nothing varies that a law could run along: every row has {listed}. Measure another size or steps."
+    named = " ".join(f"{s}=COLUMN" for s in symbols)
+    return (
+        f"No column is known as a size or steps: name the law's inputs, --inputs {named}, or say what a column means, "
+        f"such as --read-as COLUMN=steps; the table has {have}."
+    )
+
+
+def _first(table, columns, constant):
+    """The first column that varies, a full one before one with gaps; a constant one only if `constant` allows it."""
+    held = [c for c in columns if c in table and pd.api.types.is_numeric_dtype(table[c]) and table[c].notna().any()]
+    full = [c for c in held if table[c].notna().all()]
+    gaps = [c for c in held if 2 * table[c].notna().sum() > len(table)]
+    varied = [c for c in (*full, *gaps) if table[c].nunique() > 1]
+    return next(iter(varied + (full if constant else [])), None)
+
+
+def _law(inputs, quality):
+    """The law where none is named: size and steps, or one input; with a ceiling for a rising quality."""
+    if schema.higher_is_better(quality):
+        return RISING if len(inputs) == 2 else "ceiling"
+    return "size_steps" if len(inputs) == 2 else "power_floor"
+
+
+def _one_at_a_time(table, column, inputs, readings):
+    values = sorted(table[column].dropna().unique(), key=str)
+    shown = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values[:12])
+    law_in = " and ".join(inputs.values())
+    name = next((r.column for r in readings if r.meaning == column), column)
+    return (
+        f"The rows mix {len(values)} values of {name} ({shown}) and a law in {law_in} cannot tell them apart: "
+        f"keep one with --where {name}=VALUE."
+    )
+
+
+def _label(columns, key):
+    key = key if isinstance(key, tuple) else (key,)
+    return " ".join(f"{c}={v:g}" if isinstance(v, float) else f"{c}={v}" for c, v in zip(columns, key, strict=True))

@@ -1,0 +1,162 @@
+"""A family of checkpoints: diffusers folders on disk and a user's own plug-ins, measured through the same sweep."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import tiny_pipelines  # noqa: E402
+from test_sweep import run  # noqa: E402
+
+from collect import metrics  # noqa: E402
+from collect.features import NETWORKS, Network  # noqa: E402
+from collect.run import sweep  # noqa: E402
+from collect.sampling import loop  # noqa: E402
+from scalinglaws import schema  # noqa: E402
+from scalinglaws.schema import InputError  # noqa: E402
+
+COLOURS = Network("colours", 3, lambda images: images.float().mean((2, 3)), 3, {"weights": "none"})
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """Two Stable Diffusion folders, a DiT and an upscaler of random weights, three prompts, pictures, a reference."""
+    from PIL import Image
+
+    place = tmp_path_factory.mktemp("checkpoints")
+    for name in ("sd", "dit", "ldm-upscale"):
+        tiny_pipelines.build(name)[0].save_pretrained(place / name)
+    torch.manual_seed(1)
+    tiny_pipelines.stable_diffusion().save_pretrained(place / "sd-b")
+    (place / "prompts.txt").write_text("a red cat\n\na blue house\na dog\n")
+    rng = np.random.default_rng(0)
+    (place / "pictures").mkdir()
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(place / "pictures" / f"{i}.png")
+    features = COLOURS.extract(torch.randint(0, 256, (80, 3, 16, 16), dtype=torch.uint8))
+    metrics.write_reference(features.astype(float), place / "reference.safetensors", "colours", subset=80)
+    return place
+
+
+TEXT = {"kind": "text", "prompts": "prompts.txt"}
+PAIR = [{"label": "small", "path": "sd", "train_steps": 5}, {"label": "b", "path": "sd-b", "variant": "distilled"}]
+
+
+def opened(checkpoints, tmp_path, rows=PAIR, task=TEXT, **options):
+    family = tmp_path / "family"
+    family.mkdir(exist_ok=True)
+    models = [row | {"path": str(checkpoints / row["path"])} if "path" in row else row for row in rows]
+    task = task | {k: str(checkpoints / task[k]) for k in ("prompts", "images") if k in task}
+    (family / "family.yaml").write_text(yaml.safe_dump({"family": "mine", "task": task, "models": models}))
+    options = {"family": "family", "samples": 66, "batch": 33, "steps": [2]} | options
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(options))
+    return sweep.open_sweep(tmp_path / "sweep.yaml", tmp_path / "store")
+
+
+DISTANCES = {"name": "distances", "features": "colours", "columns": ["fd"]}
+
+
+def test_a_family_of_folders_is_measured_over_every_axis(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "colours", lambda device="cpu": COLOURS)
+    quality = [DISTANCES | {"reference": str(checkpoints / "reference.safetensors")}]
+    axes = {"guidance": [1.0, 3.0], "guidance_interval": [None, [0.1, 5.0]], "samplers": ["ddim", "heun"]}
+    found = opened(checkpoints, tmp_path, quality=quality, steps=[4], **axes)
+    assert len(found.jobs) == 2 * 2 * 3  # an interval needs guidance
+    table = pd.DataFrame(run(found))
+    assert len(table) == 12 and schema.check(table) == []
+    assert set(table.model) == {"small", "b"} and set(table.task) == {"text"}
+    assert table.set_index("model").variant.dropna().to_dict() == {"b": "distilled"}
+    assert table.fd.gt(0).all() and table.flops_text.gt(0).all() and table.flops_decode.gt(0).all()
+    cells = table[table.model == "small"].fillna({"guidance_interval": "always"})
+    nfe = {(row.sampler, row.guidance, row.guidance_interval): row.nfe for row in cells.itertuples()}
+    assert nfe["ddim", 1.0, "always"] == 4 and nfe["ddim", 3.0, "always"] == 8
+    assert 4 < nfe["ddim", 3.0, "0.1-5"] < 8
+    assert nfe["heun", 1.0, "always"] == 7  # two evaluations a step, but for the last
+    expected = {cell.sampling: loop.evaluations(cell.sampling, found.family.traits("small")) for cell in found.cells}
+    for sampling, count in expected.items():
+        between = "{:g}-{:g}".format(*sampling.interval) if sampling.interval else "always"
+        assert nfe[sampling.sampler, sampling.guidance, between] == count
+    assert (table.flops_per_image == table.nfe * table.flops_per_forward).all()
+
+
+def test_upscaling_is_scored_against_its_targets(checkpoints, tmp_path):
+    task = {"kind": "upscale", "images": "pictures", "side": 32}
+    found = opened(checkpoints, tmp_path, [{"label": "up", "path": "ldm-upscale"}], task, quality=[{"name": "psnr"}])
+    (row,) = run(found)
+    samples, conditions = loop.samples(found.family.model("up"), found.family.task, found.cells[0].sampling, range(66))
+    error = ((samples.double() - conditions["targets"].double()) ** 2).flatten(1).mean(1)
+    assert row["psnr"] == pytest.approx(float((10 * torch.log10(255**2 / error)).mean()), rel=1e-6)
+
+
+def test_best_of_n_pays_for_every_candidate(small_family, tmp_path):
+    (tmp_path / "s.yaml").write_text(
+        f"family: {small_family}\nsizes: [8]\nsteps: [2]\nsamples: 66\nbest_of: [1, 3]\nverifier: class-likelihood\n"
+    )
+    found = sweep.open_sweep(tmp_path / "s.yaml", tmp_path / "store")
+    rows = {row.get("best_of", 1): row for row in run(found)}
+    assert rows[3]["nfe"] == 3 * rows[1]["nfe"] == 6 and rows[3]["verifier"] == "class-likelihood"
+    assert rows[3]["flops_decode"] == 3 * rows[1]["flops_decode"]
+    assert rows[3]["agreement"] > rows[1]["agreement"]
+
+
+def test_a_metric_of_single_samples_verifies(checkpoints, tmp_path):
+    task, model = {"kind": "upscale", "images": "pictures", "side": 32}, [{"label": "up", "path": "ldm-upscale"}]
+    quality, verifier = [{"name": "psnr"}, {"name": "ssim"}], {"name": "psnr"}
+    found = opened(
+        checkpoints, tmp_path, model, task, quality=quality, best_of=[1, 3], verifier=verifier, intra_batch_workers=2
+    )
+    one, three = sorted(run(found), key=lambda row: row.get("best_of", 1))
+    assert three["psnr"] > one["psnr"] and three["verifier"] == "psnr" and three["nfe"] == 3 * one["nfe"]
+    for verifier, sentence in (
+        ({"model": "clip"}, r"line \d+: 'verifier' was {'model': 'clip'}: it has no name"),
+        ({"name": "clip", "model": "x"}, "'x' is no folder here"),
+        ("crps", r"No verifier 'crps'. Known: class-likelihood, clip, psnr, ssim, lpips"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            _ = opened(checkpoints, tmp_path, model, task, quality=quality, best_of=[2], verifier=verifier).jobs
+
+
+BAD = [
+    ({"rows": [{"label": "x", "path": "sd"}]}, {"models": ["y"]}, "Family 'mine' has no model y. Its models are x."),
+    ({"rows": [{"label": "x"}]}, {}, "line 3: 'models.0'"),
+    ({"rows": [{"label": "x", "path": "nowhere"}]}, {}, "if .*nowhere' is a hub name, pin its revision"),
+    ({"rows": [{"label": "x", "kind": "mystery"}]}, {}, "No kind of model 'mystery'. Known: "),
+    ({"rows": PAIR, "task": {"kind": "upscale", "images": "pictures", "side": 30}}, {}, "choose a multiple"),
+    ({"rows": PAIR, "task": {"kind": "class"}}, {}, "StableDiffusionPipeline cannot do task 'class'"),
+]
+
+
+@pytest.mark.parametrize("family, options, sentence", BAD)
+def test_what_is_wrong_with_a_checkpoint_family_is_one_sentence(checkpoints, tmp_path, family, options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        found = opened(checkpoints, tmp_path, quality=[{"name": "psnr"}], **family, **options)
+        found.family.model(found.labels[0])
+
+
+def test_weights_that_are_not_safetensors_are_refused(checkpoints, tmp_path):
+    import shutil
+
+    shutil.copytree(checkpoints / "dit", tmp_path / "dit")
+    (path,) = (tmp_path / "dit" / "transformer").glob("*.safetensors")
+    torch.save({}, path.with_name("diffusion_pytorch_model.bin"))
+    path.unlink()
+    from collect.models.pipelines import loading
+
+    with pytest.raises(InputError, match="is not a diffusers pipeline with safetensors weights"):
+        loading.load_pipeline(tmp_path / "dit", "float32")
+
+
+@pytest.mark.parametrize(
+    "axes, said",
+    [
+        ({"samplers": ["ddim", "FlowMatchEulerDiscrete"]}, "Model 'small': Sampler 'FlowMatch.* is for flow-matching"),
+        ({"guidance": [1.0, 2.0]}, "Model 'up': This model cannot be guided: guidance was 2, allowed is 1. Give such"),
+    ],
+)
+def test_what_does_not_fit_a_model_is_refused_before_anything_runs(checkpoints, tmp_path, axes, said):
+    up = [{"label": "up", "path": "ldm-upscale"}], {"kind": "upscale", "images": "pictures", "side": 32}
+    with pytest.raises(InputError, match=said):
+        opened(checkpoints, tmp_path, *(up if "guidance" in axes else ()), quality=[{"name": "psnr"}], **axes)

@@ -1,0 +1,159 @@
+"""Crossovers against the root scipy finds on the same two curves."""
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from synthetic import SIZES, B, E, a, b, family, known_fit, law
+
+from scalinglaws.decide.cost import cost_model
+from scalinglaws.decide.crossover import cross, crossings, crossover, crossovers, measured_crossings
+from scalinglaws.decide.curves import cost_curve, measured_curve
+from scalinglaws.decide.fitted import whole
+from scalinglaws.schema import InputError
+
+
+def root(small, large, steps_term=B):
+    def gap(x):
+        one, two = (law(SIZES[m], np.exp(x) / SIZES[m]) for m in (small, large))
+        return np.log(two) - np.log(one)
+
+    return np.exp(brentq(gap, np.log(2 * SIZES[large]), np.log(1e10)))
+
+
+@pytest.mark.parametrize("pair", [("c8", "c16"), ("c12", "c24"), ("c32", "c48"), ("c8", "c48")])
+def test_the_crossing_is_the_root(pair):
+    found = crossover(known_fit(), pair)
+    assert found.cost == pytest.approx(root(*pair), rel=1e-4)
+    assert (found.below, found.above) == pair and found.probability == 1.0
+    assert found.low == pytest.approx(found.cost) == found.high
+
+
+def test_order_and_labels_do_not_matter():
+    one, two = (crossover(known_fit(), p) for p in (("c24", "c12"), (9e5, 3.6e6)))
+    assert one == two
+
+
+def test_doubt_widens_the_interval():
+    found = crossover(known_fit(spread=0.05, refits=200), ("c8", "c16"))
+    assert found.low < found.cost < found.high
+
+
+def test_no_crossing_is_said_and_not_made_up():
+    found = crossover(known_fit((E, 1e-9, a, B, b)), ("c8", "c16"))
+    assert found.cost is None and found.low is None and found.probability == 0.0
+    assert "c8 and c16 do not cross: c8 is better throughout" in found.summary()
+
+
+def test_the_large_one_may_be_better_throughout():
+    found = crossover(known_fit((E, 1e6, a, B, b)), ("c8", "c16"))
+    assert found.cost is None and found.below == found.above == "c16"
+
+
+def test_an_end_outside_the_search_is_none():
+    found = crossover(known_fit(spread=0.6, refits=400), ("c8", "c16"))
+    assert found.probability < 0.95 and (found.low is None or found.high is None)
+
+
+def test_a_crossing_beyond_the_data_is_said():
+    found = crossover(known_fit(), ("c8", "c48"))
+    assert any("decades beyond what both were measured at" in w for w in found.warnings)
+
+
+def test_every_pair_is_one_row():
+    table = crossovers(known_fit(), ["c8", "c16", "c24"])
+    assert table[["first", "second"]].values.tolist() == [["c8", "c16"], ["c8", "c24"], ["c16", "c24"]]
+
+
+@pytest.mark.parametrize(
+    ("between", "sentence"),
+    [
+        (("c8", "c99"), "No size 'c99'. Known sizes: c8"),
+        (("c8", "c8"), "give two different sizes, such as"),
+        (("c8", 4e5), "both are the size 400000; give two different ones"),
+        ("c8", "give two different sizes, such as"),
+        (3, "between=3: give two different sizes"),
+        (("c8", -1), "No size -1. Known sizes"),
+    ],
+)
+def test_bad_pairs_get_one_sentence(between, sentence):
+    with pytest.raises(InputError, match=sentence):
+        crossover(known_fit(), between)
+
+
+def test_measured_curves_cross_where_the_law_does():
+    (place,) = measured_crossings(known_fit(), ("c8", "c16"))
+    assert place == pytest.approx(root("c8", "c16"), rel=0.05)
+    assert measured_crossings(known_fit(), ("c8", "c48")) == []
+    assert measured_crossings(known_fit(), ("c8", 5e5)) == []
+
+
+def test_measured_crossings_of_an_unknown_size():
+    with pytest.raises(InputError, match=r"No size 'c9'. Known sizes: c8, c12"):
+        measured_crossings(known_fit(), ("c9", "c8"))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"budget": "500ms"}, "got an unexpected keyword argument 'budget'. Arguments: source, between, cost"),
+        ({"unit": "500ms"}, "No unit '500ms' for a budget. Known units"),
+        ({"level": "high"}, "level='high': give a number between 0 and 1"),
+        ({"level": 90}, "level=90: give a number between 0 and 1"),
+        ({"at": "c8"}, "at= and along= are for levels of a column"),
+        ({"cost": "seconds"}, "cost='seconds': give a CostModel"),
+        ({"price": 2.0}, "price= is for unit='money'"),
+        ({"stages": ("paint",)}, "give some of denoise, text, decode"),
+        ({"stages": 3}, "stages=3: give some of denoise, text, decode"),
+    ],
+)
+def test_wrong_arguments_end_in_one_sentence(options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        crossover(known_fit(), ("c8", "c16"), **options)
+
+
+def test_what_is_no_fit_is_refused():
+    with pytest.raises(InputError, match=r"A fitted law is needed, from fit\(table, ...\); got DataFrame"):
+        crossover(family(), ("c8", "c16"))
+
+
+def test_any_two_curves_cross_a_measured_and_a_fitted_one():
+    """The law of c16 against the measured points of c8, which are 2 % above the law."""
+    law = whole(known_fit(spread=0.0005))
+    cost = cost_model(family())
+    fitted = cost_curve(law, cost, SIZES["c16"])
+    x = np.geomspace(2, 50, 60) * SIZES["c8"]
+    values = 1.02 * fitted_values(SIZES["c8"], x)
+    points = measured_curve("c8", x, values, "flops", False, errors=0.001 * values)
+    found = cross(points, fitted)
+    gap = lambda c: np.log(1.02 * fitted_values(SIZES["c8"], c)) - np.log(fitted_values(SIZES["c16"], c))  # noqa: E731
+    assert found.cost == pytest.approx(brentq(gap, x[0] * 5, x[-1]), rel=1e-2)
+    assert found.low < found.cost < found.high and (found.below, found.above) == ("c8", "c16")
+
+
+def fitted_values(size, cost):
+    return law(size, cost / size)
+
+
+def test_standard_errors_widen_a_measured_crossover():
+    x = np.array([1.0, 10.0, 100.0])
+    flat = measured_curve("flat", x, 2 / x**0.5, "s", False)
+    falls, noisy = (measured_curve("falls", x, 4 / x, "s", False, se) for se in (None, 0.2 / x))
+    sure, doubtful = cross(falls, flat), cross(noisy, flat)
+    assert sure.cost == doubtful.cost == pytest.approx(4.0) == crossings(falls, flat)[0]
+    assert sure.low == sure.high and doubtful.low < 4 < doubtful.high
+
+
+def test_measured_curves_without_a_common_place_do_not_cross():
+    one, two = (measured_curve("a", x, 1 / x, "s", False) for x in (np.array([1.0, 2.0]), np.array([5.0, 9.0])))
+    assert crossings(one, two) == []
+    with pytest.raises(InputError, match="were never measured at one s: a from 1 to 2, a from 5 to 9"):
+        cross(one, two)
+
+
+def test_the_result_shows_itself():
+    found = crossover(known_fit(spread=0.02), ("c8", "c16"))
+    assert repr(found).startswith("<Crossover: c8 and c16 cross at 1.983e+07 FLOPs per image (90%")
+    assert "\n" not in repr(found)
+    assert "<table" in found._repr_html_() and found.to_frame()["first"].tolist() == ["c8"]
+    assert "curves" not in found.record()
+    assert list(found.curves["label"].cat.categories) == list(SIZES)

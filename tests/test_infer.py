@@ -1,0 +1,85 @@
+"""What is taken from the columns, and what is refused instead of pooled."""
+
+import pandas as pd
+import pytest
+from synthetic import family
+
+from scalinglaws import infer, studies
+from scalinglaws.schema import InputError
+
+EDM2 = {"family": "EDM2 img512 no guidance"}
+
+
+def test_the_columns_tell_law_quality_and_inputs():
+    question = infer.question(family())
+    assert (question.law, question.quality) == ("size_steps", "fd")
+    assert question.inputs == {"N": "flops_per_forward", "S": "steps"}
+    plain = infer.question("edm2", where=EDM2)
+    assert (plain.law, plain.quality, plain.inputs) == ("power_floor", "fid", {"N": "gflops_per_forward"})
+
+
+@pytest.mark.parametrize(
+    ("extra", "column"),
+    [({"sampler": "ddpm"}, "sampler"), ({"guidance": 2.0}, "guidance"), ({"train_steps": 9}, "train_steps")],
+)
+def test_unlike_rows_are_not_pooled(extra, column):
+    one = family().assign(train_steps=1)
+    both = pd.concat([one, one.assign(**extra)])
+    with pytest.raises(InputError, match=f"mix 2 values of {column} .* keep one with --where {column}=VALUE"):
+        infer.question(both)
+
+
+def test_samplers_and_guidances_become_groups():
+    table = pd.concat([family(), family(sampler="ddpm"), family(guidance=2.0)[:-9]])
+    question = infer.question(table, choose=True)
+    assert list(question.groups()) == ["sampler=ddim guidance=1", "sampler=ddim guidance=2", "sampler=ddpm guidance=1"]
+    assert question.main()[0] in ("sampler=ddim guidance=1", "sampler=ddpm guidance=1")
+    fits, skipped = question.fits(replicates=20)
+    assert len(fits) == 3 and not skipped
+
+
+def test_a_setting_too_small_to_fit_is_left_out_aloud():
+    table = pd.concat([family(), family(sampler="ddpm")[:4]])
+    fits, skipped = infer.question(table, choose=True).fits(replicates=20)
+    assert list(fits) == ["sampler=ddim"] and skipped[0].startswith("Left out sampler=ddpm: Law")
+
+
+def test_the_held_out_size_is_predicted():
+    question = infer.question("edm2", where=EDM2)
+    seen, held = question.hold_out()
+    assert held.model.tolist() == ["EDM2-XXL"] and len(seen.table) == 5
+    check = question.check(seen.fit(), held)
+    assert check.inside.all() and abs(check.error[0]) < 0.02
+    assert question.hold_out("EDM2-M")[1].model.tolist() == ["EDM2-M"]
+
+
+def test_every_family_that_can_be_asked_is_one_question():
+    asked = 0
+    for name in studies.names():
+        table = studies.load(name)
+        for group in dict.fromkeys(table.family):
+            try:
+                question = infer.question(table, where={"family": group})
+            except InputError as error:
+                assert str(error).endswith((".", ")"))
+                continue
+            asked += not infer.mixing(question.table, question.inputs)
+    assert asked > 40
+
+
+def test_sizes_known_by_label_only_are_not_pooled_along_the_steps():
+    table = pd.DataFrame(
+        {"size": list("SSSSBBBB"), "steps": [4, 8, 16, 32] * 2, "fid": [20, 15, 12, 11, 18, 13, 10, 9]}
+    )
+    with pytest.raises(InputError, match=r"mix 2 values of size \(B, S\) .* keep one with --where size=VALUE"):
+        infer.question(table)
+    assert infer.question(table, where={"size": "S"}).inputs == {"S": "steps"}
+
+
+def test_other_qualities_are_said_and_a_time_without_unit_asks_for_it():
+    table = pd.DataFrame({"params_m": [33, 130, 458], "fid": [20.0, 15, 12], "clip": [0.2, 0.3, 0.31], "latency": 0.1})
+    question = infer.question(table)
+    assert question.notes == ("quality = fid; the table also has clip (--quality).",)
+    with pytest.raises(InputError, match="Column 'latency' names no unit: say it with --read-as latency=seconds"):
+        question.budget("0.3s")
+    assert not infer.question(table, quality="fid").notes
