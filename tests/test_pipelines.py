@@ -42,7 +42,7 @@ def task_of(name, pictures):
 def stock(pipe, task, sampling, n, resolution):
     """diffusers' own call for samples 0..n-1: uint8 [n, 3, h, w]."""
     conditions = task.conditions(range(n))
-    options = {"num_inference_steps": sampling.steps, "generator": sampling.generators(sampling.seed, range(n))}
+    options = {"num_inference_steps": sampling.steps, "generator": loop.generators(sampling.seed, range(n))}
     kind = type(pipe).__name__
     if kind in ("DDIMPipeline", "DDPMPipeline"):
         options |= {"batch_size": n}
@@ -75,7 +75,7 @@ def test_images_equal_the_stock_call(name, guidance, pictures):
         theirs = _stock_with_our_noise(pipe, task, sampling, model)
     else:
         theirs = stock(pipe, task, sampling, 4, resolution)
-    ours, _ = sampling.samples(model, task, sampling, range(4))
+    ours, _ = loop.samples(model, task, sampling, range(4))
     assert ours.dtype == torch.uint8 and ours.shape == theirs.shape
     off = (ours.int() - theirs.int()).abs()
     assert off.max() <= 1 and (off > 0).float().mean() < 0.02
@@ -99,8 +99,8 @@ def test_a_blueprint_costs_what_the_loaded_pipeline_does_and_reads_no_weights(na
 
 
 def _stock_with_our_noise(pipe, task, sampling, model):
-    start = sampling.draw(sampling.generators(sampling.seed, range(4)), model.shape)
-    small = sampling.draw(sampling.generators(sampling.seed, range(4), 0, 1), (3, 8, 8))
+    start = loop.draw(loop.generators(sampling.seed, range(4)), model.shape)
+    small = loop.draw(loop.generators(sampling.seed, range(4), 0, 1), (3, 8, 8))
     conditions, module = task.conditions(range(4)), __import__(type(pipe).__module__, fromlist=["randn_tensor"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "randn_tensor", lambda *a, **k: small)

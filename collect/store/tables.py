@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from scalinglaws.cells import DamagedCell, read_store, read_table
+from scalinglaws.cells import DamagedCell, as_frame, read_store, read_table
 from scalinglaws.schema import InputError
 
 
 def read_parquet(path):
     """A parquet file as a DataFrame, a cell's checksum verified; InputError when it is damaged."""
     try:
-        return read_table(Path(path).read_bytes()).to_pandas()
+        return as_frame([read_table(Path(path).read_bytes())])
     except (OSError, DamagedCell) as error:
         raise InputError(f"The file {path} is damaged ({error}): export it, or run its sweep, again.") from error
 
