@@ -14,6 +14,7 @@ from collect.models import pipelines  # noqa: E402
 from collect.models import profiling as counting  # noqa: E402
 from collect.models.pipelines import loading, parts  # noqa: E402
 from collect.models.tasks import Classes, Prompts, Unconditional, Upscale  # noqa: E402
+from collect.sampling import loop  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
 
 LINES = ("a red cat", "photo of a blue house", "a dog")

@@ -14,10 +14,7 @@ from collect.models.model import Model  # noqa: E402
 from collect.models.pipelines import parts  # noqa: E402
 from collect.models.shapes import NULL_CLASS, tiny  # noqa: E402
 from collect.models.tasks import Classes  # noqa: E402
-from collect.sampling import (
-    loop,
-    samplers,
-)
+from collect.sampling import loop, samplers  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
