@@ -269,7 +269,7 @@ def test_endless_value_of_real_photos_is_the_same_at_every_count():
     from collect.training import fashion_mnist
 
     try:
-        photos = torch.as_tensor(fashion_mnist.load("test")[0])
+        photos = torch.as_tensor(fashion_mnist.load_images("test")[0])
     except InputError:
         pytest.skip("Fashion-MNIST is not here")
     family = TrainedFamily(Path(__file__).parent.parent / "data/models/tiny-ldm")

@@ -83,7 +83,7 @@ def test_pairs_refuse_other_shapes_missing_targets_and_small_images(photos):
     x, y = photos
     with pytest.raises(InputError, match=r"'ssim' compares uint8 images of one shape: samples are torch.uint8 \[20, 3"):
         stream(open_metric("ssim"), x, {"targets": y[:, :, :20]}, [np.arange(20)])
-    with pytest.raises(InputError, match=r"'psnr' compares samples with the targets .* it gives prompts"):
+    with pytest.raises(InputError, match=r"'psnr' compares samples with their targets, .* it gives prompts"):
         stream(open_metric("psnr"), x, {"prompts": ["a"] * 20}, [np.arange(20)])
     with pytest.raises(InputError, match="window is 11 pixels wide, the images are 36 x 8"):
         stream(open_metric("ssim"), x[:, :, :8], {"targets": y[:, :, :8]}, [np.arange(20)])

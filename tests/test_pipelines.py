@@ -14,6 +14,7 @@ from collect.models import pipelines  # noqa: E402
 from collect.models import profiling as counting  # noqa: E402
 from collect.models.pipelines import loading, parts  # noqa: E402
 from collect.models.tasks import Classes, Prompts, Unconditional, Upscale  # noqa: E402
+from collect.sampling import loop  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
 
 LINES = ("a red cat", "photo of a blue house", "a dog")
@@ -42,7 +43,7 @@ def task_of(name, pictures):
 def stock(pipe, task, sampling, n, resolution):
     """diffusers' own call for samples 0..n-1: uint8 [n, 3, h, w]."""
     conditions = task.conditions(range(n))
-    options = {"num_inference_steps": sampling.steps, "generator": sampling.generators(sampling.seed, range(n))}
+    options = {"num_inference_steps": sampling.steps, "generator": loop.generators(sampling.seed, range(n))}
     kind = type(pipe).__name__
     if kind in ("DDIMPipeline", "DDPMPipeline"):
         options |= {"batch_size": n}
@@ -75,7 +76,7 @@ def test_images_equal_the_stock_call(name, guidance, pictures):
         theirs = _stock_with_our_noise(pipe, task, sampling, model)
     else:
         theirs = stock(pipe, task, sampling, 4, resolution)
-    ours, _ = sampling.samples(model, task, sampling, range(4))
+    ours, _ = loop.samples(model, task, sampling, range(4))
     assert ours.dtype == torch.uint8 and ours.shape == theirs.shape
     off = (ours.int() - theirs.int()).abs()
     assert off.max() <= 1 and (off > 0).float().mean() < 0.02
@@ -99,8 +100,8 @@ def test_a_blueprint_costs_what_the_loaded_pipeline_does_and_reads_no_weights(na
 
 
 def _stock_with_our_noise(pipe, task, sampling, model):
-    start = sampling.draw(sampling.generators(sampling.seed, range(4)), model.shape)
-    small = sampling.draw(sampling.generators(sampling.seed, range(4), 0, 1), (3, 8, 8))
+    start = loop.draw(loop.generators(sampling.seed, range(4)), model.shape)
+    small = loop.draw(loop.generators(sampling.seed, range(4), 0, 1), (3, 8, 8))
     conditions, module = task.conditions(range(4)), __import__(type(pipe).__module__, fromlist=["randn_tensor"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "randn_tensor", lambda *a, **k: small)

@@ -14,8 +14,7 @@ from collect.models.model import Model  # noqa: E402
 from collect.models.pipelines import parts  # noqa: E402
 from collect.models.shapes import NULL_CLASS, tiny  # noqa: E402
 from collect.models.tasks import Classes  # noqa: E402
-from collect.sampling import loop as sampling  # noqa: E402
-from collect.sampling import samplers  # noqa: E402
+from collect.sampling import loop, samplers  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
@@ -69,8 +68,8 @@ def small(c=8):
 
 def spread_error(model, name, steps, samples=16):
     """Relative error of the samples' spread about the exact flow's: every sample is s times its own noise."""
-    x = sampling.latents(model, SamplingConfig(name, steps), range(samples), {})
-    start = sampling.draw(sampling.generators(0, range(samples)), model.shape)
+    x = loop.latents(model, SamplingConfig(name, steps), range(samples), {})
+    start = loop.draw(loop.generators(0, range(samples)), model.shape)
     return abs(float((x * start).sum() / (start * start).sum()) / DEVIATION - 1)
 
 
@@ -101,7 +100,7 @@ def test_flow_matching_samplers_reach_the_exact_flow(name):
 
 
 def test_ancestral_sampler_gives_the_right_spread():
-    x = sampling.latents(gaussian(**EVEN), SamplingConfig("ddpm", 250), range(64), {})
+    x = loop.latents(gaussian(**EVEN), SamplingConfig("ddpm", 250), range(64), {})
     assert float(x.std()) == pytest.approx(DEVIATION, rel=0.05)
 
 
@@ -115,10 +114,10 @@ def test_every_diffusers_scheduler_runs_by_name_and_keys_its_noise_by_sample(nam
     model = gaussian(flow=name in samplers.FOR_FLOW, **(EVEN if name == "UnCLIPScheduler" else {}))
     if name == "UnCLIPScheduler":  # it knows no v-prediction
         with pytest.raises(ValueError, match="must be one of `epsilon` or `sample`"):
-            sampling.latents(model, SamplingConfig(name, 4), range(2), {})
+            loop.latents(model, SamplingConfig(name, 4), range(2), {})
         return
-    together = sampling.latents(model, SamplingConfig(name, 4), range(4), {})
-    apart = torch.cat([sampling.latents(model, SamplingConfig(name, 4), part, {}) for part in ([0], [1, 2, 3])])
+    together = loop.latents(model, SamplingConfig(name, 4), range(4), {})
+    apart = torch.cat([loop.latents(model, SamplingConfig(name, 4), part, {}) for part in ([0], [1, 2, 3])])
     assert torch.allclose(together, apart, rtol=1e-4, atol=1e-5, equal_nan=True)
     assert together.std() > 0
 
@@ -135,7 +134,7 @@ def test_a_sample_is_the_same_whatever_its_batch(name):
     model, sampling = small(), SamplingConfig(name, 3, 2.0, seed=5)
 
     def run(indices, sampling=sampling):
-        return sampling.latents(model, sampling, indices, Classes(10).conditions(indices))
+        return loop.latents(model, sampling, indices, Classes(10).conditions(indices))
 
     apart = torch.cat([run(part) for part in ([0], [1, 2, 3], [4, 5])])
     assert close(run(range(6)), apart)
@@ -145,10 +144,10 @@ def test_a_sample_is_the_same_whatever_its_batch(name):
 def test_guidance_is_the_published_combination_and_doubles_the_calls():
     model, x, t = small(), torch.randn(3, 4, 8, 8), torch.tensor(500)
     wanted, nothing = model.condition({"classes": [1, 2, 3]})
-    with torch.no_grad(), sampling.counting(model.denoiser) as counted:
-        guided = sampling.predict(model, model.denoiser, x, t, wanted, nothing, 3.0)
-        v_class = sampling.predict(model, model.denoiser, x, t, wanted, nothing, 1.0)
-        v_null = sampling.predict(model, model.denoiser, x, t, nothing, nothing, 1.0)
+    with torch.no_grad(), loop.counting(model.denoiser) as counted:
+        guided = loop.predict(model, model.denoiser, x, t, wanted, nothing, 3.0)
+        v_class = loop.predict(model, model.denoiser, x, t, wanted, nothing, 1.0)
+        v_null = loop.predict(model, model.denoiser, x, t, nothing, nothing, 1.0)
     assert torch.allclose(guided, v_null + 3 * (v_class - v_null), atol=1e-4)
     assert sum(counted) == 3 * (2 + 1 + 1)
     assert model.calls(3.0) == 2 and model.calls(1.0) == 1
@@ -158,16 +157,16 @@ def test_an_interval_guides_only_there_and_is_paid_only_there():
     model = small()
     schedule = samplers.scheduler("ddim", model)
     schedule.set_timesteps(10)
-    ratios = [sampling.noise_ratio(schedule, False, t) for t in schedule.timesteps]
+    ratios = [loop.noise_ratio(schedule, False, t) for t in schedule.timesteps]
     assert all(a > b for a, b in pairwise(ratios))  # the noise falls
     low, high = ratios[6], ratios[2]
     conditions = Classes(10).conditions(range(2))
-    with sampling.counting(model.denoiser) as counted:
-        between = sampling.latents(model, SamplingConfig("ddim", 10, 3.0, (low, high)), range(2), conditions)
+    with loop.counting(model.denoiser) as counted:
+        between = loop.latents(model, SamplingConfig("ddim", 10, 3.0, (low, high)), range(2), conditions)
     assert sum(counted) == 2 * (10 + 5)  # five of ten steps are guided
-    whole = sampling.latents(model, SamplingConfig("ddim", 10, 3.0, (0, np.inf)), range(2), conditions)
-    always = sampling.latents(model, SamplingConfig("ddim", 10, 3.0), range(2), conditions)
-    none = sampling.latents(model, SamplingConfig("ddim", 10, 1.0), range(2), conditions)
+    whole = loop.latents(model, SamplingConfig("ddim", 10, 3.0, (0, np.inf)), range(2), conditions)
+    always = loop.latents(model, SamplingConfig("ddim", 10, 3.0), range(2), conditions)
+    none = loop.latents(model, SamplingConfig("ddim", 10, 1.0), range(2), conditions)
     assert torch.equal(whole, always)
     assert not torch.allclose(between, always, atol=1e-3) and not torch.allclose(between, none, atol=1e-3)
 
@@ -177,33 +176,33 @@ def test_an_interval_guides_only_there_and_is_paid_only_there():
 @pytest.mark.parametrize("guidance, interval", [(1.0, None), (3.0, None), (3.0, (0.3, 5.0))])
 def test_evaluations_foretold_are_those_counted(name, guidance, interval):
     model, sampling = small(), SamplingConfig(name, 5, guidance, interval)
-    with sampling.counting(model.denoiser) as counted:
-        sampling.latents(model, sampling, range(2), Classes(10).conditions(range(2)))
-    assert sum(counted) == 2 * sampling.evaluations(sampling, model.traits)
+    with loop.counting(model.denoiser) as counted:
+        loop.latents(model, sampling, range(2), Classes(10).conditions(range(2)))
+    assert sum(counted) == 2 * loop.evaluations(sampling, model.traits)
 
 
 def test_more_steps_than_a_sampler_can_make_are_refused_before_a_network_runs():
     with pytest.raises(InputError, match="Sampler 'lcm' cannot make 60 steps: "):
-        sampling.evaluations(SamplingConfig("lcm", 60), small().traits)
+        loop.evaluations(SamplingConfig("lcm", 60), small().traits)
 
 
 def test_noise_ratio_is_the_schedulers_own_sigma():
     schedule = diffusers.EulerDiscreteScheduler(**LINEAR)
     schedule.set_timesteps(7)
-    ours = [sampling.noise_ratio(schedule, False, t) for t in schedule.timesteps]
+    ours = [loop.noise_ratio(schedule, False, t) for t in schedule.timesteps]
     assert np.allclose(ours, schedule.sigmas[:-1].numpy(), rtol=1e-3)
     flow = diffusers.FlowMatchEulerDiscreteScheduler()
     flow.set_timesteps(5)
     s = flow.sigmas[1:-1].double().numpy()
-    assert np.allclose([sampling.noise_ratio(flow, True, t) for t in flow.timesteps[1:]], s / (1 - s), rtol=1e-6)
+    assert np.allclose([loop.noise_ratio(flow, True, t) for t in flow.timesteps[1:]], s / (1 - s), rtol=1e-6)
 
 
 def test_best_of_n_keeps_the_highest_score_sample_by_sample():
     model, sampling, conditions = small(), SamplingConfig("ddim", 2), Classes(10).conditions(range(5))
-    draws = [sampling.latents(model, sampling, range(5), conditions, candidate=j) for j in range(3)]
+    draws = [loop.latents(model, sampling, range(5), conditions, candidate=j) for j in range(3)]
     assert not torch.allclose(draws[0], draws[1], atol=0.1)
     score = lambda x, conditions: x.flatten(1).mean(1).numpy()  # noqa: E731
-    kept, _ = sampling.best_of(3, score, lambda j: (draws[j], conditions))
+    kept = loop.best_of(3, score, lambda j: draws[j], conditions)
     scores = np.stack([score(d, conditions) for d in draws])
     assert torch.equal(kept, torch.stack([draws[j][i] for i, j in enumerate(scores.argmax(0))]))
     assert np.array_equal(score(kept, conditions), scores.max(0))
@@ -211,10 +210,10 @@ def test_best_of_n_keeps_the_highest_score_sample_by_sample():
 
 def test_models_that_cannot_be_guided_or_sampled_so_refuse():
     with pytest.raises(InputError, match="cannot be guided: guidance was 2, allowed is 1"):
-        sampling.latents(gaussian(), SamplingConfig("ddim", 2, 2.0), range(2), {})
+        loop.latents(gaussian(), SamplingConfig("ddim", 2, 2.0), range(2), {})
     with pytest.raises(InputError, match="'ddim' is not for flow-matching models; use euler, heun"):
-        sampling.latents(gaussian(flow=True), SamplingConfig("ddim", 2), range(2), {})
+        loop.latents(gaussian(flow=True), SamplingConfig("ddim", 2), range(2), {})
     with pytest.raises(InputError, match="'FlowMatchEulerDiscrete' is for flow-matching models; this one is not"):
-        sampling.latents(gaussian(), SamplingConfig("FlowMatchEulerDiscrete", 2), range(2), {})
+        loop.latents(gaussian(), SamplingConfig("FlowMatchEulerDiscrete", 2), range(2), {})
     with pytest.raises(InputError, match=r"No sampler named 'eulr'. Known samplers: ddim, ddpm, euler, heun"):
         samplers.sampler("eulr")

@@ -182,9 +182,9 @@ def test_networks_of_metrics_and_verifiers_are_on_the_device_of_the_sweep(file, 
     assert opened.family.metrics(specs, "meta") == [(2.0, "meta"), (1.0, "cpu"), 3.0]
 
 
-def test_a_sampler_that_needs_several_steps_is_planned_and_measured(file):
+def test_a_sampler_that_needs_several_steps_is_planned_and_measured(file, tmp_path):
     file.write_text(file.read_text().replace("ddim", "PNDM").replace("[1, 2]", "[6]").replace("[8, 12]", "[8]"))
-    opened = sweep.open_sweep(file)
+    opened = sweep.open_sweep(file, tmp_path / "store")
     (price,) = plan(opened)
     (row,) = run(opened)
     assert row["nfe"] == 15 and price.flops == 80 * (row["flops_per_image"] + row["flops_decode"])

@@ -68,11 +68,11 @@ def test_released_weights_are_the_averages_in_half_precision(trained, tmp_path):
 
 
 def test_images_are_padded_to_32(data):
-    images, labels = fashion_mnist.load("test", data)
+    images, labels = fashion_mnist.load_images("test", data)
     assert images.shape == (200, 32, 32) and images[:, :2].max() == 0 and images[:, 2:30, 2:30].max() > 0
     assert labels.shape == (200,) and labels.max() < 10
 
 
 def test_missing_data_says_how_to_get_it(tmp_path):
     with pytest.raises(InputError, match=r"Fashion-MNIST is not in .*dataset-fashion-mnist.*--download"):
-        fashion_mnist.load("train", tmp_path)
+        fashion_mnist.load_images("train", tmp_path)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from scalinglaws.cells import DamagedCell, read_store, read_table
+from scalinglaws.cells import FOLDER, DamagedCell, as_frame, read_store, read_table
 from scalinglaws.schema import InputError
 
 
 def read_parquet(path):
     """A parquet file as a DataFrame, a cell's checksum verified; InputError when it is damaged."""
     try:
-        return read_table(Path(path).read_bytes()).to_pandas()
+        return as_frame([read_table(Path(path).read_bytes())])
     except (OSError, DamagedCell) as error:
         raise InputError(f"The file {path} is damaged ({error}): export it, or run its sweep, again.") from error
 
@@ -31,8 +31,10 @@ def _format(path):
 
 def _rows(source):
     """The rows of a store's folder or URL, or of a table file; InputError when there are none."""
-    if "://" in str(source) or Path(source).is_dir():
+    if "://" in str(source) or (Path(source) / FOLDER).is_dir():
         return read_store(source)
+    if Path(source).is_dir():
+        raise InputError(f"'{source}' holds no finished cell: run its sweep first.")
     if not Path(source).exists():
         raise InputError(f"Nothing at '{source}': give a folder of finished cells, or a .csv or .parquet file.")
     table = _format(source)[0](source)
