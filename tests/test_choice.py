@@ -62,6 +62,7 @@ def test_a_superfluous_parameter_counts_the_same_under_every_loss(degrees):
         assert abs(np.mean(gain > 0) - chosen) < 0.06
 
 
+@pytest.mark.slow
 def test_a_real_interaction_is_chosen_as_often_as_under_squares():
     truth = PLAIN | {"g": -0.01, "B": 80.0 * 1e6**0.01}
     parts = [grid(truth, 0.02, seed).assign(table=seed) for seed in range(60)]

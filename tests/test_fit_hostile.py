@@ -55,16 +55,25 @@ def check(result):
     assert "nan" not in result.summary().lower().split()
 
 
-@settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
-)
-@given(
-    table=tables(), law=st.sampled_from(LAWS), loss=st.sampled_from(["huber", "squares"]),
-    residuals=st.sampled_from(["log", "raw", "log1p"]), se=st.sampled_from([None, "e"]),
-    weights=st.sampled_from([None, "w"]), bootstrap=st.sampled_from(["auto", "pair", "wild"]),
-)  # fmt: skip
-def test_random_malformed_tables(table, law, loss, residuals, se, weights, bootstrap):
-    try_fit(table, law, loss, residuals, se, weights, bootstrap)
+FORMS = {
+    "table": tables(), "law": st.sampled_from(LAWS), "loss": st.sampled_from(["huber", "squares"]),
+    "residuals": st.sampled_from(["log", "raw", "log1p"]), "se": st.sampled_from([None, "e"]),
+    "weights": st.sampled_from([None, "w"]), "bootstrap": st.sampled_from(["auto", "pair", "wild"]),
+}  # fmt: skip
+SAME = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck), "phases": [Phase.generate]}
+
+
+@settings(max_examples=100, **SAME)
+@given(**FORMS)
+def test_random_malformed_tables(**form):
+    try_fit(**form)
+
+
+@pytest.mark.slow
+@settings(max_examples=600, **SAME)
+@given(**FORMS)
+def test_many_random_malformed_tables(**form):
+    try_fit(**form)
 
 
 def try_fit(table, law, loss, residuals, se, weights, bootstrap):

@@ -77,11 +77,11 @@ def read_data(table, law: Law, quality: str, inputs: dict, options: Options) -> 
         else:  # the name of a curve
             _present(table, column, law)
             x[symbol] = law.numbers(symbol, table[column].astype(str))
-    if options.se is not None:  # dT/dy times the standard error of y, relative to the median
+    if options.se is not None:  # dT/dy times the standard error of y
         errors = _numbers(table, options.se, law, what="standard errors")
         sigma = errors / {"log": y, "log1p": 1 + y, "raw": 1.0}[options.residuals]
-        sigma = sigma / np.median(sigma)
     _enough(table, law, y, x, inputs, quality)
+    sigma = None if sigma is None else sigma / np.median(sigma)
     keys = [options.cluster] if isinstance(options.cluster, str) else list(options.cluster or inputs.values())
     for key in keys:
         _present(table, key, law)

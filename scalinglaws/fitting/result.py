@@ -104,7 +104,8 @@ class Fit:
     @cached_property
     def warnings(self) -> list[str]:
         """Every reason for doubt, one sentence each."""
-        return list(messages.doubts(self))
+        with np.errstate(all="ignore"):  # a degenerate fit may have no finite curve
+            return list(messages.doubts(self))
 
     @cached_property
     def replicates(self) -> np.ndarray:
@@ -114,7 +115,8 @@ class Fit:
     def resampled(self, count: int, seed: int = 0, method: str = "auto") -> np.ndarray:
         """Natural parameters [count, P] of a bootstrap with another count, seed or method; not kept."""
         theta = bootstrap.replicates([self.problem], [self.minima.theta[0]], count, seed, [method])[0]
-        return self.problem.coordinates.natural(theta)
+        with np.errstate(all="ignore"):  # a replicate may run away
+            return self.problem.coordinates.natural(theta)
 
     @cached_property
     def standard_errors(self) -> dict[str, float]:
