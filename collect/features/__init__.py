@@ -8,12 +8,15 @@ Names: fmnist-cnn64 (of a trained family, or by path), effnet-lite0 (weights com
     dinov2 = "mypackage.features:open_dinov2"
 """
 
+from functools import partial
+
 import torch
 
 from collect import weights as files
 from collect.features.classifier import DIMENSIONS, NAME, Classifier, extract, train
 from collect.features.efficientnet import open_effnet
 from collect.features.inception import open_inception
+from collect.features.judge import open_judge
 from collect.features.network import Network, Prepared, fingerprint
 from collect.openers import open_named
 from scalinglaws.schema import InputError
@@ -67,6 +70,8 @@ def open_classifier(weights=None, device="cpu"):
 NETWORKS = {  # name: how it is opened; column of its Fréchet distance
     NAME: open_classifier,  #            fd
     "effnet-lite0": open_effnet,  #      fd_effnet_lite0
+    "effnet-lite0-96": partial(open_effnet, size=96),  # the same column, images at 96 pixels: for small ones
+    "judge": open_judge,  #              fd
     "inception": open_inception,  #      fid
 }
 

@@ -1,0 +1,43 @@
+"""The image tower of a CLIP model as a feature network: its embedding before normalisation.
+
+For tiny-t2i it is the judge, a second dual encoder that no denoiser was trained with; distances on it are called fd
+and kd and compare only with each other.
+"""
+
+from pathlib import Path
+
+import torch
+
+from collect.features.network import Network, fingerprint
+from scalinglaws.schema import InputError
+
+NAME = "judge"
+
+
+class Embedding(torch.nn.Module):
+    """uint8 [image, 3, h, w] -> [image, projection], by (level / 255 - 0.5) / 0.5."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.vision, self.projection = model.vision_model, model.visual_projection
+
+    def forward(self, images):
+        seen = self.vision(pixel_values=images.float() / 127.5 - 1)
+        return self.projection(seen.pooler_output)
+
+
+def of_model(model):
+    """The Network of a loaded CLIPModel."""
+    tower = Embedding(model).eval().requires_grad_(False)
+    about = {"size": model.config.vision_config.image_size, "resize": "as it comes", "mean": 127.5, "deviation": 127.5}
+    about |= {"layer": "projected embedding", "weights": fingerprint(tower)}
+    return Network(NAME, model.config.projection_dim, tower, 3, about, batch=250)
+
+
+def open_judge(weights=None, device="cpu"):
+    """The Network from the folder of a CLIP model, such as judge/ of a text-to-image family."""
+    from transformers import CLIPModel
+
+    if not weights or not (Path(weights) / "config.json").exists():
+        raise InputError(f"'{NAME}' needs weights: the folder of a CLIP model, such as judge/ of a family.")
+    return of_model(CLIPModel.from_pretrained(weights, dtype=torch.float32, local_files_only=True).to(device))
