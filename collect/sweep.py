@@ -21,6 +21,7 @@ from collect.sampling.loop import How, asked_of, begun, called, check_guidance, 
 from collect.settings import SweepFile, read
 from collect.sheets import Sheet
 from collect.shelf import Shelf
+from collect.text_family import KIND, TextFamily
 from collect.workers import store
 from collect.workers.store import Store
 from scalinglaws.schema import InputError
@@ -29,12 +30,14 @@ HELD_BYTES = 8 * 2**30  # of weights kept loaded between cells
 
 
 def open_family(folder, network=False):
-    """The family in a folder: a Shelf where family.yaml lists models, a Bundle where it has widths."""
+    """The family in a folder: a Shelf where family.yaml lists models, a TextFamily by its kind, else a Bundle."""
     path = Path(folder) / "family.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         content = None  # the family's own reader says what is wrong
+    if isinstance(content, dict) and content.get("kind") == KIND:
+        return TextFamily(Path(folder))
     return Shelf(Path(folder), network) if isinstance(content, dict) and "models" in content else Bundle(Path(folder))
 
 

@@ -81,6 +81,7 @@ _TABLE = (
     ("dataset",              "",           TEXT,  "setting", "what it was trained on, or measured against"),
     ("resolution",           "pixels",     COUNT, "setting", "side of the image"),
     ("train_steps",          "steps",      WHOLE, "setting", "optimiser steps behind the weights"),
+    ("train_seed",           "",           WHOLE, "setting", "seed of the training; repeats of a size differ in it"),
     ("train_images",         "images",     FROM0, "setting", "images seen in training, repeats counted"),
     ("train_flops",          "FLOPs",      FROM0, "setting", "training compute, forward and backward"),
     ("batch_size",           "images",     COUNT, "setting", "training batch"),

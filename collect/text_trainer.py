@@ -1,0 +1,153 @@
+"""A text-to-image family from package archives to released weights, in stages skipped where their result is there.
+
+data       scenes with captions                      data/train.safetensors, data/train.txt
+parts      autoencoder, text encoder, judge          autoencoder.safetensors, text/, judge/
+encoded    latents and text of the scenes            encoded.safetensors
+sizes      all from one snapshot step to the next    c8/, c8-s1/, ...: state and averages
+release    averages as float16 with the parts        a folder that a sweep can use
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from collect import weights
+from collect.datasets import emoji, scenes
+from collect.models import tiny_t2i
+from collect.text_family import TextFamily
+from collect.training import colour_autoencoder, dual_encoder, loop
+from collect.training.denoising import Encoded, denoising
+from scalinglaws.schema import InputError
+
+TEXT = {"width": 96, "layers": 3, "patch": 8, "seed": 0}  # the encoder that conditions
+JUDGE = {"width": 128, "layers": 4, "patch": 4, "seed": 1}  # the one that scores
+AUTOENCODER = loop.Pace(rate=2e-3, warmup=100, decay_after=1000)
+CONTRASTIVE = {"rate": 1e-3, "warmup": 100, "decay_after": 500}
+
+
+def make_scenes(archives, folder, split, count, seed=0):
+    """`data/<split>.safetensors` and `.txt`: uint8 images [count, 3, 32, 32] and their captions, a line each."""
+    place = Path(folder) / "data"
+    if not (place / f"{split}.safetensors").exists():
+        icons = emoji.icons(archives)
+        images, captions = scenes.draw(icons, split, count, seed)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{split}.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
+        about = {"icons": icons.hash, "seed": seed, "split": split}
+        weights.save({"images": torch.from_numpy(images)}, place / f"{split}.safetensors", about)
+    return read_scenes(folder, split)
+
+
+def read_scenes(folder, split):
+    """(uint8 images [scene, 3, 32, 32], captions) as make_scenes left them."""
+    place = Path(folder) / "data"
+    images = weights.load(place / f"{split}.safetensors")[0]["images"]
+    return images, (place / f"{split}.txt").read_text(encoding="utf-8").splitlines()
+
+
+def make_tokenizer(folder, captions):
+    """The family's tokenizer, from the folder `tokenizer` once it is there."""
+    place = Path(folder) / "tokenizer"
+    if not place.exists():
+        dual_encoder.tokenizer(captions).save_pretrained(place)
+    return dual_encoder.CLIPTokenizer.from_pretrained(place)
+
+
+def make_autoencoder(folder, images, steps):
+    """Train the autoencoder; yields (step, loss); leaves autoencoder.safetensors with its scaling factor."""
+    out = Path(folder) / "autoencoder.safetensors"
+    if out.exists():
+        return
+    place, loss = Path(folder) / "autoencoder", colour_autoencoder.reconstruction(images)
+    build = lambda: colour_autoencoder.build().to(memory_format=torch.channels_last)  # noqa: E731 - an eighth faster
+    yield from loop.train(build, loss, AUTOENCODER, steps, place)
+    model = colour_autoencoder.build()
+    weights.load_into(model, loop.snapshot(place, steps))
+    factor = 1 / colour_autoencoder.encode(model.eval(), images[:5000]).std().item()
+    weights.save(model.state_dict(), out, {"scaling_factor": factor, "steps": steps})
+
+
+def make_dual_encoder(folder, name, about, images, captions, steps):
+    """Train a dual encoder ('text' or 'judge'); yields (step, loss); leaves the folder <name> as CLIP's."""
+    out = Path(folder) / name
+    if (out / "config.json").exists():
+        return
+    words = make_tokenizer(folder, captions)
+    settings = dual_encoder.config(words, about["width"], about["layers"], about["patch"])
+    pace = loop.Pace(**CONTRASTIVE, seed=about["seed"])
+    loss = dual_encoder.contrastive(images, dual_encoder.encode(words, captions))
+    place = Path(folder) / f"{name}-training"
+    yield from loop.train(lambda: dual_encoder.build(settings), loss, pace, steps, place)
+    model = dual_encoder.build(settings)
+    weights.load_into(model, loop.snapshot(place, steps))
+    dual_encoder.save(model.eval(), words, out)
+
+
+def make_encoded(folder, images, captions):
+    """The Encoded training set, from encoded.safetensors once it is there; float16 latents and text."""
+    path = Path(folder) / "encoded.safetensors"
+    if not path.exists():
+        family = TextFamily(folder)
+        latents = colour_autoencoder.encode(family.autoencoder(), images).half()
+        tower, words = family.text_encoder(), family.tokenizer()
+        parts = [dual_encoder.encode(words, captions[i : i + 1000]) for i in range(0, len(captions), 1000)]
+        text = torch.cat([dual_encoder.hidden(tower, part).half() for part in parts])
+        nothing = dual_encoder.hidden(tower, dual_encoder.encode(words, [""]))[0].half()
+        weights.save({"latents": latents, "text": text, "nothing": nothing}, path)
+    return Encoded(**weights.load(path)[0])
+
+
+def pace_of(file, seed):
+    """How a size's weights move: what of the recipe the loop knows, and the training seed."""
+    recipe = file.recipe
+    return loop.Pace(recipe.rate, recipe.warmup, recipe.decay_after, recipe.clip, seed=seed)
+
+
+def train_sizes(file, folder, data, labels, steps, device="cpu"):
+    """Train the labels side by side from snapshot to snapshot up to `steps`; yields (label, step, loss)."""
+    loss = denoising(data, file.recipe.batch, file.recipe.drop)
+    for target in loop.snapshot_steps(steps):
+        for label in labels:
+            width, seed = file.width(label), file.seed(label)
+            build, pace = (lambda c=width: tiny_t2i.build(c)), pace_of(file, seed)
+            for step, value in loop.train(build, loss, pace, target, Path(folder) / label, device=device):
+                yield label, step, value
+
+
+def release(file, folder, into, labels=None, step=None):
+    """Copy the parts and each label's average of a snapshot step as float16 into a folder that a sweep can use.
+
+    `step` is the last that every label has when left out; InputError when one has no such snapshot.
+    """
+    labels = labels or file.labels
+    kept = {label: dict(loop.snapshots(Path(folder) / label)) for label in labels}
+    common = sorted(set.intersection(*map(set, kept.values())))
+    if not common or step not in (None, *common):
+        raise InputError(f"Not every size in {folder} has a snapshot of step {step}; all have {common or 'none'}.")
+    step, into = step or common[-1], Path(into)
+    into.mkdir(parents=True, exist_ok=True)
+    for path in (
+        *Path(folder).glob("reference-*.safetensors"),
+        *(Path(folder) / n for n in ("family.yaml", "prompts.txt")),
+    ):
+        shutil.copy2(path, into / path.name)
+    tensors, about = weights.load(Path(folder) / "autoencoder.safetensors")
+    weights.save(tensors, into / "autoencoder.safetensors", about, half=True)
+    for name in ("text", "judge"):
+        _copy_half(Path(folder) / name, into / name)
+    for label in labels:
+        tensors, _ = weights.load(kept[label][step])
+        weights.save(tensors, into / f"{label}.safetensors", {"train_steps": step}, half=True)
+    return into
+
+
+def _copy_half(folder, into):
+    """A transformers folder with its weights as float16."""
+    shutil.copytree(folder, into, dirs_exist_ok=True)
+    path = into / "model.safetensors"
+    tensors, about = weights.load(path)
+    weights.save(tensors, path, about, half=True)
+    told = json.loads((into / "config.json").read_text(encoding="utf-8")) | {"dtype": "float16"}
+    (into / "config.json").write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
