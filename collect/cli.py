@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from collect import sheets, sweep, timing, trainer
+from collect import sheets, sweep, text_commands, timing, trainer
+from collect.drawing import register_draw
 from collect.imports.importing import register_import
 from collect.models import families
 from collect.progress import duration, note, progress, show
@@ -18,19 +19,21 @@ from collect.training.fashion_mnist import download
 from collect.workers import engines, store
 from scalinglaws.schema import InputError
 
-VERBS = "train|release|plan|card|latency|run|status|show|export|import|reference|schema|family"
+VERBS = "data|train|release|plan|card|latency|run|status|show|export|import|reference|draw|schema|family"
 
 
 def register(commands):
     """Add `collect` and its verbs to the command line's sub-parsers."""
     parser = commands.add_parser("collect", help="train a family, measure a sweep (needs the collect extra)")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar=VERBS)
+    text_commands.register_data(verbs)
     _train(verbs)
     _release(verbs)
     _sweeps(verbs)
     _export(verbs)
     register_import(verbs)
     register_reference(verbs)
+    register_draw(verbs)
     _schema(verbs)
     _family(verbs)
 
@@ -76,7 +79,7 @@ def _train(verbs):
     verb.add_argument("family", help="a family file (YAML)")
     verb.add_argument("--out", help="folder of the run (default: runs/train/<family>)")
     verb.add_argument("--sizes", type=int, nargs="+", help="only these base widths (two processes can share a run)")
-    verb.add_argument("--data", help="folder with Fashion-MNIST's four .gz files")
+    verb.add_argument("--data", help="folder with Fashion-MNIST's four .gz files, or with the archives of tiny-t2i")
     verb.add_argument("--download", action="store_true", help="fetch Fashion-MNIST if it is not here")
     verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     verb.set_defaults(run=train)
@@ -128,6 +131,8 @@ def _resume_with(file, folder):
 
 def train(args):
     """Parts, sizes, quality of every snapshot."""
+    if sweep.is_text_to_image(Path(args.family)):
+        return text_commands.train(args)
     if args.download:
         download()
     file = read(args.family, FamilyFile)
@@ -148,6 +153,8 @@ def train(args):
 
 def release(args):
     """float16 weights and the parts, ready for a sweep."""
+    if sweep.is_text_to_image(Path(args.trained) / "family.yaml"):
+        return text_commands.release(args)
     file = read(Path(args.trained) / "family.yaml", FamilyFile)
     into = trainer.release(file, args.trained, args.into, args.step)
     total = sum(path.stat().st_size for path in into.iterdir() if path.is_file())

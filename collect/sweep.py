@@ -31,14 +31,24 @@ HELD_BYTES = 8 * 2**30  # of weights kept loaded between cells
 
 def open_family(folder, network=False):
     """The family in a folder: a Shelf where family.yaml lists models, a TextFamily by its kind, else a Bundle."""
-    path = Path(folder) / "family.yaml"
+    content = _raw(Path(folder) / "family.yaml")
+    if content.get("kind") == KIND:
+        return TextFamily(Path(folder))
+    return Shelf(Path(folder), network) if "models" in content else Bundle(Path(folder))
+
+
+def is_text_to_image(path):
+    """Whether a family file is one of a text-to-image family."""
+    return _raw(path).get("kind") == KIND
+
+
+def _raw(path):
+    """A YAML file's keys, or none; the family's own reader says what is wrong."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
-        content = None  # the family's own reader says what is wrong
-    if isinstance(content, dict) and content.get("kind") == KIND:
-        return TextFamily(Path(folder))
-    return Shelf(Path(folder), network) if isinstance(content, dict) and "models" in content else Bundle(Path(folder))
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,10 @@ class Recipe(Strict):
 
 
 class Data(Strict):
-    """How many scenes: to train on, for the reference, and captions that cells ask for."""
+    """How many scenes: to train on, to train the judge on, for the reference; and captions that cells ask for."""
 
     scenes: Count = 100_000
+    judge: Count = 60_000
     reference: Count = 20_000
     prompts: Count = 5_000
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -221,7 +222,7 @@ class TextFamily:
 
 
 OWN = (
-    {"name": "distances", "features": "effnet-lite0-96", "reference": "reference-effnet-lite0.safetensors",
+    {"name": "distances", "features": "effnet-lite0-96", "reference": "reference-effnet-lite0-96.safetensors",
      "columns": ("fd", "fd_inf", "kd", "precision", "recall")},
     {"name": "distances", "features": "judge", "weights": "judge", "reference": "reference-judge.safetensors",
      "columns": ("fd", "fd_inf", "kd")},

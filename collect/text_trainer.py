@@ -7,14 +7,16 @@ sizes      all from one snapshot step to the next    c8/, c8-s1/, ...: state and
 release    averages as float16 with the parts        a folder that a sweep can use
 """
 
-import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from collect import weights
+from collect import features, weights
 from collect.datasets import emoji, scenes
+from collect.metrics import sums
+from collect.metrics.reference import write_sums
 from collect.models import tiny_t2i
 from collect.text_family import TextFamily
 from collect.training import colour_autoencoder, dual_encoder, loop
@@ -22,7 +24,7 @@ from collect.training.denoising import Encoded, denoising
 from scalinglaws.schema import InputError
 
 TEXT = {"width": 96, "layers": 3, "patch": 8, "seed": 0}  # the encoder that conditions
-JUDGE = {"width": 128, "layers": 4, "patch": 4, "seed": 1}  # the one that scores
+JUDGE = {"width": 128, "layers": 4, "patch": 8, "seed": 1}  # the one that scores
 AUTOENCODER = loop.Pace(rate=2e-3, warmup=100, decay_after=1000)
 CONTRASTIVE = {"rate": 1e-3, "warmup": 100, "decay_after": 500}
 
@@ -85,6 +87,40 @@ def make_dual_encoder(folder, name, about, images, captions, steps):
     dual_encoder.save(model.eval(), words, out)
 
 
+def make_judge(file, folder, archives):
+    """Train the judge; yields (step, loss). It sees scenes of every name and style, those that are held out, too, and
+    is drawn by another seed: nothing that conditions a denoiser judges it."""
+    if (Path(folder) / "judge" / "config.json").exists():
+        return
+    images, captions = make_scenes(archives, folder, "all", file.data.judge, JUDGE["seed"])
+    yield from make_dual_encoder(folder, "judge", JUDGE, images, captions, file.parts.judge_steps)
+
+
+def make_references(file, folder, archives):
+    """prompts.txt, and the statistics of fresh scenes on every network of the family's metrics; yields sentences.
+
+    References are scenes 0 .. of the split `test`, prompts the captions of those that follow them.
+    """
+    folder, count = Path(folder), file.data.reference
+    networks = {"effnet-lite0-96": {}, "judge": {"weights": str(folder / "judge")}}
+    missing = [name for name in networks if not (folder / f"reference-{name}.safetensors").exists()]
+    if not missing and (folder / "prompts.txt").exists():
+        return
+    icons = emoji.icons(archives)
+    images, _ = scenes.draw(icons, "test", count, file.data.seed)
+    for name in missing:
+        network, path = features.open_network(name, **networks[name]), folder / f"reference-{name}.safetensors"
+        found = sums.start(network.dimensions)
+        for first in range(0, count, 1000):
+            part = images[first : first + 1000]
+            found = sums.merge(found, sums.of(network.extract(part), np.arange(first, first + len(part)), sums.SUBSET))
+        write_sums(found, path, network, scenes={"icons": icons.hash, "split": "test", "first": 0})
+        yield f"{path.name}: {count} scenes"
+    _, captions = scenes.draw(icons, "test", file.data.prompts, file.data.seed, first=count)
+    (folder / "prompts.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
+    yield f"prompts.txt: {len(captions)} captions"
+
+
 def make_encoded(folder, images, captions):
     """The Encoded training set, from encoded.safetensors once it is there; float16 latents and text."""
     path = Path(folder) / "encoded.safetensors"
@@ -136,18 +172,8 @@ def release(file, folder, into, labels=None, step=None):
     tensors, about = weights.load(Path(folder) / "autoencoder.safetensors")
     weights.save(tensors, into / "autoencoder.safetensors", about, half=True)
     for name in ("text", "judge"):
-        _copy_half(Path(folder) / name, into / name)
+        shutil.copytree(Path(folder) / name, into / name, dirs_exist_ok=True)
     for label in labels:
         tensors, _ = weights.load(kept[label][step])
         weights.save(tensors, into / f"{label}.safetensors", {"train_steps": step}, half=True)
     return into
-
-
-def _copy_half(folder, into):
-    """A transformers folder with its weights as float16."""
-    shutil.copytree(folder, into, dirs_exist_ok=True)
-    path = into / "model.safetensors"
-    tensors, about = weights.load(path)
-    weights.save(tensors, path, about, half=True)
-    told = json.loads((into / "config.json").read_text(encoding="utf-8")) | {"dtype": "float16"}
-    (into / "config.json").write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -53,7 +53,7 @@ def test_training_matches_pictures_and_captions(tmp_path):
 def test_the_folder_opens_as_clip_and_its_text_tower_alone(tmp_path):
     model = dual_encoder.build(settings()).eval()
     dual_encoder.save(model, WORDS, tmp_path)
-    assert not list(tmp_path.rglob("*.bin"))
+    assert not list(tmp_path.rglob("*.bin")) and next(model.parameters()).dtype == torch.float32
     tokens = dual_encoder.encode(WORDS, CAPTIONS[:3])
     alone = dual_encoder.text_tower(transformers.CLIPModel.from_pretrained(tmp_path))
     with torch.no_grad():

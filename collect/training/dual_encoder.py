@@ -113,11 +113,20 @@ def matches(model, images, tokens, among=100):
 
 
 def save(model, words, folder):
-    """Model, tokenizer and image processor as one folder that transformers and the metric `clip` open."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    """Model, tokenizer and image processor as one folder that transformers and the metric `clip` open.
+
+    Weights are rounded to float16 for good, here, so that a released family has the very numbers it was trained and
+    measured with; they are opened as float32.
+    """
+    folder = Path(folder)
+    model.half().save_pretrained(folder)
     words.save_pretrained(folder)
     processor().save_pretrained(folder)
+    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for part in (told, told["text_config"], told["vision_config"]):
+        part["dtype"] = "float32"
+    (folder / "config.json").write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    model.float()
 
 
 def text_tower(model):
