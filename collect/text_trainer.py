@@ -15,9 +15,11 @@ import torch
 
 from collect import features, weights
 from collect.datasets import emoji, scenes
+from collect.jobs import Batch
 from collect.metrics import sums
 from collect.metrics.reference import write_sums
 from collect.models import tiny_t2i
+from collect.models.model import to_images
 from collect.text_family import TextFamily
 from collect.training import colour_autoencoder, dual_encoder, loop
 from collect.training.denoising import Encoded, denoising
@@ -150,6 +152,44 @@ def train_sizes(file, folder, data, labels, steps, device="cpu"):
             build, pace = (lambda c=width: tiny_t2i.build(c)), pace_of(file, seed)
             for step, value in loop.train(build, loss, pace, target, Path(folder) / label, device=device):
                 yield label, step, value
+
+
+def tune_decoder(folder, images, steps):
+    """Train the decoder on with the encoder fixed; yields (step, loss). Latents and denoisers stay valid; leaves
+    autoencoder.safetensors with the better decoder, and the first one as autoencoder-0.safetensors."""
+    folder = Path(folder)
+    out, first = folder / "autoencoder.safetensors", folder / "autoencoder-0.safetensors"
+    if not first.exists():
+        shutil.copy2(out, first)
+    tensors, about = weights.load(first)
+    build, loss = colour_autoencoder.with_decoder_free(tensors), colour_autoencoder.decoding(images)
+    yield from loop.train(build, loss, AUTOENCODER, steps, folder / "decoder")
+    tuned, _ = weights.load(loop.snapshot(folder / "decoder", steps))
+    weights.save(tuned, out, about | {"decoder_steps": steps})
+
+
+def floors(family, archives, count=None, batch=250):
+    """Quality of scenes themselves, and of their autoencoded selves: (name, row) each, on the family's own metrics.
+
+    The scenes are those whose captions the family's cells ask for; no denoiser does better than the second row.
+    """
+    file, model = family.file, family.autoencoder()
+    count = count or file.data.prompts
+    images, captions = scenes.draw(emoji.icons(archives), "test", count, file.data.seed, first=file.data.reference)
+    images, scores = torch.from_numpy(images), family.metrics()
+    for name in ("real", "autoencoded"):
+        sums_ = {metric.name: metric.start() for metric in scores}
+        for first in range(0, count, batch):
+            part = images[first : first + batch]
+            if name == "autoencoded":
+                part = to_images(colour_autoencoder.decode(model, colour_autoencoder.encode(model, part)))
+            indices = np.arange(first, first + len(part))
+            made = Batch(indices, part, {"prompts": captions[first : first + batch]})
+            sums_ = {metric.name: metric.add(sums_[metric.name], made) for metric in scores}
+        row = {"model": name, "n_samples_for_metric": count}
+        for metric in scores:
+            row |= metric.finish(sums_[metric.name])
+        yield name, row
 
 
 def release(file, folder, into, labels=None, step=None):

@@ -46,6 +46,32 @@ def reconstruction(images, batch=32):
     return loss
 
 
+def with_decoder_free(tensors):
+    """A build for the loop: the autoencoder of some weights with everything that makes latents frozen."""
+
+    def frozen():
+        model = build()
+        model.load_state_dict(tensors)
+        for part in (model.encoder, model.quant_conv):
+            part.requires_grad_(False)
+        return model.to(memory_format=torch.channels_last)
+
+    return frozen
+
+
+def decoding(images, batch=32):
+    """The loss |decode(E q(z|x)) - x| of the decoder alone, on uint8 images [image, 3, h, w]: denoisers trained
+    on the encoder's latents stay as they are (as Stable Diffusion's decoders were tuned after their denoisers)."""
+
+    def loss(model, generator):
+        x = to_model(images[torch.randint(len(images), (batch,), generator=generator)])
+        with torch.no_grad():
+            z = model.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist.mean
+        return l1_loss(model.decode(z).sample, x)
+
+    return loss
+
+
 @torch.no_grad()
 def encode(model, images, batch=250):
     """Posterior means float32 [image, 8, 8, 8] of uint8 images, times the scaling factor."""
