@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, model_validator
 
-from collect import metrics, weights
+from collect import metrics, model_cards, weights
+from collect.datasets.emoji import ARCHIVES
 from collect.models import counting, tasks, tiny_t2i
 from collect.models.pipelines.loading import quiet
 from collect.models.pipelines.unets import text_unet
@@ -155,9 +156,10 @@ class TextFamily:
         return pipeline(self.denoiser(label), self.autoencoder(), self.text_encoder(), self.tokenizer())
 
     def save_pipeline(self, label, into):
-        """Write a size as an ordinary diffusers folder, float32, and return its path."""
+        """Write a size as an ordinary diffusers folder, float32, with a model card; returns its path."""
         with quiet():
             self.pipeline(label).save_pretrained(into, safe_serialization=True)
+        (Path(into) / "README.md").write_text(model_cards.card(self, label, ARCHIVES), encoding="utf-8")
         return Path(into)
 
     def model(self, label, dtype="float32"):

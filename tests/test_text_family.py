@@ -50,6 +50,7 @@ def test_a_saved_pipeline_draws_the_same_images(folder, tmp_path, guidance):
         asked["prompts"], num_inference_steps=4, guidance_scale=guidance, output_type="np",
         generator=sampling.generators(2, range(3)),
     ).images  # fmt: skip
+    assert "channels (12, 24)" in (tmp_path / "README.md").read_text()
     off = np.abs((theirs * 255).round().transpose(0, 3, 1, 2) - ours.numpy().astype(float))
     assert ours.shape == (3, 3, 32, 32) and off.max() <= 1 and (off > 0).mean() < 0.02
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".bin", ".ckpt", ".pkl")]
