@@ -20,8 +20,9 @@ pipe = StableDiffusionPipeline.from_pretrained(FOLDER)
 pipe("a large red apple in noto style on teal", num_inference_steps=50, guidance_scale=2.0).images[0]
 ```
 
-It knows {names} names of emoji in the styles twemoji, noto and fluent, twelve background colours, "large", "small at the
-top left" (and so on), and two objects "left of", "right of", "above", "below" each other. The output is 32 pixels wide.
+It knows {names} names of emoji in the styles twemoji, noto and fluent, twelve background colours, "large", "small at
+the top left" (and so on), and two objects "left of", "right of", "above", "below" each other. The output is 32 pixels
+wide.
 
 ## Data and licences
 

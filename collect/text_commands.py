@@ -58,6 +58,8 @@ def train(args):
     _say("judge", trainer.make_judge(file, folder, args.data or "."))
     for what in trainer.make_references(file, folder, args.data or "."):
         show(what)
+    for name, row in trainer.measure_snapshots(file, folder, labels, _device(args.device)):
+        show(f"{name}: fd {row['fd']:.2f} +- {row['fd_se']:.2f}, agreement {row['agreement']:.3f}")
     show(f"Trained in {folder}. Next: scalinglaws collect release {folder} FOLDER")
     return 0
 
@@ -75,7 +77,7 @@ def _device(asked):
 def _same_recipe(file, folder):
     """InputError when a folder holds a run of another recipe; more steps, widths and seeds are allowed."""
     if (folder / "family.yaml").exists():
-        free = {"steps": file.steps, "widths": file.widths, "seeds": file.seeds, "parts": file.parts}
+        free = {k: getattr(file, k) for k in ("steps", "widths", "seeds", "parts", "check")}
         if read(folder / "family.yaml", TextFamilyFile).model_copy(update=free) != file:
             raise InputError(f"{folder} holds a run of another recipe: choose another --out.")
 

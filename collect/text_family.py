@@ -19,7 +19,7 @@ from collect.datasets.emoji import ARCHIVES
 from collect.models import counting, tasks, tiny_t2i
 from collect.models.pipelines.loading import quiet
 from collect.models.pipelines.unets import text_unet
-from collect.settings import Count, Positive, Strict, read
+from collect.settings import Check, Count, Positive, Strict, read
 from collect.shelf import folder_hash
 from collect.training import colour_autoencoder, dual_encoder
 from collect.training.denoising import SCHEDULE
@@ -73,6 +73,7 @@ class TextFamilyFile(Strict):
     recipe: Recipe = Recipe()
     data: Data = Data()
     parts: Parts = Parts()
+    check: Check = Check(sampler="ddim", steps=16, guidance=2.0, samples=1000)
 
     @model_validator(mode="after")
     def _seeds_of_widths(self):

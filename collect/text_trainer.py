@@ -16,13 +16,16 @@ import torch
 from collect import features, weights
 from collect.datasets import emoji, scenes
 from collect.jobs import Batch
+from collect.measure import Bench, Cell, key, measure, prepare
 from collect.metrics import sums
 from collect.metrics.reference import write_sums
 from collect.models import tiny_t2i
 from collect.models.model import to_images
+from collect.sampling.loop import How
 from collect.text_family import TextFamily
 from collect.training import colour_autoencoder, dual_encoder, loop
 from collect.training.denoising import Encoded, denoising
+from collect.workers.store import Store
 from scalinglaws.schema import InputError
 
 TEXT = {"width": 96, "layers": 3, "patch": 8, "seed": 0}  # the encoder that conditions
@@ -166,6 +169,21 @@ def tune_decoder(folder, images, steps):
     yield from loop.train(build, loss, AUTOENCODER, steps, folder / "decoder")
     tuned, _ = weights.load(loop.snapshot(folder / "decoder", steps))
     weights.save(tuned, out, about | {"decoder_steps": steps})
+
+
+def measure_snapshots(file, folder, labels=None, device="cpu"):
+    """Quality of every snapshot of the labels, each measured once and kept in `quality`; yields (cell, row)."""
+    store, check, bench = Store(Path(folder) / "quality"), file.check, Bench(device)
+    how = How(check.sampler, check.steps, check.guidance)
+    for label in labels or file.labels:
+        for step, path in loop.snapshots(Path(folder) / label):
+            family = TextFamily(Path(folder), {label: path})
+            scores, cell = family.metrics(device=device), Cell(label, how, check.samples)
+            name, identity = f"{cell.name}-t{step}", key(family, scores, bench)(cell)
+            if not store.has(name, identity):
+                row = measure(cell, family, prepare(family.model(label), bench), scores)
+                store.write(name, identity, row)
+                yield name, row
 
 
 def floors(family, archives, count=None, batch=250):
