@@ -46,7 +46,7 @@ def test_train_and_release(tmp_path, capsys, monkeypatch):
     (tmp_path / "family.yaml").write_text(FAMILY)
     run = tmp_path / "run"
     assert "Next: scalinglaws collect release" in printed(capsys, "train", tmp_path / "family.yaml", "--out", run)
-    assert "2 sizes in" in printed(capsys, "release", run, tmp_path / "weights")
+    assert "2 models in" in printed(capsys, "release", run, tmp_path / "weights")
     (tmp_path / "family.yaml").write_text(FAMILY.replace("batch: 8", "batch: 9"))
     assert main(["collect", "train", str(tmp_path / "family.yaml"), "--out", str(run)]) == 2
     assert "holds a run of another recipe" in capsys.readouterr().err

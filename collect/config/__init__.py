@@ -1,19 +1,44 @@
 """The YAML files a user writes, validated; `json_schema(kind)` is what an editor completes them by.
 
-FamilyFile             a family to train
+FamilyFile             a family to train, conditioned on classes
+TextFamilyFile         a text-to-image family to train
 CheckpointFamilyFile   a table of trained models
 SweepFile              the cells to measure
 """
 
+import yaml
+
 from collect.config.families import CheckpointFamilyFile, FamilyFile, Recipe
 from collect.config.files import read_config
 from collect.config.sweeps import SweepFile
+from collect.config.text_families import TEXT_TO_IMAGE, TextFamilyFile
 
-KINDS = {"family": FamilyFile, "checkpoints": CheckpointFamilyFile, "sweep": SweepFile}
+KINDS = {
+    "family": FamilyFile,
+    TEXT_TO_IMAGE: TextFamilyFile,
+    "checkpoints": CheckpointFamilyFile,
+    "sweep": SweepFile,
+}
 
-__all__ = ["KINDS", "CheckpointFamilyFile", "FamilyFile", "Recipe", "SweepFile", "json_schema", "read_config"]
+__all__ = ["KINDS", "CheckpointFamilyFile", "FamilyFile", "Recipe", "SweepFile", "TextFamilyFile", "family_kind",
+           "json_schema", "read_config"]  # fmt: skip
 
 
 def json_schema(kind):
     """The JSON schema of one kind of file, a key of KINDS."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | KINDS[kind].model_json_schema()
+
+
+def family_kind(path):
+    """The class of a family.yaml: CheckpointFamilyFile where it lists models, TextFamilyFile by its `kind`, else
+    FamilyFile; also where the file cannot be read, since read_config says what is wrong with it."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return FamilyFile
+    if not isinstance(content, dict):
+        return FamilyFile
+    if "models" in content:
+        return CheckpointFamilyFile
+    return TextFamilyFile if content.get("kind") == TEXT_TO_IMAGE else FamilyFile

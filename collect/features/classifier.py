@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 NAME = "fmnist-cnn64"
 DIMENSIONS = 64
@@ -32,23 +31,6 @@ class Classifier(nn.Module):
         x = images[:, None].float() / 127.5 - 1
         features = self.features(self.convolutions(x).flatten(1))
         return features, self.logits(nn.functional.silu(features))
-
-
-def train(images, labels, steps=3000, batch=256, peak_rate=2e-3, seed=0):
-    """Train a Classifier by Adam with a one-cycle rate; yields (step, loss, model)."""
-    torch.manual_seed(seed)
-    model = Classifier()
-    optimizer = torch.optim.AdamW(model.parameters(), peak_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, total_steps=steps)
-    generator = torch.Generator().manual_seed(seed)
-    for step in range(1, steps + 1):
-        chosen = torch.randint(len(images), (batch,), generator=generator)
-        loss = cross_entropy(model(images[chosen])[1], labels[chosen], label_smoothing=0.05)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        yield step, loss.item(), model
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ from collect.metrics.distances import open_distances
 from collect.metrics.gaussians import frechet
 from collect.metrics.kernel import kernel_distance
 from collect.metrics.manifold import precision_recall
+from collect.metrics.matching import open_matching
 from collect.metrics.mean import Mean
 from collect.metrics.pairs import open_lpips, open_psnr, open_ssim
 from collect.metrics.reference import Reference, read_reference, write_reference
@@ -43,12 +44,13 @@ from scalinglaws.schema import InputError
 
 VERSION = "3"  # of the definitions here; part of a cell's identity
 GROUP = "scalinglaws.metrics"
-PATHS = ("reference", "weights", "heads", "model")  # options that may be paths
+PATHS = ("reference", "weights", "heads", "model", "others")  # options that may be paths
 
 METRICS = {  # name: how it is opened               columns; conditions
     "distances": open_distances,  # of the network's names (fd, kd, precision ...); nothing
     "agreement": open_agreement,  # agreement; classes
     "clip": open_clip,  #           clip; prompts
+    "matching": open_matching,  #   agreement; prompts
     "psnr": open_psnr,  #           psnr; targets
     "ssim": open_ssim,  #           ssim; targets
     "lpips": open_lpips,  #         lpips; targets

@@ -1,8 +1,7 @@
-"""The family's shared autoencoder: 1x32x32 images to 4x8x8 latents, diffusers' AutoencoderKL trained from scratch."""
+"""The family's shared autoencoder: 1x32x32 images to 4x8x8 latents, diffusers' AutoencoderKL."""
 
 import torch
 from diffusers import AutoencoderKL
-from torch.nn.functional import mse_loss
 
 LATENT = (4, 8, 8)
 
@@ -27,26 +26,6 @@ def build(scaling_factor=1.0):
 def to_model(images):
     """uint8 [image, 32, 32] -> float32 [image, 1, 32, 32] in -1..1."""
     return images[:, None].float() / 127.5 - 1
-
-
-def train(images, steps=3000, batch=64, peak_rate=2e-3, kl_weight=1e-5, seed=0):
-    """Train on squared error plus a small KL term; yields (step, reconstruction error, model)."""
-    torch.manual_seed(seed)
-    model = build()
-    optimizer = torch.optim.AdamW(model.parameters(), peak_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, total_steps=steps)
-    generator = torch.Generator().manual_seed(seed)
-    for step in range(1, steps + 1):
-        x = to_model(images[torch.randint(len(images), (batch,), generator=generator)])
-        posterior = model.encode(x).latent_dist
-        error = mse_loss(model.decode(posterior.sample()).sample, x)
-        loss = error + kl_weight * posterior.kl().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        yield step, error.item(), model
 
 
 @torch.no_grad()

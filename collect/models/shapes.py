@@ -1,7 +1,7 @@
 """Families: models shaped by one rule in which only the width changes, and what a forward pass of each costs.
 
 The paper's family is Mei et al. 2024 (arXiv:2404.01367), Table 1: an SD2-layout U-Net of channels [c, 2c, 4c, 4c].
-The shipped one, tiny-ldm, is a class-conditional U-Net of channels [c, 2c] on 4x8x8 latents.
+The shipped ones are U-Nets of channels [c, 2c]: tiny-ldm is conditioned on classes, tiny-t2i on text.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from collect.models import tiny_t2i
 from scalinglaws.schema import InputError
 
 CLASSES = 10
@@ -74,6 +75,7 @@ class Shape:
 SHAPES = {
     "tiny-ldm": Shape(tiny, tiny_inputs),
     "mei": Shape(mei, mei_inputs),
+    "tiny-t2i": Shape(tiny_t2i.build, tiny_t2i.inputs),
 }
 
 # Mei et al. Table 1 as printed: base channels, label, params (M), GFLOPs, normalised cost, FID, CLIP.

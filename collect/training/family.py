@@ -7,29 +7,24 @@ release    averages as float16 with the parts: a folder that a sweep can use
 """
 
 import shutil
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from collect import features, metrics, weights
+from collect.config import Recipe
 from collect.families.trained import TrainedFamily
 from collect.models import autoencoder
-from collect.run.cell import Cell, ExecutionConfig, cell_key, measure, prepare
-from collect.sampling.loop import SamplingConfig
+from collect.models.shapes import shape
 from collect.store.store import Store
+from collect.training import loop, losses
+from collect.training.events import TrainingEvent
 from collect.training.fashion_mnist import load_images
-from collect.training.train import Recipe, snapshot_steps, train_size
-from scalinglaws.schema import InputError
+from collect.training.quality import measure_snapshot
 
-
-@dataclass(frozen=True)
-class TrainingEvent:
-    """Something done: a stage, what it was about, and a sentence for people."""
-
-    stage: str
-    what: str
-    text: str
+CLASSIFIER = {"peak_rate": 2e-3, "weight_decay": 0.05}
+AUTOENCODER = {"peak_rate": 2e-3, "clip": 1.0}
 
 
 def recipe_of(file):
@@ -37,7 +32,7 @@ def recipe_of(file):
 
 
 def _train_part(stage, training, path, metadata, every=250):
-    """Run a training generator to its end, with Events, and save the model it leaves."""
+    """Run a training generator to its end, with TrainingEvents, and save the model it leaves."""
     for step, loss, model in training:  # noqa: B007 - the last one is saved
         if step % every == 0:
             yield TrainingEvent(stage, path.stem, f"{stage}: step {step}, loss {loss:.4f}")
@@ -51,14 +46,16 @@ def make_parts(file, folder, data=None):
     paths = {name: folder / f"{name}.safetensors" for name in ("features", "reference", "autoencoder")}
     pictures, labels = (torch.as_tensor(a) for a in load_images("train", data))
     if not paths["features"].exists():
-        training = features.train(pictures, labels, file.parts.features_steps)
+        loss, steps = losses.classification(pictures, labels), file.parts.features_steps
+        training = loop.train_one_cycle(features.Classifier, loss, steps, **CLASSIFIER)
         yield from _train_part("features", training, paths["features"], lambda model: {})
     if not paths["reference"].exists():
         extracted, _ = features.extract(TrainedFamily(folder).classifier(), pictures)
         metrics.write_reference(extracted, paths["reference"], features.NAME)
         yield TrainingEvent("reference", "reference", f"reference: {len(extracted)} images")
     if not paths["autoencoder"].exists():
-        training = autoencoder.train(pictures, file.parts.autoencoder_steps)
+        loss, steps = losses.grey_reconstruction(pictures), file.parts.autoencoder_steps
+        training = loop.train_one_cycle(autoencoder.build, loss, steps, **AUTOENCODER)
         yield from _train_part("autoencoder", training, paths["autoencoder"], lambda model: _scaling(model, pictures))
 
 
@@ -78,37 +75,38 @@ def training_latents(folder, data=None):
     return tensors["latents"], tensors["labels"]
 
 
+def train_size(family, c, steps, latents, labels, recipe, folder, save_every=500, device="cpu"):
+    """Train one size of a family's shape up to `steps` in `folder`, resuming what is there; yields (step, loss).
+
+    latents float32 [image, channel, h, w]; labels int64 [image]. Leaves what loop.train leaves.
+    """
+    loss = losses.denoising(losses.Classes(latents, labels), recipe.batch, recipe.drop_class)
+    config = loop.OptimizerConfig(recipe.rate, recipe.warmup, recipe.decay_after, recipe.clip, seed=recipe.seed)
+    build = shape(family).build
+    yield from loop.train(lambda: build(c), loss, config, steps, folder, save_every, device)
+
+
 def train_sizes(file, folder, widths, data=None, device="cpu", every=100):
     """Train the widths side by side from snapshot to snapshot; yields a TrainingEvent every `every` steps of each."""
     latents, labels = training_latents(folder, data)
-    for target in snapshot_steps(file.steps):
+    recipe = recipe_of(file)
+    for target in loop.snapshot_steps(file.steps):
         for c in widths:
             place = Path(folder) / f"c{c}"
-            for step, loss in train_size(file.shape, c, target, latents, labels, recipe_of(file), place, device=device):
+            for step, loss in train_size(file.shape, c, target, latents, labels, recipe, place, device=device):
                 if step % every == 0 or step == target:
                     yield TrainingEvent("train", f"c{c}", f"c{c}: step {step} of {file.steps}, loss {loss:.4f}")
 
 
-def snapshots(folder, c):
-    """[(step, path)] of one size's averaged weights, in order."""
-    paths = sorted((Path(folder) / f"c{c}").glob("average-*.safetensors"))
-    return [(int(path.stem.split("-")[1]), path) for path in paths]
-
-
 def measure_snapshots(file, folder, widths, device="cpu"):
     """Quality of every snapshot, each measured once; training compute is 3 x forward x images seen."""
-    store, check, execution = Store(Path(folder) / "quality"), file.check, ExecutionConfig(device)
+    store = Store(Path(folder) / "quality")
     for c in widths:
-        cell = Cell(f"c{c}", SamplingConfig(check.sampler, check.steps, check.guidance), check.samples)
-        for step, path in snapshots(folder, c):
-            family = TrainedFamily(Path(folder), {c: path})
-            scores = family.metrics(device=device)
-            name, identity = f"{cell.name}-t{step}", cell_key(family, scores, execution)(cell)
-            if store.has(name, identity):
-                continue
-            row = measure(cell, family, prepare(family.model(cell.model), execution), scores)
-            store.write(name, identity, row | training_columns(file, row, step))
-            yield TrainingEvent("quality", f"c{c}", f"c{c}: step {step}, fd {row['fd']:.2f} +- {row['fd_se']:.2f}")
+        for step, path in loop.snapshots(Path(folder) / f"c{c}"):
+            family, extra = TrainedFamily(Path(folder), {c: path}), partial(training_columns, file, step=step)
+            row = measure_snapshot(store, family, f"c{c}", step, file.check, device, extra)
+            if row:
+                yield TrainingEvent("quality", f"c{c}", f"c{c}: step {step}, fd {row['fd']:.2f} +- {row['fd_se']:.2f}")
 
 
 def training_columns(file, row, step):
@@ -122,15 +120,11 @@ def release(file, folder, into, step=None):
 
     `step` is the last that every size has when left out; InputError when a size has no such snapshot.
     """
-    kept = {c: dict(snapshots(folder, c)) for c in file.widths}
-    common = sorted(set.intersection(*map(set, kept.values())))
-    if not common or step not in (None, *common):
-        raise InputError(f"Not every size in {folder} has a snapshot of step {step}; all have {common or 'none'}.")
-    step = step or common[-1]
+    step, paths = loop.common_snapshot(folder, [f"c{c}" for c in file.widths], step)
     into = Path(into)
     into.mkdir(parents=True, exist_ok=True)
     for name in ("family.yaml", "features.safetensors", "reference.safetensors", "autoencoder.safetensors"):
         shutil.copy2(Path(folder) / name, into / name)
-    for c in file.widths:
-        weights.save(weights.load(kept[c][step])[0], into / f"c{c}.safetensors", {"train_steps": step}, half=True)
+    for label, path in paths.items():
+        weights.save(weights.load(path)[0], into / f"{label}.safetensors", {"train_steps": step}, half=True)
     return into

@@ -1,0 +1,50 @@
+"""The verb draw: images for the user's own prompts."""
+
+from collect.families import open_family
+from collect.progress import show
+from collect.run.prompt_sheet import prompt_sheet
+from collect.run.sweep import pick_device
+from scalinglaws.schema import InputError
+
+AT_MOST = 4  # of the family's own prompts, unless --count says otherwise
+
+
+def register(verbs):
+    """Add the verb to the sub-parsers of `collect`."""
+    verb = verbs.add_parser("draw", help="images for your own prompts: sizes down, steps across, one seed")
+    verb.add_argument("family", help="folder of a text-to-image family")
+    verb.add_argument("out", metavar="PNG", help="the image to write")
+    verb.add_argument("--prompt", nargs="+", help="prompts, in turn (default: the family's own)")
+    verb.add_argument("--models", nargs="+", help="labels (default: all)")
+    verb.add_argument("--steps", type=int, nargs="+", default=[1, 4, 16, 50], help="(default: 1 4 16 50)")
+    verb.add_argument("--sampler", default="ddim", help="(default: ddim)")
+    verb.add_argument("--guidance", type=float, default=2.0, help="(default: 2)")
+    verb.add_argument("--count", type=int, help=f"samples per cell (default: one per prompt, {AT_MOST} at most)")
+    verb.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    verb.add_argument("--scale", type=int, default=2, help="pixels per pixel (default: 2)")
+    verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    verb.set_defaults(run=draw)
+
+
+def draw(args):
+    """Draw and write the sheet."""
+    family = open_family(args.family)
+    if family.task.name != "text":
+        raise InputError(
+            f"Family '{family.name}' is conditioned on {family.task.name}, not on text: `collect show` draws its cells."
+        )
+    labels = args.models or family.labels
+    if unknown := [label for label in labels if label not in family.labels]:
+        raise InputError(f"Family '{family.name}' has no model {unknown[0]}. Its models: {', '.join(family.labels)}.")
+    for option in ("count", "scale"):
+        if (given := getattr(args, option)) is not None and given < 1:
+            raise InputError(f"--{option} was {given}: give 1 or more.")
+    lines = args.prompt or family.task.lines[: args.count or AT_MOST]
+    config = {"sampler": args.sampler, "guidance": args.guidance, "seed": args.seed}
+    count, device = args.count or min(len(lines), AT_MOST), pick_device(args.device)
+    sheet = prompt_sheet(family, labels, args.steps, lines, count, **config, device=device)
+    sheet.page(args.scale).save(args.out)
+    show(f"{args.out}: {len(labels)} models down, {len(args.steps)} step counts across, guidance {args.guidance:g}")
+    for line in lines:
+        show(f"  {line}")
+    return 0

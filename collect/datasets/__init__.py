@@ -1,0 +1,1 @@
+"""Training data built from public package archives."""

@@ -1,0 +1,192 @@
+"""Training: one step for every model here, whose loss is a value; a loop that is killed anywhere resumes bitwise.
+
+Nothing depends on the last step, so a longer run continues a shorter one: the rate falls as the inverse square root of
+the step, and the average of the weights has a power-function profile (Karras et al. 2024, arXiv:2312.02696, equations
+67 and 121). All randomness is keyed by (seed, step): no generator is stored.
+
+    loss       a function of (model, the step's generator) -> scalar tensor; it holds its data (losses.py)
+    state      one safetensors file: weights, average, Adam's moments and the step
+    snapshots  `average-<step>.safetensors` at doubling steps
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from collect import weights
+from scalinglaws.schema import InputError
+
+FIRST_SNAPSHOT = 125  # steps
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, its learning rate over the steps, and the average of the weights."""
+
+    rate: float = 2e-3  # Adam's peak learning rate
+    warmup: int = 200  # steps
+    decay_after: int = 2000  # steps at the peak rate before it falls as 1/sqrt(step)
+    clip: float = 1.0  # largest norm of the gradient
+    gamma: float = 6.94  # power-function profile of the average, of relative width 0.10
+    weight_decay: float = 0.0
+    seed: int = 0
+
+
+def learning_rate(config, step):
+    """Adam's learning rate at a step, counted from 1."""
+    return config.rate * min(step / config.warmup, 1) / math.sqrt(max(step / config.decay_after, 1))
+
+
+def ema_decay(gamma, step):
+    """(1 - 1/step)^(gamma + 1): the average's profile grows with the run and needs no horizon."""
+    return (1 - 1 / step) ** (gamma + 1)
+
+
+def snapshot_steps(last, first=FIRST_SNAPSHOT):
+    """Steps at which the average is kept: doubling from `first`, and the last."""
+    doubling = [first * 2**k for k in range(64) if first * 2**k < last]
+    return [*doubling, last]
+
+
+def is_doubling(step, first=FIRST_SNAPSHOT):
+    """Whether a step is `first` times a power of two."""
+    ratio = step // first
+    return step % first == 0 and ratio > 0 and ratio & (ratio - 1) == 0
+
+
+def step_generator(seed, step):
+    """The generator of one step."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
+@dataclass
+class State:
+    """A model in training; `step` steps are done."""
+
+    model: torch.nn.Module
+    average: dict
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def start(build, config, device="cpu"):
+    """A fresh State of build(), its weights drawn by the config's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = build().to(device)
+    average = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return State(model, average, torch.optim.AdamW(trained, config.rate, weight_decay=config.weight_decay))
+
+
+def save_state(state, path):
+    """Weights, average, Adam's moments and the step as one safetensors file."""
+    tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in state.average.items()}
+    for index, moments in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+    weights.save(tensors, path, {"step": state.step})
+
+
+def load_state(state, path):
+    """Put a stored state into a fresh one; InputError when the file is damaged."""
+    tensors, metadata = weights.load(path)
+    moments = {}
+    for key in (k for k in tensors if k.startswith("adam.")):
+        _, index, name = key.split(".")
+        moments.setdefault(int(index), {})[name] = tensors[key]
+    state.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    device = next(state.model.parameters()).device
+    state.average = {k[8:]: v.to(device) for k, v in tensors.items() if k.startswith("average.")}
+    state.step = int(metadata["step"])
+    return state
+
+
+def optimize(model, optimizer, loss, generator, clip=None):
+    """One step of an optimizer on a loss, the gradient's norm held to `clip`; returns the loss."""
+    value = loss(model, generator)
+    optimizer.zero_grad()
+    value.backward()
+    if clip is not None:
+        torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], clip)
+    optimizer.step()
+    return value.item()
+
+
+def advance(state, loss, config):
+    """One step of a State; returns the loss."""
+    step = state.step + 1
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(config, step)
+    value = optimize(state.model, state.optimizer, loss, step_generator(config.seed, step), config.clip)
+    _average(state, ema_decay(config.gamma, step))
+    state.step = step
+    return value
+
+
+@torch.no_grad()
+def _average(state, decay):
+    now = state.model.state_dict()
+    pairs = [(kept, now[k]) for k, kept in state.average.items() if kept.is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], 1 - decay)
+
+
+def train(build, loss, config, steps, folder, save_every=250, device="cpu"):
+    """Train build() up to `steps` in `folder`, resuming what is there; yields (step, loss).
+
+    Leaves `state.safetensors` and one `average-<step>.safetensors` at each doubling step and at the last.
+    """
+    folder = Path(folder)
+    state = start(build, config, device)
+    if (folder / "state.safetensors").exists():
+        load_state(state, folder / "state.safetensors")
+    while state.step < steps:
+        value = advance(state, loss, config)
+        if is_doubling(state.step) or state.step == steps:
+            weights.save(state.average, snapshot(folder, state.step), {"step": state.step})
+        if state.step % save_every == 0 or state.step == steps:
+            save_state(state, folder / "state.safetensors")
+        yield state.step, value
+
+
+def train_one_cycle(build, loss, steps, peak_rate, weight_decay=0.0, clip=None, seed=0):
+    """Train build() by Adam with a one-cycle rate (Smith & Topin 2018, arXiv:1708.07120); yields (step, loss, model).
+
+    For small parts that need no resuming: the rate depends on the last step, and one generator serves all steps.
+    """
+    torch.manual_seed(seed)
+    model = build()
+    optimizer = torch.optim.AdamW(model.parameters(), peak_rate, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, total_steps=steps)
+    generator = torch.Generator().manual_seed(seed)
+    for step in range(1, steps + 1):
+        value = optimize(model, optimizer, loss, generator, clip)
+        schedule.step()
+        yield step, value, model
+
+
+def snapshot(folder, step):
+    """Where the average of a step is kept."""
+    return Path(folder) / f"average-{step:07d}.safetensors"
+
+
+def snapshots(folder):
+    """[(step, path)] of the averages in a folder, in order."""
+    return [(int(p.stem.split("-")[1]), p) for p in sorted(Path(folder).glob("average-*.safetensors"))]
+
+
+def common_snapshot(folder, labels, step=None):
+    """(step, {label: path}) of a snapshot that every label has in <folder>/<label>: of `step`, or the last one.
+
+    InputError when there is none.
+    """
+    kept = {label: dict(snapshots(Path(folder) / label)) for label in labels}
+    common = sorted(set.intersection(*map(set, kept.values())))
+    if not common or step not in (None, *common):
+        raise InputError(f"Not every size in {folder} has a snapshot of step {step}; all have {common or 'none'}.")
+    step = step or common[-1]
+    return step, {label: kept[label][step] for label in labels}

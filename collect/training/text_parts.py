@@ -1,0 +1,156 @@
+"""What all sizes of a text-to-image family share, each made once: scenes, autoencoder, text encoder, judge, references.
+
+Every function leaves a file or folder in the run's folder and does nothing where it is there.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from collect import features, weights
+from collect.datasets import emoji, scenes
+from collect.families.text import TextFamily
+from collect.metrics import sums
+from collect.metrics.reference import write_sums
+from collect.models import colour_autoencoder, dual_encoder
+from collect.training import loop, losses
+
+TEXT = {"width": 96, "layers": 3, "patch": 8, "seed": 0}  # the encoder that conditions
+JUDGE = {"width": 128, "layers": 4, "patch": 8, "seed": 1}  # the one that scores
+AUTOENCODER = loop.OptimizerConfig(rate=2e-3, warmup=100, decay_after=1000)
+CONTRASTIVE = {"rate": 1e-3, "warmup": 100, "decay_after": 500}
+
+
+def make_scenes(archives, folder, split, count, seed=0):
+    """`data/<split>.safetensors` and `.txt`: uint8 images [count, 3, 32, 32] and their captions, one per line."""
+    place = Path(folder) / "data"
+    if not (place / f"{split}.safetensors").exists():
+        icons = emoji.icons(archives)
+        images, captions = scenes.draw(icons, split, count, seed)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{split}.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
+        about = {"icons": icons.hash, "seed": seed, "split": split}
+        weights.save({"images": torch.from_numpy(images)}, place / f"{split}.safetensors", about)
+    return read_scenes(folder, split)
+
+
+def read_scenes(folder, split):
+    """(uint8 images [scene, 3, 32, 32], captions) as make_scenes left them."""
+    place = Path(folder) / "data"
+    images = weights.load(place / f"{split}.safetensors")[0]["images"]
+    return images, (place / f"{split}.txt").read_text(encoding="utf-8").splitlines()
+
+
+def make_tokenizer(folder, captions):
+    """The family's tokenizer, learned from captions unless the folder `tokenizer` is there."""
+    place = Path(folder) / "tokenizer"
+    if not place.exists():
+        dual_encoder.learn_tokenizer(captions).save_pretrained(place)
+    return dual_encoder.load_tokenizer(place)
+
+
+def make_autoencoder(folder, images, steps):
+    """Train the autoencoder; yields (step, loss); leaves autoencoder.safetensors with its scaling factor."""
+    out = Path(folder) / "autoencoder.safetensors"
+    if out.exists():
+        return
+    place, loss = Path(folder) / "autoencoder", losses.reconstruction(images)
+    build = lambda: colour_autoencoder.build().to(memory_format=torch.channels_last)  # noqa: E731 - an eighth faster
+    yield from loop.train(build, loss, AUTOENCODER, steps, place)
+    model = colour_autoencoder.build()
+    weights.load_into(model, loop.snapshot(place, steps))
+    factor = 1 / colour_autoencoder.encode(model.eval(), images[:5000]).std().item()
+    weights.save(model.state_dict(), out, {"scaling_factor": factor, "steps": steps})
+
+
+def tune_decoder(folder, images, steps):
+    """Train the decoder on with the encoder fixed; yields (step, loss). Latents and denoisers stay valid; leaves
+    autoencoder.safetensors with the better decoder, and the first one as autoencoder-0.safetensors."""
+    folder = Path(folder)
+    out, first = folder / "autoencoder.safetensors", folder / "autoencoder-0.safetensors"
+    if not first.exists():
+        shutil.copy2(out, first)
+    tensors, about = weights.load(first)
+
+    def build():
+        model = colour_autoencoder.build()
+        model.load_state_dict(tensors)
+        return colour_autoencoder.freeze_encoder(model).to(memory_format=torch.channels_last)
+
+    yield from loop.train(build, losses.decoding(images), AUTOENCODER, steps, folder / "decoder")
+    tuned, _ = weights.load(loop.snapshot(folder / "decoder", steps))
+    weights.save(tuned, out, about | {"decoder_steps": steps})
+
+
+def make_dual_encoder(folder, name, about, images, captions, steps):
+    """Train a dual encoder ('text' or 'judge'); yields (step, loss); leaves the folder <name> as CLIP's."""
+    out = Path(folder) / name
+    if (out / "config.json").exists():
+        return
+    tokenizer = make_tokenizer(folder, captions)
+    settings = dual_encoder.config(tokenizer, about["width"], about["layers"], about["patch"])
+    config = loop.OptimizerConfig(**CONTRASTIVE, seed=about["seed"])
+    loss = losses.contrastive(images, dual_encoder.tokenize(tokenizer, captions))
+    place = Path(folder) / f"{name}-training"
+    yield from loop.train(lambda: dual_encoder.build(settings), loss, config, steps, place)
+    model = dual_encoder.build(settings)
+    weights.load_into(model, loop.snapshot(place, steps))
+    dual_encoder.save(model.eval(), tokenizer, out)
+
+
+def make_judge(file, folder, archives):
+    """Train the judge; yields (step, loss). It sees scenes of every name and style, those that are held out, too, and
+    is drawn by another seed: nothing that conditions a denoiser judges it."""
+    if (Path(folder) / "judge" / "config.json").exists():
+        return
+    images, captions = make_scenes(archives, folder, "all", file.data.judge, JUDGE["seed"])
+    yield from make_dual_encoder(folder, "judge", JUDGE, images, captions, file.parts.judge_steps)
+
+
+def make_references(file, folder, archives):
+    """prompts.txt, and the statistics of fresh scenes on every network of the family's metrics; yields (what,
+    sentence).
+
+    References are scenes 0 .. of the split `test`, prompts the captions of those that follow them.
+    """
+    folder, count = Path(folder), file.data.reference
+    networks = {"effnet-lite0-96": {}, "judge": {"weights": str(folder / "judge")}}
+    missing = [name for name in networks if not (folder / f"reference-{name}.safetensors").exists()]
+    if not missing and (folder / "prompts.txt").exists():
+        return
+    icons = emoji.icons(archives)
+    images, _ = scenes.draw(icons, "test", count, file.data.seed)
+    for name in missing:
+        network, path = features.open_network(name, **networks[name]), folder / f"reference-{name}.safetensors"
+        about = {"icons": icons.hash, "split": "test", "first": 0}
+        write_sums(feature_sums(network, images), path, network, scenes=about)
+        yield path.stem, f"{path.name}: {count} scenes"
+    _, captions = scenes.draw(icons, "test", file.data.prompts, file.data.seed, first=count)
+    (folder / "prompts.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
+    yield "prompts", f"prompts.txt: {len(captions)} captions"
+
+
+def feature_sums(network, images, batch=1000):
+    """The streamed sums of a network's features of uint8 images [image, 3, h, w]."""
+    total = sums.start(network.dimensions)
+    for first in range(0, len(images), batch):
+        part = images[first : first + batch]
+        total = sums.merge(total, sums.of(network.extract(part), np.arange(first, first + len(part))))
+    return total
+
+
+def make_encoded(folder, images, captions):
+    """The losses.Captions of the training set, from encoded.safetensors once it is there; float16."""
+    path = Path(folder) / "encoded.safetensors"
+    if not path.exists():
+        family = TextFamily(folder)
+        latents = colour_autoencoder.encode(family.autoencoder(), images).half()
+        tower, tokenizer = family.text_encoder(), family.tokenizer()
+        starts = range(0, len(captions), 1000)
+        parts = [dual_encoder.tokenize(tokenizer, captions[first : first + 1000]) for first in starts]
+        text = torch.cat([dual_encoder.hidden(tower, part).half() for part in parts])
+        empty = dual_encoder.hidden(tower, dual_encoder.tokenize(tokenizer, [""]))[0].half()
+        weights.save({"latents": latents, "text": text, "empty": empty}, path)
+    return losses.Captions(**weights.load(path)[0])

@@ -1,0 +1,41 @@
+"""The shared autoencoder of a text-to-image family: what is learned, and what stays when its decoder is tuned."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from collect import weights  # noqa: E402
+from collect.models import colour_autoencoder, tiny_t2i  # noqa: E402
+from collect.training import loop  # noqa: E402
+from collect.training import text_parts as parts  # noqa: E402
+
+IMAGES = (
+    (torch.rand(20, 3, 4, 4, generator=loop.step_generator(0, 0)) * 255)
+    .byte()
+    .repeat_interleave(8, 2)
+    .repeat_interleave(8, 3)
+)
+
+
+def test_latents_have_unit_deviation_and_the_loss_falls(tmp_path):
+    found = list(parts.make_autoencoder(tmp_path, IMAGES, 30))
+    assert sum(v for _, v in found[-5:]) < 0.8 * sum(v for _, v in found[:5])
+    tensors, about = weights.load(tmp_path / "autoencoder.safetensors")
+    model = colour_autoencoder.build(float(about["scaling_factor"]))
+    model.load_state_dict(tensors)
+    latents = colour_autoencoder.encode(model.eval(), IMAGES)
+    assert latents.shape == (20, *tiny_t2i.LATENT) and latents.std().item() == pytest.approx(1, rel=0.05)
+    assert colour_autoencoder.decode(model, latents).shape == IMAGES.shape
+    assert list(parts.make_autoencoder(tmp_path, IMAGES, 30)) == []
+
+
+def test_a_tuned_decoder_leaves_latents_as_they_are(tmp_path):
+    list(parts.make_autoencoder(tmp_path, IMAGES, 10))
+    before, about = weights.load(tmp_path / "autoencoder.safetensors")
+    found = list(parts.tune_decoder(tmp_path, IMAGES, 20))
+    after, later = weights.load(tmp_path / "autoencoder.safetensors")
+    kept = [k for k in before if k.startswith(("encoder.", "quant_conv."))]
+    assert kept and all(torch.equal(before[k], after[k]) for k in kept)
+    assert not torch.equal(before["decoder.conv_in.weight"], after["decoder.conv_in.weight"])
+    assert later["scaling_factor"] == about["scaling_factor"] and found[-1][1] < found[0][1]
+    assert list(parts.tune_decoder(tmp_path, IMAGES, 20)) == []

@@ -1,0 +1,97 @@
+"""The training loop: killed anywhere it resumes to the same weights, a longer run continues a shorter one."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from collect import weights  # noqa: E402
+from collect.training import loop  # noqa: E402
+from scalinglaws.schema import InputError  # noqa: E402
+
+CONFIG = loop.OptimizerConfig(rate=0.01, warmup=3, decay_after=5, clip=0.5, seed=4)
+
+
+def build():
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+
+
+def loss(model, generator):
+    x = torch.randn(16, 3, generator=generator)
+    return (model(x)[:, 0] - x[:, 0]).square().mean()
+
+
+def run(folder, steps, **options):
+    return list(loop.train(build, loss, CONFIG, steps, folder, **options))
+
+
+def same(a, b):
+    return all(torch.equal(v, weights.load(b)[0][k]) for k, v in weights.load(a)[0].items())
+
+
+@pytest.mark.parametrize("killed", [1, 4, 9])
+def test_killed_anywhere_it_resumes_to_the_same_weights(tmp_path, killed):
+    whole = run(tmp_path / "whole", 12, save_every=4)
+    training = loop.train(build, loss, CONFIG, 12, tmp_path / "cut", save_every=4)
+    before = [next(training) for _ in range(killed)]
+    training.close()
+    after = run(tmp_path / "cut", 12, save_every=4)
+    assert before == whole[:killed] and after == whole[killed - killed % 4 :]
+    for name in ("state.safetensors", "average-0000012.safetensors"):
+        assert same(tmp_path / "whole" / name, tmp_path / "cut" / name)
+
+
+def test_a_longer_run_continues_a_shorter_one(tmp_path):
+    run(tmp_path / "twice", 5)
+    assert run(tmp_path / "twice", 9) == run(tmp_path / "once", 9)[5:]
+    assert same(tmp_path / "twice" / "state.safetensors", tmp_path / "once" / "state.safetensors")
+    assert run(tmp_path / "once", 9) == []
+
+
+def test_snapshots_double(tmp_path):
+    assert loop.snapshot_steps(1000) == [125, 250, 500, 1000] and loop.snapshot_steps(600) == [125, 250, 500, 600]
+    assert [s for s in range(1, 2001) if loop.is_doubling(s)] == [125, 250, 500, 1000, 2000]
+    run(tmp_path, 260)
+    assert [step for step, _ in loop.snapshots(tmp_path)] == [125, 250, 260]
+    with pytest.raises(InputError, match="damaged"):
+        (tmp_path / "state.safetensors").write_bytes(b"nothing")
+        run(tmp_path, 300)
+
+
+def test_the_learning_rate_warms_up_holds_and_falls_as_one_over_root():
+    config = loop.OptimizerConfig(rate=1.0, warmup=10, decay_after=100)
+    assert [loop.learning_rate(config, s) for s in (1, 5, 10, 100, 400)] == pytest.approx([0.1, 0.5, 1, 1, 0.5])
+
+
+def test_the_average_has_a_power_function_profile():
+    """Weight of step t in the average after n steps: proportional to t^gamma (Karras et al. 2024, equation 121)."""
+    n, gamma = 400, loop.OptimizerConfig().gamma
+    shares = np.zeros(n)
+    for t in range(1, n + 1):
+        shares *= loop.ema_decay(gamma, t)
+        shares[t - 1] += 1 - loop.ema_decay(gamma, t)
+    assert shares.sum() == pytest.approx(1)
+    assert np.log2(shares[399] / shares[199]) == pytest.approx(gamma, rel=0.02)
+    assert (shares * np.arange(1, n + 1)).sum() / n == pytest.approx((gamma + 1) / (gamma + 2), abs=2e-3)
+
+
+def test_a_snapshot_that_all_have(tmp_path):
+    run(tmp_path / "a", 5)
+    run(tmp_path / "b", 5)
+    run(tmp_path / "b", 9)
+    step, paths = loop.common_snapshot(tmp_path, ["a", "b"])
+    assert step == 5 and paths == {label: loop.snapshot(tmp_path / label, 5) for label in "ab"}
+    with pytest.raises(InputError, match=r"has a snapshot of step 9; all have \[5\]"):
+        loop.common_snapshot(tmp_path, ["a", "b"], 9)
+
+
+def test_a_loss_is_a_value_and_frozen_weights_stay(tmp_path):
+    def half_frozen():
+        model = build()
+        model[0].requires_grad_(False)
+        return model
+
+    first = loop.start(half_frozen, CONFIG)
+    before = first.model[0].weight.clone()
+    loop.advance(first, loss, CONFIG)
+    assert torch.equal(first.model[0].weight, before) and len(first.optimizer.param_groups[0]["params"]) == 2

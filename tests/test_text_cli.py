@@ -1,0 +1,47 @@
+"""`collect data`, `train`, `release` of a text-to-image family as a user types them, on archives of painted squares."""
+
+import pytest
+
+pytest.importorskip("torch")
+
+import tiny_text_family
+
+from collect.families import TextFamily, open_family
+from collect.training import text_parts
+from scalinglaws.cli import main
+
+SMALL = {"layers": 1, "patch": 8}
+FAMILY = tiny_text_family.FAMILY.replace("widths: [8, 12]", "widths: [8]").replace("reference: 200", "reference: 8")
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(text_parts, "TEXT", SMALL | {"width": 96, "seed": 0})
+    monkeypatch.setattr(text_parts, "JUDGE", SMALL | {"width": 32, "seed": 1})
+
+
+def test_from_archives_to_a_family_that_samples(tmp_path, monkeypatch, capsys, small_parts):
+    archives = tiny_text_family.archives(tmp_path, monkeypatch)
+    path, run, out = tmp_path / "family.yaml", tmp_path / "run", tmp_path / "out"
+    path.write_text(FAMILY)
+    for _ in range(2):  # the second time nothing is left to do
+        assert main(["collect", "train", str(path), "--data", str(archives), "--out", str(run)]) == 0
+    assert "Next: scalinglaws collect release" in capsys.readouterr().out
+    assert main(["collect", "release", str(run), str(out)]) == 0
+    assert "2 models in" in capsys.readouterr().out
+    family = open_family(out)
+    assert isinstance(family, TextFamily) and len(family.task.lines) == 12 and len(family.metrics()) == 4
+    path.write_text(FAMILY.replace("batch: 8", "batch: 9"))
+    assert main(["collect", "train", str(path), "--data", str(archives), "--out", str(run)]) == 2
+    assert "run of another recipe" in capsys.readouterr().err
+
+
+def test_data_are_built_and_their_licences_named(tmp_path, monkeypatch, capsys):
+    archives = tiny_text_family.archives(tmp_path, monkeypatch)
+    command = ["collect", "data", "tiny-t2i", "--archives", str(archives), "--out", str(tmp_path / "run"), "--scenes"]
+    assert main([*command, "5"]) == 0
+    printed = capsys.readouterr().out
+    assert "5 scenes of 32 pixels" in printed and "artwork CC-BY 4.0" in printed
+    assert main([*command, "0"]) == 2
+    assert main(["collect", "data", "cifar"]) == 2
+    assert "There is tiny-t2i" in capsys.readouterr().err

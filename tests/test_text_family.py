@@ -1,0 +1,104 @@
+"""A text-to-image family: its file, a sweep over it, and every size as an ordinary diffusers folder."""
+
+import os
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import tiny_text_family  # noqa: E402
+from test_sweep import run  # noqa: E402
+
+from collect.config import TextFamilyFile, read_config  # noqa: E402
+from collect.families import TextFamily  # noqa: E402
+from collect.run import sweep  # noqa: E402
+from collect.sampling import loop as sampling  # noqa: E402
+from collect.sampling.loop import SamplingConfig  # noqa: E402
+from collect.training import loop, text  # noqa: E402
+from collect.training.losses import Captions  # noqa: E402
+from collect.training.text_parts import make_scenes  # noqa: E402
+from scalinglaws import schema  # noqa: E402
+from scalinglaws.schema import InputError  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_text_family.family(tmp_path_factory.mktemp("family"))
+
+
+def test_labels_and_training_seeds(folder):
+    file = read_config(folder / "family.yaml", TextFamilyFile)
+    assert file.labels == ["c8", "c12", "c8-s1"] and file.width("c8-s1") == 8 and file.seed("c8-s1") == 1
+    with pytest.raises(InputError, match=r"no model .c9.*c8, c12, c8-s1"):
+        file.width("c9")
+    with pytest.raises(InputError, match="seeds are given for width 9"):
+        path = folder / "wrong.yaml"
+        path.write_text(tiny_text_family.FAMILY.replace("{8: [1]}", "{9: [1]}"))
+        read_config(path, TextFamilyFile)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_a_saved_pipeline_draws_the_same_images(folder, tmp_path, guidance):
+    from diffusers import StableDiffusionPipeline
+
+    family = TextFamily(folder)
+    pipe = StableDiffusionPipeline.from_pretrained(family.save_pipeline("c12", tmp_path), safety_checker=None)
+    pipe.set_progress_bar_config(disable=True)
+    ours, conditions = sampling.samples(
+        family.model("c12"), family.task, SamplingConfig("ddim", 4, guidance, seed=2), range(3)
+    )
+    theirs = pipe(
+        conditions["prompts"], num_inference_steps=4, guidance_scale=guidance, output_type="np",
+        generator=sampling.generators(2, range(3)),
+    ).images  # fmt: skip
+    assert "channels (12, 24)" in (tmp_path / "README.md").read_text()
+    off = np.abs((theirs * 255).round().transpose(0, 3, 1, 2) - ours.numpy().astype(float))
+    assert ours.shape == (3, 3, 32, 32) and off.max() <= 1 and (off > 0).mean() < 0.02
+    assert not [p for p in tmp_path.rglob("*") if p.suffix in (".bin", ".ckpt", ".pkl")]
+
+
+def test_a_sweep_over_it(folder, tmp_path):
+    (tmp_path / "sweep.yaml").write_text(
+        f"family: {folder}\nmodels: [c8, c8-s1]\nsteps: [2]\nguidance: [1.0, 2.0]\nsamples: 12\nbatch: 12\nquality:\n"
+        "- {name: distances, features: judge, weights: judge, reference: reference-judge.safetensors}\n"
+        "- {name: matching, model: judge, others: prompts.txt}\n- {name: clip, model: judge}\n"
+    )
+    opened = sweep.open_sweep(tmp_path / "sweep.yaml", tmp_path / "store")
+    list(run(opened))
+    table = opened.store.table()
+    assert len(table) == 4 and schema.check(table) == []
+    assert set(table.train_seed) == {0, 1} and set(table.train_steps) == {6}
+    assert (table.nfe == np.where(table.guidance == 1, 2, 4)).all()
+    assert table.flops_text.gt(0).all() and table.fd.gt(0).all() and table["clip"].abs().le(1).all()
+    assert (table.train_flops == 3 * table.flops_per_forward * 8 * 6).all()
+    assert opened.jobs[0].flops > 0
+
+
+def test_training_goes_from_snapshot_to_snapshot_and_is_released(folder, tmp_path):
+    file = read_config(folder / "family.yaml", TextFamilyFile)
+    data = Captions(torch.randn(20, 8, 8, 8).half(), torch.randn(20, 20, 96).half(), torch.zeros(20, 96))
+    done = list(text.train_labels(file, tmp_path, data, file.labels, 3))
+    assert [(label, step) for label, step, _ in done] == [(label, s) for label in file.labels for s in (1, 2, 3)]
+    assert done[0][2] != done[6][2]  # another seed
+    assert list(text.train_labels(file, tmp_path, data, file.labels, 3)) == []
+    for name in ("text", "judge", "autoencoder.safetensors", "family.yaml", "prompts.txt"):
+        (tmp_path / name).symlink_to(folder / name)
+    out = text.release(file, tmp_path, tmp_path / "out")
+    released, (_, path) = TextFamily(out), loop.snapshots(tmp_path / "c8")[-1]
+    kept, average = released.denoiser("c8").state_dict(), TextFamily(out, {"c8": path}).denoiser("c8").state_dict()
+    assert all(torch.equal(kept[k], average[k].half().float()) for k in kept)
+    assert released.text_encoder().dtype == torch.float32 and released.columns("c8")["train_steps"] == 3
+    with pytest.raises(InputError, match=r"has a snapshot of step 2; all have \[3\]"):
+        text.release(file, tmp_path, out, step=2)
+
+
+def test_data_are_made_once_from_archives(tmp_path, monkeypatch):
+    archives = tiny_text_family.archives(tmp_path, monkeypatch)
+    images, captions = make_scenes(archives, tmp_path, "train", 30)
+    assert images.shape == (30, 3, 32, 32) and len(captions) == 30
+    for path in archives.glob("*.tgz"):
+        path.unlink()
+    again, same = make_scenes(archives, tmp_path, "train", 30)
+    assert torch.equal(images, again) and captions == same
