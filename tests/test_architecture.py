@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 ORDERS = {name: re.findall(r"^(\S+)", lines, re.M)
-          for name, lines in re.findall(r"^```text (\S+)\n(.+?)^```", PAGE, re.S | re.M)}  # fmt: skip
+          for name, lines in re.findall(r"^### (\S+)\n\n```text\n(.+?)^```", PAGE, re.S | re.M)}  # fmt: skip
 HEAVY = {"torch", "diffusers", "transformers", "collect"}
 SHARED = {"scalinglaws.schema", "scalinglaws.measurements", "scalinglaws.cells"}
 
