@@ -5,6 +5,7 @@ test to let it go on, by a pipe (`Gate`) or a file.
 """
 
 import os
+import signal
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -99,7 +100,11 @@ class Gate:
 
 
 def serve(folder, count, log, pipe=None, harm=None, config=QUICK):
-    """A worker process: what it does goes into a file, a line per event; with a pipe, it waits at every batch."""
+    """A worker process: what it does goes into a file, a line per event; with a pipe, it waits at every batch.
+
+    A shell that starts the tests in the background makes processes ignore SIGINT; a worker in a terminal does not.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     cells, store, measuring = opener(folder, count, harm)
     gate = pipe and Gate(pipe)
     pulse = {"pulse": gate.pulse} if gate else {}
