@@ -121,9 +121,20 @@ def make_references(file, folder, archives):
             found = sums.merge(found, sums.of(network.extract(part), np.arange(first, first + len(part)), sums.SUBSET))
         write_sums(found, path, network, scenes={"icons": icons.hash, "split": "test", "first": 0})
         yield f"{path.name}: {count} scenes"
-    _, captions = scenes.draw(icons, "test", file.data.prompts, file.data.seed, first=count)
+    captions = fitting_captions(icons, TextFamily(folder).tokenizer(), file.data.prompts, file.data.seed, first=count)
     (folder / "prompts.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
     yield f"prompts.txt: {len(captions)} captions"
+
+
+def fitting_captions(icons, words, count, seed, first):
+    """The first `count` captions of the split `test` from scene `first` on that the text encoder reads whole: of two
+    objects with long names one caption in 170 has more tokens than it takes."""
+    allowed, kept, index = scenes.pool("test", len(icons.names), len(icons.styles)), [], first
+    while len(kept) < count:
+        caption = scenes.scene(icons, allowed, seed, "test", index).caption
+        kept += [caption] if len(words.tokenize(caption)) + 2 <= dual_encoder.TOKENS else []
+        index += 1
+    return kept
 
 
 def make_encoded(folder, images, captions):
