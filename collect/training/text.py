@@ -101,10 +101,10 @@ def measure_floors(family, archives, count=None, batch=250):
 
     The scenes are those whose captions the family's cells are drawn for; no denoiser does better than the second row.
     """
-    file, model = family.file, family.autoencoder()
-    count = count or file.data.prompts
-    images, captions = scenes.draw(emoji.icons(archives), "test", count, file.data.seed, first=file.data.reference)
-    images, scores = torch.from_numpy(images), family.metrics()
+    icons, model, scores = emoji.icons(archives), family.autoencoder(), family.metrics()
+    kept, canvas = parts.prompt_scenes(family.file, icons, family.tokenizer(), count), scenes.Canvas(icons)
+    images, captions = torch.from_numpy(np.stack([canvas.draw(s) for s in kept])), [s.caption for s in kept]
+    count = len(kept)
     for name in ("real", "autoencoded"):
         sums = {metric.name: metric.start() for metric in scores}
         for first in range(0, count, batch):

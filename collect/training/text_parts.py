@@ -15,6 +15,7 @@ from collect.families.text import TextFamily
 from collect.metrics import sums
 from collect.metrics.reference import write_sums
 from collect.models import colour_autoencoder, dual_encoder
+from collect.models.tiny_t2i import TOKENS
 from collect.training import loop, losses
 
 TEXT = {"width": 96, "layers": 3, "patch": 8, "seed": 0}  # the encoder that conditions
@@ -127,9 +128,21 @@ def make_references(file, folder, archives):
         about = {"icons": icons.hash, "split": "test", "first": 0}
         write_sums(feature_sums(network, images), path, network, scenes=about)
         yield path.stem, f"{path.name}: {count} scenes"
-    _, captions = scenes.draw(icons, "test", file.data.prompts, file.data.seed, first=count)
+    captions = [scene.caption for scene in prompt_scenes(file, icons, TextFamily(folder).tokenizer())]
     (folder / "prompts.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
     yield "prompts", f"prompts.txt: {len(captions)} captions"
+
+
+def prompt_scenes(file, icons, tokenizer, count=None):
+    """The first `count` scenes (default: the file's) of the split `test`, after those of the reference, whose captions
+    the text encoder reads whole: of two objects with long names one caption in 170 has more tokens than it takes."""
+    allowed, kept = scenes.pool("test", len(icons.names), len(icons.styles)), []
+    index, count = file.data.reference, count or file.data.prompts
+    while len(kept) < count:
+        scene = scenes.scene(icons, allowed, file.data.seed, "test", index)
+        kept += [scene] if len(tokenizer.tokenize(scene.caption)) + 2 <= TOKENS else []  # start and end
+        index += 1
+    return kept
 
 
 def feature_sums(network, images, batch=1000):
