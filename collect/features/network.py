@@ -28,14 +28,14 @@ class Network:
     model: object
     channels: int = 3  # 1 or 3: what the model takes
     about: dict = field(default_factory=dict)
-    fd: str = "fd"  # column of the Fréchet distance; _se, _inf, _even and _odd follow it
+    fd: str = "fd"  # column of the Fréchet distance; _se, _inf, _half1 and _half2 follow it
     kd: str = "kd"  # column of the kernel distance
     suffix: str = ""  # of precision and recall
     batch: int = 64  # images at once
     classify: object = None  # uint8 images -> class [image], where the network tells classes apart
 
     def column(self, quality):
-        """The row's name for fd, fd_inf, fd_even, fd_odd, kd, precision or recall."""
+        """The row's name for fd, fd_inf, fd_half1, fd_half2, kd, precision or recall."""
         if quality.startswith("fd"):
             return self.fd + quality[2:]
         return {"kd": self.kd}.get(quality, quality + self.suffix)
