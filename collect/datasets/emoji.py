@@ -1,4 +1,4 @@
-"""Emoji with their names from package archives: three styles of open licence, one square picture a name and style.
+"""Emoji with their names from package archives: three styles of open licence, one square picture per name and style.
 
 The archives are fetched by the user (`npm pack NAME@VERSION`), checked by their sha256 and never redistributed:
 

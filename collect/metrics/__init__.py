@@ -58,7 +58,8 @@ METRICS = {  # name: how it is opened               columns; conditions
 }
 
 __all__ = ["GROUP", "METRICS", "VERSION", "Mean", "Reference", "agreement", "frechet", "kernel_distance",
-           "of_trained_family", "open_metric", "precision_recall", "read_reference", "score", "write_reference"]  # fmt: skip
+           "of_trained_family", "open_metric", "precision_recall", "read_reference", "score",
+           "write_reference"]  # fmt: skip
 
 
 def open_metric(name, base=None, device="cpu", **options):
