@@ -39,17 +39,17 @@ def undisturbed(count):
     """The table that one worker leaves that nobody disturbs."""
     store = Store(files.Memory())
     run(jobs(count), store)
-    return settled(store)
+    return finished_table(store)
 
 
-def settled(store):
+def finished_table(store):
     return store.table().sort_values("model", ignore_index=True)
 
 
 def assert_whole(store, count):
     """The undisturbed table, row for row; nothing lost, doubled, damaged or left over."""
     assert len(store.stems()) == count and verify(store) == []
-    pd.testing.assert_frame_equal(settled(store), undisturbed(count), check_exact=True)
+    pd.testing.assert_frame_equal(finished_table(store), undisturbed(count), check_exact=True)
     left = {folder: store.files.names(folder) for folder in ("leases", "partial", "failed")}
     assert left == {"leases": set(), "partial": set(), "failed": set()}
 
@@ -71,7 +71,7 @@ def test_every_cell_is_measured_once_longest_first(store):
     assert kinds(run(jobs(10), store)) == ["done"]
 
 
-def test_partial_sums_are_kept_and_told(store):
+def test_partial_sums_are_kept_and_reported(store):
     reported = []
     run(jobs(1), store, report=reported.append)
     assert kinds(reported) == ["checkpointed"] * BATCHES
@@ -178,8 +178,8 @@ def test_failures_are_recorded_with_reasons_and_stop_nobody(tmp_path):
     cells, store, failing = opener(tmp_path, 8, harm="fail")
     events = run(cells, store, failing)
     assert kinds(events).count("failed") == 5 and kinds(events).count("finished") == 3
-    found = {name.split("-")[0]: (why["status"], why["reason"]) for name, why in store.failures().items()}
-    assert found == {
+    recorded = {name.split("-")[0]: (why["status"], why["reason"]) for name, why in store.failures().items()}
+    assert recorded == {
         "c0": ("nan", "all images are NaN"), "c1": ("oom", "MemoryError: no room"), "c2": ("error", "ValueError: a b"),
         "c3": ("oom", "OutOfMemoryError: x"), "c4": ("error", "RuntimeError: no message"),
     }  # fmt: skip
@@ -299,9 +299,9 @@ def test_an_idle_worker_starts_what_a_slow_one_holds_too_long():
 @pytest.fixture(scope="module")
 def context():
     """Processes forked from a server that has imported everything: real ones, started in milliseconds."""
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(["pytest", "collect.run.worker"])
-    return found
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["pytest", "collect.run.worker"])
+    return server
 
 
 def start(context, *arguments, **options):
@@ -345,7 +345,7 @@ class Gated:
         return self.log.read_text()
 
     def stop(self):
-        """Stop the process with SIGSTOP, and wait until it stands."""
+        """Stop the process with SIGSTOP, and wait until it stands: not a child of ours, so waitid() cannot tell."""
         os.kill(self.child.pid, signal.SIGSTOP)
         until(lambda: Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
 
@@ -371,7 +371,7 @@ def check_kills(context, tmp_path, count, kills, workers, seed=0):
         for other in crew[:at] + crew[at + 1 :]:
             other.let(2)
             other.reach(2)
-        crew[at].kill()  # as it stands before a batch, within one, claims, keeps or settles
+        crew[at].kill()  # as it stands before a batch, within one, claims, keeps or finishes
         crew[at] = hire()
     for worker in crew:
         worker.open()  # all of them, as one may wait for another's cell
