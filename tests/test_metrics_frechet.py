@@ -215,7 +215,7 @@ def test_recall_with_samples_left_out_is_recall_of_the_others():
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(100, 3)), rng.normal(size=(80, 3))
     drawn = [rng.permutation(100)[:75] for _ in range(10)]
-    shares = manifold._left_out(manifold.squared(y, x), manifold._to_others(x), drawn)
+    shares = manifold._recall_of_each(manifold.squared(y, x), manifold._to_others(x), drawn)
     for chosen, share in zip(drawn, shares, strict=True):
         kept = x[chosen]
         assert share == manifold.covered(manifold.squared(y, kept), manifold.radii(kept)).mean()

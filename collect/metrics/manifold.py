@@ -67,12 +67,18 @@ def _recall_error(across, among):
     if len(among) < SHARE * (NEIGHBOURS + 1):
         return np.nan
     rng, kept = np.random.default_rng(0), len(among) - len(among) // SHARE
+    drawn = [rng.permutation(len(among))[:kept] for _ in range(TIMES)]
+    shares = list(_recall_of_each(across, among, drawn))
+    return float(np.std(shares, ddof=1) * np.sqrt(kept / (len(among) - kept)))
+
+
+def _recall_of_each(across, among, drawn):
+    """Recall with each choice of samples in turn, the others left out."""
     last = min(NEAREST, len(among) - 1)
     near = np.argpartition(among, last, axis=1)[:, :last]  # numbers of the nearest others [sample, neighbour]
-    length, shares = np.take_along_axis(among, near, axis=1), []
-    for _ in range(TIMES):
-        left = np.zeros(len(among), bool)
-        left[rng.permutation(len(among))[:kept]] = True
-        reach = _third(np.where(left[near], length, np.inf))
-        shares.append(covered(across[:, left], reach[left]).mean())
-    return float(np.std(shares, ddof=1) * np.sqrt(kept / (len(among) - kept)))
+    length = np.take_along_axis(among, near, axis=1)
+    for chosen in drawn:
+        alone = np.zeros(len(among), bool)
+        alone[chosen] = True
+        reach = _third(np.where(alone[near], length, np.inf))
+        yield covered(across[:, alone], reach[alone]).mean()

@@ -145,9 +145,10 @@ def readings(work, stopwatch, protocol):
     """Spread of the seconds of warm calls: at least so many, and so many seconds of them."""
     for _ in range(protocol.warmup):
         stopwatch(work)
-    seconds = []
-    while len(seconds) < protocol.most_calls and (len(seconds) < protocol.calls or sum(seconds) < protocol.seconds):
+    seconds, total = [], 0.0
+    while len(seconds) < protocol.most_calls and (len(seconds) < protocol.calls or total < protocol.seconds):
         seconds.append(stopwatch(work))
+        total += seconds[-1]
     return Spread(tuple(seconds))
 
 
