@@ -5,6 +5,7 @@ test to let it go on, by a pipe (`Gate`) or a file.
 """
 
 import os
+import signal
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -100,6 +101,7 @@ class Gate:
 
 def serve(folder, count, log, pipe=None, harm=None, config=QUICK):
     """A worker process: what it does goes into a file, a line per event; with a pipe, it waits at every batch."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
     cells, store, measuring = opener(folder, count, harm)
     gate = pipe and Gate(pipe)
     pulse = {"pulse": gate.pulse} if gate else {}

@@ -288,6 +288,6 @@ def test_too_few_images_for_their_features_are_a_doubt(images):
     whole = of(NETWORK.extract(images[0]))
     metric = open_distances(NETWORK, whole, ("fd",))
     assert metric.doubts(13) == [] and open_distances(NETWORK, whole, ("kd",)).doubts(12) == []
-    assert metric.doubts(12)[0].startswith("12 samples a cell are fewer than the 12 features + 1")
+    assert metric.doubts(12)[0].startswith("12 samples per cell are fewer than the 12 features + 1")
     small = open_distances(NETWORK, of(NETWORK.extract(images[0][:5])), ("fd",))
     assert [d[:26] for d in small.doubts(99)] == ["5 images of the reference "]

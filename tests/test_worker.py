@@ -310,6 +310,12 @@ def start(context, *arguments, **options):
     return child
 
 
+def join(child):
+    """Wait for the end of a process; one that never ends fails the test instead of stopping all."""
+    child.join(PATIENCE)
+    assert child.exitcode is not None, "it never ended"
+
+
 class Gated:
     """A worker process that waits before every batch until it is let through; `log` is the file it writes."""
 
@@ -335,13 +341,13 @@ class Gated:
 
     def kill(self):
         self.child.kill()
-        self.child.join()
+        join(self.child)
         self.pipe.close()
         assert self.child.exitcode == -signal.SIGKILL
 
     def end(self):
         self.open()
-        self.child.join()
+        join(self.child)
         return self.log.read_text()
 
     def stop(self):
@@ -376,7 +382,7 @@ def check_kills(context, tmp_path, count, kills, workers, seed=0):
     for worker in crew:
         worker.open()  # all of them, as one may wait for another's cell
     for worker in crew:
-        worker.child.join()
+        join(worker.child)
     text = "".join(log.read_text() for log in logs)
     assert text.count("claimed") > count + kills / 3, "kills must have hit cells in work"
     assert_whole(Store(folder), count)
@@ -451,7 +457,7 @@ def test_several_workers_race_for_a_killed_ones_cell_and_one_gets_it(context, tm
     logs = [tmp_path / f"log{i}" for i in range(4)]
     crew = [start(context, folder, 1, log) for log in logs]
     for child in crew:
-        child.join()
+        join(child)
     texts = [log.read_text() for log in logs]
     assert sum(text.count("claimed") for text in texts) == 1 and sum(text.count("finished") for text in texts) == 1
     assert "claimed c0 the process that held it is gone" in "".join(texts)
@@ -465,7 +471,7 @@ def test_ctrl_c_of_a_process_frees_its_cell_at_once(context, tmp_path):
     worker.let(3)
     worker.reach(4)  # it has kept the sums of three batches, and stands before the fourth
     os.kill(worker.child.pid, signal.SIGINT)
-    worker.child.join()
+    join(worker.child)
     store = Store(folder)
     assert worker.child.exitcode != 0
     assert store.files.names("leases") == set() and len(store.files.names("partial")) == 1
@@ -492,7 +498,7 @@ def test_a_cell_that_no_worker_survives_is_given_up_with_its_reason(context, tmp
     ends = []
     while 0 not in ends:
         child = start(context, folder, 4, log, harm="always die", config=config)
-        child.join()
+        join(child)
         ends.append(child.exitcode)
     assert ends == [-9, -9, -9, 0], "three died of it, the fourth gave it up"
     failures = Store(folder).failures()
