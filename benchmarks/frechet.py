@@ -44,12 +44,12 @@ def cell(d, count):
     streaming, partial = clock(sums.of, fake, np.arange(count))
     sample = sums.gaussian(partial)
     times = [clock(gaussians.distance, sample, reference) for _ in range(3)]
-    ours, found = float(np.median([t for t, _ in times])), times[0][1]
+    ours, distance = float(np.median([t for t, _ in times])), times[0][1]
     theirs, expected = clock(classic, sample, reference)
     print(f"{d} features, {count} samples; root of the reference, once for all cells: {once:.1f} s")
     print(f"distance from sums: ours {ours:.2f} s a cell (median of 3), scipy.linalg.sqrtm {theirs:.2f} s: "
           f"{theirs / ours:.1f} times cheaper")  # fmt: skip
-    print(f"ours {found:.12g}, theirs {expected:.12g}, relative difference {found / expected - 1:+.1e}")
+    print(f"ours {distance:.12g}, theirs {expected:.12g}, relative difference {distance / expected - 1:+.1e}")
     print(f"sums of all samples: {streaming:.2f} s, {streaming / count * 1e3:.2f} ms a sample")
     return partial, reference, theirs
 

@@ -47,8 +47,8 @@ def planner(folder):
     timed("status", status, store, jobs)
     queue = timed("claim order", Queue.of, jobs)
     search = timed("a worker's first look", Search, queue, store, leases.me(), Clock(), WorkerConfig(), False)
-    found = timed("its first claim", search.claim)
-    assert len(left) == CELLS // 2 and search.jobs[found[0].stem].flops == max(job.flops for job in left)
+    lease, _ = timed("its first claim", search.claim)
+    assert len(left) == CELLS // 2 and search.jobs[lease.stem].flops == max(job.flops for job in left)
     timed("every file's checksum (verify)", verify, store)
 
 
@@ -72,13 +72,13 @@ def cell(folder):
 
 def cluster():
     """20,000 cells on 512 simulated workers: undisturbed, then with every harm of the tests."""
-    from test_simulation import HOSTILE, PACE, replayed
+    from test_simulation import CONFIG, HOSTILE, replayed
 
     from collect.run.simulation import Fleet, simulate
 
     jobs, seconds = replayed(20_000)
     for title, harm in (("undisturbed", {}), ("killed, slow, paused", HOSTILE)):
-        run = timed(f"20,000 cells on 512 workers, {title}", simulate, jobs, seconds, Fleet(512, **harm), PACE)
+        run = timed(f"20,000 cells on 512 workers, {title}", simulate, jobs, seconds, Fleet(512, **harm), CONFIG)
         print(f"    {run.above:.2%} above the bound of {run.bound:.0f} s; {run.counts}; "
               f"{run.requests / 20_000:.0f} requests a cell")  # fmt: skip
 

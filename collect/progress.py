@@ -26,7 +26,7 @@ class RunProgress:
 
     jobs: list  # missing when it began
     clock: object = time.monotonic
-    settled: set = field(default_factory=set)
+    closed: set = field(default_factory=set)  # names of finished and failed cells
     samples: int = 0  # of finished cells
     flops: float = 0.0
 
@@ -34,10 +34,10 @@ class RunProgress:
         self.total, self.began = sum(job.flops for job in self.jobs), self.clock()
 
     def see(self, event):
-        """Count a settled cell."""
-        if event.kind not in ("finished", "failed") or event.job.name in self.settled:
+        """Count a finished or failed cell."""
+        if event.kind not in ("finished", "failed") or event.job.name in self.closed:
             return
-        self.settled.add(event.job.name)
+        self.closed.add(event.job.name)
         self.flops += event.job.flops
         if event.kind == "finished":
             self.samples += event.row["n_samples_for_metric"]
@@ -54,7 +54,7 @@ class RunProgress:
 
     def text(self):
         left = "" if self.left is None else f", {duration(self.left)} left"
-        return f"{len(self.settled)}/{len(self.jobs)} cells, {self.rate:.3g} samples/s{left}"
+        return f"{len(self.closed)}/{len(self.jobs)} cells, {self.rate:.3g} samples/s{left}"
 
 
 def duration(seconds):
@@ -68,7 +68,10 @@ def duration(seconds):
 
 
 def progress(events, jobs, line, console=None):
-    """Pass events on; a bar fills in a terminal, a line per settled cell elsewhere. line(event) -> text of a cell."""
+    """Pass events on; a bar fills in a terminal, a line per finished or failed cell elsewhere.
+
+    line(event) -> text of a cell.
+    """
     console, run = console or Console(file=sys.stderr), RunProgress(jobs)
     columns = [BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")]
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -77,7 +80,7 @@ def progress(events, jobs, line, console=None):
             run.see(event)
             if event.kind in SHOWN:
                 _print(f"{line(event)}   [{run.text()}]" if bar.disable else line(event), bar)
-            bar.update(task, completed=len(run.settled), description=run.text())
+            bar.update(task, completed=len(run.closed), description=run.text())
             yield event
 
 

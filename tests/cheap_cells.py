@@ -100,11 +100,8 @@ class Gate:
 
 
 def serve(folder, count, log, pipe=None, harm=None, config=QUICK):
-    """A worker process: what it does goes into a file, a line per event; with a pipe, it waits at every batch.
-
-    A shell that starts the tests in the background makes processes ignore SIGINT; a worker in a terminal does not.
-    """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A worker process: what it does goes into a file, a line per event; with a pipe, it waits at every batch."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
     cells, store, measuring = opener(folder, count, harm)
     gate = pipe and Gate(pipe)
     pulse = {"pulse": gate.pulse} if gate else {}

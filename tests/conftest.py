@@ -35,7 +35,7 @@ def small_family(tmp_path_factory):
     from collect.models import autoencoder
     from collect.models import shapes as families
 
-    folder = tmp_path_factory.mktemp("bundle")
+    folder = tmp_path_factory.mktemp("family")
     (folder / "family.yaml").write_text(FAMILY)
     torch.manual_seed(0)
     for c in (8, 12):
@@ -43,6 +43,6 @@ def small_family(tmp_path_factory):
     weights.save(autoencoder.build().state_dict(), folder / "autoencoder.safetensors", {"scaling_factor": 1.0})
     weights.save(features.Classifier().state_dict(), folder / "features.safetensors")
     pictures = torch.randint(0, 256, (300, 32, 32), dtype=torch.uint8)
-    found, _ = features.extract(TrainedFamily(folder).classifier(), pictures)
-    metrics.write_reference(found, folder / "reference.safetensors", features.NAME, subset=100)
+    extracted, _ = features.extract(TrainedFamily(folder).classifier(), pictures)
+    metrics.write_reference(extracted, folder / "reference.safetensors", features.NAME, subset=100)
     return folder

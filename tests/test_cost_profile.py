@@ -17,23 +17,23 @@ def tensors(*shapes):
 
 
 def test_a_linear_layer_in_closed_form():
-    found = count(lambda: N.Linear(8, 4), tensors((3, 8)))
-    assert (found.params, found.flops, found.macs) == (36, 2 * 3 * 8 * 4, 3 * 8 * 4)
-    assert found.weight_bytes == found.weight_traffic == 4 * 36 == found.weights_as("float32")
-    assert found.traffic == found.ends == 4 * (3 * 8 + 3 * 4)
-    assert found.fused() == found.unfused() == 4 * (36 + 36)
-    assert found.fused(batch=30) == 4 * (36 + 360)  # weights are read once a call, whatever the batch
+    counted = count(lambda: N.Linear(8, 4), tensors((3, 8)))
+    assert (counted.params, counted.flops, counted.macs) == (36, 2 * 3 * 8 * 4, 3 * 8 * 4)
+    assert counted.weight_bytes == counted.weight_traffic == 4 * 36 == counted.weights_as("float32")
+    assert counted.traffic == counted.ends == 4 * (3 * 8 + 3 * 4)
+    assert counted.fused() == counted.unfused() == 4 * (36 + 36)
+    assert counted.fused(batch=30) == 4 * (36 + 360)  # weights are read once a call, whatever the batch
 
 
 def test_a_stack_moves_what_its_operators_read_and_write():
     def build():
         return N.Sequential(N.Conv2d(3, 5, 3, padding=1, bias=False), N.ReLU(), N.Flatten(), N.Linear(5 * 64, 7))
 
-    found = count(build, tensors((1, 3, 8, 8)))
+    counted = count(build, tensors((1, 3, 8, 8)))
     held = 3 * 5 * 9 + 5 * 64 * 7 + 7
-    assert found.flops == 2 * 3 * 5 * 9 * 64 + 2 * 5 * 64 * 7
-    assert found.traffic == 4 * ((3 + 5) * 64 + (5 + 5) * 64 + 5 * 64 + 7)  # flattening is a view: free
-    assert found.ends == 4 * (3 * 64 + 7) and found.weight_traffic == 4 * held
+    assert counted.flops == 2 * 3 * 5 * 9 * 64 + 2 * 5 * 64 * 7
+    assert counted.traffic == 4 * ((3 + 5) * 64 + (5 + 5) * 64 + 5 * 64 + 7)  # flattening is a view: free
+    assert counted.ends == 4 * (3 * 64 + 7) and counted.weight_traffic == 4 * held
 
 
 class Attention(N.Module):
@@ -59,8 +59,8 @@ def test_attention_over_fewer_keys_of_fewer_heads_counts_every_pair():
         def forward(self, q, k):
             return N.functional.scaled_dot_product_attention(q, k, k, enable_gqa=True, is_causal=True)
 
-    found = count(Grouped, tensors((3, 4, 10, 8), (3, 2, 7, 8)))
-    assert found.flops == 2 * 2 * 3 * 4 * 10 * 7 * 8 and found.traffic == 4 * 3 * 8 * (2 * 4 * 10 + 2 * 2 * 7)
+    counted = count(Grouped, tensors((3, 4, 10, 8), (3, 2, 7, 8)))
+    assert counted.flops == 2 * 2 * 3 * 4 * 10 * 7 * 8 and counted.traffic == 4 * 3 * 8 * (2 * 4 * 10 + 2 * 2 * 7)
 
 
 def test_repeated_elements_and_rows_not_asked_for_move_nothing():
@@ -69,9 +69,9 @@ def test_repeated_elements_and_rows_not_asked_for_move_nothing():
             return x.expand(100, 8).t() + 1.0
 
     assert count(Repeat, tensors((1, 8))).traffic == 4 * (8 + 800)
-    found = count(lambda: N.Embedding(1000, 8), (torch.zeros(1, 5, dtype=torch.long),))
-    assert found.weight_traffic == 4 * 5 * 8 and found.weight_bytes == 4 * 8000 and found.ends == 5 * 8 + 4 * 40
-    assert found.fused() == 4 * 5 * 8 + 5 * 8 + 4 * 40
+    counted = count(lambda: N.Embedding(1000, 8), (torch.zeros(1, 5, dtype=torch.long),))
+    assert counted.weight_traffic == 4 * 5 * 8 and counted.weight_bytes == 4 * 8000 and counted.ends == 5 * 8 + 4 * 40
+    assert counted.fused() == 4 * 5 * 8 + 5 * 8 + 4 * 40
 
 
 def test_half_the_width_of_numbers_is_half_the_bytes_and_the_same_flops():
@@ -83,9 +83,9 @@ def test_half_the_width_of_numbers_is_half_the_bytes_and_the_same_flops():
 @pytest.mark.parametrize(("family", "c"), [("tiny-ldm", 16), ("mei", 64)])
 def test_families_agree_with_the_paper_s_count_and_weights_are_read_once(family, c):
     rule, known = families.shape(family), families.forward_cost(family, c)
-    found = count(lambda: rule.build(c), rule.inputs())
-    assert (found.params, found.flops) == (known.params, known.flops_per_forward)
-    assert found.weight_traffic <= found.weight_bytes and found.fused() < found.unfused()
+    counted = count(lambda: rule.build(c), rule.inputs())
+    assert (counted.params, counted.flops) == (known.params, known.flops_per_forward)
+    assert counted.weight_traffic <= counted.weight_bytes and counted.fused() < counted.unfused()
 
 
 @pytest.mark.parametrize("name", ["tiny-ldm", "clip"])
@@ -113,9 +113,9 @@ def clip():
 
 
 def test_a_text_encoder_in_closed_form():
-    found = count(clip, {"input_ids": TEXT})
+    counted = count(clip, {"input_ids": TEXT})
     n, d, wide = 77, 32, 64
-    assert found.flops == 3 * 2 * (4 * n * d * d + 2 * n * n * d + 2 * n * d * wide)
+    assert counted.flops == 3 * 2 * (4 * n * d * d + 2 * n * n * d + 2 * n * d * wide)
 
 
 def test_one_method_is_counted_without_what_it_does_not_use():
@@ -213,9 +213,9 @@ def test_a_measured_machine_is_its_fastest_run(monkeypatch):
             pass
 
     monkeypatch.setattr(roofline, "Timer", Recorded)
-    found = roofline.measure_machine("cpu", side=64, repeats=3)
-    assert found.peak_flops["float32"] == 2 * 64**3 / 0.25 and found.bandwidth == 2 * 2**27 / 0.01
-    assert "64 x 64" in found.source
+    counted = roofline.measure_machine("cpu", side=64, repeats=3)
+    assert counted.peak_flops["float32"] == 2 * 64**3 / 0.25 and counted.bandwidth == 2 * 2**27 / 0.01
+    assert "64 x 64" in counted.source
 
 
 def test_a_product_as_fast_as_this_machine_s_fastest_reaches_its_roofline():

@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("safetensors")
 
-from cheap_cells import QUICK, crash, nothing, open_which_gpu, opener
-from test_worker import assert_whole, kinds, settled, undisturbed
+from cheap_cells import PATIENCE, QUICK, crash, nothing, open_which_gpu, opener
+from test_worker import assert_whole, finished_table, kinds, undisturbed
 
 from collect.run import engines
 from collect.run.engines import ENGINES, engine, visible_gpus
@@ -75,7 +75,7 @@ def test_what_the_opener_refuses_is_raised_here(monkeypatch):
         list(ENGINES["gpus"](nothing, 2))
 
 
-def test_an_opener_that_fails_is_told_and_not_tried_again(monkeypatch):
+def test_an_opener_that_fails_is_reported_and_not_tried_again(monkeypatch):
     monkeypatch.setattr(engines, "visible_gpus", list)
     events = list(ENGINES["gpus"](crash, 1))
     assert reasons(events, "lost") == ["ZeroDivisionError: in the opener", "its process ended (exit code 1): its cell "
@@ -83,11 +83,13 @@ def test_an_opener_that_fails_is_told_and_not_tried_again(monkeypatch):
 
 
 def test_stopping_the_loop_stops_the_workers(tmp_path, monkeypatch):
-    """Every cell stands still at its third batch; so whatever is measured after the stop would be seen."""
+    """Both workers stand still after three batches of a cell; so whatever is measured after the stop would be seen."""
     monkeypatch.setattr(engines, "visible_gpus", list)
+    monkeypatch.setattr(engines, "PATIENCE", PATIENCE)
     running = ENGINES["gpus"](partial(opener, tmp_path, 4, "hold"), 2, config=QUICK)
-    while next(running).kind != "checkpointed":
-        pass
+    kept = 0
+    while kept < 2 * 3:
+        kept += next(running).kind == "checkpointed"
     running.close()
     assert multiprocessing.active_children() == [], "nobody works on"
     store = Store(tmp_path)
@@ -129,7 +131,7 @@ from cheap_cells import QUICK, opener
 from collect.run.engines import ENGINES
 if __name__ == "__main__":
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    for event in ENGINES["ray"](partial(opener, sys.argv[1], 14, "die once"), workers=2, pace=QUICK):
+    for event in ENGINES["ray"](partial(opener, sys.argv[1], 14, "die once"), workers=2, config=QUICK):
         print(event.kind, event.cell, event.who, event.reason)
     ray.shutdown()
 """
@@ -145,14 +147,14 @@ def test_ray_actors_share_the_cells_and_a_killed_one_is_replaced(tmp_path):
     script.write_text(RAY)
     paths = os.pathsep.join(map(str, (here, here.parent)))
     environment = os.environ | {"PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0"}
-    found = subprocess.run([sys.executable, "-W", "error", script, tmp_path / "s"], env=environment, text=True,
+    finished = subprocess.run([sys.executable, "-W", "error", script, tmp_path / "s"], env=environment, text=True,
                            capture_output=True, timeout=300)  # fmt: skip
-    assert found.returncode == 0, found.stderr
-    lines = [line.split(" ") for line in found.stdout.splitlines()]
+    assert finished.returncode == 0, finished.stderr
+    lines = [line.split(" ") for line in finished.stdout.splitlines()]
     done = [line[0] for line in lines]
     assert done.count("finished") == 14 and done.count("lost") == 3 and done.count("checkpointed") > 14
-    assert "another is started" in found.stdout
-    table = settled(Store(tmp_path / "s"))
+    assert "another is started" in finished.stdout
+    table = finished_table(Store(tmp_path / "s"))
     assert table.equals(undisturbed(14)) and len(Store(tmp_path / "s").stems()) == 14
 
 

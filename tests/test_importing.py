@@ -43,12 +43,13 @@ def mlflow(tmp_path):
 
 @pytest.mark.parametrize("form", ["csv", "folder", "experiment", "sqlite"])
 def test_what_mlflow_logged_comes_back_in_every_form(mlflow, form):
-    found = import_runs(mlflow[form])
-    assert set(found.table[NUMBERS].itertuples(index=False, name=None)) == LOGGED
-    assert set(found.table["clip"]) == {0.3} and set(found.table["tags.team"]) == {"images"}
-    assert found.named["params.num_inference_steps"] == "steps" and found.named["metrics.eval/clip_score"] == "clip"
-    assert "tags.mlflow.runName" in found.kept and schema.check(found.table) == []
-    assert found.table["source"].str.startswith(f"{mlflow[form].name}, run ").all()
+    imported = import_runs(mlflow[form])
+    assert set(imported.table[NUMBERS].itertuples(index=False, name=None)) == LOGGED
+    assert set(imported.table["clip"]) == {0.3} and set(imported.table["tags.team"]) == {"images"}
+    named = imported.named
+    assert named["params.num_inference_steps"] == "steps" and named["metrics.eval/clip_score"] == "clip"
+    assert "tags.mlflow.runName" in imported.kept and schema.check(imported.table) == []
+    assert imported.table["source"].str.startswith(f"{mlflow[form].name}, run ").all()
 
 
 def test_the_folder_gives_the_columns_of_search_runs(mlflow):
@@ -102,12 +103,12 @@ def as_run_table(path):
 )  # fmt: skip
 def test_what_wandb_logged_comes_back_in_every_form(tmp_path, form, name):
     form(tmp_path / name)
-    found = import_runs(tmp_path / name).table
-    assert found[["params", "steps", "fid", "seed"]].to_numpy().tolist() == [
+    imported = import_runs(tmp_path / name).table
+    assert imported[["params", "steps", "fid", "seed"]].to_numpy().tolist() == [
         [38_800_000, 10, 31.5, 0],
         [144_800_000, 50, 24.9, 1],
     ]
-    assert found["source"].str.contains("run (?:s-10|m-50|qc7z725p|r3jzhwhp)").all()
+    assert imported["source"].str.contains("run (?:s-10|m-50|qc7z725p|r3jzhwhp)").all()
 
 
 def made(tmp_path, **columns):
@@ -118,23 +119,23 @@ def made(tmp_path, **columns):
 
 def test_the_user_s_names_decide_and_nothing_is_dropped(tmp_path):
     path = made(tmp_path, width=[8, 16], my_fid=[30.0, 20.0], fid50k=[31.0, 21.0], comment=["a", "b"])
-    found = import_runs(path, names={"my_fid": "fid", "width": "base_channels"}, constants={"family": "mine"})
-    assert list(found.table["fid"]) == [30, 20] and list(found.table["fid50k"]) == [31, 21]
-    assert found.kept == ("fid50k", "comment") and set(found.table["family"]) == {"mine"}
+    imported = import_runs(path, names={"my_fid": "fid", "width": "base_channels"}, constants={"family": "mine"})
+    assert list(imported.table["fid"]) == [30, 20] and list(imported.table["fid50k"]) == [31, 21]
+    assert imported.kept == ("fid50k", "comment") and set(imported.table["family"]) == {"mine"}
     assert list(import_runs(path).table["fid"]) == [31, 21]
 
 
 def test_a_csv_of_ours_passes_unchanged(tmp_path):
     file = Path(__file__).parents[1] / "data/measurements/tiny-ldm.csv"
-    found, before = import_runs(file), pd.read_csv(file)
-    assert found.named == {} and list(found.table["fd"]) == list(before["fd"])
-    assert set(found.table) - set(before) <= {"source"}
+    imported, before = import_runs(file), pd.read_csv(file)
+    assert imported.named == {} and list(imported.table["fd"]) == list(before["fd"])
+    assert set(imported.table) - set(before) <= {"source"}
 
 
 def test_words_for_nothing_are_null_in_numbers_and_an_agreeing_twin_is_kept(tmp_path):
-    found = import_runs(made(tmp_path, guidance=["None", "2.5"], FID=[3.0, 4.0], fid_score=["3", None]))
-    assert found.table["guidance"].isna().tolist() == [True, False] and found.table["guidance"][1] == 2.5
-    assert found.named == {"FID": "fid"} and "fid_score" in found.table
+    imported = import_runs(made(tmp_path, guidance=["None", "2.5"], FID=[3.0, 4.0], fid_score=["3", None]))
+    assert imported.table["guidance"].isna().tolist() == [True, False] and imported.table["guidance"][1] == 2.5
+    assert imported.named == {"FID": "fid"} and "fid_score" in imported.table
 
 
 @pytest.mark.parametrize(
@@ -161,8 +162,8 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path, columns, options, sen
 
 def test_a_conflict_is_settled_by_the_map_it_asks_for(tmp_path):
     path = made(tmp_path, **{"eval/fid": [3.0, 4.0], "train/fid": [3.0, 5.0]})
-    found = import_runs(path, names={"eval/fid": "fid"})
-    assert list(found.table["fid"]) == [3, 4] and list(found.table["train/fid"]) == [3, 5]
+    imported = import_runs(path, names={"eval/fid": "fid"})
+    assert list(imported.table["fid"]) == [3, 4] and list(imported.table["train/fid"]) == [3, 5]
 
 
 @pytest.mark.parametrize(
@@ -171,8 +172,9 @@ def test_a_conflict_is_settled_by_the_map_it_asks_for(tmp_path):
         ("a.json", "{", "is no json"),
         ("a.json", "[1, 2]", "holds no list of runs"),
         ("a.db", "not a database at all, but long enough", "no MLflow tracking database"),
-        ("a.txt", "", "ends in '.txt'; allowed are .csv"),
-        ("a.csv", "", "cannot be read"),
+        ("a.xlsx", "", "ends in '.xlsx'; allowed are .csv, .tsv, .txt, .parquet, .json"),
+        ("a.csv", "", "holds no runs"),
+        ("a.parquet", "no table", "cannot be read"),
         ("folder/x", "", "holds no MLflow runs"),
     ],
 )

@@ -53,13 +53,13 @@ def dies():
 
 
 def test_a_real_process_loads_calls_and_sleeps_as_long_as_it_was_to():
-    found = measure_latency(functools.partial(slow_to_load, 2, 0.01), batch=2, protocol=QUICK, threads=1)
-    assert found.load_seconds >= 0.2  # at least: how much longer depends on who else uses the machine
-    assert len(found.call.readings) == 4 and min(found.call.readings) >= 0.01
-    assert found.stages["denoise"].median >= 0.01 and found.stages["decode"].median > 0
-    assert found.peak_memory_bytes > 1e7 and found.threads == 1
-    row = found.columns()
-    assert row["seconds_per_image"] == found.stages["denoise"].median / 2
+    measured = measure_latency(functools.partial(slow_to_load, 2, 0.01), batch=2, protocol=QUICK, threads=1)
+    assert measured.load_seconds >= 0.2  # at least: how much longer depends on who else uses the machine
+    assert len(measured.call.readings) == 4 and min(measured.call.readings) >= 0.01
+    assert measured.stages["denoise"].median >= 0.01 and measured.stages["decode"].median > 0
+    assert measured.peak_memory_bytes > 1e7 and measured.threads == 1
+    row = measured.columns()
+    assert row["seconds_per_image"] == measured.stages["denoise"].median / 2
     import pandas as pd
 
     assert schema.check(pd.DataFrame([row])) == [] and set(row) <= set(schema.COLUMNS)
@@ -93,12 +93,12 @@ def test_an_opener_that_cannot_travel_is_refused_before_anything_runs():
 
 def test_recorded_readings_give_numpy_s_median_and_deviation():
     seconds = np.random.default_rng(0).gamma(4, 0.1, 15)
-    found = take(lambda: Tiny(4, stages=False), 4, replay([1.5, 0.9, 5, 5, 5, *seconds], peak=10**9), Protocol())
-    kept = np.array(found.call.readings)
-    assert (found.load_seconds, found.first_seconds) == (1.5, 0.9)
+    measured = take(lambda: Tiny(4, stages=False), 4, replay([1.5, 0.9, 5, 5, 5, *seconds], peak=10**9), Protocol())
+    kept = np.array(measured.call.readings)
+    assert (measured.load_seconds, measured.first_seconds) == (1.5, 0.9)
     assert len(kept) == max(10, np.searchsorted(np.cumsum(seconds), 2.0) + 1)
     assert np.array_equal(kept, seconds[: len(kept)])
-    row = found.columns()
+    row = measured.columns()
     assert row["seconds_per_image"] == pytest.approx(np.median(kept) / 4)
     assert row["seconds_mad"] == pytest.approx(np.median(abs(kept - np.median(kept))) / 4)
     assert row["peak_memory_bytes"] == 10**9 and row["joules_per_image"] is None

@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from cheap_cells import until
+from cheap_cells import PATIENCE
 
 from collect.store import files, leases
 from collect.store.leases import Lease, Owner, Watch, beating, claim, gone, me, release, renew
@@ -29,6 +29,21 @@ def memory(tmp_path):
 @pytest.fixture(params=[disk, remote, memory], ids=["disk", "fsspec", "memory"])
 def place(request, tmp_path):
     return request.param(tmp_path)
+
+
+class Observed:
+    """A place that says when so many heartbeats have come."""
+
+    def __init__(self, place, count):
+        self.place, self.left, self.touched = place, count, threading.Event()
+
+    def touch(self, name, data):
+        try:
+            return self.place.touch(name, data)
+        finally:
+            self.left -= 1
+            if self.left == 0:
+                self.touched.set()
 
 
 def lease(token=0, stem="a-k", who="me"):
@@ -73,35 +88,35 @@ def test_who_was_taken_over_learns_it_at_the_next_heartbeat(place):
     assert claim(place, lease(1, who="you"), over=[0])
     release(place, lease())
     assert not renew(place, lease())
-    with beating(place, lease(), 0.01) as beats:
-        until(lambda: beats.lost)
-    assert place.names("leases") == {"a-k.1"}
+    observed = Observed(place, 1)
+    with beating(observed, lease(), 0.01) as beats:
+        assert observed.touched.wait(PATIENCE)
+    assert beats.lost and place.names("leases") == {"a-k.1"}
 
 
 def test_heartbeats_keep_a_lease_alive(tmp_path):
     place, mine = disk(tmp_path), lease()
     assert claim(place, mine)
-    before = place.stamps("leases")
-    with beating(place, mine, 0.01) as beats:
-        until(lambda: place.stamps("leases") != before)
-    assert not beats.lost
+    before, observed = place.stamps("leases"), Observed(place, 3)
+    with beating(observed, mine, 0.01) as beats:
+        assert observed.touched.wait(PATIENCE)
+    assert not beats.lost and place.stamps("leases") != before
 
 
 def test_a_heartbeat_survives_a_place_that_fails_for_a_while(tmp_path):
     class Shaky(files.Memory):
         def touch(self, name, data):
-            self.writes[0] += 1
             raise OSError("connection lost")
 
-    place = Shaky()
-    with beating(place, lease(), 0.01) as beats:
-        until(lambda: place.writes[0] >= 3)
+    observed = Observed(Shaky(), 3)
+    with beating(observed, lease(), 0.01) as beats:
+        assert observed.touched.wait(PATIENCE)
     assert not beats.lost
 
 
-@pytest.mark.parametrize("racers", [3, 8])
-def test_of_many_takers_exactly_one_wins_the_stolen_lease(tmp_path, racers):
-    place, ready = disk(tmp_path), threading.Barrier(racers)
+@pytest.mark.parametrize("takers", [3, 8])
+def test_of_many_takers_exactly_one_wins_the_stolen_lease(tmp_path, takers):
+    place, ready = disk(tmp_path), threading.Barrier(takers)
     for round in range(25):
         stem = f"c{round}-k"
         assert claim(place, lease(0, stem, "dead"))
@@ -114,7 +129,7 @@ def test_of_many_takers_exactly_one_wins_the_stolen_lease(tmp_path, racers):
             if claim(place, lease(1, stem, f"w{i}"), watch.all(stem)):
                 won.append(i)
 
-        threads = [threading.Thread(target=take, args=(i,)) for i in range(racers)]
+        threads = [threading.Thread(target=take, args=(i,)) for i in range(takers)]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
         assert len(won) == 1
@@ -134,8 +149,8 @@ def test_a_process_of_this_machine_that_is_no_more_is_known_to_be_gone():
 
 def test_a_zombie_is_gone():
     child = subprocess.Popen([sys.executable, "-c", ""])
-    until(lambda: leases.born(child.pid) is None)
-    assert gone(Owner("x", leases.this_host(), child.pid, "5"))
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is not reaped
+    assert leases.born(child.pid) is None and gone(Owner("x", leases.this_host(), child.pid, "5"))
     child.wait()
 
 
@@ -143,10 +158,10 @@ def test_status_names_the_holder_even_of_an_unreadable_lease(place):
     assert claim(place, replace(lease(2), owner=me(), since=0.0))
     place.create("leases/b-k.0", b"half a le")
     place.create("leases/.nfs0001", b"the disk's own")
-    found = leases.held(place)
-    assert [f["cell"] for f in found] == ["a-k", "b-k"]
-    assert found[0]["pid"] == os.getpid() and found[0]["since"] == "1970-01-01T00:00:00+00:00"
-    assert found[1]["who"] is None
+    holders = leases.held(place)
+    assert [f["cell"] for f in holders] == ["a-k", "b-k"]
+    assert holders[0]["pid"] == os.getpid() and holders[0]["since"] == "1970-01-01T00:00:00+00:00"
+    assert holders[1]["who"] is None
     watch = Watch(1)
     watch.look(place, 0)
     assert watch.tokens == {"a-k": [2], "b-k": [0]}

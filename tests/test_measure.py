@@ -19,7 +19,7 @@ from collect.run.cell import Cell, ExecutionConfig, Ready, deviation, measure, p
 from collect.sampling.loop import SamplingConfig  # noqa: E402
 
 CELL = Cell("c8", SamplingConfig("ddim", 2, 2.0), 100)
-UNSETTLED = {"seconds_per_image", "seconds_mad", "seconds_text", "seconds_decode", "peak_memory_bytes"}
+TIMING = {"seconds_per_image", "seconds_mad", "seconds_text", "seconds_decode", "peak_memory_bytes"}
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def ready(family, **execution):
     return prepare(family.model("c8"), ExecutionConfig(batch=20, **execution))
 
 
-def settled(row):
-    return {k: v for k, v in row.items() if k not in UNSETTLED}
+def without_timing(row):
+    return {k: v for k, v in row.items() if k not in TIMING}
 
 
 def test_a_cut_cell_goes_on_from_its_sums_to_the_same_row(family):
@@ -52,7 +52,7 @@ def test_a_cut_cell_goes_on_from_its_sums_to_the_same_row(family):
     seen = []
     rest = measure(CELL, family, ready(family), scores, held[-1], keep=lambda indices, x: seen.extend(indices))
     assert seen == list(range(60, 100))
-    assert settled(rest) == settled(whole)
+    assert without_timing(rest) == without_timing(whole)
 
 
 class Hungry(torch.nn.Module):
@@ -192,8 +192,8 @@ def test_a_compiled_network_gives_the_same_row_with_whole_batches(family):
 @pytest.mark.parametrize("workers", [2, 3])
 def test_intra_batch_workers_change_nothing_but_the_seconds(family, workers):
     scores, threads = family.metrics(), torch.get_num_threads()
-    whole = settled(measure(CELL, family, ready(family), scores))
-    split = settled(measure(CELL, family, ready(family, intra_batch_workers=workers), scores))
+    whole = without_timing(measure(CELL, family, ready(family), scores))
+    split = without_timing(measure(CELL, family, ready(family, intra_batch_workers=workers), scores))
     assert split.pop("fd") == pytest.approx(whole.pop("fd"), rel=1e-4)
     assert split["nfe"] == whole["nfe"] and split["agreement"] == whole["agreement"]
     assert torch.get_num_threads() == threads

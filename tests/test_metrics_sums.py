@@ -26,11 +26,11 @@ def equal(a, b):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 6), min_size=400, max_size=400), st.permutations(range(7)))
 def test_any_shards_in_any_order_give_the_sums_of_one_pass(worker, order):
-    worker, found = np.array(worker), sums.start(5)
+    worker, merged = np.array(worker), sums.start(5)
     for w in order:
         mine = np.flatnonzero(worker == w)[::-1]
-        found = sums.merge(found, sums.of(FEATURES[mine], mine, 60), 60)
-    equal(found, WHOLE)
+        merged = sums.merge(merged, sums.of(FEATURES[mine], mine, 60), 60)
+    equal(merged, WHOLE)
 
 
 def test_merging_is_associative_and_commutative():
@@ -42,16 +42,16 @@ def test_gaussians_are_numpys_and_halves_are_apart():
     x, which = FEATURES.astype(float), sums.half_of(np.arange(400))
     assert abs(which.mean() - 0.5) < 0.1 and len({*which[:20:2]}) == 2  # not the parity of the number
     for half, part in ((None, x), (0, x[which == 0]), (1, x[which == 1])):
-        found = sums.gaussian(WHOLE, half)
-        np.testing.assert_allclose(found.mean, part.mean(0), rtol=1e-12)
-        np.testing.assert_allclose(found.covariance, np.cov(part.T), rtol=1e-11)
-        assert found.count == len(part)
+        merged = sums.gaussian(WHOLE, half)
+        np.testing.assert_allclose(merged.mean, part.mean(0), rtol=1e-12)
+        np.testing.assert_allclose(merged.covariance, np.cov(part.T), rtol=1e-11)
+        assert merged.count == len(part)
 
 
 def test_a_mean_far_from_zero_costs_little():
     x = (np.random.default_rng(1).normal(size=(5000, 3)) + 1000).astype(np.float32)
-    found = sums.gaussian(sums.of(x, np.arange(5000)))
-    np.testing.assert_allclose(found.covariance, np.cov(x.astype(float).T), atol=1e-8)
+    merged = sums.gaussian(sums.of(x, np.arange(5000)))
+    np.testing.assert_allclose(merged.covariance, np.cov(x.astype(float).T), atol=1e-8)
 
 
 def test_the_subset_is_a_fair_draw_of_numbers():

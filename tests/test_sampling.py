@@ -174,7 +174,7 @@ def test_an_interval_guides_only_there_and_is_paid_only_there():
 @pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # within diffusers
 @pytest.mark.parametrize("name", [*samplers.SAMPLERS, "KDPM2Discrete", "DPMSolverSinglestep", "DEISMultistep", "PNDM"])
 @pytest.mark.parametrize("guidance, interval", [(1.0, None), (3.0, None), (3.0, (0.3, 5.0))])
-def test_evaluations_foretold_are_those_counted(name, guidance, interval):
+def test_evaluations_predicted_are_those_counted(name, guidance, interval):
     model, sampling = small(), SamplingConfig(name, 5, guidance, interval)
     with loop.counting(model.denoiser) as counted:
         loop.latents(model, sampling, range(2), Classes(10).conditions(range(2)))

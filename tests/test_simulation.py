@@ -16,7 +16,7 @@ from collect.run.simulation import Actor, Fleet, bound, simulate
 from collect.store.store import identity
 
 MEASURED = Path(__file__).parents[1] / "data" / "measurements" / "tiny-ldm.csv"
-PACE = WorkerConfig(beat=60, ttl=200, look=20, keep=60)
+CONFIG = WorkerConfig(beat=60, ttl=200, look=20, keep=60)
 HOSTILE = {"killed": 0.3, "slow": 0.1, "paused": 0.1}
 
 
@@ -39,7 +39,7 @@ def assert_once(run, count):
 
 def test_without_harm_it_is_near_the_bound_and_waste_is_none():
     cells, took = replayed(600)
-    run = simulate(cells, took, Fleet(16), PACE)
+    run = simulate(cells, took, Fleet(16), CONFIG)
     assert_once(run, 600)
     assert 0 <= run.above < 0.05 and run.counts["done"] == 16
     assert run.counts["claimed"] <= 600 * 1.02
@@ -48,21 +48,21 @@ def test_without_harm_it_is_near_the_bound_and_waste_is_none():
 def test_with_every_harm_each_cell_is_still_there_once():
     cells, took = replayed(600)
     fleet = Fleet(16, **HOSTILE)
-    run = simulate(cells, took, fleet, PACE)
+    run = simulate(cells, took, fleet, CONFIG)
     assert_once(run, 600)
     assert 0 <= run.above < 0.25 and run.counts["claimed"] > 600
 
 
 def test_the_same_seed_is_the_same_run_and_another_is_not():
     cells, took = replayed(200)
-    runs = [simulate(cells, took, Fleet(8, seed=seed, **HOSTILE), PACE) for seed in (1, 1, 2)]
+    runs = [simulate(cells, took, Fleet(8, seed=seed, **HOSTILE), CONFIG) for seed in (1, 1, 2)]
     outcomes = [(run.makespan, run.ended, run.counts, run.requests) for run in runs]
     assert outcomes[0] == outcomes[1] != outcomes[2]
 
 
 def test_all_killed_for_ever_leaves_cells_and_no_false_ones():
     cells, took = replayed(100)
-    run = simulate(cells, took, Fleet(4, killed=1.0, away=float("inf")), PACE)
+    run = simulate(cells, took, Fleet(4, killed=1.0, away=float("inf")), CONFIG)
     assert 0 < len(run.finished) < 100 and set(run.finished.values()) == {1} and "done" not in run.counts
     assert run.bound == float("inf")
 
@@ -82,17 +82,17 @@ def test_kills_cost_more_than_none_and_checkpoints_are_used():
     """A cell of 1,000 s in four slices, on a worker that is killed: the next one goes on from the last slice."""
     cells = [Job("c", "k", 1e9, 0)]
     fleet = Fleet(1, killed=1.0, away=100, spread=0.0, seed=3, request=0.0)
-    run = simulate(cells, {0: 1000.0}, fleet, PACE)
+    run = simulate(cells, {0: 1000.0}, fleet, CONFIG)
     assert_once(run, 1)
     lost = run.makespan - 1000 - fleet.away
-    assert 0 < lost <= 250 + PACE.ttl + 5, "at most a slice is measured again, after the lease expired"
+    assert 0 < lost <= 250 + CONFIG.ttl + 5, "at most a slice is measured again, after the lease expired"
 
 
 @pytest.mark.slow
 def test_20_000_cells_on_512_workers_with_kills_pauses_and_stragglers(capsys):
     cells, took = replayed(20_000)
     start = time.process_time()
-    run = simulate(cells, took, Fleet(512, **HOSTILE), PACE)
+    run = simulate(cells, took, Fleet(512, **HOSTILE), CONFIG)
     with capsys.disabled():
         print(f"\n{run.above:.2%} above the bound of {run.bound:.0f} s, {run.counts}, "
               f"{time.process_time() - start:.0f} s CPU")  # fmt: skip
@@ -109,4 +109,4 @@ def test_fleets_drawn_at_random_lose_and_double_nothing(seed):
     fleet = Fleet(int(rng.integers(1, 40)), *rng.uniform(0, 1, 1), away=float(rng.uniform(1, 2000)), seed=seed,
                   slow=float(rng.uniform(0, 0.8)), paused=float(rng.uniform(0, 0.8)), pause=float(rng.uniform(1, 3000)),
                   request=float(rng.choice([0.0, 0.05, 2.0])))  # fmt: skip
-    assert_once(simulate(cells, took, fleet, PACE), len(cells))
+    assert_once(simulate(cells, took, fleet, CONFIG), len(cells))

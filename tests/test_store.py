@@ -113,8 +113,8 @@ def test_partial_sums_by_token_the_damaged_ones_dropped(store):
     name = "partial/a-k.2.safetensors"
     data = place.read(name)
     place.replace(name, data[:-1] + bytes([data[-1] ^ 1]))
-    found = partials.read_partial(place, "a-k", [2, 0])
-    assert found.keys() == sums.keys() and all(np.array_equal(found[k], sums[k]) for k in sums)
+    read = partials.read_partial(place, "a-k", [2, 0])
+    assert read.keys() == sums.keys() and all(np.array_equal(read[k], sums[k]) for k in sums)
     assert partials.tokens(place, "a-k") == [0]
     partials.drop_partials(place, "a-k", 2)
     assert partials.tokens(place, "a-k") == [] and partials.tokens(place, "a-k2") == [5]
@@ -138,10 +138,10 @@ def test_status_tells_counts_and_reasons(store):
     overwrite(store, f"cells/b-{jobs[1].key}.parquet", b"")
     store.fail(f"c-{jobs[2].key}", "nan", "all images are NaN", "2026-01-01T00:00:00Z", "me")
     verify(store)
-    found = status(store, jobs)
-    assert {k: found[k] for k in ("cells", "done", "missing", "damaged")} == {"cells": 4, "done": 1, "missing": 2,
+    counts = status(store, jobs)
+    assert {k: counts[k] for k in ("cells", "done", "missing", "damaged")} == {"cells": 4, "done": 1, "missing": 2,
                                                                             "damaged": 1}  # fmt: skip
-    assert found["failed"][0]["reason"] == "all images are NaN" and found["leased"] == []
+    assert counts["failed"][0]["reason"] == "all images are NaN" and counts["leased"] == []
     assert [j.name for j in missing(store, jobs)] == ["b", "d"]
     assert [j.name for j in missing(store, jobs, retry=True)] == ["b", "c", "d"]
 
@@ -257,9 +257,9 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 Store({str(tmp_path)!r}).write("a", "k", ROW)
 """
     root = Path(__file__).parent.parent
-    found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True,
+    ended = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True,
                            env=os.environ | {"PYTHONPATH": str(root)})  # fmt: skip
-    assert "File too large" in found.stderr and "InputError" in found.stderr
+    assert "File too large" in ended.stderr and "InputError" in ended.stderr
     assert Store(tmp_path).stems() == set() and Store(tmp_path).files.names("tmp") == set()
     assert Store(tmp_path).write("a", "k", ROW)
 

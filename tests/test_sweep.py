@@ -44,7 +44,7 @@ def file(small_family, tmp_path):
     return path
 
 
-def settled(store):
+def without_timing(store):
     """The finished table without what the clock and the memory say."""
     return store.table().drop(columns=TIMING).sort_values(["base_channels", "steps"]).reset_index(drop=True)
 
@@ -72,20 +72,20 @@ def test_stopped_anywhere_it_goes_on(file, tmp_path):
     next(run(stopped))
     assert status(stopped)["missing"] == 3
     list(run(stopped))
-    pd.testing.assert_frame_equal(settled(straight.store), settled(stopped.store))
+    pd.testing.assert_frame_equal(without_timing(straight.store), without_timing(stopped.store))
 
 
 def test_a_damaged_cell_is_quarantined_and_measured_again(file, tmp_path):
     opened = sweep.open_sweep(file, tmp_path / "store")
     list(run(opened))
-    before = settled(opened.store)
+    before = without_timing(opened.store)
     victim = sorted(opened.store.cells.glob("*.parquet"))[1]
     victim.write_bytes(victim.read_bytes()[:100])
     with pytest.raises(InputError, match=f"{victim.name} is damaged .* delete it and run the sweep again"):
         opened.store.table()
     assert len(list(run(opened))) == 1
     assert len(list(opened.store.cells.glob("*.damaged"))) == 1
-    pd.testing.assert_frame_equal(before, settled(opened.store))
+    pd.testing.assert_frame_equal(before, without_timing(opened.store))
 
 
 def test_other_weights_are_another_cell(small_family, tmp_path):
@@ -219,7 +219,7 @@ def loads(monkeypatch):
     return seen
 
 
-def test_only_a_run_settles_the_automatic_batch_and_only_once(file, tmp_path, loads, monkeypatch, capsys):
+def test_only_a_run_chooses_the_automatic_batch_and_only_once(file, tmp_path, loads, monkeypatch, capsys):
     """status, show, profile and an untimed plan load no model; a run opens its sweep once."""
     from scalinglaws.cli import main
 
@@ -234,7 +234,7 @@ def test_only_a_run_settles_the_automatic_batch_and_only_once(file, tmp_path, lo
     opened.clear()
     assert main(["collect", "run", *where]) == 0
     assert len(opened) == 1 and loads.batches == 1
-    assert sorted(loads) == ["c12", "c12", "c8"], "the largest to settle the batch, then each to be measured"
+    assert sorted(loads) == ["c12", "c12", "c8"], "the largest to choose the batch, then each to be measured"
     assert set(Store(tmp_path / "store").table().sampling_batch) == {40}
     loads.clear()
     assert main(["collect", "run", *where]) == 0

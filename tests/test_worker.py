@@ -39,17 +39,17 @@ def undisturbed(count):
     """The table that one worker leaves that nobody disturbs."""
     store = Store(files.Memory())
     run(jobs(count), store)
-    return settled(store)
+    return finished_table(store)
 
 
-def settled(store):
+def finished_table(store):
     return store.table().sort_values("model", ignore_index=True)
 
 
 def assert_whole(store, count):
     """The undisturbed table, row for row; nothing lost, doubled, damaged or left over."""
     assert len(store.stems()) == count and verify(store) == []
-    pd.testing.assert_frame_equal(settled(store), undisturbed(count), check_exact=True)
+    pd.testing.assert_frame_equal(finished_table(store), undisturbed(count), check_exact=True)
     left = {folder: store.files.names(folder) for folder in ("leases", "partial", "failed")}
     assert left == {"leases": set(), "partial": set(), "failed": set()}
 
@@ -71,7 +71,7 @@ def test_every_cell_is_measured_once_longest_first(store):
     assert kinds(run(jobs(10), store)) == ["done"]
 
 
-def test_partial_sums_are_kept_and_told(store):
+def test_partial_sums_are_kept_and_reported(store):
     reported = []
     run(jobs(1), store, report=reported.append)
     assert kinds(reported) == ["checkpointed"] * BATCHES
@@ -178,8 +178,8 @@ def test_failures_are_recorded_with_reasons_and_stop_nobody(tmp_path):
     cells, store, failing = opener(tmp_path, 8, harm="fail")
     events = run(cells, store, failing)
     assert kinds(events).count("failed") == 5 and kinds(events).count("finished") == 3
-    found = {name.split("-")[0]: (why["status"], why["reason"]) for name, why in store.failures().items()}
-    assert found == {
+    recorded = {name.split("-")[0]: (why["status"], why["reason"]) for name, why in store.failures().items()}
+    assert recorded == {
         "c0": ("nan", "all images are NaN"), "c1": ("oom", "MemoryError: no room"), "c2": ("error", "ValueError: a b"),
         "c3": ("oom", "OutOfMemoryError: x"), "c4": ("error", "RuntimeError: no message"),
     }  # fmt: skip
@@ -299,15 +299,21 @@ def test_an_idle_worker_starts_what_a_slow_one_holds_too_long():
 @pytest.fixture(scope="module")
 def context():
     """Processes forked from a server that has imported everything: real ones, started in milliseconds."""
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(["pytest", "collect.run.worker"])
-    return found
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["pytest", "collect.run.worker"])
+    return server
 
 
 def start(context, *arguments, **options):
     child = context.Process(target=serve, args=arguments, kwargs=options, daemon=True)
     child.start()
     return child
+
+
+def join(child):
+    """Wait for the end of a process; one that never ends fails the test instead of stopping all."""
+    child.join(PATIENCE)
+    assert child.exitcode is not None, "it never ended"
 
 
 class Gated:
@@ -335,17 +341,17 @@ class Gated:
 
     def kill(self):
         self.child.kill()
-        self.child.join()
+        join(self.child)
         self.pipe.close()
         assert self.child.exitcode == -signal.SIGKILL
 
     def end(self):
         self.open()
-        self.child.join()
+        join(self.child)
         return self.log.read_text()
 
     def stop(self):
-        """Stop the process with SIGSTOP, and wait until it stands."""
+        """Stop the process with SIGSTOP, and wait until it stands: not a child of ours, so waitid() cannot tell."""
         os.kill(self.child.pid, signal.SIGSTOP)
         until(lambda: Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
 
@@ -371,12 +377,12 @@ def check_kills(context, tmp_path, count, kills, workers, seed=0):
         for other in crew[:at] + crew[at + 1 :]:
             other.let(2)
             other.reach(2)
-        crew[at].kill()  # as it stands before a batch, within one, claims, keeps or settles
+        crew[at].kill()  # as it stands before a batch, within one, claims, keeps or finishes
         crew[at] = hire()
     for worker in crew:
         worker.open()  # all of them, as one may wait for another's cell
     for worker in crew:
-        worker.child.join()
+        join(worker.child)
     text = "".join(log.read_text() for log in logs)
     assert text.count("claimed") > count + kills / 3, "kills must have hit cells in work"
     assert_whole(Store(folder), count)
@@ -451,7 +457,7 @@ def test_several_workers_race_for_a_killed_ones_cell_and_one_gets_it(context, tm
     logs = [tmp_path / f"log{i}" for i in range(4)]
     crew = [start(context, folder, 1, log) for log in logs]
     for child in crew:
-        child.join()
+        join(child)
     texts = [log.read_text() for log in logs]
     assert sum(text.count("claimed") for text in texts) == 1 and sum(text.count("finished") for text in texts) == 1
     assert "claimed c0 the process that held it is gone" in "".join(texts)
@@ -465,7 +471,7 @@ def test_ctrl_c_of_a_process_frees_its_cell_at_once(context, tmp_path):
     worker.let(3)
     worker.reach(4)  # it has kept the sums of three batches, and stands before the fourth
     os.kill(worker.child.pid, signal.SIGINT)
-    worker.child.join()
+    join(worker.child)
     store = Store(folder)
     assert worker.child.exitcode != 0
     assert store.files.names("leases") == set() and len(store.files.names("partial")) == 1
@@ -492,7 +498,7 @@ def test_a_cell_that_no_worker_survives_is_given_up_with_its_reason(context, tmp
     ends = []
     while 0 not in ends:
         child = start(context, folder, 4, log, harm="always die", config=config)
-        child.join()
+        join(child)
         ends.append(child.exitcode)
     assert ends == [-9, -9, -9, 0], "three died of it, the fourth gave it up"
     failures = Store(folder).failures()

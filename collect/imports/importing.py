@@ -61,12 +61,21 @@ def import_runs(source, kind="auto", names=None, constants=None):
     `names` {theirs: ours} decides; theirs may leave out the tool's prefix. `constants` {ours: value} fills columns.
     """
     kind, table = read_runs(source, kind)
-    chosen = _chosen(table, kind, names or {})
-    named = _named(table, kind, chosen)
-    runs = _with(table.rename(columns=named), constants or {})
-    runs = _sourced(runs, Path(source).name, table)
+    named = _named(table, kind, _chosen(table, kind, names or {}))
+    runs = table.rename(columns=named)
+    for name, value in (constants or {}).items():
+        if name in runs and runs[name].notna().any():
+            raise InputError(f"--set {name}={value}: the runs have {name!r} already; rename theirs with --map first.")
+        runs = runs.assign(**{name: value})
+    if "source" not in runs:  # the file, and the run's name in it
+        file, run = Path(source).name, next((name for name in IDS if name in table), None)
+        runs = runs.assign(source=[f"{file}, run {value}" for value in table[run]] if run else file)
     runs = pd.DataFrame({name: _clean(runs[name]) for name in runs})
-    _check(runs, {ours: theirs for theirs, ours in named.items()})
+    if faults := schema.check(runs):
+        column = re.match(r"Column '([^']+)'", faults[0])[1]
+        theirs = {ours: theirs for theirs, ours in named.items()}.get(column, column)
+        hint = f"If {theirs!r} means something else, give it another name: --map {theirs}=NAME."
+        raise InputError(f"{faults[0]} {hint}")
     moved = {theirs: ours for theirs, ours in named.items() if theirs != ours}
     return Imported(runs, moved, tuple(n for n in table if n not in named and n not in schema.COLUMNS))
 
@@ -111,22 +120,19 @@ def _named(table, kind, chosen):
     named = dict(chosen)
     for ours in dict.fromkeys(o for o in guessed.values() if o):
         rivals = sorted((c for c, o in guessed.items() if o == ours), key=lambda c: c != ours)
-        if ours in chosen.values():
-            _refuse_covered(ours, rivals, chosen)
-        else:
+        if ours not in chosen.values():
             _refuse_different(table, ours, rivals)
             named[rivals[0]] = ours
-    _refuse_occupied(table, named)
+        elif ours in rivals:
+            theirs = next(t for t, o in chosen.items() if o == ours)
+            raise InputError(
+                f"--map {theirs}={ours} would cover the column {ours!r} that is there: move it, "
+                f"--map {ours}={ours}_theirs."
+            )
+    for theirs, ours in named.items():
+        if ours in table and ours != theirs and ours not in named:
+            raise InputError(f"--map {theirs}={ours}: the table has a column {ours!r} already; choose another name.")
     return named
-
-
-def _refuse_covered(ours, rivals, chosen):
-    """A column the user maps onto may not be there already."""
-    if ours in rivals:
-        theirs = next(t for t, o in chosen.items() if o == ours)
-        raise InputError(
-            f"--map {theirs}={ours} would cover the column {ours!r} that is there: move it, --map {ours}={ours}_theirs."
-        )
 
 
 def _refuse_different(table, ours, rivals):
@@ -143,13 +149,6 @@ def _refuse_different(table, ours, rivals):
                 )
 
 
-def _refuse_occupied(table, named):
-    """A name of the user's that is no column of ours may be taken by one of theirs."""
-    for theirs, ours in named.items():
-        if ours in table and ours != theirs and ours not in named:
-            raise InputError(f"--map {theirs}={ours}: the table has a column {ours!r} already; choose another name.")
-
-
 def _comparable(value):
     """A number where it is one, else text, None for nothing."""
     if value is None or value != value or str(value).strip().lower() in NULLS:
@@ -164,23 +163,6 @@ def _show(value):
     return f"{value:g}" if isinstance(value, float) else value
 
 
-def _with(table, constants):
-    for name, value in constants.items():
-        if name in table and table[name].notna().any():
-            raise InputError(f"--set {name}={value}: the runs have {name!r} already; rename theirs with --map first.")
-        table = table.assign(**{name: value})
-    return table
-
-
-def _sourced(table, file, before):
-    """The column 'source', where there is none: the file, and the run's name in it."""
-    if "source" in table:
-        return table
-    name = next((n for n in IDS if n in before), None)
-    runs = [f"{file}, run {run}" for run in before[name]] if name else file
-    return table.assign(source=runs)
-
-
 def _clean(column):
     """Numbers where the schema has numbers and all of them can be read; the words for nothing become null."""
     known = schema.COLUMNS.get(column.name)
@@ -190,14 +172,6 @@ def _clean(column):
     numbers = pd.to_numeric(held, errors="coerce")
     unread = numbers.isna() & held.notna()
     return held if known.allowed is schema.TEXT or unread.any() else numbers
-
-
-def _check(table, origin):
-    if faults := schema.check(table):
-        column = re.match(r"Column '([^']+)'", faults[0])[1]
-        theirs = origin.get(column, column)
-        hint = f"If {theirs!r} means something else, give it another name: --map {theirs}=NAME."
-        raise InputError(f"{faults[0]} {hint}")
 
 
 WRITERS = {

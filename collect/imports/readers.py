@@ -48,36 +48,30 @@ def _read(path):
     if suffix in (".json", ".jsonl", ".ndjson"):
         return "wandb", pd.DataFrame([_wandb_run(run) for run in _json(path)])
     if suffix in READERS:
-        return _table(_parsed(path, READERS[suffix]))
+        try:
+            table = READERS[suffix](path)
+        except Exception as error:  # pandas and pyarrow raise many kinds for a damaged file
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(f"'{path}' cannot be read ({reason}): export it again.") from error
+        return _table(table)
     raise InputError(
-        f"'{path}' ends in '{suffix}'; allowed are .csv, .parquet, .json, .jsonl, .db or an mlruns folder."
+        f"'{path}' ends in '{suffix}'; allowed are {', '.join(READERS)}, .json, .jsonl, .db or an mlruns folder."
     )
-
-
-def _parsed(path, read):
-    try:
-        return read(path)
-    except Exception as error:  # pandas and pyarrow raise many kinds for a damaged file
-        raise InputError(f"'{path}' cannot be read ({' '.join(str(error).split())[:120]}): export it again.") from error
 
 
 def _table(table):
     """(kind, table) by the names that only one tool writes."""
     names = set(map(str, table.columns))
     if {"summary", "config"} <= names:
-        rows = [_wandb_run(dict(row) | _dicts(row)) for _, row in table.iterrows()]
-        return "wandb", pd.DataFrame(rows)
+        parsed = table.assign(**{name: table[name].map(_literal) for name in ("summary", "config")})
+        return "wandb", pd.DataFrame([_wandb_run(dict(row)) for _, row in parsed.iterrows()])
     if "run_id" in names and any(n.startswith(("params.", "metrics.")) for n in names):
         return "mlflow", table
     return ("wandb" if {"Name", "State"} <= names else "csv"), table
 
 
-def _dicts(row):
-    """The two columns of project.csv, dicts as Python prints them; its nan is no literal and becomes null."""
-    return {name: _literal(row[name]) for name in ("summary", "config")}
-
-
 def _literal(text):
+    """A dict as Python prints it, as in project.csv; its nan is no literal and becomes null."""
     if not isinstance(text, str):
         return {}
     try:
@@ -90,19 +84,15 @@ def _literal(text):
 
 def _json(path):
     """The runs of a json file (a list, or an object with 'runs') or of a file with one object a line."""
-    text = path.read_text(encoding="utf-8-sig")
+    text, one_a_line = path.read_text(encoding="utf-8-sig"), path.suffix.lower() != ".json"
     try:
-        whole = [json.loads(line) for line in text.splitlines() if line.strip()] if _lines(path) else json.loads(text)
+        whole = [json.loads(line) for line in text.splitlines() if line.strip()] if one_a_line else json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"'{path}' is no json (line {error.lineno}: {error.msg}): export it again.") from error
     runs = whole.get("runs", [whole]) if isinstance(whole, dict) else whole
     if not all(isinstance(run, dict) for run in runs):
         raise InputError(f"'{path}' holds no list of runs: each must be an object with config and summary.")
     return runs
-
-
-def _lines(path):
-    return path.suffix.lower() != ".json"
 
 
 def _wandb_run(run):

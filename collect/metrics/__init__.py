@@ -68,15 +68,11 @@ def open_metric(name, base=None, device="cpu", **options):
     Paths (of references, weights, models) are looked for in the folder `base` first; a metric that takes a `device`
     has its networks there.
     """
-    options = {k: _within(base, k, v) for k, v in options.items()}
+    for option in PATHS if base is not None else ():
+        value = options.get(option)
+        if isinstance(value, str | Path) and (Path(base) / value).exists():
+            options[option] = str(Path(base) / value)
     return open_named(name, options, METRICS, GROUP, "metric", offered={"device": device})
-
-
-def _within(base, option, value):
-    if base is None or option not in PATHS or not isinstance(value, str | Path):
-        return value
-    near = Path(base) / value
-    return str(near) if near.exists() else value
 
 
 def of_trained_family(family, device="cpu"):

@@ -28,19 +28,15 @@ def cosines(model, tokenizer, preparation, images, prompts):
 def of_model(model, tokenizer, preparation):
     """The metric of a loaded CLIP model with its tokenizer and image processor."""
     model = model.eval().requires_grad_(False)
-    about = {"weights": fingerprint(model), "preparation": _plain(preparation)}
+    kept = ("size", "crop_size", "resample", "rescale_factor", "image_mean", "image_std")
+    resized = {k: v for k, v in preparation.to_dict().items() if k in kept}
+    about = {"weights": fingerprint(model), "preparation": resized}
 
     def score(batch):
         prompts = required(batch, "prompts", "clip")
         return cosines(model, tokenizer, preparation, batch.samples, prompts)
 
     return Mean("clip", "1", score, about)
-
-
-def _plain(preparation):
-    """Resize, crop and scale of an image processor, as JSON."""
-    kept = ("size", "crop_size", "resample", "rescale_factor", "image_mean", "image_std")
-    return {k: v for k, v in preparation.to_dict().items() if k in kept}
 
 
 def open_clip(model, revision=None, device="cpu"):

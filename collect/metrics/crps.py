@@ -55,9 +55,6 @@ class Crps:
         if not held:
             return sums | {name: a[name] for name in WAITING}
         waiting = {name: np.concatenate([part[name] for part in held]) for name in WAITING}
-        return self._score(sums, waiting)
-
-    def _score(self, sums, waiting):
         order = np.argsort(waiting["indices"], kind="stable")
         waiting = {name: values[order] for name, values in waiting.items()}
         context = waiting["indices"] // self.members

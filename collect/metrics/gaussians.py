@@ -98,17 +98,14 @@ def extrapolate(sums, halves, reference, to, error):
     if min(map(len, parts)) < len(sample.mean):
         return np.nan, np.nan
     n = [sample.count, sample.count / 2, np.mean([len(p) for p in parts])]
-    third = np.mean([_controlled(part, sample, reference, to) for part in parts])
+    # distance of each part, less what its choice moved it to first order
+    controlled = [distance(moments(p), reference) - influence(p, sample, reference, to).mean() for p in parts]
+    third = np.mean(controlled)
     distances, w = np.array([to.distance, np.mean(halves), third]), through(n)
     pairs = pair_noise(sums["kept"].astype(np.float64), sample, to)
     second = pairs * ((w[0] ** 2 + (w[0] + 2 * w[1]) ** 2) / n[0] ** 2 + 2 * w[2] ** 2 / n[2] ** 2 / len(parts))
     step = w @ distances - (2 * distances[0] - distances[1])
     return float(w @ distances), float(np.sqrt(error**2 + second + step**2))
-
-
-def _controlled(part, sample, reference, to):
-    """Distance of a part of the samples, less what its choice moved it to first order."""
-    return distance(moments(part), reference) - influence(part, sample, reference, to).mean()
 
 
 def columns(sums, reference, infinite=False):

@@ -63,26 +63,22 @@ def precision_recall(features, reference):
 
 
 def _recall_error(across, among):
+    """The jackknife's standard error of recall, from squared distances [real image, sample] and [sample, sample]."""
     if len(among) < SHARE * (NEIGHBOURS + 1):
         return np.nan
     rng, kept = np.random.default_rng(0), len(among) - len(among) // SHARE
     drawn = [rng.permutation(len(among))[:kept] for _ in range(TIMES)]
-    shares = list(_left_out(across, among, drawn))
+    shares = list(_recall_of_each(across, among, drawn))
     return float(np.std(shares, ddof=1) * np.sqrt(kept / (len(among) - kept)))
 
 
-def _left_out(across, among, drawn):
-    """Recall of each choice of samples in turn."""
-    near = _nearest(among)
+def _recall_of_each(across, among, drawn):
+    """Recall with each choice of samples in turn, the others left out."""
+    last = min(NEAREST, len(among) - 1)
+    near = np.argpartition(among, last, axis=1)[:, :last]  # numbers of the nearest others [sample, neighbour]
     length = np.take_along_axis(among, near, axis=1)
     for chosen in drawn:
         alone = np.zeros(len(among), bool)
         alone[chosen] = True
         reach = _third(np.where(alone[near], length, np.inf))
         yield covered(across[:, alone], reach[alone]).mean()
-
-
-def _nearest(among):
-    """Numbers of each sample's nearest others [sample, neighbour]."""
-    last = min(NEAREST, len(among) - 1)
-    return np.argpartition(among, last, axis=1)[:, :last]

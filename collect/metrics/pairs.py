@@ -62,11 +62,12 @@ def open_psnr():
 
     torchmetrics' default pools the square error over images first, which gives another number.
     """
-    return Mean("psnr", "1", lambda batch: _finite(psnr(*_pair(batch, "psnr"))))
 
+    def score(batch):
+        scores = psnr(*_pair(batch, "psnr")).numpy()
+        return np.where(np.isfinite(scores), scores, np.nan)
 
-def _finite(scores):
-    return np.where(np.isfinite(scores.numpy()), scores.numpy(), np.nan)
+    return Mean("psnr", "1", score)
 
 
 def open_ssim():

@@ -13,7 +13,11 @@ def cost_profile(model, task):
     """The CostProfile of one sample, the task's first; shapes flow through the model's own code, no numbers do."""
     first = next(model.denoiser.parameters())
     conditions = task.conditions([0]) | {"noise": lambda shape: torch.zeros(1, *shape)}
-    cond = _condition(model, conditions, first)
+    shapes_only = FakeTensorMode(allow_non_fake_inputs=True) if first.is_meta else nullcontext()
+    with torch.no_grad(), shapes_only:
+        cond, _ = model.condition(conditions)
+    kinds = {k: first.dtype if v.is_floating_point() else v.dtype for k, v in cond.items()}
+    cond = {k: torch.zeros(v.shape, dtype=kinds[k], device=first.device) for k, v in cond.items()}
 
     def forward():
         x, t = example(model, device=first.device)
@@ -29,12 +33,3 @@ def cost_profile(model, task):
         count_live(torch.nn.ModuleList(text), lambda: model.text(conditions["prompts"])) if text else None,
         count_live(torch.nn.ModuleList(rest), decode) if rest else None,
     )
-
-
-def _condition(model, conditions, first):
-    """The condition as the denoiser takes it; zeros, or shapes alone for a network on the meta device."""
-    shapes_only = FakeTensorMode(allow_non_fake_inputs=True) if first.is_meta else nullcontext()
-    with torch.no_grad(), shapes_only:
-        cond, _ = model.condition(conditions)
-    kinds = {k: first.dtype if v.is_floating_point() else v.dtype for k, v in cond.items()}
-    return {k: torch.zeros(v.shape, dtype=kinds[k], device=first.device) for k, v in cond.items()}

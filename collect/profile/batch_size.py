@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from collect.jobs import Outcome
-from collect.profile.meters import Timer, out_of_memory
+from collect.profile import meters
+from collect.profile.meters import out_of_memory
 
 CANDIDATES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 FALLEN = 0.95  # of the best throughput; below it no larger batch is tried
@@ -38,7 +39,7 @@ def best_batch(run, candidates=CANDIDATES, seconds_limit=60.0, device="cpu", sto
 
     Outcome 'oom' when not even the smallest fits. `stopwatch(work) -> seconds` may be a replay.
     """
-    stopwatch, tried, spent = stopwatch or _clock(device), [], 0.0
+    stopwatch, tried, spent = stopwatch or meters.stopwatch(device), [], 0.0
     for batch in sorted(candidates):
         if tried and spent + (1 + repeats) * batch / tried[-1].throughput > seconds_limit:
             return _best(tried, f"A batch of {batch} would not end within {seconds_limit:g} s of trying.")
@@ -52,15 +53,6 @@ def best_batch(run, candidates=CANDIDATES, seconds_limit=60.0, device="cpu", sto
         if tried[-1].throughput < FALLEN * max(t.throughput for t in tried):
             return _best(tried, f"A batch of {batch} is slower than a smaller one.")
     return _best(tried, "All candidates were tried.")
-
-
-def _clock(device):
-    def stopwatch(work):
-        with Timer(device) as clock:
-            work()
-        return clock.seconds
-
-    return stopwatch
 
 
 def _best(tried, stopped):

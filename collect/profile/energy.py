@@ -43,7 +43,10 @@ class Counter:
         steps = [b - a for a, b in zip(before, after, strict=True)]
         if self.wraps:
             steps = [step % wrap for step, wrap in zip(steps, self.wraps, strict=True)]
-        return _believed(sum(steps), self.name) if min(steps) >= 0 else (None, _backwards(self.name))
+        if min(steps) < 0:
+            why = "ran backwards (the driver was loaded again?): the energy of this window is not known."
+            return None, f"The {self.name} {why}"
+        return _believed(sum(steps), self.name)
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,15 @@ class Power:
     def begin(self):
         readings, stop = [], threading.Event()
         readings.append((time.perf_counter(), self.read()))
-        thread = threading.Thread(target=self._poll, args=(readings, stop), daemon=True)
+
+        def poll():
+            while not stop.wait(self.every):
+                with suppress(Exception):  # a silence, which `end` measures
+                    readings.append((time.perf_counter(), self.read()))
+
+        thread = threading.Thread(target=poll, daemon=True)
         thread.start()
         return readings, stop, thread
-
-    def _poll(self, readings, stop):
-        while not stop.wait(self.every):
-            with suppress(Exception):  # a silence, which `end` measures
-                readings.append((time.perf_counter(), self.read()))
 
     def end(self, begun):
         readings, stop, thread = begun
@@ -86,10 +90,6 @@ def _believed(joules, name):
     return (joules, None) if joules > 0 else (None, f"The {name} did not move during the work: no energy is known.")
 
 
-def _backwards(name):
-    return f"The {name} ran backwards (the driver was loaded again?): the energy of this window is not known."
-
-
 class Joules:
     """Joules of one or several `with` blocks by a source, None if any is not known; `reason` says why.
 
@@ -105,7 +105,7 @@ class Joules:
     def __enter__(self):
         _drain(self.device)
         self._when = time.perf_counter()
-        self._begun = _asked(self.source.begin) if self.source else None
+        self._begun = _read(self.source.begin) if self.source else None
         return self
 
     def __exit__(self, *_):
@@ -113,12 +113,10 @@ class Joules:
         seconds = time.perf_counter() - self._when
         if self.source is None:
             return
-        joules, reason = self._begun if _failed(self._begun) else _asked(self.source.end, self._begun)
+        failed = isinstance(self._begun, _Failed)
+        joules, reason = self._begun if failed else _read(self.source.end, self._begun)
         if reason is None and seconds < self.shortest:
             reason = f"{seconds:.2g} s are too short a window for the {self.source.name}: {self.shortest:g} s or more."
-        self._add(joules, reason)
-
-    def _add(self, joules, reason):
         if reason or self.joules is None:
             self.joules, self.reason = None, self.reason or reason
         else:
@@ -129,16 +127,12 @@ class _Failed(tuple):
     """(None, reason) in place of what a meter would have said."""
 
 
-def _asked(question, *given):
-    """What the meter says; a meter that fails in the middle costs the number, never the run."""
+def _read(reading, *given):
+    """reading(*given); a meter that fails in the middle costs the number, never the run."""
     try:
-        return question(*given)
+        return reading(*given)
     except Exception as error:
         return _Failed((None, f"The energy meter stopped answering ({type(error).__name__}: {error})."))
-
-
-def _failed(answer):
-    return isinstance(answer, _Failed)
 
 
 def _drain(device):
@@ -148,15 +142,14 @@ def _drain(device):
 
 def find(device="cpu", nvml=None, uuid=None, powercap=POWERCAP):
     """(source, None) for a device, or (None, the reason). `nvml` is the pynvml module, found if not given."""
-    return _nvidia(nvml, uuid or _uuid(device)) if str(device).startswith("cuda") else _rapl(Path(powercap))
-
-
-def _uuid(device):
-    """NVML's name of a torch device: numbers differ between the two once CUDA_VISIBLE_DEVICES is set."""
-    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+    if not str(device).startswith("cuda"):
+        return _rapl(Path(powercap))
+    # by uuid: the numbers of torch and of NVML differ once CUDA_VISIBLE_DEVICES is set
+    return _nvidia(nvml, uuid or f"GPU-{torch.cuda.get_device_properties(device).uuid}")
 
 
 def _nvidia(nvml, uuid):
+    """The board's counter, else its power, else the reason."""
     try:
         if nvml is None:
             import pynvml as nvml
@@ -166,20 +159,9 @@ def _nvidia(nvml, uuid):
         return None, "NVML is not installed: pip install nvidia-ml-py."
     except Exception as error:  # NVMLError, of a module that may be any stand-in
         return None, f"NVML does not answer for {uuid} ({error})."
-    if _shared(nvml, handle):
-        return None, f"{uuid} is cut into MIG slices and counts for the whole board: a slice's energy is not known."
-    return _board(nvml, handle)
-
-
-def _shared(nvml, handle):
-    try:
-        return nvml.nvmlDeviceGetMigMode(handle)[0] == 1
-    except Exception:  # boards before Ampere do not know the question
-        return False
-
-
-def _board(nvml, handle):
-    """The board's counter, else its power, else the reason."""
+    with suppress(Exception):  # boards before Ampere do not know MIG
+        if nvml.nvmlDeviceGetMigMode(handle)[0] == 1:
+            return None, f"{uuid} is cut into MIG slices and counts for the whole board: a slice's energy is not known."
     tries = (
         Counter("NVML energy counter", lambda: (nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3,)),  # mJ
         Power("NVML power", lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3),  # mW

@@ -95,27 +95,25 @@ class Watch(TorchDispatchMode):
         kwargs = kwargs or {}
         out = operator(*args, **kwargs)
         given, made = _tensors((args, kwargs)), _tensors(out)
-        self._know(given, made, operator)
-        if _moves(given, made, operator):
-            flops = flop_registry.get(operator._overloadpacket)
-            done = flops(*args, **kwargs, out_val=out) if flops else 0
-            self.operators[Operator(done, *self._moved(given, made, operator))] += 1
+        self._learn(given, made, operator)
+        views = operator.is_view or {_storage(t) for t in made} <= {_storage(t) for t in given}
+        if operator._overloadpacket in FREE or (views and not operator._schema.is_mutable):
+            return out  # only room was made, or another look at the storage that was given: no bytes move
+        flops = flop_registry.get(operator._overloadpacket)
+        done = flops(*args, **kwargs, out_val=out) if flops else 0
+        written, weights = sum(map(size, made)), [t for t in given if _storage(t) in self.weights]
+        from_weights = sum(written if operator in ROWS_ONLY else size(t) for t in weights)
+        read = sum(size(t) for t in given if _storage(t) not in self.weights)
+        self.operators[Operator(done, from_weights, written + read)] += 1
         return out
 
-    def _know(self, given, made, operator):
+    def _learn(self, given, made, operator):
         """What was never seen before is an input; a view of a weight is a weight, whatever stands for its storage."""
         self.inputs += sum(size(t) for t in given if _storage(t) not in self.known)
         if operator.is_view and _storage(given[0]) in self.weights:
             self.weights |= {_storage(t) for t in made}
         self.known |= {_storage(t) for t in given + made}
         self.alive.append([t.untyped_storage() for t in given + made])
-
-    def _moved(self, given, made, operator):
-        """(bytes of weights, other bytes) of one operator."""
-        written = sum(map(size, made))
-        held = [_storage(tensor) in self.weights for tensor in given]
-        weights = sum(written if operator in ROWS_ONLY else size(t) for t, h in zip(given, held, strict=True) if h)
-        return weights, written + sum(size(t) for t, h in zip(given, held, strict=True) if not h)
 
 
 class OneAttention(TorchFunctionMode):
@@ -146,12 +144,6 @@ def _storage(tensor):
     return tensor.untyped_storage()._cdata
 
 
-def _moves(given, made, operator):
-    """Whether bytes move: not where nothing is made but room, or other looks at the storage of what was given."""
-    views = operator.is_view or {_storage(t) for t in made} <= {_storage(t) for t in given}
-    return operator._overloadpacket not in FREE and (operator._schema.is_mutable or not views)
-
-
 def size(tensor):
     """Bytes of a tensor, elements that an expansion repeats counted once."""
     held = tensor.untyped_storage().nbytes()
@@ -167,7 +159,13 @@ def count(build, inputs, dtype="float32", call="forward"):
     kind = getattr(torch, dtype)
     with torch.device("meta"):
         network = torch.nn.Module.to(build(), "meta", kind).eval()  # diffusers' own .to() warns of each cast
-    given = tree_map(lambda x: _as(x, kind), inputs)
+
+    def to_meta(value):
+        if not isinstance(value, torch.Tensor):
+            return value
+        return value.to("meta", kind) if value.is_floating_point() else value.to("meta")
+
+    given = tree_map(to_meta, inputs)
     args, kwargs = ((), given) if isinstance(given, dict) else (given, {})
     run = network if call == "forward" else getattr(network, call)
     return _counted(lambda: run(*args, **kwargs), network, _tensors(given)[0].shape[0], dtype)
@@ -188,25 +186,15 @@ def _counted(run, network, batch, dtype):
     weights = [*network.parameters(), *network.buffers()]
     with torch.no_grad(), Watch(weights) as watch, OneAttention(watch.operators):
         out = run()
+    results = _tensors(dict(out) if hasattr(out, "keys") else out)  # diffusers' and transformers' outputs have keys
     return Count(
         params=sum(p.numel() for p in network.parameters()),
         batch=batch,
         weight_bytes=sum(map(size, weights)),
-        ends=watch.inputs + sum(map(size, _results(out))),
+        ends=watch.inputs + sum(map(size, results)),
         dtype=dtype,
         operators=dict(watch.operators),
     )
-
-
-def _as(value, kind):
-    if not isinstance(value, torch.Tensor):
-        return value
-    return value.to("meta", kind) if value.is_floating_point() else value.to("meta")
-
-
-def _results(out):
-    """Tensors of what a network returns: a tensor, a tuple, or one of diffusers' and transformers' outputs."""
-    return _tensors(dict(out) if hasattr(out, "keys") else out)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch
 
 from collect.jobs import Outcome
 from collect.profile import energy
-from collect.profile.meters import Timer, device_name, out_of_memory, peak_bytes, reset_peak
+from collect.profile.meters import device_name, out_of_memory, peak_bytes, reset_peak, stopwatch
 from collect.profile.stages import COLUMNS, unknown
 from scalinglaws.schema import InputError
 
@@ -107,16 +107,12 @@ class Instruments:
 
 def real(device="cpu"):
     """The instruments of this machine."""
-
-    def stopwatch(work):
-        with Timer(device) as clock:
-            work()
-        return clock.seconds
-
     source, reason = energy.find(device)
     meter = (lambda: energy.Joules(source, device=device)) if source else None
     name, threads = device_name(device), torch.get_num_threads()
-    return Instruments(stopwatch, lambda: reset_peak(device), lambda: peak_bytes(device), meter, reason, name, threads)
+    return Instruments(
+        stopwatch(device), lambda: reset_peak(device), lambda: peak_bytes(device), meter, reason, name, threads
+    )
 
 
 class Replay:
@@ -149,15 +145,11 @@ def readings(work, stopwatch, protocol):
     """Spread of the seconds of warm calls: at least so many, and so many seconds of them."""
     for _ in range(protocol.warmup):
         stopwatch(work)
-    return Spread(tuple(_timed(work, stopwatch, protocol.calls, protocol.seconds, protocol.most_calls)))
-
-
-def _timed(work, stopwatch, calls, seconds, most):
-    total, count = 0.0, 0
-    while count < most and (count < calls or total < seconds):
-        reading = stopwatch(work)
-        total, count = total + reading, count + 1
-        yield reading
+    seconds, total = [], 0.0
+    while len(seconds) < protocol.most_calls and (len(seconds) < protocol.calls or total < protocol.seconds):
+        seconds.append(stopwatch(work))
+        total += seconds[-1]
+    return Spread(tuple(seconds))
 
 
 def take(opener, batch, instruments, protocol):
@@ -205,10 +197,18 @@ def measure_latency(opener, batch, device="cpu", protocol=None, threads=None, ti
     images at a fixed shape, and perhaps `stages`, a dict of callables named text, denoise and decode. As with all
     spawned processes, a script calls this below `if __name__ == "__main__":`.
     """
-    _travels(opener)
+    try:
+        ForkingPickler.dumps(opener)
+    except Exception as error:
+        raise InputError(
+            f"The opener {opener!r} cannot be sent to a fresh process ({error}): give a function of a module, "
+            "or functools.partial of one, not a lambda or an inner function."
+        ) from error
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(theirs, opener, batch, device, protocol or Protocol(), threads))
+    child = context.Process(
+        target=_measure_and_send, args=(theirs, opener, batch, device, protocol or Protocol(), threads)
+    )
     child.start()
     theirs.close()
     try:
@@ -219,36 +219,24 @@ def measure_latency(opener, batch, device="cpu", protocol=None, threads=None, ti
         ours.close()
 
 
-def _travels(opener):
-    try:
-        ForkingPickler.dumps(opener)
-    except Exception as error:
-        raise InputError(
-            f"The opener {opener!r} cannot be sent to a fresh process ({error}): give a function of a module, "
-            "or functools.partial of one, not a lambda or an inner function."
-        ) from error
-
-
 def _answer(ours, child, timeout):
+    """What the process sends; Outcome where it sends a failure, nothing in time, or ends first."""
     if not ours.poll(timeout):
         raise Outcome("error", f"The measuring process gave no answer within {timeout:g} s.")
     try:
         status, answer = ours.recv()
     except EOFError:
         child.join()
-        raise Outcome("error", _death(child.exitcode)) from None
+        code = child.exitcode
+        killed = " (killed: the machine may be out of memory)" if code == -9 else ""
+        raise Outcome("error", f"The measuring process ended with code {code}{killed} before it answered.") from None
     child.join(GRACE)
     if status != "done":
         raise Outcome(status, answer)
     return answer
 
 
-def _death(code):
-    killed = " (killed: the machine may be out of memory)" if code == -9 else ""
-    return f"The measuring process ended with code {code}{killed} before it answered."
-
-
-def _child(answer, opener, batch, device, protocol, threads):
+def _measure_and_send(answer, opener, batch, device, protocol, threads):
     if threads:
         torch.set_num_threads(threads)
     try:

@@ -29,6 +29,17 @@ class Timer:
         self.seconds += time.perf_counter() - self._begin
 
 
+def stopwatch(device="cpu"):
+    """measure(work) -> seconds of work(), by a Timer on the device."""
+
+    def measure(work):
+        with Timer(device) as timer:
+            work()
+        return timer.seconds
+
+    return measure
+
+
 def reset_peak(device="cpu"):
     """Begin a new peak: of the accelerator's allocator, or of this process's resident memory on Linux."""
     if str(device).startswith("cuda"):

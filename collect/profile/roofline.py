@@ -114,15 +114,14 @@ def eager_seconds(works, machine, dtype="float32"):
     """
     if machine is None or dtype not in machine.peak_flops:
         return None
-    return sum(work.calls * _call(work.counted, work.batch / work.counted.batch, machine, dtype) for work in works)
-
-
-def _call(counted, times, machine, dtype):
-    """Seconds of one call of `times` the samples that were counted."""
-    return sum(
-        count * _roof(one.flops * times, one.weights + one.moved * times, machine, dtype)
-        for one, count in counted.operators.items()
-    )
+    seconds = 0.0
+    for work in works:
+        times = work.batch / work.counted.batch  # samples of a call over those of the call that was counted
+        seconds += work.calls * sum(
+            count * _roof(one.flops * times, one.weights + one.moved * times, machine, dtype)
+            for one, count in work.counted.operators.items()
+        )
+    return seconds
 
 
 def _roof(flops, moved, machine, dtype):

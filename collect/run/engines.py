@@ -167,25 +167,20 @@ def _listen(crew):
                 refusal = event
             elif event is not None:
                 yield event
-            else:
+            elif hand.child.exitcode in (0, REFUSED):
                 alive.remove(hand)
-                yield from _ended(hand, alive)
+            else:
+                code, pid = hand.child.exitcode, hand.child.pid
+                again = hand.started <= RESTARTS and (code < 0 or code == WORN)
+                if again:
+                    hand.start()
+                else:
+                    alive.remove(hand)
+                how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+                then = "another is started" if again else "it is not started again"
+                yield Event("lost", str(pid), reason=f"its process ended ({how}): its cell is taken over, {then}")
     if refusal:
         raise refusal
-
-
-def _ended(hand, alive):
-    """Nothing for a hand that is done; else the Event that it was lost, and back it goes when it may be replaced."""
-    code, pid = hand.child.exitcode, hand.child.pid
-    if code in (0, REFUSED):
-        return
-    again = hand.started <= RESTARTS and (code < 0 or code == WORN)
-    if again:
-        hand.start()
-        alive.append(hand)
-    how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    then = "another is started" if again else "it is not started again"
-    yield Event("lost", str(pid), reason=f"its process ended ({how}): its cell is taken over, {then}")
 
 
 def ray(opener, workers=None, report=ignore, address=None, **options):

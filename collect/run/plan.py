@@ -29,16 +29,14 @@ def plan(sweep, timed=True):
     rates = {label: seconds_by_part(sweep, label) for label in labels} if timed else {}
     cuda = str(sweep.execution.device).startswith("cuda")
     machine = roofline.known_machine(torch.cuda.get_device_name(sweep.execution.device)) if cuda else None
-    return [_price(sweep, job, rates.get(job.cell.model), machine) for job in missing]
-
-
-def _price(sweep, job, rates, machine):
-    works = list(sweep.works(job.cell))
-    seconds = None
-    if rates:
-        evaluations, samples = works[0].samples, job.cell.samples * job.cell.best_of
-        seconds = evaluations * rates[0] + samples * rates[1]
-    return Price(job, job.flops, seconds, roofline.seconds(works, machine, sweep.execution.dtype))
+    prices = []
+    for job in missing:
+        works, seconds = list(sweep.works(job.cell)), None
+        if timed:
+            per_evaluation, per_sample = rates[job.cell.model]
+            seconds = works[0].samples * per_evaluation + job.cell.samples * job.cell.best_of * per_sample
+        prices.append(Price(job, job.flops, seconds, roofline.seconds(works, machine, sweep.execution.dtype)))
+    return prices
 
 
 @torch.no_grad()

@@ -77,14 +77,14 @@ class Search:
     cells: set = field(default_factory=set)  # file names of finished cells, at the last listing
     failed: dict = field(default_factory=dict)  # {file name of an outcome: stamp}
     again: dict = field(default_factory=dict)  # the same at the start, where they are to be tried again
-    closed: set = field(default_factory=set)  # cells that this worker knows to be settled
+    closed: set = field(default_factory=set)  # cells that this worker knows to be finished or failed
     held: list | None = None  # cells with a live lease at the last listing, longest first, once needed
     none_late: bool = False  # at the last listing
     taken: set = field(default_factory=set)  # cells that others claimed since the last listing
     holders: dict = field(default_factory=dict)  # {file name of a lease: Lease}, read when there was nothing better
     rates: list = field(default_factory=list)  # (FLOPs, seconds a FLOP) of the cells measured here, sorted
-    at: int = 0  # every cell of `order` before this is settled or in `behind`
-    behind: list = field(default_factory=list)  # cells that were not settled when they were passed
+    at: int = 0  # every cell of `order` before this is closed or in `behind`
+    behind: list = field(default_factory=list)  # cells that were still open when they were passed
     width: float = 1.0  # how many free cells to pick from
     idle: int = 0  # rests in a row
     full: float = None  # when the next listing of all cells may come
@@ -111,7 +111,7 @@ class Search:
         files, now, stale = self.store.files, self.clock.now(), self.wasted > self.cost
         if (now >= self.full or stale) and not self._few():
             self.cells, self.failed = files.names("cells"), files.stamps("failed")
-            self.behind = [s for s in self.behind if s in self.watch.tokens or not self._is_settled(s)]
+            self.behind = [s for s in self.behind if s in self.watch.tokens or not self._is_closed(s)]
             self.full, self.cost, self.wasted = self._later(now), self.clock.now() - now, 0.0
         if now >= self.quick or stale:
             self.taken.clear()
@@ -128,35 +128,35 @@ class Search:
         """Whether it is cheaper to look up each open cell that nobody holds than to list all finished ones."""
         if self.at < len(self.order):
             return False
-        self.behind = [s for s in self.behind if not self._is_settled(s)]
+        self.behind = [s for s in self.behind if not self._is_closed(s)]
         if len(self.behind) > FEW:
             return False
         for cell in self.behind:
             if cell not in self.watch.tokens:
-                self._settled_meanwhile(cell)
+                self._closed_meanwhile(cell)
         return True
 
     def over(self):
-        """Whether every cell is settled."""
+        """Whether every cell is closed: finished or failed."""
         return next(self._open(), None) is None
 
     def _open(self, busy=()):
-        """Cells neither settled nor busy, longest first; the order is walked once, however long one is held."""
-        yield from (s for s in self.behind if s not in busy and not self._is_settled(s))
+        """Cells neither closed nor busy, longest first; the order is walked once, however long one is held."""
+        yield from (s for s in self.behind if s not in busy and not self._is_closed(s))
         while self.at < len(self.order):
             cell, self.at = self.order[self.at], self.at + 1
-            if not self._is_settled(cell):
+            if not self._is_closed(cell):
                 self.behind.append(cell)
                 if cell not in busy:
                     yield cell
 
-    def settled(self, stem, seconds=None):
+    def close(self, stem, seconds=None):
         """Note a cell that needs no more work, and what it took if it was measured here."""
         self.closed.add(stem)
         if seconds and self.jobs[stem].flops > 0:
             insort(self.rates, (self.jobs[stem].flops, seconds / self.jobs[stem].flops))
 
-    def _is_settled(self, stem):
+    def _is_closed(self, stem):
         if stem in self.closed or f"{stem}.parquet" in self.cells:
             return True
         return bool(self.failed) and self._gave_up(f"{stem}.json")
@@ -223,7 +223,7 @@ class Search:
         return self.held
 
     def _may_take(self, name):
-        return name not in self.taken and not self._is_settled(name)
+        return name not in self.taken and not self._is_closed(name)
 
     def _is_gone(self, name):
         if name not in self.holders:
@@ -231,40 +231,37 @@ class Search:
         return self.holders[name] is not None and leases.gone(self.holders[name].owner)
 
     def _try(self, stem, why):
-        """The Lease if the cell could be claimed and is still unsettled, else None."""
+        """The Lease if the cell could be claimed and is still open, else None."""
         files = self.store.files
         before, kept = self.watch.all(stem), partials.tokens(files, stem)
         self.taken.add(stem)
-        lost = self._losses(stem, before, kept) if why != SLOW else 0
+        lost = 0  # holders in a row, those of these leases among them, that kept no new partial sums
+        if why != SLOW and before and before[0] not in kept:
+            holder = leases.read_lease(files, f"{stem}.{before[0]}")
+            lost = holder.lost + 1 if holder else 0
         lease = Lease(stem, 1 + max([-1, *before, *kept]), self.owner, self.clock.date(), lost)
         if not leases.claim(files, lease, before):
             self.width = min(2 * self.width, len(self.order))
             return None
-        if self._settled_meanwhile(stem):
+        if self._closed_meanwhile(stem):
             leases.release(files, lease)
             return None
         for token in before if why != SLOW else ():
             files.remove(f"{leases.FOLDER}/{stem}.{token}")
         return lease
 
-    def _losses(self, stem, before, kept):
-        """How many holders in a row were lost, this one's leases among them; 0 where the last kept partial sums."""
-        if not before or before[0] in kept:
-            return 0
-        holder = leases.read_lease(self.store.files, f"{stem}.{before[0]}")
-        return holder.lost + 1 if holder else 0
-
-    def _settled_meanwhile(self, stem):
-        if self.store.files.has(cell_file(stem)) or self._failed_meanwhile(stem):
+    def _closed_meanwhile(self, stem):
+        """Whether the store now has a row, or an outcome other than that which is to be tried again."""
+        files, outcome = self.store.files, f"{stem}.json"
+        if files.has(cell_file(stem)):
+            self.closed.add(stem)
+        elif outcome in self.again:
+            self.failed = files.stamps("failed")
+            if self._gave_up(outcome):
+                self.closed.add(stem)
+        elif files.has(failed_file(stem)):
             self.closed.add(stem)
         return stem in self.closed
-
-    def _failed_meanwhile(self, stem):
-        """Whether there is an outcome other than that which is to be tried again."""
-        if f"{stem}.json" in self.again:
-            self.failed = self.store.files.stamps("failed")
-            return self._gave_up(f"{stem}.json")
-        return self.store.files.has(failed_file(stem))
 
     def rest(self):
         """Sleep until it may be worth while to look again; longer each time, up to four times `look`."""

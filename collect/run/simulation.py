@@ -117,7 +117,18 @@ class Stage:
 
     def enter(self, actor, play):
         """Start an actor's thread at its birth."""
-        thread = threading.Thread(target=self._play, args=(actor, play), daemon=True)
+
+        def live():
+            actor.turn.acquire()
+            try:
+                play(actor)
+            except Killed:
+                pass
+            except BaseException as error:
+                self.failure = self.failure or error
+            self.hand_over()
+
+        thread = threading.Thread(target=live, daemon=True)
         actor.turn.acquire()
 
         def begin():
@@ -125,16 +136,6 @@ class Stage:
             thread.start()
 
         self.at(actor.born, begin)
-
-    def _play(self, actor, play):
-        actor.turn.acquire()
-        try:
-            play(actor)
-        except Killed:
-            pass
-        except BaseException as error:
-            self.failure = self.failure or error
-        self.hand_over()
 
 
 @dataclass(frozen=True)
@@ -258,18 +259,6 @@ def bound(actors, seconds):
     return max(now + left / rate, longest) if rate > 1e-9 else float("inf")
 
 
-@contextmanager
-def _uncollected():
-    """No garbage collection: every pass would walk all that 512 workers know, a sixth of the time, and find nothing."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
-
-
 def simulate(jobs, seconds, fleet, config=None):
     """Run the jobs on a fleet; seconds = {job.cell: replayed seconds at speed 1}. Returns a Run."""
     stage, place, requests, shared, queue = Stage(), files.Memory(), [0], [frozenset()], Queue.of(jobs)
@@ -290,9 +279,14 @@ def simulate(jobs, seconds, fleet, config=None):
 
     for actor in crew:
         stage.enter(actor, play)
-    with _uncollected():
+    collecting = gc.isenabled()
+    gc.disable()  # every pass would walk all that 512 workers know, a sixth of the time, and find nothing
+    try:
         stage.hand_over()
         stage.over.acquire()
+    finally:
+        if collecting:
+            gc.enable()
     if stage.failure:
         raise stage.failure
     return Run(last[0], bound(crew, seconds), ended[0], finished, Store(place), counts, requests[0])

@@ -20,12 +20,12 @@ from collect.store.store import Store, missing
 from scalinglaws.schema import InputError
 
 HELD_BYTES = 8 * 2**30  # of weights kept loaded between cells
-BATCH = 250  # samples at once until `batch: auto` is settled by a run
+BATCH = 250  # samples at once until a run chooses that of `batch: auto`
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A validated sweep file with its family opened and its store's place settled."""
+    """A validated sweep file with its family opened and its store's place resolved."""
 
     file: SweepFile
     family: object  # a TrainedFamily or a CheckpointFamily
@@ -112,7 +112,7 @@ class Sweep:
 def open_sweep(path, place=None, device="cpu", network=False):
     """The Sweep of a YAML file; InputError for an unknown model, a missing or damaged weight file, a bad field.
 
-    No model is loaded: with `batch: auto` the batch is a guess until a Measurer settles it.
+    No model is loaded: with `batch: auto` the batch is a guess until a Measurer chooses it.
     """
     path = Path(path)
     file = read_config(path, SweepFile)
@@ -151,7 +151,7 @@ class Measurer:
 
     @cached_property
     def execution(self):
-        """The sweep's ExecutionConfig; `batch: auto` is settled here, before the first cell, and only then."""
+        """The sweep's ExecutionConfig; `batch: auto` is chosen here, before the first cell, and only then."""
         automatic = self.sweep.file.batch == "auto"
         return replace(self.sweep.execution, batch=fastest_batch(self.sweep)) if automatic else self.sweep.execution
 
@@ -179,14 +179,12 @@ class Measurer:
                 model = self.sweep.family.model(label, execution.dtype)
             except InputError as error:
                 raise Outcome("error", str(error)) from error
-            self._make_room(weight_bytes(model))
+            wanted = weight_bytes(model)
+            while self.held and sum(weight_bytes(r.model) for r in self.held.values()) + wanted > HELD_BYTES:
+                self.held.popitem(last=False)
             self.held[label] = prepare(model, execution)
         self.held.move_to_end(label)
         return self.held[label]
-
-    def _make_room(self, wanted):
-        while self.held and sum(weight_bytes(r.model) for r in self.held.values()) + wanted > HELD_BYTES:
-            self.held.popitem(last=False)
 
 
 def weight_bytes(model):

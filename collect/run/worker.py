@@ -1,12 +1,12 @@
-"""One worker: claim the longest cell that is free, measure it, keep it, until every cell is settled.
+"""One worker: claim the longest cell that is free, measure it, keep it, until every cell is closed: finished or failed.
 
     for event in work(jobs, store, measure): print(event)
 
 The same generator runs on a laptop, on every GPU of a cluster, and in the simulation (simulation.py), which only passes
 another clock and another heartbeat. Workers know nothing of each other but the store. What happens to a cell:
 
-    its row is there                    settled, for ever
-    Outcome, MemoryError, an error      recorded in failed/ with its reason; settled unless `retry`
+    its row is there                    finished, for ever
+    Outcome, MemoryError, an error      recorded in failed/ with its reason; closed unless `retry`
     the worker is stopped (Ctrl-C)      lease released, partial sums kept
     the worker is lost (kill -9)        its lease expires, another goes on from the partial sums
     the worker is merely slow           an idle one, with nothing else left, measures it too; the first row counts
@@ -49,7 +49,7 @@ KINDS = {
     "failed": "its outcome is recorded",
     "waiting": "nothing is free, others are at work",
     "lost": "a worker process ended before its work (from engines)",
-    "done": "every cell is settled",
+    "done": "every cell is finished or failed",
 }
 
 
@@ -66,7 +66,7 @@ def ignore(event):
 
 
 def work(jobs, store, measure, owner=None, clock=None, pulse=leases.beating, config=None, retry=False, report=ignore):
-    """Settle every job, together with whoever else works on this store; yields Events.
+    """Finish every job, together with whoever else works on this store; yields Events.
 
     jobs: a list of Jobs or a Queue. measure(cell, partial=None, checkpoint=None) -> row, see collect/jobs.py.
     `retry`: failed cells are tried again, once. `report` is called with what happens while a cell is measured.
@@ -78,27 +78,22 @@ def work(jobs, store, measure, owner=None, clock=None, pulse=leases.beating, con
         if lease is None:
             yield Event("waiting", search.owner.who, reason="what is left is with other workers")
             search.rest()
-        else:
-            yield from _one(search, lease, why, measure, pulse, report)
+            continue
+        files, job, who = store.files, search.jobs[lease.stem], lease.owner.who
+        try:
+            yield Event("claimed", who, job, reason=why)
+            start = search.clock.now()
+            with pulse(files, lease, search.config.beat) as beats:
+                result = _measured(search, lease, measure, beats, report)
+            seconds = search.clock.now() - start
+            event = Event(who=who, job=job, seconds=seconds, **_record(search, lease, seconds, **result))
+        finally:  # however it ends, a closed generator included
+            leases.release(files, lease)
+        yield event
+        if event.reason.startswith("CUDA error"):
+            raise Broken(f"{job.name}: {event.reason}")
     search.tidy()
     yield Event("done", search.owner.who)
-
-
-def _one(search, lease, why, measure, pulse, report):
-    """One claimed cell, from its partial sums to its row or outcome; the lease is released however it ends."""
-    files, job, who = search.store.files, search.jobs[lease.stem], lease.owner.who
-    try:
-        yield Event("claimed", who, job, reason=why)
-        start = search.clock.now()
-        with pulse(files, lease, search.config.beat) as beats:
-            result = _measured(search, lease, measure, beats, report)
-        seconds = search.clock.now() - start
-        event = Event(who=who, job=job, seconds=seconds, **_settle(search, lease, seconds, **result))
-    finally:
-        leases.release(files, lease)
-    yield event
-    if event.reason.startswith("CUDA error"):
-        raise Broken(f"{job.name}: {event.reason}")
 
 
 def _measured(search, lease, measure, beats, report):
@@ -116,31 +111,24 @@ def _measured(search, lease, measure, beats, report):
     except Outcome as outcome:
         return _failed(outcome.status, outcome.reason)
     except Exception as error:  # one cell's fault, whatever it is, does not stop the others
-        return _failed("oom" if _out_of_memory(error) else "error", _sentence(error))
+        memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, without torch
+        text = " ".join(str(error).split()) or "no message"
+        text = text if text.startswith("CUDA error") else f"{type(error).__name__}: {text}"
+        return _failed("oom" if memory else "error", text)
 
 
 def _failed(status, reason):
     return {"kind": "failed", "status": status, "reason": reason}
 
 
-def _out_of_memory(error):
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, without torch
-
-
-def _sentence(error):
-    """'CUDA error: ...' as it is, others with their type; one line."""
-    text = " ".join(str(error).split()) or "no message"
-    return text if text.startswith("CUDA error") else f"{type(error).__name__}: {text}"
-
-
-def _settle(search, lease, seconds, kind, data=None, row=None, status="", reason=""):
+def _record(search, lease, seconds, kind, data=None, row=None, status="", reason=""):
     """Put the result into the store; the fields of the Event."""
     store, stem = search.store, lease.stem
     late = store.files.has(cell_file(stem)) if kind == "failed" else kind == "finished" and not store.keep(stem, data)
     if kind == "failed" and not late:
         store.fail(stem, status, reason, search.date(), lease.owner.who)
     if kind in ("finished", "failed"):
-        search.settled(stem, seconds if kind == "finished" else None)
+        search.close(stem, seconds if kind == "finished" else None)
     if stem in search.closed:
         partials.drop_partials(store.files, stem, lease.token)
     if late:
@@ -165,21 +153,18 @@ class _Checkpoint:
     def __call__(self, sums):
         if self.beats.lost:
             raise Dropped("its lease expired and another worker took it over")
-        config, now = self.search.config, self.search.clock.now()
-        if now - self.last < max(config.keep, self.cost / config.share):
+        search, files, stem, now = self.search, self.search.store.files, self.lease.stem, self.search.clock.now()
+        if now - self.last < max(search.config.keep, self.cost / search.config.share):
             return
-        self._keep(sums)
-        self.last = self.search.clock.now()
-        self.cost = self.last - now
-
-    def _keep(self, sums):
-        files, stem, kind, reason = self.search.store.files, self.lease.stem, "checkpointed", ""
         if files.has(cell_file(stem)):
-            self.search.settled(stem)
+            search.close(stem)
             raise Dropped("another worker finished it first")
+        kind, reason = "checkpointed", ""
         try:
             partials.keep_partial(files, stem, self.lease.token, sums)
         except InputError as error:
             kind, reason = "unkept", str(error)
-        seconds = self.search.clock.now() - self.start
-        self.report(Event(kind, self.lease.owner.who, self.search.jobs[stem], reason=reason, seconds=seconds))
+        seconds = search.clock.now() - self.start
+        self.report(Event(kind, self.lease.owner.who, search.jobs[stem], reason=reason, seconds=seconds))
+        self.last = search.clock.now()
+        self.cost = self.last - now

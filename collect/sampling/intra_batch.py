@@ -5,7 +5,6 @@ sooner than the whole on both. On a GPU one worker is right: its cores are one q
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -15,18 +14,12 @@ def run_in_parallel(workers, run, *columns):
     """list(map(run, *columns)) with as many calls at once as there are workers; the first error is raised."""
     if workers == 1:
         return list(map(run, *columns))
-    share = max(1, torch.get_num_threads() // workers)
-    with _threads(share), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
-        return list(pool.map(run, *columns))
-
-
-@contextmanager
-def _threads(count):
-    """A number of threads for torch, and for the libraries whose one setting it shares, put back at the end."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    share = max(1, before // workers)
+    torch.set_num_threads(share)  # in this thread, too: some libraries have one setting for all threads
     try:
-        yield
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+            return list(pool.map(run, *columns))
     finally:
         torch.set_num_threads(before)
 

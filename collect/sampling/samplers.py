@@ -113,10 +113,6 @@ def scheduler(name, model):
     if not model.flow and row.scheduler in FOR_FLOW:
         raise InputError(f"Sampler '{name}' is for flow-matching models; this one is not.")
     kind, options = row.flow if model.flow else (row.scheduler, row.options)
-    return _build(getattr(diffusers, kind) if isinstance(kind, str) else kind, model.schedule | options)
-
-
-def _build(kind, config):
-    """The scheduler, from those entries of a configuration that it knows."""
+    kind = getattr(diffusers, kind) if isinstance(kind, str) else kind
     known = inspect.signature(kind.__init__).parameters
-    return kind.from_config({k: v for k, v in config.items() if k in known})
+    return kind.from_config({k: v for k, v in (model.schedule | options).items() if k in known})

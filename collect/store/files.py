@@ -114,11 +114,13 @@ class Local:
             return set()
 
     def stamps(self, folder):
-        try:
-            with os.scandir(self.root / folder) as entries:
-                return dict(filter(None, map(_stamp, entries)))
-        except FileNotFoundError:
-            return {}
+        stamps = {}
+        with suppress(FileNotFoundError), os.scandir(self.root / folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # gone since it was listed
+                    stat = entry.stat()
+                    stamps[entry.name] = (stat.st_mtime_ns, stat.st_ino)
+        return stamps
 
     def touch(self, name, data):
         try:
@@ -155,14 +157,6 @@ def _put_new(part, path):
             raise
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         os.replace(part, path)
-
-
-def _stamp(entry):
-    try:
-        stat = entry.stat()
-    except FileNotFoundError:
-        return None
-    return entry.name, (stat.st_mtime_ns, stat.st_ino)
 
 
 def _copy_then_remove(place, name, to):

@@ -92,16 +92,11 @@ def claim(files, lease, over=()):
     """
     if not files.create(lease.name, lease.text):
         return False
-    if set(_tokens(files, lease.stem)) - {lease.token, *over}:
+    leased = (split(name) for name in files.names(FOLDER) if name.startswith(lease.stem))
+    if {token for cell, token in leased if cell == lease.stem} - {None, lease.token, *over}:
         files.remove(lease.name)
         return False
     return True
-
-
-def _tokens(files, stem):
-    """Tokens of a cell's leases, expired ones included."""
-    names = (split(name) for name in files.names(FOLDER) if name.startswith(stem))
-    return [token for cell, token in names if cell == stem and token is not None]
 
 
 def renew(files, lease):
@@ -125,15 +120,15 @@ def read_lease(files, name):
 def held(files):
     """[{cell, who, host, pid, since}] of all leases, for people; since as ISO time or None."""
     names = sorted(name for name in files.names(FOLDER) if split(name)[1] is not None)
-    return [{"cell": name.rpartition(".")[0]} | _holder(read_lease(files, name)) for name in names]
-
-
-def _holder(lease):
-    if lease is None:
-        return {"who": None, "host": None, "pid": None, "since": None}
-    since = datetime.fromtimestamp(lease.since, UTC).isoformat(timespec="seconds")
-    owner = lease.owner
-    return {"who": owner.who, "host": owner.host.split(" ")[0], "pid": owner.pid, "since": since}
+    leased = []
+    for name in names:
+        lease, holder = read_lease(files, name), dict.fromkeys(("who", "host", "pid", "since"))
+        if lease:
+            since = datetime.fromtimestamp(lease.since, UTC).isoformat(timespec="seconds")
+            host = lease.owner.host.split(" ")[0]
+            holder = {"who": lease.owner.who, "host": host, "pid": lease.owner.pid, "since": since}
+        leased.append({"cell": split(name)[0]} | holder)
+    return leased
 
 
 @dataclass
@@ -147,23 +142,23 @@ class Beats:
 def beating(files, lease, seconds):
     """Renew the lease every so many seconds from a thread while the body runs; yields Beats."""
     beats, over = Beats(), threading.Event()
-    thread = threading.Thread(target=_beat, args=(files, lease, seconds, beats, over), daemon=True)
+
+    def beat():
+        while not over.wait(seconds):
+            try:
+                if not renew(files, lease):
+                    beats.lost = True
+                    return
+            except (OSError, InputError):
+                pass  # a full disk or a lost connection: the next beat may pass, and if none does the lease expires
+
+    thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
         yield beats
     finally:
         over.set()
         thread.join()
-
-
-def _beat(files, lease, seconds, beats, over):
-    while not over.wait(seconds):
-        try:
-            if not renew(files, lease):
-                beats.lost = True
-                return
-        except (OSError, InputError):
-            pass  # a full disk or a lost connection: the next beat may pass, and if none does the lease expires
 
 
 @lru_cache(2**15)

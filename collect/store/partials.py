@@ -5,6 +5,8 @@ knowing writes under its own, lower token, where nobody who came after looks fir
 result, since samples depend on their numbers alone; of several, the highest token is taken.
 """
 
+from contextlib import suppress
+
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -32,24 +34,15 @@ def read_partial(files, stem, known):
     """{name: array} of the highest known token that is whole, or None; damaged files are removed."""
     for token in known:
         data = files.read(partial_file(stem, token))
-        arrays = _whole(data)
-        if arrays is not None:
-            return arrays
+        if data is not None and checksum_matches(data):
+            with suppress(SafetensorError):
+                return load(data)
         files.remove(partial_file(stem, token))
     return None
 
 
-def _whole(data):
-    if data is None or not checksum_matches(data):
-        return None
-    try:
-        return load(data)
-    except SafetensorError:
-        return None
-
-
 def drop_partials(files, stem, token):
-    """Remove the partial sums up to this token: the cell is settled."""
+    """Remove the partial sums up to this token: the cell is finished or failed."""
     for known in range(token + 1):
         files.remove(partial_file(stem, known))
 

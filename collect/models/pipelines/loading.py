@@ -29,12 +29,14 @@ def blueprint(folder):
 
 
 def _opened(folder, **options):
+    """The pipeline, its parts saved as None and those that no sample goes through opened as None."""
     from diffusers import DiffusionPipeline
 
     safe = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
     try:
         with quiet():
-            absent = dict.fromkeys(_absent(_index(folder)))
+            parts = {k: tuple(entry) for k, entry in _index(folder).items() if isinstance(entry, list | tuple)}
+            absent = dict.fromkeys(k for k, entry in parts.items() if k in LEFT_OUT or entry == (None, None))
             pipe = DiffusionPipeline.from_pretrained(folder, **absent, **options, **safe)
     except Exception as error:
         raise InputError(f"{folder} is not a diffusers pipeline with safetensors weights: {error}") from error
@@ -47,12 +49,6 @@ def _index(folder):
     from diffusers import DiffusionPipeline
 
     return DiffusionPipeline.load_config(folder, local_files_only=True)
-
-
-def _absent(index):
-    """Names of parts that are opened as None: those saved as None, and those that no sample goes through."""
-    parts = {name: tuple(entry) for name, entry in index.items() if isinstance(entry, list | tuple)}
-    return [name for name, entry in parts.items() if name in LEFT_OUT or entry == (None, None)]
 
 
 def _networks(folder):

@@ -16,20 +16,14 @@ class Remembered:
 
     def __call__(self, prompts):
         with self.lock:
-            return self._rows(prompts)
-
-    def _rows(self, prompts):
-        new = sorted(set(prompts) - set(self.known))
-        fresh = dict(zip(new, zip(*self.encode(new), strict=True), strict=True)) if new else {}
-        rows = [fresh[p] if p in fresh else self.known[p] for p in prompts]
-        self._keep(fresh)
-        return tuple(torch.stack(column) for column in zip(*rows, strict=True))
-
-    def _keep(self, fresh):
-        for prompt, row in fresh.items():
-            size = sum(t.nbytes for t in row)
-            if self.bytes + size <= CACHE_BYTES:
-                self.known[prompt], self.bytes = tuple(t.clone() for t in row), self.bytes + size
+            new = sorted(set(prompts) - set(self.known))
+            fresh = dict(zip(new, zip(*self.encode(new), strict=True), strict=True)) if new else {}
+            rows = [fresh[p] if p in fresh else self.known[p] for p in prompts]
+            for prompt, row in fresh.items():
+                size = sum(t.nbytes for t in row)
+                if self.bytes + size <= CACHE_BYTES:
+                    self.known[prompt], self.bytes = tuple(t.clone() for t in row), self.bytes + size
+            return tuple(torch.stack(column) for column in zip(*rows, strict=True))
 
 
 def square(size):
