@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from conftest import FAMILY
 
-from collect.training import fashion_mnist
+from collect.datasets import fashion_mnist
 from scalinglaws.cli import main
 
 

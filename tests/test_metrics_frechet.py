@@ -264,9 +264,9 @@ def test_endless_value_of_real_photos_is_the_same_at_every_count():
     """Fashion-MNIST's test images with noise against its training images, on the shipped classifier."""
     from pathlib import Path
 
+    from collect.datasets import fashion_mnist
     from collect.families.trained import TrainedFamily
     from collect.features import of_classifier
-    from collect.training import fashion_mnist
 
     try:
         photos = torch.as_tensor(fashion_mnist.load_images("test")[0])

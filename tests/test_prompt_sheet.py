@@ -41,3 +41,8 @@ def test_draw_as_typed(folder, tmp_path, capsys):
     assert "a fox on teal" in capsys.readouterr().out
     assert main([*command, "--models", "c9"]) == 2
     assert "no model c9" in capsys.readouterr().err
+
+
+def test_a_family_without_text_is_not_drawn(small_family, tmp_path, capsys):
+    assert main(["collect", "draw", str(small_family), str(tmp_path / "sheet.png")]) == 2
+    assert "Family 'small' is conditioned on class, not on text" in capsys.readouterr().err

@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch")
 from conftest import FAMILY  # noqa: E402
 
 from collect.config import FamilyFile, read_config  # noqa: E402
+from collect.datasets import fashion_mnist  # noqa: E402
 from collect.families.trained import TrainedFamily  # noqa: E402
 from collect.store.store import Store  # noqa: E402
 from collect.training import family as trainer  # noqa: E402
-from collect.training import fashion_mnist  # noqa: E402
 from scalinglaws import schema  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 

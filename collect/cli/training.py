@@ -6,11 +6,11 @@ from pathlib import Path
 
 from collect.config import FamilyFile, TextFamilyFile, family_kind, read_config
 from collect.datasets import emoji
+from collect.datasets.fashion_mnist import download
 from collect.models import shapes
 from collect.progress import show
 from collect.run.sweep import pick_device
 from collect.training import family, text
-from collect.training.fashion_mnist import download
 from collect.training.text_parts import make_scenes
 from scalinglaws.schema import InputError
 

@@ -1,1 +1,1 @@
-"""Training data built from public package archives."""
+"""Training data: files of Fashion-MNIST, and scenes of emoji built from public package archives."""

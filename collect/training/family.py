@@ -14,13 +14,13 @@ import torch
 
 from collect import features, metrics, weights
 from collect.config import Recipe
+from collect.datasets.fashion_mnist import load_images
 from collect.families.trained import TrainedFamily
 from collect.models import autoencoder
 from collect.models.shapes import shape
 from collect.store.store import Store
 from collect.training import loop, losses
 from collect.training.events import TrainingEvent
-from collect.training.fashion_mnist import load_images
 from collect.training.quality import measure_snapshot
 
 CLASSIFIER = {"peak_rate": 2e-3, "weight_decay": 0.05}
