@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from collect import weights  # noqa: E402
 from collect.models import colour_autoencoder, tiny_t2i  # noqa: E402
-from collect.training import loop  # noqa: E402
+from collect.training import loop, losses  # noqa: E402
 from collect.training import text_parts as parts  # noqa: E402
 
 IMAGES = (
@@ -17,6 +17,28 @@ IMAGES = (
 )
 
 
+def test_only_the_decoder_learns_when_the_encoder_is_frozen():
+    model = colour_autoencoder.freeze_encoder(colour_autoencoder.build())
+    losses.decoding(IMAGES, batch=2)(model, loop.step_generator(0, 1)).backward()
+    with_gradients = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert with_gradients == {"decoder", "post_quant_conv"}
+
+
+def test_a_round_trip_has_the_shapes_of_latents_and_images():
+    model = colour_autoencoder.build(scaling_factor=2.0).eval()
+    latents = colour_autoencoder.encode(model, IMAGES[:3])
+    assert latents.shape == (3, *tiny_t2i.LATENT)
+    assert torch.equal(latents, 2 * colour_autoencoder.encode(rescaled(model, 1.0), IMAGES[:3]))
+    assert colour_autoencoder.decode(model, latents).shape == (3, 3, 32, 32)
+
+
+def rescaled(model, scaling_factor):
+    other = colour_autoencoder.build(scaling_factor).eval()
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+@pytest.mark.slow
 def test_latents_have_unit_deviation_and_the_loss_falls(tmp_path):
     found = list(parts.make_autoencoder(tmp_path, IMAGES, 30))
     assert sum(v for _, v in found[-5:]) < 0.8 * sum(v for _, v in found[:5])
@@ -29,6 +51,7 @@ def test_latents_have_unit_deviation_and_the_loss_falls(tmp_path):
     assert list(parts.make_autoencoder(tmp_path, IMAGES, 30)) == []
 
 
+@pytest.mark.slow
 def test_a_tuned_decoder_leaves_latents_as_they_are(tmp_path):
     list(parts.make_autoencoder(tmp_path, IMAGES, 10))
     before, about = weights.load(tmp_path / "autoencoder.safetensors")

@@ -20,6 +20,7 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(text_parts, "JUDGE", SMALL | {"width": 32, "seed": 1})
 
 
+@pytest.mark.slow
 def test_from_archives_to_a_family_that_samples(tmp_path, monkeypatch, capsys, small_parts):
     archives = tiny_text_family.archives(tmp_path, monkeypatch)
     path, run, out = tmp_path / "family.yaml", tmp_path / "run", tmp_path / "out"
