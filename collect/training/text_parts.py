@@ -155,9 +155,11 @@ def feature_sums(network, images, batch=1000):
 
 
 def make_encoded(folder, images, captions):
-    """The losses.Captions of the training set, from encoded.safetensors once it is there; float16."""
+    """The losses.Captions of the training set, float16: read from encoded.safetensors, which is made where it is not
+    there or holds other tensors."""
     path = Path(folder) / "encoded.safetensors"
-    if not path.exists():
+    tensors = weights.load(path)[0] if path.exists() else {}
+    if set(tensors) != {"latents", "text", "empty"}:
         family = TextFamily(folder)
         latents = colour_autoencoder.encode(family.autoencoder(), images).half()
         tower, tokenizer = family.text_encoder(), family.tokenizer()
@@ -165,5 +167,6 @@ def make_encoded(folder, images, captions):
         parts = [dual_encoder.tokenize(tokenizer, captions[first : first + 1000]) for first in starts]
         text = torch.cat([dual_encoder.hidden(tower, part).half() for part in parts])
         empty = dual_encoder.hidden(tower, dual_encoder.tokenize(tokenizer, [""]))[0].half()
-        weights.save({"latents": latents, "text": text, "empty": empty}, path)
-    return losses.Captions(**weights.load(path)[0])
+        tensors = {"latents": latents, "text": text, "empty": empty}
+        weights.save(tensors, path)
+    return losses.Captions(**tensors)
