@@ -98,7 +98,7 @@ def test_the_guides_table_of_samplers_is_the_table_of_samplers():
     assert listed == rows
 
 
-def test_the_guides_sweep_and_family_are_valid_but_for_their_places():
+def test_the_guides_sweeps_and_family_are_valid_but_for_their_places():
     config = pytest.importorskip("collect.config")
     import yaml
 
@@ -106,9 +106,10 @@ def test_the_guides_sweep_and_family_are_valid_but_for_their_places():
     from collect.config.sweeps import SweepFile
 
     assert config
-    family, sweep = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.+?)```", GUIDE, re.S))
+    family, sweep, text_sweep = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.+?)```", GUIDE, re.S))
     assert len(CheckpointFamilyFile(**family).models) == 3
     assert SweepFile(**sweep).seeds == [0, 1]
+    assert SweepFile(**text_sweep).models == ["c8", "c16", "c16-s1"]
 
 
 def test_readme_names_the_make_targets_and_the_makefile_has_them():

@@ -59,6 +59,13 @@ def test_a_saved_pipeline_draws_the_same_images(folder, tmp_path, guidance):
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".bin", ".ckpt", ".pkl")]
 
 
+def test_networks_have_the_precision_of_the_sweep(folder):
+    model = TextFamily(folder).model("c8", "bfloat16")
+    assert {p.dtype for part in model.parts for p in part.parameters()} == {torch.bfloat16}
+    drawn, _ = sampling.samples(model, TextFamily(folder).task, SamplingConfig("ddim", 2, 2.0), range(2))
+    assert drawn.shape == (2, 3, 32, 32) and drawn.dtype == torch.uint8
+
+
 def test_a_sweep_over_it(folder, tmp_path):
     (tmp_path / "sweep.yaml").write_text(
         f"family: {folder}\nmodels: [c8, c8-s1]\nsteps: [2]\nguidance: [1.0, 2.0]\nsamples: 12\nbatch: 12\nquality:\n"

@@ -77,9 +77,7 @@ class TextFamily:
 
     def text_encoder(self):
         """The shared CLIPTextModel, float32."""
-        with quiet():
-            whole, _ = dual_encoder.load(Path(self.folder) / "text")
-        return dual_encoder.text_tower(whole)
+        return dual_encoder.text_tower(dual_encoder.load(Path(self.folder) / "text")[0])
 
     def denoiser(self, label):
         """One size's network with its trained weights, ready to sample."""
@@ -100,7 +98,8 @@ class TextFamily:
 
     def model(self, label, dtype="float32"):
         """The Model of one size, as the sampler sees it."""
-        return text_unet(self.pipeline(label).to(DTYPES[dtype]))
+        with quiet():
+            return text_unet(self.pipeline(label).to(DTYPES[dtype]))
 
     @lru_cache(maxsize=64)  # noqa: B019 - a family lives as long as its sweep
     def _known(self, label):

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import normalize
 
+from collect.models.pipelines.loading import quiet
 from collect.models.tiny_t2i import TOKENS
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -70,7 +71,9 @@ def load(folder):
     """(CLIPModel in float32, CLIPTokenizer) of a folder that save() wrote."""
     from transformers import CLIPModel
 
-    return CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True), load_tokenizer(folder)
+    with quiet():
+        model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return model, load_tokenizer(folder)
 
 
 def load_tokenizer(folder):
