@@ -1,0 +1,170 @@
+"""The prior over laws, exponents, floors and noise: learned from published series, a group of relatives left out.
+
+    python -m scalinglaws.prior learn          write scalinglaws/prior.json from the bundled studies
+    python -m scalinglaws.prior show
+
+log prior(point) = sum over contexts and features of  context x B[context, feature] x feature(point). B maximises the
+logarithmic score of forecasts of hidden rows (each series from each of its beginnings), less a ridge penalty that
+pulls every kind of question towards what all share: a hierarchical prior with its mode as estimate. Series of one
+group of relatives count together as the square root of their number. `prior.json` holds one B learned from all
+groups and one with each group left out; a study that belongs to a group gets the one that has not seen it.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize
+
+from scalinglaws import forecast, series
+from scalinglaws.schema import InputError
+
+FILE = Path(__file__).resolve().parent / "prior.json"
+CONTEXTS = ("all", "size", "steps", "training", "score", "share", "fast_solver", "stochastic_solver", "few_step")
+RIDGE = {"all": 0.05, "size": 0.5, "steps": 0.5, "training": 0.5}  # penalty of a coefficient squared
+MANY = 25  # series of one kind in a group; of more, fewer beginnings are used
+RIDGE_OTHER = 2.0
+FAST = ("dpm", "heun", "unipc", "deis", "ipndm", "rk2", "rk3", "edm", "2m", "3m", "dopri")
+STOCHASTIC = ("ddpm", "sde", "ancestral", "maruyama", "euler-a", "sigma-hat")
+FEW_STEP = ("few-step", "consistency", "student", "shortcut", "meanflow", "distilled", "ucgm")
+
+
+def context(kind: str, quality: str, sampler: str = "") -> np.ndarray:
+    """CONTEXTS [context] of a question, 0 or 1."""
+    name, known = str(sampler).lower(), quality.split("_")[0]
+    steps = kind == "steps"
+    few = steps and any(k in name for k in FEW_STEP)
+    stochastic = steps and not few and any(k in name for k in STOCHASTIC)
+    fast = steps and not few and not stochastic and any(k in name for k in FAST)
+    share = known in series.SHARES
+    score = series.rises(quality) and not share
+    return np.array(
+        [1, kind == "size", steps, kind == "training", score, share, fast, stochastic, few], dtype=float
+    )
+
+
+def sampler_of(one: series.Series) -> str:
+    """What is known of a series' solver, as one text."""
+    eta = {"1.0": "ddpm", "sigma-hat": "sigma-hat"}
+    label = {part.strip() for part in one.label.split(",")}
+    from_eta = next((v for k, v in eta.items() if one.study == "ddim" and k in label), "")
+    return f"{one.settings.get('sampler', '')} {one.label if one.study in ('diff-solvers', 'dpm-solver') else ''} {from_eta}"
+
+
+def context_of(one: series.Series) -> np.ndarray:
+    return context(one.kind, one.quality, sampler_of(one))
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows seen of a series and one hidden row."""
+
+    series: series.Series
+    seen: int
+    hidden: int
+    weight: float
+
+
+def tasks(found: list[series.Series]) -> list[Task]:
+    """The next row after every beginning of at least two rows, and the last row from those at least three short."""
+    groups = {}
+    for one in found:
+        groups[one.group, one.kind] = groups.get((one.group, one.kind), 0) + 1
+    result = []
+    for one in found:
+        pairs = [(n, n) for n in range(2, len(one))] + [(n, len(one) - 1) for n in range(3, len(one) - 2)]
+        share = groups[one.group, one.kind] ** -0.5
+        if groups[one.group, one.kind] > MANY:
+            pairs = pairs[-2:] if len(one) < 6 else [pairs[1], (len(one) - 1, len(one) - 1)]
+        for seen, hidden in pairs:
+            final = seen == len(one) - 1
+            others = max(len(pairs) - 1, 1)
+            result.append(Task(one, seen, hidden, share * (1.0 if final else 1.0 / others)))
+    return result
+
+
+@dataclass(frozen=True)
+class Table:
+    """All tasks at all design points: log likelihood and log predictive density [task, point], contexts, weights."""
+
+    loglik: np.ndarray
+    predictive: np.ndarray
+    contexts: np.ndarray
+    weights: np.ndarray
+    groups: np.ndarray
+
+
+def tabulate(given: list[Task], points: forecast.Design) -> Table:
+    """Evidence and predictive density of every task at every point."""
+    loglik = np.empty((len(given), points.log_volume.size), np.float32)
+    predictive = np.empty_like(loglik)
+    sigma2 = points.sigma[None, :] ** 2
+    for i, task in enumerate(given):
+        one = task.series
+        seen = one.first(task.seen)
+        found = forecast.evidence(seen.x, seen.y, one.x[task.hidden], seen.se, points)
+        relative = np.nan_to_num(one.se[task.hidden] / one.y[task.hidden])
+        variance = found.variance[0] + sigma2 + relative**2
+        error = np.log(one.y[task.hidden]) - found.mean[0]
+        density = -0.5 * (error**2 / variance + np.log(variance)) - 0.5 * np.log(2 * np.pi)
+        loglik[i] = np.maximum(found.loglik + points.log_volume, -1e6).ravel()
+        predictive[i] = density.ravel()
+    loglik -= loglik.max(1, keepdims=True)
+    return Table(
+        loglik, predictive, np.array([context_of(t.series) for t in given]), np.array([t.weight for t in given]),
+        np.array([t.series.group for t in given]),
+    )  # fmt: skip
+
+
+def learn(table: Table, points: forecast.Design, iterations: int = 80) -> np.ndarray:
+    """B [context, feature] of the best penalised logarithmic score."""
+    features = points.features.reshape(-1, points.features.shape[-1]).astype(np.float32)
+    ridge = np.array([RIDGE.get(c, RIDGE_OTHER) for c in CONTEXTS])[:, None] * np.ones(features.shape[1])
+    start = initial()
+    kinds, which = np.unique(table.contexts, axis=0, return_inverse=True)
+    total = table.weights.sum()
+
+    def objective(flat):
+        b = flat.reshape(start.shape)
+        value, gradient = 0.0, np.zeros_like(b)
+        for k, one in enumerate(kinds):
+            rows = which.ravel() == k
+            prior = (features @ (one @ b).astype(np.float32)).astype(np.float32)
+            seen = table.loglik[rows] + prior
+            both = seen + table.predictive[rows]
+            seen, norm_seen = _softmax(seen)
+            both, norm_both = _softmax(both)
+            weights = table.weights[rows]
+            value -= float(weights @ (norm_both - norm_seen))
+            change = (weights.astype(np.float32) @ (both - seen)) @ features
+            gradient -= np.outer(one, change)
+        off = b - start
+        return value + float((ridge * off**2).sum()), (gradient + 2 * ridge * off).ravel()
+
+    if total == 0:
+        return start
+    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
+    return found.x.reshape(start.shape)
+
+
+def initial() -> np.ndarray:
+    """B before any study: weakly informative, what everybody would say. Exponents about 1, noise about 2 %."""
+    b = np.zeros((len(CONTEXTS), len(forecast.FEATURES)))
+    values = {"ln_a^2": -0.3, "logit_phi^2": -0.2, "power_ln_a^2": -0.3, "rise_ln_slope^2": -0.3, "rise": -1.0,
+              "ln_sigma^2": -0.5, "ln_tau^2": -0.5, "ln_bend^2": -0.5, "bend": -0.5, "power_ln_a": -0.5}  # fmt: skip
+    for name, value in values.items():
+        b[0, forecast.FEATURES.index(name)] = value
+    return b
+
+
+def _softmax(logs):
+    """(weights [task, point], log of their sum [task]); logs are overwritten."""
+    top = logs.max(1, keepdims=True)
+    logs -= top
+    np.exp(logs, out=logs)
+    total = logs.sum(1, keepdims=True)
+    logs /= total
+    return logs, (np.log(total) + top).ravel().astype(float)
