@@ -1,7 +1,7 @@
 """The prior over laws, exponents, floors and noise: learned from published series, a group of relatives left out.
 
-    python -m scalinglaws.prior learn          write scalinglaws/prior.json from the bundled studies
-    python -m scalinglaws.prior show
+    python -m scalinglaws.forecasting.prior learn          write scalinglaws/forecasting/prior.json from the bundled studies
+    python -m scalinglaws.forecasting.prior show
 
 log prior(point) = sum over contexts and features of  context x B[context, feature] x feature(point). B maximises the
 logarithmic score of forecasts of hidden rows (each series from each of its beginnings), less a ridge penalty that
@@ -19,12 +19,14 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
-from scalinglaws import forecast, series
+from scalinglaws.forecasting import design as model
+from scalinglaws.forecasting import series
 from scalinglaws.schema import InputError
 
 FILE = Path(__file__).resolve().parent / "prior.json"
 CONTEXTS = ("all", "size", "steps", "training", "score", "share", "fast_solver", "stochastic_solver", "few_step")
 RIDGE = {"all": 0.05, "size": 0.5, "steps": 0.5, "training": 0.5}  # penalty of a coefficient squared
+NEGLIGIBLE = 12.0  # in log likelihood below the best point of the task
 MANY = 25  # series of one kind in a group; of more, fewer beginnings are used
 RIDGE_OTHER = 2.0
 FAST = ("dpm", "heun", "unipc", "deis", "ipndm", "rk2", "rk3", "edm", "2m", "3m", "dopri")
@@ -97,7 +99,7 @@ class Table:
     groups: np.ndarray
 
 
-def tabulate(given: list[Task], points: forecast.Design) -> Table:
+def tabulate(given: list[Task], points: model.Design) -> Table:
     """Evidence and predictive density of every task at every point."""
     loglik = np.empty((len(given), points.log_volume.size), np.float32)
     predictive = np.empty_like(loglik)
@@ -105,7 +107,7 @@ def tabulate(given: list[Task], points: forecast.Design) -> Table:
     for i, task in enumerate(given):
         one = task.series
         seen = one.first(task.seen)
-        found = forecast.evidence(seen.x, seen.y, one.x[task.hidden], seen.se, points)
+        found = model.evidence(seen.x, seen.y, one.x[task.hidden], seen.se, points)
         relative = np.nan_to_num(one.se[task.hidden] / one.y[task.hidden])
         variance = found.variance[0] + sigma2 + relative**2
         error = np.log(one.y[task.hidden]) - found.mean[0]
@@ -119,52 +121,130 @@ def tabulate(given: list[Task], points: forecast.Design) -> Table:
     )  # fmt: skip
 
 
-def learn(table: Table, points: forecast.Design, iterations: int = 80) -> np.ndarray:
+def learn(table: Table, points: model.Design, iterations: int = 60) -> np.ndarray:
     """B [context, feature] of the best penalised logarithmic score."""
-    features = points.features.reshape(-1, points.features.shape[-1]).astype(np.float32)
+    features = points.features.reshape(-1, points.features.shape[-1])
     ridge = np.array([RIDGE.get(c, RIDGE_OTHER) for c in CONTEXTS])[:, None] * np.ones(features.shape[1])
     start = initial()
-    kinds, which = np.unique(table.contexts, axis=0, return_inverse=True)
-    total = table.weights.sum()
+    parts = [_sparse(table, rows) for rows in _kinds(table.contexts)]
 
     def objective(flat):
         b = flat.reshape(start.shape)
         value, gradient = 0.0, np.zeros_like(b)
-        for k, one in enumerate(kinds):
-            rows = which.ravel() == k
-            prior = (features @ (one @ b).astype(np.float32)).astype(np.float32)
-            seen = table.loglik[rows] + prior
-            both = seen + table.predictive[rows]
-            seen, norm_seen = _softmax(seen)
-            both, norm_both = _softmax(both)
-            weights = table.weights[rows]
+        for one, weights, point, starts, loglik, predictive in parts:
+            seen = loglik + (features @ (one @ b)).astype(np.float32)[point]
+            seen_share, norm_seen = _softmax(seen, starts)
+            both_share, norm_both = _softmax(seen + predictive, starts)
             value -= float(weights @ (norm_both - norm_seen))
-            change = (weights.astype(np.float32) @ (both - seen)) @ features
-            gradient -= np.outer(one, change)
+            change = (both_share - seen_share) * np.repeat(weights, np.diff(np.append(starts, len(point))))
+            gradient -= np.outer(one, np.bincount(point, change, len(features)) @ features)
         off = b - start
         return value + float((ridge * off**2).sum()), (gradient + 2 * ridge * off).ravel()
 
-    if total == 0:
-        return start
     found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
     return found.x.reshape(start.shape)
 
 
+def _kinds(contexts):
+    """Row numbers of each different context."""
+    _, which = np.unique(contexts, axis=0, return_inverse=True)
+    return [np.flatnonzero(which.ravel() == k) for k in range(which.max() + 1)]
+
+
+def _sparse(table, rows):
+    """(context, weights, point numbers, starts, log likelihoods, predictive) of the points that can matter, in a row."""
+    kept = [np.flatnonzero(table.loglik[r] > -NEGLIGIBLE) for r in rows]
+    starts = np.concatenate([[0], np.cumsum([len(k) for k in kept])[:-1]])
+    loglik = np.concatenate([table.loglik[r, k] for r, k in zip(rows, kept, strict=True)])
+    predictive = np.concatenate([np.maximum(table.predictive[r, k], -1e4) for r, k in zip(rows, kept, strict=True)])
+    return table.contexts[rows[0]], table.weights[rows], np.concatenate(kept), starts, loglik, predictive
+
+
+def _softmax(logs, starts):
+    """(weights [entry], log of their sum [task]) of entries that lie task by task from `starts`."""
+    counts = np.diff(np.append(starts, len(logs)))
+    top = np.maximum.reduceat(logs, starts)
+    weights = np.exp(logs - np.repeat(top, counts))
+    total = np.add.reduceat(weights, starts)
+    return weights / np.repeat(total, counts), np.log(total).astype(float) + top
+
+
 def initial() -> np.ndarray:
     """B before any study: weakly informative, what everybody would say. Exponents about 1, noise about 2 %."""
-    b = np.zeros((len(CONTEXTS), len(forecast.FEATURES)))
+    b = np.zeros((len(CONTEXTS), len(model.FEATURES)))
     values = {"ln_a^2": -0.3, "logit_phi^2": -0.2, "power_ln_a^2": -0.3, "rise_ln_slope^2": -0.3, "rise": -1.0,
               "ln_sigma^2": -0.5, "ln_tau^2": -0.5, "ln_bend^2": -0.5, "bend": -0.5, "power_ln_a": -0.5}  # fmt: skip
     for name, value in values.items():
-        b[0, forecast.FEATURES.index(name)] = value
+        b[0, model.FEATURES.index(name)] = value
     return b
 
 
-def _softmax(logs):
-    """(weights [task, point], log of their sum [task]); logs are overwritten."""
-    top = logs.max(1, keepdims=True)
-    logs -= top
-    np.exp(logs, out=logs)
-    total = logs.sum(1, keepdims=True)
-    logs /= total
-    return logs, (np.log(total) + top).ravel().astype(float)
+@dataclass(frozen=True)
+class Prior:
+    """B [context, feature]; model_sd a trained model's own relative error; cell_share of the variance along sizes."""
+
+    coefficients: np.ndarray
+    model_sd: float = 0.03
+    cell_share: float = 0.5
+    source: str = ""
+
+
+def weak() -> Prior:
+    """No study: what `initial` says."""
+    return Prior(initial(), source="no study")
+
+
+def load(leave_out: str | None = None) -> Prior:
+    """The shipped prior; the one that has not seen a study (or group) and its relatives if `leave_out` names it."""
+    held = _file()
+    group = series.group_of(leave_out) if leave_out else None
+    chosen = held["without"].get(group, held["all"]) if group else held["all"]
+    if held["features"] != list(model.FEATURES) or held["contexts"] != list(CONTEXTS):
+        raise InputError(f"{FILE.name} was learned by another version: run python -m scalinglaws.forecasting.prior learn.")
+    return Prior(np.array(chosen), held["model_sd"], held["cell_share"], held["source"])
+
+
+@lru_cache(maxsize=1)
+def _file():
+    if not FILE.exists():
+        raise InputError(f"No file {FILE.name} beside the package: run python -m scalinglaws.forecasting.prior learn.")
+    return json.loads(FILE.read_text())
+
+
+def main(words=None):
+    """Learn and write, or show."""
+    words = sys.argv[1:] if words is None else words
+    if words == ["learn"]:
+        write(FILE)
+    elif words == ["show"]:
+        import pandas as pd
+
+        print(_file()["source"])
+        print(pd.DataFrame(load().coefficients, CONTEXTS, model.FEATURES).T.round(2).to_string())
+    else:
+        raise SystemExit("python -m scalinglaws.forecasting.prior learn | show")
+
+
+def write(path=FILE):
+    """Learn from all groups, and with each left out, and write the file. About five minutes on one core."""
+    points, given = model.design(), tasks(series.published())
+    table = tabulate(given, points)
+    without = {}
+    for group in sorted(set(table.groups)):
+        without[group] = learn(_rows(table, table.groups != group), points).round(4).tolist()
+        print(f"without {group}: learned", flush=True)
+    held = {
+        "source": f"learned from {len({id(t.series) for t in given})} series of {len(without)} groups of the bundled "
+        "studies and measurements (data/published, data/measurements); python -m scalinglaws.forecasting.prior learn",
+        "features": model.FEATURES, "contexts": CONTEXTS, "model_sd": 0.03, "cell_share": 0.5,
+        "all": learn(table, points).round(4).tolist(), "without": without,
+    }  # fmt: skip
+    Path(path).write_text(json.dumps(held, indent=0) + "\n")
+
+
+def _rows(table, keep):
+    return Table(table.loglik[keep], table.predictive[keep], table.contexts[keep], table.weights[keep], table.groups[keep])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Forecasts of a short series with a learned prior: a Bayesian average of laws, noise levels and local trends.
+"""The model of a short series, and what its rows say at every point of a fixed design.
 
 Model, for rows sorted by x (size, steps or training length) with x0 the last row:
 
@@ -15,17 +15,15 @@ thousand points: deterministic, without a start, a chain or a seed. Two rows are
 width, because sigma has a prior.
 
 The prior over the design is log-linear in `FEATURES`, with coefficients that depend on what is asked (kind of axis,
-class of the quality, order of the solver), learned by `scalinglaws.prior` from published studies.
+class of the quality, order of the solver), learned by `scalinglaws.forecasting.prior` from published studies.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import logsumexp, ndtr
 
 LAWS = ("last", "power", "floor", "rise")  # what parts of the design are called
-OF = ("curve", "measurement", "model")  # what an interval is for, see Forecast.interval
 
 
 @dataclass(frozen=True)
@@ -57,16 +55,16 @@ FEATURES = (
 @lru_cache(maxsize=4)
 def design(fine: bool = False) -> Design:
     """The fixed design, coarse (for learning) or fine (for answers)."""
-    a_values = np.geomspace(0.04, 8, 45 if fine else 16)
-    share = 1 / (1 + np.exp(-np.linspace(-4, 5, 37 if fine else 13)))  # logit from -4 to 5
-    sigma = np.geomspace(0.0015, 0.2, 12 if fine else 6)
-    tau = np.geomspace(0.004, 0.8, 12 if fine else 6)
-    bend = np.geomspace(0.01, 1.0, 9 if fine else 5)
+    a_values = np.geomspace(0.04, 8, 36 if fine else 13)
+    share = 1 / (1 + np.exp(-np.linspace(-4, 5, 28 if fine else 12)))  # logit from -4 to 5
+    sigma = np.geomspace(0.0015, 0.2, 10 if fine else 6)
+    tau = np.geomspace(0.004, 0.8, 9 if fine else 5)
+    bend = np.geomspace(0.01, 1.0, 7 if fine else 4)
     shapes = [("last", 1.0, 1.0, 0.0)]
     step_a, step_share = np.log(a_values[1] / a_values[0]), 9 / (len(share) - 1)
     shapes += [("power", a, 0.0, step_a) for a in a_values]
     shapes += [("floor", a, p, step_a * step_share) for a in a_values for p in share]
-    slopes = np.geomspace(0.002, 1.0, 30 if fine else 10)  # d ln y / d ln x at the last row, rising
+    slopes = np.geomspace(0.002, 1.0, 20 if fine else 8)  # d ln y / d ln x at the last row, rising
     step_slope = np.log(slopes[1] / slopes[0])
     shapes += [("rise", -s, 0.0, step_slope) for s in slopes]
     for a in (0.3, 0.7, 1.5, 3.0):  # towards a ceiling: slope = (phi - 1) a

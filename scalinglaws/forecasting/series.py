@@ -114,7 +114,7 @@ def published(least: int = 3) -> list[Series]:
     found = []
     for name in studies.names():
         found += from_table(studies.load(name), name, least)
-    path = Path(__file__).resolve().parent.parent / "data" / "measurements" / "tiny-ldm-training.csv"
+    path = Path(__file__).resolve().parent.parent.parent / "data" / "measurements" / "tiny-ldm-training.csv"
     if path.exists() and "tiny-ldm-training" not in studies.names():
         found += from_table(measurements.read(path), "tiny-ldm-training", least, ("size", "training"))
     return _distinct(found)
