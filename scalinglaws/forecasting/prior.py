@@ -24,17 +24,18 @@ from scalinglaws.forecasting import series
 from scalinglaws.schema import InputError
 
 FILE = Path(__file__).resolve().parent / "prior.json"
-CONTEXTS = ("all", "size", "steps", "training", "score", "share", "fast_solver", "stochastic_solver", "few_step")
-RIDGE = {"all": 0.05, "size": 0.5, "steps": 0.5, "training": 0.5}  # penalty of a coefficient squared
+CONTEXTS = ("all", "size", "steps", "training", "score", "share", "fast_solver", "stochastic_solver", "few_step",
+            "two_rows", "four_rows")
+RIDGE = {"all": 0.05, "size": 2.0, "steps": 2.0, "training": 2.0}  # penalty of a coefficient squared
 NEGLIGIBLE = 12.0  # in log likelihood below the best point of the task
 MANY = 25  # series of one kind in a group; of more, fewer beginnings are used
-RIDGE_OTHER = 2.0
+RIDGE_OTHER = 4.0
 FAST = ("dpm", "heun", "unipc", "deis", "ipndm", "rk2", "rk3", "edm", "2m", "3m", "dopri")
 STOCHASTIC = ("ddpm", "sde", "ancestral", "maruyama", "euler-a", "sigma-hat")
 FEW_STEP = ("few-step", "consistency", "student", "shortcut", "meanflow", "distilled", "ucgm")
 
 
-def context(kind: str, quality: str, sampler: str = "") -> np.ndarray:
+def context(kind: str, quality: str, sampler: str = "", rows: int = 3) -> np.ndarray:
     """CONTEXTS [context] of a question, 0 or 1."""
     name, known = str(sampler).lower(), quality.split("_")[0]
     steps = kind == "steps"
@@ -44,7 +45,8 @@ def context(kind: str, quality: str, sampler: str = "") -> np.ndarray:
     share = known in series.SHARES
     score = series.rises(quality) and not share
     return np.array(
-        [1, kind == "size", steps, kind == "training", score, share, fast, stochastic, few], dtype=float
+        [1, kind == "size", steps, kind == "training", score, share, fast, stochastic, few, rows == 2,
+         rows >= 4], dtype=float
     )
 
 
@@ -57,7 +59,7 @@ def sampler_of(one: series.Series) -> str:
 
 
 def context_of(one: series.Series) -> np.ndarray:
-    return context(one.kind, one.quality, sampler_of(one))
+    return context(one.kind, one.quality, sampler_of(one), len(one))
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def tabulate(given: list[Task], points: model.Design) -> Table:
         predictive[i] = density.ravel()
     loglik -= loglik.max(1, keepdims=True)
     return Table(
-        loglik, predictive, np.array([context_of(t.series) for t in given]), np.array([t.weight for t in given]),
+        loglik, predictive, np.array([context_of(t.series.first(t.seen)) for t in given]), np.array([t.weight for t in given]),
         np.array([t.series.group for t in given]),
     )  # fmt: skip
 
