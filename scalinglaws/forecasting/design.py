@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.special import ndtr
 
 LAWS = ("last", "power", "floor", "rise")  # what parts of the design are called
 
@@ -55,16 +56,16 @@ FEATURES = (
 @lru_cache(maxsize=4)
 def design(fine: bool = False) -> Design:
     """The fixed design, coarse (for learning) or fine (for answers)."""
-    a_values = np.geomspace(0.04, 8, 36 if fine else 13)
-    share = 1 / (1 + np.exp(-np.linspace(-4, 5, 28 if fine else 12)))  # logit from -4 to 5
-    sigma = np.geomspace(0.0015, 0.2, 10 if fine else 6)
-    tau = np.geomspace(0.004, 0.8, 9 if fine else 5)
-    bend = np.geomspace(0.01, 1.0, 7 if fine else 4)
+    a_values = np.geomspace(0.04, 8, 24 if fine else 13)
+    share = 1 / (1 + np.exp(-np.linspace(-4, 5, 19 if fine else 12)))  # logit from -4 to 5
+    sigma = np.geomspace(0.0015, 0.2, 8 if fine else 6)
+    tau = np.geomspace(0.004, 0.8, 7 if fine else 5)
+    bend = np.geomspace(0.01, 1.0, 5 if fine else 4)
     shapes = [("last", 1.0, 1.0, 0.0)]
     step_a, step_share = np.log(a_values[1] / a_values[0]), 9 / (len(share) - 1)
     shapes += [("power", a, 0.0, step_a) for a in a_values]
     shapes += [("floor", a, p, step_a * step_share) for a in a_values for p in share]
-    slopes = np.geomspace(0.002, 1.0, 20 if fine else 8)  # d ln y / d ln x at the last row, rising
+    slopes = np.geomspace(0.002, 1.0, 12 if fine else 8)  # d ln y / d ln x at the last row, rising
     step_slope = np.log(slopes[1] / slopes[0])
     shapes += [("rise", -s, 0.0, step_slope) for s in slopes]
     for a in (0.3, 0.7, 1.5, 3.0):  # towards a ceiling: slope = (phi - 1) a
@@ -93,7 +94,8 @@ def _features(law, a, phi, sigma, tau, bend):
     ln_s = np.log(sigma / 0.02) / 1.2
     ln_t = np.where(tau > 0, np.log(np.where(tau > 0, tau, 1) / 0.05) / 1.3, 0.0)
     ln_k = np.where(bend > 0, np.log(np.where(bend > 0, bend, 1) / 0.1) / 1.3, 0.0)
-    noise = [ln_s, ln_s**2, ln_t, ln_t**2, (tau == 0) & (bend == 0), bend > 0, ln_k, ln_k**2]
+    none = (tau == 0) & (bend == 0)
+    noise = [ln_s, ln_s**2, ln_t, ln_t**2, none, bend > 0, ln_k, ln_k**2]
     grid = np.ones((len(a), len(sigma)))
     parts = [grid * np.asarray(f, float)[:, None] for f in shape] + [grid * np.asarray(f, float)[None] for f in noise]
     parts.append(np.outer(law == "last", ln_t))
@@ -162,3 +164,14 @@ def _shape(points, distance):
         log = np.where(value > 0, np.log(value), np.nan)
         share = np.where((points.law == "last")[:, None], 1.0, np.abs(excess / value))
     return log, np.minimum(share, 1.0)
+
+
+def mixture(weights, mean, sd, levels):
+    """Quantiles [level] of a mixture of normals, by bisection."""
+    low = np.full(len(levels), (mean - 9 * sd).min())
+    high = np.full(len(levels), (mean + 9 * sd).max())
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = weights @ ndtr((middle[None] - mean[:, None]) / sd[:, None])
+        low, high = np.where(below < levels, middle, low), np.where(below < levels, high, middle)
+    return (low + high) / 2

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import logsumexp, ndtr
+from scipy.special import logsumexp
 
 from scalinglaws import schema
 from scalinglaws.forecasting import prior, series
-from scalinglaws.forecasting.design import LAWS, design, evidence
+from scalinglaws.forecasting.design import LAWS, design, evidence, mixture
 from scalinglaws.schema import InputError
 
 OF = ("curve", "measurement", "model")  # what an interval is for, see Forecast.quantiles
@@ -22,8 +22,9 @@ class Forecast:
     """A weighted mixture of normals in ln y at every new x.
 
     new [new]; weights [point] sum to 1, the points that matter only; mean and curve_variance [new, point]; sigma [point]
-    the relative error of one row; floor [point] is E (0 without one); last_y the last measured value. cell_share is the
-    share of sigma^2 that is a cell's own (images drawn again), the rest is the trained model's.
+    the relative error of one row; floor [point, any] is E (0 without one); last_y the last measured value. cell_share is the
+    share of sigma^2 that is a cell's own (images drawn again), the rest is the trained model's. width multiplies the logs
+    of intervals about the median: the calibration learned on studies left out.
     """
 
     column: str
@@ -41,6 +42,7 @@ class Forecast:
     last_x: float
     last_y: float
     one_model: bool
+    width: float
     model_sd: float
     cell_share: float
 
@@ -66,7 +68,10 @@ class Forecast:
         else:
             extra = {"curve": 0 * square, "measurement": square * self.cell_share, "model": square}[of]
         sd = np.sqrt(self.curve_variance + extra + (cell_error**2 if of != "curve" else 0.0))
-        return np.exp(np.array([_mixture(self.weights, m, s, np.asarray(levels)) for m, s in zip(self.mean, sd, strict=True)]))
+        levels = np.append(np.asarray(levels, float), 0.5)
+        logs = np.array([mixture(self.weights, m, s, levels) for m, s in zip(self.mean, sd, strict=True)])
+        middle = logs[:, -1:]
+        return np.exp(middle + self.width * (logs[:, :-1] - middle))
 
     def interval(self, level=0.9, of="measurement") -> np.ndarray:
         """[new, 2] the central interval of one of OF."""
@@ -182,13 +187,13 @@ def of_series(one, new, leave_out=None, use_prior=True, fine=True) -> Forecast:
     flat_weights, flat_keep = _heavy(flat_logs)
     flat_floor = _floors(one, points, flat_keep)
     flat_sd = np.sqrt(found.variance[0][flat_keep] + _noise(points, flat_keep) ** 2)
-    low, high = np.exp(_mixture(flat_weights, found.mean[0][flat_keep], flat_sd, np.array([0.05, 0.95])))
+    low, high = np.exp(mixture(flat_weights, found.mean[0][flat_keep], flat_sd, np.array([0.05, 0.95])))
     flat = {"floor": tuple(_weighted(flat_floor, flat_weights, [0.05, 0.95])), "low": float(low), "high": float(high)}
     return Forecast(
         one.column, one.quality, len(one), new, weights, found.mean[:, keep], found.variance[:, keep],
         _noise(points, keep), _floors(one, points, keep), law,
         {name: float(before[points.law == name].sum()) for name in LAWS}, flat, float(one.x[-1]), float(one.y[-1]),
-        one.kind != "size", learned.model_sd, learned.cell_share,
+        one.kind != "size", learned.width.get(one.kind, 1.0) if len(one) > 2 else 1.0, learned.model_sd, learned.cell_share,
     )  # fmt: skip
 
 
@@ -205,24 +210,23 @@ def _noise(points, keep):
 
 
 def _floors(one, points, keep):
-    """E [point] of the falling laws with a floor, 0 for the others: their share of the last measured value."""
-    share = np.where((points.phi > 0) & (points.phi < 1), points.phi, 0.0)[:, None] * np.ones(len(points.sigma))
-    return (share * one.y[-1])[keep]
+    """E [point, 5] of the falling laws with a floor, 0 for the others: their share of the last measured value.
 
-
-def _mixture(weights, mean, sd, levels):
-    """Quantiles [level] of a mixture of normals, by bisection."""
-    low = np.full(len(levels), (mean - 9 * sd).min())
-    high = np.full(len(levels), (mean + 9 * sd).max())
-    for _ in range(60):
-        middle = (low + high) / 2
-        below = weights @ ndtr((middle[None] - mean[:, None]) / sd[:, None])
-        low, high = np.where(below < levels, middle, low), np.where(below < levels, high, middle)
-    return (low + high) / 2
+    Each point stands for a cell of the design, so five values across its cell.
+    """
+    falls = points.law == "floor"
+    inside = np.where(falls, points.phi, 0.5)
+    logit = np.log(inside / (1 - inside))
+    step = np.diff(np.unique(logit[falls].round(6))).min()
+    across = logit[:, None] + step * np.linspace(-0.4, 0.4, 5)
+    share = np.where(falls[:, None], 1 / (1 + np.exp(-across)), 0.0)
+    return np.broadcast_to(share[:, None] * one.y[-1], (len(falls), len(points.sigma), 5))[keep]
 
 
 def _weighted(values, weights, levels):
-    """Weighted quantiles of a sample."""
+    """Weighted quantiles of values [point, any], the weight of a point shared by its values."""
+    weights = np.repeat(weights / values.shape[1], values.shape[1])
+    values = values.ravel()
     order = np.argsort(values)
     total = np.cumsum(weights[order])
     return [float(values[order][min(np.searchsorted(total, q), len(values) - 1)]) for q in levels]

@@ -166,6 +166,10 @@ def _series(part, study, kind, quality, column, values, least):
     named = {c: v for c, v in values.items() if c not in IDENTITY and not pd.isna(v)}
     label = ", ".join(dict.fromkeys(str(v) for v in named.values())) or study
     settings = {c: part[c].iloc[0] for c in ("sampler", "guidance", "family", "model") if c in part}
+    along = next((c for c in ("steps", "nfe", "train_images", "train_steps") if c in values and not pd.isna(values[c])), None)
+    if kind == "size" and along:  # a slice of a surface, see `surfaces`
+        rest = {c: v for c, v in values.items() if c not in FOLLOWS["steps"] + FOLLOWS["training"]}
+        settings |= {"_along": along, "_at": float(values[along]), "_rest": ", ".join(map(str, rest.values()))}
     return [Series(study, kind, quality, column, label, x[good], y[good], se[good], settings)]
 
 
