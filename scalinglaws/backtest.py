@@ -1,4 +1,5 @@
-"""The board: every series of the bundled studies, its last values hidden, forecast by us and by rivals on the same rows.
+"""The board: every series of the bundled studies, its last values hidden, forecast by us and by rivals on the same
+rows.
 
     board = backtest()                 one row a question and a method
     print(summary(board))              medians, coverage, interval scores beside the rivals
@@ -7,6 +8,7 @@ Our forecasts use a prior that has not seen the study at hand or its relatives. 
 """
 
 import hashlib
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +53,12 @@ def _language(study, table):
                      for _, part in rows.groupby(["family", "multiplier"])]  # fmt: skip
         by_size = [series.from_table(part[["family", "tokens", "loss"]], study, 3, ("training",))
                    for _, part in rows.groupby(["family", "params"])]  # fmt: skip
-        return sum(by_length + by_size, [])
+        return list(chain(*by_length, *by_size))
     # sizes and training compute in bins: rows of one size within 3 %, loss against its training compute
     key = (np.log(table["params"]) / 0.03).round()
     parts = [part for _, part in table.groupby(key) if len(part) >= 4]
-    return sum((series.from_table(p[["train_flops", "loss"]], f"{study}-chinchilla" if study == "epoch" else study, 4,
-                                  ("training",)) for p in parts), [])  # fmt: skip
+    name = f"{study}-chinchilla" if study == "epoch" else study
+    return list(chain(*(series.from_table(p[["train_flops", "loss"]], name, 4, ("training",)) for p in parts)))
 
 
 def user(source, study="table") -> list[series.Series]:
@@ -160,7 +162,8 @@ def summary(board: pd.DataFrame, distances_only: bool = False) -> str:
                 continue
             lines.append(
                 f"next {kind}, {words}: {len(own)} series; median error {own['error'].median():.2%}, mean "
-                f"{own['error'].mean():.1%}, worst {own['error'].max():.0%}; 90 % intervals hold {own['in90'].mean():.0%}, "
+                f"{own['error'].mean():.1%}, worst {own['error'].max():.0%}; "
+                f"90 % intervals hold {own['in90'].mean():.0%}, "
                 f"50 % {own['in50'].mean():.0%}; interval score {own['interval_score'].mean():.3f}, "
                 f"crps {own['crps'].mean():.4f}"
             )

@@ -60,14 +60,18 @@ def test_the_chinchilla_points_give_twenty_tokens_a_parameter():
     table = pd.read_csv(POINTS)
     table = table[table["loss"].rank(ascending=False) > 5].rename(columns={"Model Size": "N"})
     table = table.assign(D=table["Training FLOP"] / 6 / table["N"])
-    answer = allocate(fit(table, "chinchilla", "loss", {"N": "N", "D": "D"}, delta=1e-3, replicates=100), "5.76e23 FLOPs")
+    answer = allocate(
+        fit(table, "chinchilla", "loss", {"N": "N", "D": "D"}, delta=1e-3, replicates=100), "5.76e23 FLOPs"
+    )
     assert answer.exponents[0] == pytest.approx(0.3671724 / (0.3473105 + 0.3671724), abs=2e-3)  # Besiroglu et al. 2024
     assert 15 < answer.per_size < 30 and answer.intervals["per_size"][0] < answer.per_size
     assert 4e10 < answer.size < 9e10  # Chinchilla was 70 B parameters
 
 
 def test_liang_and_others_law_of_diffusion_transformers_comes_back():
-    """N_opt = 0.0009 C^0.5681, D_opt = 186.8535 C^0.4319 (arXiv:2410.08184): a law with these optima, and 958 M at 1.5e21."""
+    """N_opt = 0.0009 C^0.5681, D_opt = 186.8535 C^0.4319 (arXiv:2410.08184): a law with these optima, and 958 M at
+    1.5e21.
+    """
     a, b = 0.4319, 0.5681  # b / (a + b) = 0.5681
     ratio = (0.0009 * 6**0.5681) ** (a + b)  # a A / (b B)
     law = {"E": 0.5, "A": ratio * b / a * 100, "a": a, "B": 100.0, "b": b}
@@ -141,7 +145,9 @@ def test_more_to_serve_means_a_smaller_size_trained_longer(exact):
 
 
 def test_steps_of_serving_are_chosen_with_the_size():
-    n, d, s = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e8, 1e10, 5), [4, 8, 16, 32, 64]))
+    n, d, s = (
+        v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e8, 1e10, 5), [4, 8, 16, 32, 64])
+    )
     table = pd.DataFrame({"N": n, "D": d, "S": s, "fd": 2 + 3e3 * n**-0.4 + 4e3 * d**-0.4 + 60 * s**-1.2})
     from scalinglaws.laws import power_sum
 

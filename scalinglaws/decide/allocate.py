@@ -20,12 +20,12 @@ FLAT = 0.01  # quality within this share of the best: the flat region
 GRID = 600  # sizes tried between the ends
 DATA = ("D", "C")  # symbols of data and of training compute
 BIASES = {
-    "isoflop": "A parabola through an isoFLOP profile is biased: its range is not symmetric about the optimum and the true "
-               "profile is not a parabola (on the Chinchilla points the intercept is 4 % low at 16 times either way; D* of "
-               "published studies came out 58 to 75 % high). Prefer the surface.",
-    "envelope": "The lowest loss at each compute among the runs that happen to be there favours lucky runs and the sizes "
-                "that were tried; its exponent is the least reliable of the three.",
-}  # fmt: skip
+    "isoflop": "A parabola through an isoFLOP profile is biased: its range is not symmetric about the optimum and the "
+    "true profile is not a parabola (on the Chinchilla points the intercept is 4 % low at 16 times either way; D* of "
+    "published studies came out 58 to 75 % high). Prefer the surface.",
+    "envelope": "The lowest loss at each compute among the runs that happen to be there favours lucky runs and the "
+    "sizes that were tried; its exponent is the least reliable of the three.",
+}
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,10 @@ class Allocation:
     """Size and data a training budget should buy.
 
     size and data in the units of their columns, per_size = data / size; quality at the optimum; intervals {name: (low,
-    high)} of size, data, per_size and quality from the bootstrap; flat (low, high) the sizes whose quality is within 1 %
-    of the best at this budget. decades_beyond > 0: a projection. closed is the closed form (size, data), where there is one.
+    high)} of size, data, per_size and quality from the bootstrap; flat (low, high) the sizes whose quality is within
+    1 %
+    of the best at this budget. decades_beyond > 0: a projection. closed is the closed form (size, data), where there
+    is one.
     """
 
     budget: float
@@ -57,14 +59,17 @@ class Allocation:
         return self.data / self.size
 
     def __repr__(self):
-        return (f"<Allocation of {self.budget:.3g}: {self.columns[0]} {self.size:.3g}, {self.columns[1]} {self.data:.3g}, "
-                f"{self.columns[2]} {self.quality:.4g}>")  # fmt: skip
+        return (f"<Allocation of {self.budget:.3g}: {self.columns[0]} {self.size:.3g}, "
+                f"{self.columns[1]} {self.data:.3g}, {self.columns[2]} {self.quality:.4g}>")  # fmt: skip
 
     def to_frame(self, level=None) -> pd.DataFrame:
         """One row a quantity: value, low, high."""
         values = {"size": self.size, "data": self.data, "per_size": self.per_size, "quality": self.quality}
         return pd.DataFrame(
-            [{"quantity": k, "value": v, "low": self.intervals[k][0], "high": self.intervals[k][1]} for k, v in values.items()]
+            [
+                {"quantity": k, "value": v, "low": self.intervals[k][0], "high": self.intervals[k][1]}
+                for k, v in values.items()
+            ]
         )
 
     def summary(self) -> str:
@@ -76,8 +81,12 @@ class Allocation:
         lines = [f"Budget {self.budget:.4g} ({self.cost}); {kind}."]
         names = {"size": size, "data": data, "per_size": f"{data} per {size}", "quality": quality}
         for row in self.to_frame().itertuples():
-            lines.append(f"  {names[row.quantity]}: {row.value:.4g} ({percent} interval {row.low:.4g} to {row.high:.4g})")
-        lines.append(f"  {size} of {self.flat[0]:.3g} to {self.flat[1]:.3g} lose less than {FLAT:.0%}: the optimum is flat.")
+            lines.append(
+                f"  {names[row.quantity]}: {row.value:.4g} ({percent} interval {row.low:.4g} to {row.high:.4g})"
+            )
+        lines.append(
+            f"  {size} of {self.flat[0]:.3g} to {self.flat[1]:.3g} lose less than {FLAT:.0%}: the optimum is flat."
+        )
         if self.exponents:
             lines.append(f"  {size} grows as budget^{self.exponents[0]:.3f}, {data} as budget^{self.exponents[1]:.3f}.")
         return "\n".join(lines + [f"Note: {n}" for n in self.notes])
@@ -121,7 +130,8 @@ class TrainingCost:
 def training_cost(fit, cost=None) -> TrainingCost:
     """The cost model of a fit: None for 6 N D (3 F D where size is FLOPs a forward), a column, a number or a function.
 
-    A number c means c N D. A column of the fit's table is described by c N^p D^q, with its largest deviation in the words.
+    A number c means c N D. A column of the fit's table is described by c N^p D^q, with its largest deviation in the
+    words.
     """
     size = fit.inputs["N"]
     if cost is None:
@@ -147,8 +157,8 @@ def allocate(fit, budget, unit="flops", *, cost=None, sizes=None, level=0.9) -> 
     """The size and data that a training budget should buy.
 
     fit: a Fit of a law in N and D (such as chinchilla) or in N and training compute C (size_training); budget: a number
-    or text with a unit ("1e21 FLOPs"); cost: see `training_cost`; sizes: (low, high) to look between (default: the fitted
-    sizes, 1,000 times either way). Raises InputError.
+    or text with a unit ("1e21 FLOPs"); cost: see `training_cost`; sizes: (low, high) to look between (default: the
+    fitted sizes, 1,000 times either way). Raises InputError.
 
     >>> from types import SimpleNamespace
     >>> import numpy as np
@@ -157,9 +167,9 @@ def allocate(fit, budget, unit="flops", *, cost=None, sizes=None, level=0.9) -> 
     >>> curve = lambda x, t=theta: t[..., 0, None] + t[..., 1, None] * x["N"] ** -t[..., 2, None] + (
     ...     t[..., 3, None] * x["D"] ** -t[..., 4, None])
     >>> table = __import__("pandas").DataFrame({"N": [1e8, 1e10], "D": [1e9, 1e12]})
-    >>> fit = SimpleNamespace(law=law, inputs={"N": "N", "D": "D"}, table=table, quality="loss", theta=theta, values=dict(
-    ...     zip(law.params, theta)), curve=lambda x, t=None: curve(x, theta if t is None else t), replicates=theta[None])
-    >>> answer = allocate(fit, "5.76e23 FLOPs")
+    >>> fit = SimpleNamespace(law=law, inputs={"N": "N", "D": "D"}, table=table, quality="loss", theta=theta,
+    values=dict( ...     zip(law.params, theta)), curve=lambda x, t=None: curve(x, theta if t is None else t),
+    replicates=theta[None]) >>> answer = allocate(fit, "5.76e23 FLOPs")
     >>> 15 < answer.per_size < 30  # about 20 tokens a parameter
     True
     """
@@ -188,7 +198,8 @@ def allocate(fit, budget, unit="flops", *, cost=None, sizes=None, level=0.9) -> 
 def closed_form(fit, model: TrainingCost, budget):
     """((N*, D*), exponents of the budget) of E + A N^-a + B D^-b at cost c N^p D^q; (None, None) for other laws.
 
-    N* = (a A q / (b B p))^(q / (a q + b p)) (budget / c)^(b / (a q + b p)): Hoffmann et al. 2022, eq. 4, with p = q = 1.
+    N* = (a A q / (b B p))^(q / (a q + b p)) (budget / c)^(b / (a q + b p)): Hoffmann et al. 2022, eq. 4, with p = q =
+    1.
     """
     if fit.law.name != "chinchilla" or not model.power:
         return None, None
@@ -261,7 +272,9 @@ def _beyond(fit, size, data, budget):
 def _notes(fit, grid, size, law):
     notes = []
     if size < grid[0] * 1.02 or size > grid[-1] / 1.02:
-        notes.append("The optimum lies at an end of the sizes tried: the law gives none inside, or `sizes` is too narrow.")
+        notes.append(
+            "The optimum lies at an end of the sizes tried: the law gives none inside, or `sizes` is too narrow."
+        )
     if "C" in law.inputs:
         notes.append("The law is in training compute, so the cost model only turns size and budget into data.")
     return tuple(notes)
@@ -288,8 +301,8 @@ class Serving:
         steps = f", {self.steps:.0f} sampling steps" if self.steps else ""
         low, high = self.intervals["size"]
         return (
-            f"For {self.columns[2]} {self.quality:.4g}: {self.columns[0]} {self.size:.4g} ({self.level:.0%} interval {low:.4g} "
-            f"to {high:.4g}), {self.columns[1]} {self.data:.4g}{steps}.\n"
+            f"For {self.columns[2]} {self.quality:.4g}: {self.columns[0]} {self.size:.4g} ({self.level:.0%} interval "
+            f"{low:.4g} to {high:.4g}), {self.columns[1]} {self.data:.4g}{steps}.\n"
             f"Total cost {self.total:.4g}: training {self.training:.4g}, serving {self.serving:.4g}.\n"
             f"Training alone would take {self.columns[0]} {self.training_only[0]:.4g}, {self.columns[1]} "
             f"{self.training_only[1]:.4g}."
@@ -303,10 +316,12 @@ class Serving:
 def serve(fit, quality, served, *, cost=None, per_item=None, steps=None, calls=1.0, sizes=None, level=0.9) -> Serving:
     """The size and training that make a wanted quality cheapest over a lifetime of serving.
 
-    fit: a law in N and D, or N, D and S (sampling steps; one joint law fitted on rows of both kinds); quality: the value
+    fit: a law in N and D, or N, D and S (sampling steps; one joint law fitted on rows of both kinds); quality: the
+    value
     wanted; served: items over the lifetime; per_item(N): FLOPs of one forward pass of an item (default 2 N, or the size
     itself where its column is FLOPs a forward); steps: step counts allowed, where the law has S; calls: network calls a
-    step (2 under classifier-free guidance). Sardana et al. 2024, arXiv:2401.00448, eq. 3, with steps. Raises InputError.
+    step (2 under classifier-free guidance). Sardana et al. 2024, arXiv:2401.00448, eq. 3, with steps. Raises
+    InputError.
     """
     if "N" not in fit.law.inputs or "D" not in fit.law.inputs:
         raise InputError(f"serve needs a law in N and D; {fit.law.name!r} has {', '.join(fit.law.inputs)}.")
@@ -320,7 +335,9 @@ def serve(fit, quality, served, *, cost=None, per_item=None, steps=None, calls=1
     best = _cheapest(*options, served, fit.theta)
     if best is None:
         floor = float(np.min(fit.curve(_inputs(fit, grid, np.full(grid.shape, 1e30), counts.max()))))
-        raise InputError(f"No size reaches {fit.quality} {quality:g} by this law, whose best is {floor:.4g}: ask for less.")
+        raise InputError(
+            f"No size reaches {fit.quality} {quality:g} by this law, whose best is {floor:.4g}: ask for less."
+        )
     alone = _cheapest(*options, 0.0, fit.theta)
     draws = [_cheapest(*options, served, t) for t in np.asarray(fit.replicates)[:200]]
     kept = np.array([d[:2] for d in draws if d is not None])
@@ -357,10 +374,11 @@ def _cheapest(fit, model, forward, quality, grid, counts, calls, served, theta):
 
 
 def isoflop(table, quality, size, compute, tolerance=0.05) -> dict:
-    """Approach 2 of Hoffmann et al. 2022: a parabola in ln N through the runs of each compute, then N_opt = k C^exponent.
+    """Approach 2 of Hoffmann et al. 2022: a parabola in ln N through the runs of each compute, then N_opt = k
+    C^exponent.
 
-    Runs whose compute agrees within `tolerance` are one profile; profiles of fewer than 4 runs, or whose parabola has no
-    minimum inside them, are left out. Returns profiles (DataFrame), exponent, coefficient and the bias to know.
+    Runs whose compute agrees within `tolerance` are one profile; profiles of fewer than 4 runs, or whose parabola has
+    no minimum inside them, are left out. Returns profiles (DataFrame), exponent, coefficient and the bias to know.
     """
     order = table.sort_values(compute)
     logs = np.log(order[compute].to_numpy(float))
@@ -373,12 +391,16 @@ def isoflop(table, quality, size, compute, tolerance=0.05) -> dict:
         bend, slope, _ = np.polyfit(x, y, 2)
         best = -slope / (2 * bend) if bend > 0 else np.nan
         if bend > 0 and x.min() <= best <= x.max():
-            rows.append({"compute": float(np.exp(np.log(part[compute]).mean())), "size": float(np.exp(best)), "runs": len(part)})
+            rows.append(
+                {"compute": float(np.exp(np.log(part[compute]).mean())), "size": float(np.exp(best)), "runs": len(part)}
+            )
     return _power(pd.DataFrame(rows, columns=["compute", "size", "runs"]), "isoflop")
 
 
 def envelope(table, quality, size, compute, bins=12) -> dict:
-    """Approach 1 of Hoffmann et al. 2022: the size of the best run in each of `bins` of compute, then N_opt = k C^exponent."""
+    """Approach 1 of Hoffmann et al. 2022: the size of the best run in each of `bins` of compute, then N_opt = k
+    C^exponent.
+    """
     logs = np.log(table[compute].to_numpy(float))
     edges = np.linspace(logs.min(), logs.max() + 1e-9, bins + 1)
     rows = []
@@ -392,4 +414,9 @@ def _power(profiles, approach):
     if len(profiles) < 2:
         raise InputError(f"The {approach} approach found {len(profiles)} optimum: it needs runs of 2 computes or more.")
     exponent, level = np.polyfit(np.log(profiles["compute"]), np.log(profiles["size"]), 1)
-    return {"profiles": profiles, "exponent": float(exponent), "coefficient": float(np.exp(level)), "bias": BIASES[approach]}
+    return {
+        "profiles": profiles,
+        "exponent": float(exponent),
+        "coefficient": float(np.exp(level)),
+        "bias": BIASES[approach],
+    }

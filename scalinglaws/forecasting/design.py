@@ -113,7 +113,8 @@ class Evidence:
 
 
 def evidence(x, y, new, se=None, points: Design | None = None) -> Evidence:
-    """What the rows say at every design point, mu and w integrated out. x, y, se [row] sorted by x; new [new] beyond x0.
+    """What the rows say at every design point, mu and w integrated out. x, y, se [row] sorted by x; new [new] beyond
+    x0.
 
     w is filtered from the last row backwards (Kalman), for the data and for a column of ones at once, which gives the
     generalised least squares of mu and the restricted likelihood.
@@ -125,7 +126,9 @@ def evidence(x, y, new, se=None, points: Design | None = None) -> Evidence:
     ahead, share_ahead = _shape(points, ln_new - ln_x[-1])
     walk, bend = points.tau**2, points.bend**2  # [noise]
     size = (len(points.a), len(points.sigma))
-    p00, p01, p11, data, data1, ones, ones1 = (np.zeros(size) for _ in range(7))  # covariance and means of w and its slope
+    p00, p01, p11, data, data1, ones, ones1 = (
+        np.zeros(size) for _ in range(7)
+    )  # covariance and means of w and its slope
     logs, cross, precision, square = (np.zeros(size) for _ in range(4))
     later = ln_x[-1]
     for i in range(len(z) - 1, -1, -1):

@@ -1,4 +1,5 @@
-"""Forecasts of a short series: a Bayesian average over laws, noise levels and trends, with a prior learned from studies.
+"""Forecasts of a short series: a Bayesian average over laws, noise levels and trends, with a prior learned from
+studies.
 
 The model is that of `design`; `forecast` is what a user calls.
 """
@@ -21,10 +22,12 @@ OF = ("curve", "measurement", "model")  # what an interval is for, see Forecast.
 class Forecast:
     """A weighted mixture of normals in ln y at every new x.
 
-    new [new]; weights [point] sum to 1, the points that matter only; mean and curve_variance [new, point]; sigma [point]
-    the relative error of one row; floor [point, any] is E (0 without one); last_y the last measured value. cell_share is the
-    share of sigma^2 that is a cell's own (images drawn again), the rest is the trained model's. width multiplies the logs
-    of intervals about the median: the calibration learned on studies left out.
+    new [new]; weights [point] sum to 1, the points that matter only; mean and curve_variance [new, point]; sigma
+    [point]
+    the relative error of one row; floor [point, any] is E (0 without one); last_y the last measured value. cell_share
+    is the
+    share of sigma^2 that is a cell's own (images drawn again), the rest is the trained model's. width multiplies the
+    logs of intervals about the median: the calibration learned on studies left out.
     """
 
     column: str
@@ -110,8 +113,8 @@ class Forecast:
         lines.append(f"Laws averaged: {laws}.")
         lines.append(
             f"With your {self.rows} rows alone the floor could be {self.flat['floor'][0]:.3g} to "
-            f"{self.flat['floor'][1]:.3g}; with studies like yours it is {low:.3g} to {high:.3g}. With the rows alone the "
-            f"first forecast would be {self.flat['low']:.4g} to {self.flat['high']:.4g}."
+            f"{self.flat['floor'][1]:.3g}; with studies like yours it is {low:.3g} to {high:.3g}. With the rows alone "
+            f"the first forecast would be {self.flat['low']:.4g} to {self.flat['high']:.4g}."
         )
         return "\n".join(lines)
 
@@ -154,8 +157,8 @@ def forecast(table, quality, column, new, *, kind=None, sampler=None, leave_out=
     rows = table.sort_values(column)
     if rows[column].duplicated().any():
         raise InputError(
-            f"Column {column!r} holds {rows[column].duplicated().sum()} repeated values: a forecast takes the rows of one "
-            "curve; choose the other settings first (scalinglaws.measurements.where), or average repeats."
+            f"Column {column!r} holds {rows[column].duplicated().sum()} repeated values: a forecast takes the rows of "
+            "one curve; choose the other settings first (scalinglaws.measurements.where), or average repeats."
         )
     error = rows[f"{quality}_se"] if f"{quality}_se" in rows else pd.Series(np.nan, rows.index)
     name = sampler or (rows["sampler"].iloc[0] if "sampler" in rows else "")
@@ -193,7 +196,8 @@ def of_series(one, new, leave_out=None, use_prior=True, fine=True) -> Forecast:
         one.column, one.quality, len(one), new, weights, found.mean[:, keep], found.variance[:, keep],
         _noise(points, keep), _floors(one, points, keep), law,
         {name: float(before[points.law == name].sum()) for name in LAWS}, flat, float(one.x[-1]), float(one.y[-1]),
-        one.kind != "size", learned.width.get(one.kind, 1.0) if len(one) > 2 else 1.0, learned.model_sd, learned.cell_share,
+        one.kind != "size", learned.width.get(one.kind, 1.0) if len(one) > 2 else 1.0, learned.model_sd,
+        learned.cell_share,
     )  # fmt: skip
 
 

@@ -21,7 +21,9 @@ PRIOR = {"model": (np.log(0.03), 0.7), "cell": (np.log(0.02), 0.8)}  # mean and 
 
 @dataclass(frozen=True)
 class Levels:
-    """Posterior of the two errors. grid [model_sd, cell_sd] of weights; sds [value]; model, cell: medians; intervals 90 %."""
+    """Posterior of the two errors. grid [model_sd, cell_sd] of weights; sds [value]; model, cell: medians; intervals
+    90 %.
+    """
 
     grid: np.ndarray
     sds: np.ndarray
@@ -45,17 +47,16 @@ class Levels:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a level: sd, low, high."""
-        return pd.DataFrame([
-            {"level": "trained model", "sd": self.model_sd, "low": self.model_interval[0], "high": self.model_interval[1]},
-            {"level": "cell", "sd": self.cell_sd, "low": self.cell_interval[0], "high": self.cell_interval[1]},
-        ])  # fmt: skip
+        found = (("trained model", self.model_sd, self.model_interval), ("cell", self.cell_sd, self.cell_interval))
+        return pd.DataFrame([{"level": name, "sd": sd, "low": low, "high": high} for name, sd, (low, high) in found])
 
     def summary(self) -> str:
         """Both errors in a sentence."""
         return (
             f"A trained model errs by {self.model_sd:.1%} of its own (90 % {self.model_interval[0]:.1%} to "
-            f"{self.model_interval[1]:.1%}, {self.models} models), a cell by {self.cell_sd:.1%} ({self.cell_interval[0]:.1%} "
-            f"to {self.cell_interval[1]:.1%}, {self.rows} rows); {self.share:.0%} of a row's variance is the model's."
+            f"{self.model_interval[1]:.1%}, {self.models} models), a cell by {self.cell_sd:.1%} "
+            f"({self.cell_interval[0]:.1%} to {self.cell_interval[1]:.1%}, {self.rows} rows); "
+            f"{self.share:.0%} of a row's variance is the model's."
         )
 
 

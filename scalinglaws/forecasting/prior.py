@@ -1,7 +1,7 @@
 """The prior over laws, exponents, floors and noise: learned from published series, a group of relatives left out.
 
-    python -m scalinglaws.forecasting.prior learn          write scalinglaws/forecasting/prior.json from the bundled studies
-    python -m scalinglaws.forecasting.prior show
+    python -m scalinglaws.forecasting.prior learn          write scalinglaws/forecasting/prior.json from the bundled
+    studies python -m scalinglaws.forecasting.prior show
 
 log prior(point) = sum over contexts and features of  context x B[context, feature] x feature(point). B maximises the
 logarithmic score of forecasts of hidden rows (each series from each of its beginnings), less a ridge penalty that
@@ -28,6 +28,7 @@ CONTEXTS = ("all", "size", "steps", "training", "score", "share", "fast_solver",
 RIDGE = {"all": 0.05, "size": 2.0, "steps": 2.0, "training": 2.0}  # penalty of a coefficient squared
 NEGLIGIBLE = 12.0  # in log likelihood below the best point of the task
 MODEL_SD, CELL_SHARE = 0.023, 0.4  # typical error of a trained model; share of a size series' variance that is cells'
+OUTLIERS, BROAD = 0.05, 0.4  # share of hidden rows that no law foresees, and their density in ln y
 MANY = 25  # series of one kind in a group; of more, fewer beginnings are used
 RIDGE_OTHER = 4.0
 FAST = ("dpm", "heun", "unipc", "deis", "ipndm", "rk2", "rk3", "edm", "2m", "3m", "dopri")
@@ -44,9 +45,7 @@ def context(kind: str, quality: str, sampler: str = "") -> np.ndarray:
     fast = steps and not few and not stochastic and any(k in name for k in FAST)
     share = known in series.SHARES
     score = series.rises(quality) and not share
-    return np.array(
-        [1, kind == "size", steps, kind == "training", score, share, fast, stochastic, few], dtype=float
-    )
+    return np.array([1, kind == "size", steps, kind == "training", score, share, fast, stochastic, few], dtype=float)
 
 
 def sampler_of(one: series.Series) -> str:
@@ -54,7 +53,8 @@ def sampler_of(one: series.Series) -> str:
     eta = {"1.0": "ddpm", "sigma-hat": "sigma-hat"}
     label = {part.strip() for part in one.label.split(",")}
     from_eta = next((v for k, v in eta.items() if one.study == "ddim" and k in label), "")
-    return f"{one.settings.get('sampler', '')} {one.label if one.study in ('diff-solvers', 'dpm-solver') else ''} {from_eta}"
+    more = one.label if one.study in ("diff-solvers", "dpm-solver") else ""
+    return f"{one.settings.get('sampler', '')} {more} {from_eta}"
 
 
 def context_of(one: series.Series) -> np.ndarray:
@@ -117,8 +117,8 @@ def tabulate(given: list[Task], points: model.Design) -> Table:
         predictive[i] = density.ravel()
     loglik -= loglik.max(1, keepdims=True)
     return Table(
-        loglik, predictive, np.array([context_of(t.series.first(t.seen)) for t in given]), np.array([t.weight for t in given]),
-        np.array([t.series.group for t in given]),
+        loglik, predictive, np.array([context_of(t.series.first(t.seen)) for t in given]),
+        np.array([t.weight for t in given]), np.array([t.series.group for t in given]),
     )  # fmt: skip
 
 
@@ -136,8 +136,10 @@ def learn(table: Table, points: model.Design, iterations: int = 60) -> np.ndarra
             seen = loglik + (features @ (one @ b)).astype(np.float32)[point]
             seen_share, norm_seen = _softmax(seen, starts)
             both_share, norm_both = _softmax(seen + predictive, starts)
-            value -= float(weights @ (norm_both - norm_seen))
-            change = (both_share - seen_share) * np.repeat(weights, np.diff(np.append(starts, len(point))))
+            density = (1 - OUTLIERS) * np.exp(norm_both - norm_seen)
+            value -= float(weights @ np.log(density + OUTLIERS * BROAD))
+            pulled = weights * density / (density + OUTLIERS * BROAD)
+            change = (both_share - seen_share) * np.repeat(pulled, np.diff(np.append(starts, len(point))))
             gradient -= np.outer(one, np.bincount(point, change, len(features)) @ features)
         off = b - start
         return value + float((ridge * off**2).sum()), (gradient + 2 * ridge * off).ravel()
@@ -153,7 +155,9 @@ def _kinds(contexts):
 
 
 def _sparse(table, rows):
-    """(context, weights, point numbers, starts, log likelihoods, predictive) of the points that can matter, in a row."""
+    """(context, weights, point numbers, starts, log likelihoods, predictive) of the points that can matter, in a
+    row.
+    """
     kept = [np.flatnonzero(table.loglik[r] > -NEGLIGIBLE) for r in rows]
     starts = np.concatenate([[0], np.cumsum([len(k) for k in kept])[:-1]])
     loglik = np.concatenate([table.loglik[r, k] for r, k in zip(rows, kept, strict=True)])
@@ -182,7 +186,9 @@ def initial() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Prior:
-    """B [context, feature]; width {kind: factor on interval widths}; model_sd a trained model's own relative error; cell_share of the variance along sizes."""
+    """B [context, feature]; width {kind: factor on interval widths}; model_sd a trained model's own relative error;
+    cell_share of the variance along sizes.
+    """
 
     coefficients: np.ndarray
     width: dict = field(default_factory=dict)
@@ -202,7 +208,9 @@ def load(leave_out: str | None = None) -> Prior:
     group = series.group_of(leave_out) if leave_out else None
     chosen = held["without"].get(group, held["all"]) if group else held["all"]
     if held["features"] != list(model.FEATURES) or held["contexts"] != list(CONTEXTS):
-        raise InputError(f"{FILE.name} was learned by another version: run python -m scalinglaws.forecasting.prior learn.")
+        raise InputError(
+            f"{FILE.name} was learned by another version: run python -m scalinglaws.forecasting.prior learn."
+        )
     width = held["width"].get(group, held["width"]["all"]) if group else held["width"]["all"]
     return Prior(np.array(chosen), width, held["model_sd"], held["cell_share"], held["source"])
 
@@ -237,8 +245,9 @@ def write(path=FILE):
         without[group] = learn(_rows(table, table.groups != group), points).round(4)
         print(f"without {group}: learned", flush=True)
     held = {
-        "source": f"{len({id(t.series) for t in given})} series of {len(without)} groups of relatives among the bundled "
-        "studies and measurements (data/published, data/measurements), by python -m scalinglaws.forecasting.prior learn",
+        "source": f"{len({id(t.series) for t in given})} series of {len(without)} groups of relatives among the "
+        "bundled studies and measurements (data/published, data/measurements): python -m "
+        "scalinglaws.forecasting.prior learn",
         "features": model.FEATURES, "contexts": CONTEXTS, "model_sd": MODEL_SD, "cell_share": CELL_SHARE,
         "all": learn(table, points).round(4).tolist(),
         "without": {group: b.tolist() for group, b in without.items()},
@@ -251,8 +260,9 @@ def widths(given, without, points) -> dict:
     """{group left out, or "all": {kind: factor}}: what the width of intervals is multiplied by where 3 rows or more are
     seen, so that intervals of unseen studies are neither too wide nor too narrow.
 
-    The factor minimises the interval scores (50 and 90 %) of forecasts of the last rows by priors that had not seen their
-    group, groups weighing as the square root of their number; it is pulled to 1 as groups are few.
+    The factor minimises the interval scores (50 and 90 %) of forecasts of the last rows by priors that had not seen
+    their group, among the factors that harm no group of three series or more; groups weigh as the square root of their
+    number, and the factor is pulled to 1 as groups are few.
     """
     levels, rows = np.array([0.05, 0.25, 0.5, 0.75, 0.95]), []
     for task in given:
@@ -282,15 +292,21 @@ def _width(rows):
         below, above = factors * limits[:, low], factors * limits[:, high]
         scores = scores + above - below + 2 / outside * (np.maximum(below - error, 0) + np.maximum(error - above, 0))
     now = np.abs(np.log(factors[:, 0])).argmin()
-    total = sum(
-        np.sqrt((group == g).sum()) * scores[:, group == g].mean(1) / scores[now, group == g].mean() for g in set(group)
-    )
+    total, allowed = 0.0, np.ones(len(factors), bool)
+    for name in set(group):
+        ratio = scores[:, group == name].mean(1) / scores[now, group == name].mean()
+        total = total + np.sqrt((group == name).sum()) * ratio
+        if (group == name).sum() >= 3:
+            allowed &= ratio <= 1.02
+    total = np.where(allowed, total, np.inf)
     count = len(set(group))
     return round(float(factors[total.argmin(), 0] ** (count / (count + 2))), 3)
 
 
 def _rows(table, keep):
-    return Table(table.loglik[keep], table.predictive[keep], table.contexts[keep], table.weights[keep], table.groups[keep])
+    return Table(
+        table.loglik[keep], table.predictive[keep], table.contexts[keep], table.weights[keep], table.groups[keep]
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Rival forecasts of a series' hidden row: what people do without this package, and this package's own single laws.
 
-rival(x, y, new, rng) -> (value, draws) ; draws [replicate] of a new measurement by a bootstrap, None where there is none.
-A rival that cannot answer raises InputError.
+rival(x, y, new, rng) -> (value, draws) ; draws [replicate] of a new measurement by a bootstrap, None where there is
+none. A rival that cannot answer raises InputError.
 """
 
 import warnings
@@ -158,7 +158,9 @@ def m4(x, y, new, rng):
         return np.log(low + gap * (left + right) / 2)
 
     u, z = np.log(x / x[0]), np.log(y)
-    starts = [(np.log(y[-1] * f), np.log(y[0] * g), k, 0.0, 0.0) for f in (0.5, 0.9) for g in (1.5, 10) for k in (0, -2)]
+    starts = [
+        (np.log(y[-1] * f), np.log(y[0] * g), k, 0.0, 0.0) for f in (0.5, 0.9) for g in (1.5, 10) for k in (0, -2)
+    ]
     fits = [_quiet(least_squares, lambda t: curve(t, u) - z, s, max_nfev=300) for s in starts]
     best = min(fits, key=lambda f: f.cost)
     return float(np.exp(curve(best.x, np.array([np.log(new / x[0])]))[0])), None

@@ -21,14 +21,26 @@ AXES = {
 }
 FOLLOWS = {
     "size": ("flops_per_forward", "gflops_per_forward", "macs_per_forward", "params", "params_no_embed", "depth",
-             "base_channels", "rel_cost", "model", "weights", "params_provenance", "train_flops", "path_length"),
+             "base_channels", "rel_cost", "model", "weights", "params_provenance", "train_flops", "path_length",
+             "batch_size"),
     "steps": ("steps", "nfe"),
     "training": ("train_flops", "train_images", "train_steps", "epochs", "weights", "batch_size"),
 }  # fmt: skip
 # settings that a study chose anew for each size: kept out of the key where each model has one value
 TUNED = ("ema_std", "gnet", "epochs", "train_steps", "train_images", "batch_size", "guidance", "nfe", "diff_steps")
 IDENTITY = ("weights", "base_channels", "params", "flops_per_forward", "macs_per_forward", "batch_size", "nfe")
-UNRELATED = ("note", "source", "provenance", "study", "versions", "device", "threads", "dtype", "sampling_batch", "seed")
+UNRELATED = (
+    "note",
+    "source",
+    "provenance",
+    "study",
+    "versions",
+    "device",
+    "threads",
+    "dtype",
+    "sampling_batch",
+    "seed",
+)
 
 # studies that share models, baselines or authors are held out together
 RELATIVES = {
@@ -166,7 +178,9 @@ def _series(part, study, kind, quality, column, values, least):
     named = {c: v for c, v in values.items() if c not in IDENTITY and not pd.isna(v)}
     label = ", ".join(dict.fromkeys(str(v) for v in named.values())) or study
     settings = {c: part[c].iloc[0] for c in ("sampler", "guidance", "family", "model") if c in part}
-    along = next((c for c in ("steps", "nfe", "train_images", "train_steps") if c in values and not pd.isna(values[c])), None)
+    along = next(
+        (c for c in ("steps", "nfe", "train_images", "train_steps") if c in values and not pd.isna(values[c])), None
+    )
     if kind == "size" and along:  # a slice of a surface, see `surfaces`
         rest = {c: v for c, v in values.items() if c not in FOLLOWS["steps"] + FOLLOWS["training"]}
         settings |= {"_along": along, "_at": float(values[along]), "_rest": ", ".join(map(str, rest.values()))}

@@ -14,6 +14,7 @@ from scalinglaws.forecasting.forecast import of_series
 
 LEAST = (3, 2)  # sizes and step counts of a surface
 BUDGETS = 15
+RULES = ("ours", "last", "largest", "smallest")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Surface:
     def slice(self, step: int, count: int) -> series.Series:
         """Quality against the `count` smallest sizes at one step count."""
         return series.Series(self.study, "size", self.quality, "size", f"{self.label}, {self.steps[step]:g}",
-                             self.sizes[:count], self.y[:count, step], self.se[:count, step], self.settings)  # fmt: skip
+                             self.sizes[:count], self.y[:count, step], self.se[:count, step],
+                             self.settings)  # fmt: skip
 
 
 def from_series(found: list[series.Series]) -> list[Surface]:
@@ -96,7 +98,8 @@ def regret(surface: Surface, forecast: pd.DataFrame | None = None) -> pd.DataFra
         true = _best(surface, surface.y, budget)
         able = np.flatnonzero(np.isfinite(true))
         best = np.nanmin(np.where(np.isfinite(true), true, np.nan))
-        chosen = {"ours": int(np.argmin(_best(surface, believed, budget))), "last": int(np.argmin(_best(surface, same, budget))),
+        chosen = {"ours": int(np.argmin(_best(surface, believed, budget))),
+                  "last": int(np.argmin(_best(surface, same, budget))),
                   "largest": int(able[-1]), "smallest": int(able[0])}  # fmt: skip
         rows.append({"study": surface.study, "label": surface.label, "quality": surface.quality, "budget": budget}
                     | {f"{rule}_size": surface.sizes[k] for rule, k in chosen.items()}
@@ -124,8 +127,9 @@ def summary(found: list[Surface] | None = None) -> tuple[pd.DataFrame, pd.DataFr
         lost = regret(one, told)
         budgets.append(lost)
         rows.append({"study": one.study, "surface": one.label, "quality": one.quality, "sizes": len(one.sizes),
-                     "steps": len(one.steps), "error": told["error"].median(), "last_error": told["last_error"].median(),
+                     "steps": len(one.steps), "error": told["error"].median(),
+                     "last_error": told["last_error"].median(),
                      "in90": told["in90"].mean()}
-                    | {f"{rule}_regret": lost[f"{rule}_regret"].mean() for rule in ("ours", "last", "largest", "smallest")}
+                    | {f"{rule}_regret": lost[f"{rule}_regret"].mean() for rule in RULES}
                     | {"ours_worst": lost["ours_regret"].max()})  # fmt: skip
     return pd.DataFrame(rows), pd.concat(budgets, ignore_index=True)
