@@ -65,3 +65,39 @@ def test_the_bundled_family_has_both():
     fit = sl.fit(rows, law="size_steps", quality="fd", inputs={"N": "flops_per_forward", "S": "steps"}, replicates=5)
     found = levels.of_fit(fit)
     assert 0.005 < found.model_sd < 0.1 and found.models == 7 and "trained model" in found.summary()
+
+
+def owned_family(seed=0, model_sd=0.05, cell_sd=0.01):
+    """Sizes by steps of a known law, each size with an error of its own."""
+    import scalinglaws as sl
+
+    rng = np.random.default_rng(seed)
+    sizes, steps = np.geomspace(1e6, 1e8, 6), np.array([4.0, 8, 16, 32, 64])
+    n, s = (v.ravel() for v in np.meshgrid(sizes, steps, indexing="ij"))
+    own = model_sd * rng.standard_normal(6)
+    y = (5 + 300 * n**-0.3 + 60 * s**-1.2) * np.exp(np.repeat(own, 5) + cell_sd * rng.standard_normal(30))
+    table = pd.DataFrame({"N": n, "S": s, "fd": y, "model": np.repeat(list("abcdef"), 5)})
+    fit = sl.fit(table, "size_steps_plain", "fd", {"N": "N", "S": "S"}, replicates=60)
+    return fit, table
+
+
+def test_three_intervals_are_named_and_nested():
+    fit, table = owned_family(model_sd=0.02)
+    found = levels.predict(fit, table)
+    widths = {of: np.log(found[f"{of}_high"] / found[f"{of}_low"]).median() for of in levels.OF}
+    assert 0 < 0.95 * widths["curve"] < widths["new_model"] and 0.95 * widths["owned"] < widths["new_model"]
+    assert (found.filter(like="_high").min(axis=1) > found.filter(like="_low").max(axis=1) * 0.9).all()
+    inside = (found["owned_low"] <= table["fd"]) & (table["fd"] <= found["owned_high"])
+    assert inside.mean() > 0.8
+
+
+def test_a_models_own_error_moves_what_is_said_of_it():
+    """The model that came out 10 % better than its law is likelier the best among those owned than among new ones."""
+    fit, table = owned_family(3)
+    rows = table[table["S"] == 64]
+    owned = levels.probability_best(fit, rows, "owned")
+    fresh = levels.probability_best(fit, rows, "new_model")
+    assert owned.sum() == pytest.approx(1) and fresh.sum() == pytest.approx(1)
+    assert owned.max() > fresh.max()
+    truth = rows["fd"].to_numpy().argmin()
+    assert owned[truth] > fresh[truth]

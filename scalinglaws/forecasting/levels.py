@@ -8,13 +8,14 @@ times a prior learned from measured families; the posterior, not a point, is use
 statsmodels' MixedLM gives, and a test holds it to that.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from scalinglaws.schema import InputError
 
+OF = ("curve", "owned", "new_model")  # the law; a measurement of a model you own; of a model you would train
 SDS = np.geomspace(1e-3, 0.5, 28)  # of both levels, relative
 PRIOR = {"model": (np.log(0.03), 0.7), "cell": (np.log(0.02), 0.8)}  # mean and sd of ln sd: see `learned` in prior.json
 
@@ -132,3 +133,71 @@ def _quantiles(weights):
     """5, 50 and 95 % [3] of a level's sd, between the grid's points."""
     total = np.cumsum(weights) - weights / 2
     return tuple(np.exp(np.interp([0.05, 0.5, 0.95], total, np.log(SDS))).tolist())
+
+
+def draws(fit, table, of="owned", model_column="model", count=400, seed=0, found: Levels | None = None) -> np.ndarray:
+    """ln quality [draw, row] of rows of a table by a Fit, for one of OF; said for that level alone.
+
+    curve      the law's own uncertainty, by the fit's replicates
+    owned      a new measurement of the models of the fit: the curve, each model's own error as the rows show it, a cell
+    new_model  a measurement of models trained anew: each with an error of its own, shared by its rows, and a cell
+    A model of `table` that the fit has not seen has a new error in `owned` too.
+    """
+    if of not in OF:
+        raise InputError(f"No level named {of!r}. Known: {', '.join(OF)}.")
+    found = found or of_fit(fit, model_column)
+    rng = np.random.default_rng(seed)
+    inputs = {s: table[c].to_numpy(float) for s, c in fit.inputs.items()}
+    theta = np.asarray(fit.replicates)
+    with np.errstate(all="ignore"):
+        logs = np.log(fit.curve(inputs, theta[rng.integers(len(theta), size=count)]))
+    logs = np.where(np.isfinite(logs), logs, np.log(fit.curve(inputs))[None])
+    if of == "curve":
+        return logs
+    sds = found.draws(count, seed)
+    column = model_column if model_column in fit.table else fit.inputs.get("N", next(iter(fit.inputs.values())))
+    labels, where = np.unique(table[column].astype(str), return_inverse=True)
+    own = np.empty((count, len(labels)))
+    for j, label in enumerate(labels):
+        mean, sd = _own(fit, column, label, sds) if of == "owned" else (0.0, sds[:, 0])
+        own[:, j] = mean + sd * rng.standard_normal(count)
+    return logs + own[:, where] + sds[:, 1:] * rng.standard_normal(logs.shape)
+
+
+def predict(fit, table, level=0.9, model_column="model", seed=0) -> pd.DataFrame:
+    """value and the three intervals of rows of a table: curve_low, curve_high, owned_low, ... new_model_high."""
+    found = of_fit(fit, model_column)
+    inputs = {s: table[c].to_numpy(float) for s, c in fit.inputs.items()}
+    result = pd.DataFrame({"value": fit.curve(inputs)}, index=table.index)
+    for of in OF:
+        drawn = draws(fit, table, of, model_column, 1000, seed, found)
+        low, high = np.exp(np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0))
+        result[f"{of}_low"], result[f"{of}_high"] = low, high
+    return result
+
+
+def probability_best(fit, table, of="owned", model_column="model", count=2000, seed=0, higher=False) -> np.ndarray:
+    """Share of draws [row] in which a row of the table is the best, for one of OF.
+
+    A cell's error is no quality of a model, so it is left out.
+    """
+    found = of_fit(fit, model_column)
+    exact = np.full_like(found.grid, 0.0)
+    exact[:, 0] = found.grid.sum(1)  # the errors of models as they are, those of cells the least of the grid
+    drawn = draws(fit, table, of, model_column, count, seed, replace(found, grid=exact / exact.sum()))
+    best = drawn.argmax(1) if higher else drawn.argmin(1)
+    return np.bincount(best, minlength=drawn.shape[1]) / count
+
+
+def _own(fit, column, label, sds):
+    """Mean and sd [draw] of one model's own error given its rows (best linear unbiased prediction)."""
+    rows = fit.table[fit.table[column].astype(str) == label]
+    if rows.empty:
+        return 0.0, sds[:, 0]
+    inputs = {s: rows[c].to_numpy(float) for s, c in fit.inputs.items()}
+    residual = np.log(rows[fit.quality].to_numpy(float)) - np.log(fit.curve(inputs))
+    error = f"{fit.quality}_se"
+    known = rows[error].to_numpy(float) / rows[fit.quality].to_numpy(float) if error in rows else np.zeros(len(rows))
+    weight = 1 / (sds[:, 1:] ** 2 + np.nan_to_num(known) ** 2)  # [draw, row]
+    precision = weight.sum(1) + 1 / sds[:, 0] ** 2
+    return weight @ residual / precision, precision**-0.5

@@ -122,7 +122,7 @@ def tabulate(given: list[Task], points: model.Design) -> Table:
     )  # fmt: skip
 
 
-def learn(table: Table, points: model.Design, iterations: int = 60) -> np.ndarray:
+def learn(table: Table, points: model.Design, iterations: int = 100) -> np.ndarray:
     """B [context, feature] of the best penalised logarithmic score."""
     features = points.features.reshape(-1, points.features.shape[-1])
     ridge = np.array([RIDGE.get(c, RIDGE_OTHER) for c in CONTEXTS])[:, None] * np.ones(features.shape[1])
