@@ -70,18 +70,18 @@ def backtest(found=None, methods=None, least: int = 2, prior_from: str = "others
     """Each series' largest x hidden: one row a series and method.
 
     found: series (default: all bundled); methods: names in rivals.RIVALS besides ours; least: rows that must be seen.
-    Columns: study, group, kind, quality, label, seen, x, truth, method, value, q05, q25, q75, q95, error (relative),
-    in90, in50, interval_score (90 %, of ln y), crps (of ln y), refused (why a method gave nothing).
+    Columns: question, study, group, kind, quality, label, seen, x, truth, method, value, q05, q25, q75, q95, error
+    (relative), in90, in50, interval_score (90 %, of ln y), crps (of ln y), refused (why a method gave nothing).
     """
     found = series.published() if found is None else found
     methods = tuple(rivals.RIVALS) if methods is None else tuple(methods)
     rows = []
-    for one in found:
+    for number, one in enumerate(found):
         if len(one) <= least:
             continue
         seen, new, truth = series.hidden_largest(one)
-        about = {"study": one.study, "group": one.group, "kind": one.kind, "quality": one.quality, "label": one.label,
-                 "seen": len(seen), "x": new, "truth": truth}  # fmt: skip
+        about = {"question": number, "study": one.study, "group": one.group, "kind": one.kind, "quality": one.quality,
+                 "label": one.label, "seen": len(seen), "x": new, "truth": truth}  # fmt: skip
         rows.append(about | {"method": OURS} | _ours(seen, new, one))
         rows += [about | {"method": name} | _rival(name, seen, new) for name in methods]
     return _scored(pd.DataFrame(rows))
@@ -131,11 +131,10 @@ def compare(board: pd.DataFrame, keep=None) -> pd.DataFrame:
     Columns: rows, ours and theirs (median error), mean, worst, interval score and coverage where the rival has one.
     """
     board = board if keep is None else board[keep(board)]
-    key = ["study", "kind", "quality", "label", "x"]
-    own = board[board["method"] == OURS].set_index(key)
+    own = board[board["method"] == OURS].set_index("question")
     result = []
     for name, theirs in board[board["method"] != OURS].groupby("method", sort=False):
-        theirs = theirs[theirs["value"].notna()].set_index(key)
+        theirs = theirs[theirs["value"].notna()].set_index("question")
         ours = own.loc[theirs.index]
         both = theirs["q05"].notna()
         result.append({

@@ -29,7 +29,7 @@ RIDGE = {"all": 0.05, "size": 2.0, "steps": 2.0, "training": 2.0}  # penalty of 
 NEGLIGIBLE = 12.0  # in log likelihood below the best point of the task
 MODEL_SD, CELL_SHARE = 0.023, 0.4  # typical error of a trained model; share of a size series' variance that is cells'
 OUTLIERS, BROAD = 0.05, 0.4  # share of hidden rows that no law foresees, and their density in ln y
-MANY = 25  # series of one kind in a group; of more, fewer beginnings are used
+MANY = 10  # curves of one kind in a group; of more, fewer beginnings are used
 RIDGE_OTHER = 4.0
 FAST = ("dpm", "heun", "unipc", "deis", "ipndm", "rk2", "rk3", "edm", "2m", "3m", "dopri")
 STOCHASTIC = ("ddpm", "sde", "ancestral", "maruyama", "euler-a", "sigma-hat")
@@ -72,20 +72,25 @@ class Task:
 
 
 def tasks(found: list[series.Series]) -> list[Task]:
-    """The next row after every beginning of at least two rows, and the last row from those at least three short."""
-    groups = {}
+    """The next row after every beginning of at least two rows, and the last row from those at least three short.
+
+    Weights: a group counts as the square root of the number of its curves of a kind; several metrics of one curve share
+    its weight; the last row of a curve counts as much as all rows before.
+    """
+    curves, metrics = {}, {}
     for one in found:
-        groups[one.group, one.kind] = groups.get((one.group, one.kind), 0) + 1
+        curves.setdefault((one.group, one.kind), set()).add((one.study, one.label))
+        metrics[one.study, one.kind, one.label] = metrics.get((one.study, one.kind, one.label), 0) + 1
     result = []
     for one in found:
+        count = len(curves[one.group, one.kind])
         pairs = [(n, n) for n in range(2, len(one))] + [(n, len(one) - 1) for n in range(3, len(one) - 2)]
-        share = groups[one.group, one.kind] ** -0.5
-        if groups[one.group, one.kind] > MANY:
+        if count > MANY:
             pairs = pairs[-2:] if len(one) < 6 else [pairs[1], (len(one) - 1, len(one) - 1)]
+        share = count**-0.5 / metrics[one.study, one.kind, one.label]
         for seen, hidden in pairs:
             final = seen == len(one) - 1
-            others = max(len(pairs) - 1, 1)
-            result.append(Task(one, seen, hidden, share * (1.0 if final else 1.0 / others)))
+            result.append(Task(one, seen, hidden, share * (1.0 if final else 1.0 / max(len(pairs) - 1, 1))))
     return result
 
 

@@ -17,7 +17,7 @@ from scalinglaws.schema import InputError
 AXES = {
     "size": ("flops_per_forward", "gflops_per_forward", "params", "non_vocab_parameters", "depth"),
     "steps": ("steps", "nfe", "ar_steps"),
-    "training": ("train_flops", "train_images", "train_steps", "epochs", "tokens"),
+    "training": ("train_images", "train_steps", "epochs", "tokens", "train_flops"),
 }
 FOLLOWS = {
     "size": ("flops_per_forward", "gflops_per_forward", "macs_per_forward", "params", "params_no_embed", "depth",
@@ -136,7 +136,7 @@ def _along(rows, study, kind, quality, least):
     column = next((c for c in AXES[kind] if c in rows and rows[c].notna().any() and rows[c].nunique() > 1), None)
     if column is None:
         return []
-    alternatives = [c for c in AXES[kind] if c in rows and c not in ("train_flops",)]
+    alternatives = [c for c in AXES[kind] if c in rows]
     keys = [c for c in measurements.settings(rows, schema.names("quality")) if c not in FOLLOWS[kind] + UNRELATED]
     keys = [c for c in keys if c in schema.COLUMNS and rows[c].nunique(dropna=False) > 1]
     if kind == "size" and "model" in rows:
