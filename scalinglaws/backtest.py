@@ -7,6 +7,7 @@ rows.
 Our forecasts use a prior that has not seen the study at hand or its relatives. Nothing is chosen per study.
 """
 
+import argparse
 import hashlib
 from itertools import chain
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import measurements
-from scalinglaws.forecasting import rivals, series
+from scalinglaws.forecasting import page, rivals, series
 from scalinglaws.forecasting.forecast import of_series
 from scalinglaws.schema import InputError
 
@@ -170,3 +171,27 @@ def summary(board: pd.DataFrame, distances_only: bool = False) -> str:
                 scored = f"; interval score {r.ours_score:.3f} against {r.theirs_score:.3f}" if r.score_rows else ""
                 lines.append(f"    {r.rival:20s} {r.rows:4d} rows: {r.ours:7.2%} against {r.theirs:7.2%}{scored}")
     return "\n".join(lines)
+
+
+def main(words=None):
+    """python -m scalinglaws.backtest [--page FILE] [--rivals NAME,...] [TABLE ...]: run the board and print it."""
+    parser = argparse.ArgumentParser(prog="scalinglaws backtest", description=main.__doc__)
+    parser.add_argument("tables", nargs="*", help="csv or parquet files of your own, besides the bundled studies")
+    parser.add_argument("--page", help="write every series, drawn, to this HTML file")
+    parser.add_argument("--language", default="../shared/data/language", help="folder of the language sets")
+    parser.add_argument("--rivals", default="last,power,floor,floor_raw", help=f"of {', '.join(rivals.RIVALS)}")
+    options = parser.parse_args(words)
+    unknown = [name for name in options.rivals.split(",") if name not in rivals.RIVALS]
+    if unknown:
+        raise InputError(f"No rival named {unknown[0]!r}. Known: {', '.join(rivals.RIVALS)}.")
+    others, skipped = language(options.language)
+    found = series.published() + others + [one for path in options.tables for one in user(path, Path(path).stem)]
+    board = backtest(found, options.rivals.split(","))
+    text = summary(board)
+    print("\n".join([text, *skipped]))
+    if options.page:
+        page.write(options.page, board, found, text)
+
+
+if __name__ == "__main__":
+    main()

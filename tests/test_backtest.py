@@ -86,3 +86,12 @@ def test_decisions_on_measured_surfaces_lose_less_than_the_simple_rules():
     assert (table["ours_regret"] < table["largest_regret"]).all()
     assert (table["ours_regret"] < table["smallest_regret"]).all()
     assert budgets.filter(like="regret").min().min() >= -1e-9  # nothing beats the best
+
+
+def test_the_page_draws_every_series_and_names_failures(tmp_path, published, board):
+    few = [s for s in published if s.study in ("edm2", "ddim") and s.quality == "fid"]
+    path = backtest.page.write(tmp_path / "board.html", board, few, backtest.summary(board))
+    text = path.read_text()
+    own = board[board["method"] == "forecast"]
+    assert text.count("<svg") == len(own) and text.count('class="failed"') == int((own["in90"] == 0).sum())
+    assert "sigma-hat" in text and "nan" not in text.split("Every series")[1]
