@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize_scalar
 
-from scalinglaws.decide.allocate import allocate, closed_form, envelope, isoflop, serve, training_cost
+from scalinglaws.decide.allocate import allocate, closed_form, training_cost
+from scalinglaws.decide.isoflop import envelope, isoflop
+from scalinglaws.decide.serving import serve
 from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
 

@@ -1,8 +1,8 @@
-"""Which size and how much data for a training budget; and for training and serving together.
+"""Which size and how much data for a training budget.
 
 allocate(fit, "1e21 FLOPs")          N*, D* of a law in size and data, with intervals and the flat region
-serve(fit, quality, served)          size and data of least total cost at a wanted quality (Sardana et al. 2024)
-isoflop(table, ...), envelope(...)   the two other approaches of Hoffmann et al. 2022, with their biases said
+
+Serving beside training: `decide.serving`; the two other approaches of Hoffmann et al. 2022: `decide.isoflop`.
 
 Cost of training is 6 N D by default (Kaplan et al. 2020: 2 FLOPs a parameter forward, 4 backward), 3 F D where the size
 is a forward pass in FLOPs, a column of the table, or a function.
@@ -19,13 +19,6 @@ from scalinglaws.units import parse
 FLAT = 0.01  # quality within this share of the best: the flat region
 GRID = 600  # sizes tried between the ends
 DATA = ("D", "C")  # symbols of data and of training compute
-BIASES = {
-    "isoflop": "A parabola through an isoFLOP profile is biased: its range is not symmetric about the optimum and the "
-    "true profile is not a parabola (on the Chinchilla points the intercept is 4 % low at 16 times either way; D* of "
-    "published studies came out 58 to 75 % high). Prefer the surface.",
-    "envelope": "The lowest loss at each compute among the runs that happen to be there favours lucky runs and the "
-    "sizes that were tried; its exponent is the least reliable of the three.",
-}
 
 
 @dataclass(frozen=True)
@@ -160,16 +153,12 @@ def allocate(fit, budget, unit="flops", *, cost=None, sizes=None, level=0.9) -> 
     or text with a unit ("1e21 FLOPs"); cost: see `training_cost`; sizes: (low, high) to look between (default: the
     fitted sizes, 1,000 times either way). Raises InputError.
 
-    >>> from types import SimpleNamespace
-    >>> import numpy as np
-    >>> theta = np.array([1.8172, 482.01, 0.3478, 2085.43, 0.3658])  # Besiroglu et al. 2024
-    >>> law = SimpleNamespace(name="chinchilla", params=("E", "A", "a", "B", "b"), inputs=("N", "D"))
-    >>> curve = lambda x, t=theta: t[..., 0, None] + t[..., 1, None] * x["N"] ** -t[..., 2, None] + (
-    ...     t[..., 3, None] * x["D"] ** -t[..., 4, None])
-    >>> table = __import__("pandas").DataFrame({"N": [1e8, 1e10], "D": [1e9, 1e12]})
-    >>> fit = SimpleNamespace(law=law, inputs={"N": "N", "D": "D"}, table=table, quality="loss", theta=theta,
-    values=dict( ...     zip(law.params, theta)), curve=lambda x, t=None: curve(x, theta if t is None else t),
-    replicates=theta[None]) >>> answer = allocate(fit, "5.76e23 FLOPs")
+    >>> import numpy as np, pandas as pd
+    >>> from scalinglaws.fitting import fit
+    >>> N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e8, 1e10, 6), np.geomspace(1e9, 1e12, 6)))
+    >>> runs = pd.DataFrame({"N": N, "D": D, "loss": 1.8172 + 482.01 * N**-0.3478 + 2085.43 * D**-0.3658})
+    >>> law = fit(runs, "chinchilla", "loss", {"N": "N", "D": "D"}, replicates=5)  # Besiroglu et al. 2024
+    >>> answer = allocate(law, "5.76e23 FLOPs")
     >>> 15 < answer.per_size < 30  # about 20 tokens a parameter
     True
     """
@@ -222,7 +211,7 @@ def _check(fit):
     return law
 
 
-def _ends(fit, sizes):
+def ends(fit, sizes):
     if sizes is not None:
         return float(sizes[0]), float(sizes[1])
     held = fit.table[fit.inputs["N"]].to_numpy(float)
@@ -231,7 +220,7 @@ def _ends(fit, sizes):
 
 def _profile(fit, model, budget, theta, sizes):
     """(sizes [n], quality [replicate, n]) along the budget."""
-    grid = np.geomspace(*_ends(fit, sizes), GRID)
+    grid = np.geomspace(*ends(fit, sizes), GRID)
     return grid, _along(fit, model, budget, theta, grid)
 
 
@@ -278,145 +267,3 @@ def _notes(fit, grid, size, law):
     if "C" in law.inputs:
         notes.append("The law is in training compute, so the cost model only turns size and budget into data.")
     return tuple(notes)
-
-
-@dataclass(frozen=True)
-class Serving:
-    """Size, data (and steps) of least total cost, training and serving together, at a wanted quality."""
-
-    size: float
-    data: float
-    steps: float | None
-    total: float
-    training: float
-    serving: float
-    quality: float
-    intervals: dict
-    training_only: tuple  # size and data if nothing were served
-    columns: tuple
-    level: float
-
-    def summary(self) -> str:
-        """The answer in plain lines."""
-        steps = f", {self.steps:.0f} sampling steps" if self.steps else ""
-        low, high = self.intervals["size"]
-        return (
-            f"For {self.columns[2]} {self.quality:.4g}: {self.columns[0]} {self.size:.4g} ({self.level:.0%} interval "
-            f"{low:.4g} to {high:.4g}), {self.columns[1]} {self.data:.4g}{steps}.\n"
-            f"Total cost {self.total:.4g}: training {self.training:.4g}, serving {self.serving:.4g}.\n"
-            f"Training alone would take {self.columns[0]} {self.training_only[0]:.4g}, {self.columns[1]} "
-            f"{self.training_only[1]:.4g}."
-        )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row."""
-        return pd.DataFrame([{k: getattr(self, k) for k in ("size", "data", "steps", "total", "training", "serving")}])
-
-
-def serve(fit, quality, served, *, cost=None, per_item=None, steps=None, calls=1.0, sizes=None, level=0.9) -> Serving:
-    """The size and training that make a wanted quality cheapest over a lifetime of serving.
-
-    fit: a law in N and D, or N, D and S (sampling steps; one joint law fitted on rows of both kinds); quality: the
-    value
-    wanted; served: items over the lifetime; per_item(N): FLOPs of one forward pass of an item (default 2 N, or the size
-    itself where its column is FLOPs a forward); steps: step counts allowed, where the law has S; calls: network calls a
-    step (2 under classifier-free guidance). Sardana et al. 2024, arXiv:2401.00448, eq. 3, with steps. Raises
-    InputError.
-    """
-    if "N" not in fit.law.inputs or "D" not in fit.law.inputs:
-        raise InputError(f"serve needs a law in N and D; {fit.law.name!r} has {', '.join(fit.law.inputs)}.")
-    if "S" in fit.law.inputs and steps is None:
-        raise InputError("The law has sampling steps S: give the step counts allowed, such as steps=[8, 16, 32].")
-    model = training_cost(fit, cost)
-    forward = per_item or ((lambda n: n) if fit.inputs["N"] == "flops_per_forward" else (lambda n: 2.0 * n))
-    counts = np.atleast_1d(np.asarray(steps, float)) if "S" in fit.law.inputs else np.array([1.0])
-    grid = np.geomspace(*_ends(fit, sizes), GRID // 2)
-    options = (fit, model, forward, quality, grid, counts, calls)
-    best = _cheapest(*options, served, fit.theta)
-    if best is None:
-        floor = float(np.min(fit.curve(_inputs(fit, grid, np.full(grid.shape, 1e30), counts.max()))))
-        raise InputError(
-            f"No size reaches {fit.quality} {quality:g} by this law, whose best is {floor:.4g}: ask for less."
-        )
-    alone = _cheapest(*options, 0.0, fit.theta)
-    draws = [_cheapest(*options, served, t) for t in np.asarray(fit.replicates)[:200]]
-    kept = np.array([d[:2] for d in draws if d is not None])
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    intervals = {name: tuple(np.quantile(kept[:, i], tails).tolist()) for i, name in enumerate(("size", "data"))}
-    size, data, count, training, serving = best
-    return Serving(size, data, count if "S" in fit.law.inputs else None, training + serving, training, serving, quality,
-                   intervals, alone[:2], (fit.inputs["N"], fit.inputs["D"], fit.quality), level)  # fmt: skip
-
-
-def _inputs(fit, sizes, data, count):
-    inputs = {"N": sizes, "D": data}
-    return inputs | {"S": np.full(sizes.shape, count)} if "S" in fit.law.inputs else inputs
-
-
-def _cheapest(fit, model, forward, quality, grid, counts, calls, served, theta):
-    """(size, data, steps, training, serving) of least cost; None if no size reaches the quality."""
-    best = None
-    for count in counts:
-        low, high = np.full(grid.shape, -3.0), np.full(grid.shape, 30.0)  # log10 D
-        with np.errstate(all="ignore"):
-            reached = fit.curve(_inputs(fit, grid, 10**high, count), theta) <= quality
-            for _ in range(60):
-                middle = (low + high) / 2
-                good = fit.curve(_inputs(fit, grid, 10**middle, count), theta) <= quality
-                low, high = np.where(good, low, middle), np.where(good, middle, high)
-            training = np.where(reached, model.of(grid, 10**high), np.inf)
-        serving = served * forward(grid) * count * calls
-        total = training + serving
-        k = int(np.argmin(total))
-        if np.isfinite(total[k]) and (best is None or total[k] < best[3] + best[4]):
-            best = (float(grid[k]), float(10 ** high[k]), float(count), float(training[k]), float(serving[k]))
-    return best
-
-
-def isoflop(table, quality, size, compute, tolerance=0.05) -> dict:
-    """Approach 2 of Hoffmann et al. 2022: a parabola in ln N through the runs of each compute, then N_opt = k
-    C^exponent.
-
-    Runs whose compute agrees within `tolerance` are one profile; profiles of fewer than 4 runs, or whose parabola has
-    no minimum inside them, are left out. Returns profiles (DataFrame), exponent, coefficient and the bias to know.
-    """
-    order = table.sort_values(compute)
-    logs = np.log(order[compute].to_numpy(float))
-    number = np.concatenate([[0], np.cumsum(np.diff(logs) > tolerance)])
-    rows = []
-    for _, part in order.groupby(number):
-        if len(part) < 4 or part[size].nunique() < 4:
-            continue
-        x, y = np.log(part[size].to_numpy(float)), part[quality].to_numpy(float)
-        bend, slope, _ = np.polyfit(x, y, 2)
-        best = -slope / (2 * bend) if bend > 0 else np.nan
-        if bend > 0 and x.min() <= best <= x.max():
-            rows.append(
-                {"compute": float(np.exp(np.log(part[compute]).mean())), "size": float(np.exp(best)), "runs": len(part)}
-            )
-    return _power(pd.DataFrame(rows, columns=["compute", "size", "runs"]), "isoflop")
-
-
-def envelope(table, quality, size, compute, bins=12) -> dict:
-    """Approach 1 of Hoffmann et al. 2022: the size of the best run in each of `bins` of compute, then N_opt = k
-    C^exponent.
-    """
-    logs = np.log(table[compute].to_numpy(float))
-    edges = np.linspace(logs.min(), logs.max() + 1e-9, bins + 1)
-    rows = []
-    for _, part in table.groupby(np.digitize(logs, edges)):
-        best = part.loc[part[quality].idxmin()]
-        rows.append({"compute": float(best[compute]), "size": float(best[size]), "runs": len(part)})
-    return _power(pd.DataFrame(rows), "envelope")
-
-
-def _power(profiles, approach):
-    if len(profiles) < 2:
-        raise InputError(f"The {approach} approach found {len(profiles)} optimum: it needs runs of 2 computes or more.")
-    exponent, level = np.polyfit(np.log(profiles["compute"]), np.log(profiles["size"]), 1)
-    return {
-        "profiles": profiles,
-        "exponent": float(exponent),
-        "coefficient": float(np.exp(level)),
-        "bias": BIASES[approach],
-    }

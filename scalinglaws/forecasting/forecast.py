@@ -147,7 +147,7 @@ def forecast(table, quality, column, new, *, kind=None, sampler=None, leave_out=
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"params": [125e6, 280e6, 498e6, 777e6, 1119e6], "fid": [3.53, 2.56, 2.25, 2.06, 1.96]})
     >>> answer = forecast(rows, "fid", "params", [1523e6], leave_out="edm2")
-    >>> 1.8 < answer.value[0] < 2.0
+    >>> bool(1.8 < answer.value[0] < 2.0)
     True
     """
     faults = schema.check(table, [column, quality])
