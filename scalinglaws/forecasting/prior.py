@@ -1,11 +1,11 @@
 """The prior over laws, exponents, floors and noise: learned from published series, a group of relatives left out.
 
-    python -m scalinglaws.forecasting.prior learn          write scalinglaws/forecasting/prior.json from the bundled
-    studies python -m scalinglaws.forecasting.prior show
+    python -m scalinglaws.forecasting.prior learn     write prior.json from the bundled studies
+    python -m scalinglaws.forecasting.prior show
 
 log prior(point) = sum over contexts and features of  context x B[context, feature] x feature(point). B maximises the
-logarithmic score of forecasts of hidden rows (each series from each of its beginnings), less a ridge penalty that
-pulls every kind of question towards what all share: a hierarchical prior with its mode as estimate. Series of one
+logarithmic score of forecasts of hidden rows (each series from each of its beginnings; a share of OUTLIERS is left to
+what no law foresees), less a ridge penalty that pulls every kind of question towards what all share: a hierarchical prior with its mode as estimate. Series of one
 group of relatives count together as the square root of their number. `prior.json` holds one B learned from all
 groups and one with each group left out; a study that belongs to a group gets the one that has not seen it.
 """
@@ -25,7 +25,7 @@ from scalinglaws.schema import InputError
 
 FILE = Path(__file__).resolve().parent / "prior.json"
 CONTEXTS = ("all", "size", "steps", "training", "score", "share", "fast_solver", "stochastic_solver", "few_step")
-RIDGE = {"all": 0.05, "size": 2.0, "steps": 2.0, "training": 2.0}  # penalty of a coefficient squared
+RIDGE = {"all": 0.4, "size": 2.0, "steps": 2.0, "training": 2.0}  # penalty of a coefficient squared
 NEGLIGIBLE = 12.0  # in log likelihood below the best point of the task
 MODEL_SD, CELL_SHARE = 0.023, 0.4  # typical error of a trained model; share of a size series' variance that is cells'
 OUTLIERS, BROAD = 0.05, 0.4  # share of hidden rows that no law foresees, and their density in ln y
