@@ -119,9 +119,7 @@ def main():
         for share, published in zip(SHARES, theirs, strict=True):
             ours, count = score(task, folder, share)
             verdict = "reached" if ours >= published - 0.005 else "not reached"
-            print(
-                f"{task:9s} {share:4.0%} of the cost: R² {ours:6.3f}, {count} rows, published {published}: {verdict}"
-            )
+            print(f"{task:9s} {share:4.0%} of the cost: R² {ours:6.3f}, {count} rows, published {published}: {verdict}")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@
     python -m scalinglaws.forecasting.prior show
 
 log prior(point) = sum over contexts and features of  context x B[context, feature] x feature(point). B maximises the
-logarithmic score of forecasts of hidden rows (each series from each of its beginnings; a share of OUTLIERS is left to
-what no law foresees), less a ridge penalty that pulls every kind of question towards what all share: a hierarchical prior with its mode as estimate. Series of one
-group of relatives count together as the square root of their number. `prior.json` holds one B learned from all
-groups and one with each group left out; a study that belongs to a group gets the one that has not seen it.
+logarithmic score of forecasts of hidden rows (each series from each of its beginnings; a share OUTLIERS is left to what
+no law foresees), less a ridge penalty that pulls every kind of question towards what all share: a hierarchical prior
+with its mode as estimate. Curves of one group of relatives count together as the square root of their number.
+`prior.json` holds one B learned from all groups and one with each group left out; a study that belongs to a group gets
+the one that has not seen it.
 """
 
 import json
