@@ -16,7 +16,7 @@ from scalinglaws.decide.crossover import crossovers, measured_crossings
 from scalinglaws.decide.guidance import optimal_guidance
 from scalinglaws.decide.optimum import best_setting
 from scalinglaws.fitting import fit_groups
-from scalinglaws.schema import InputError, higher_is_better
+from scalinglaws.schema import InputError
 
 FAR = 0.05  # decades beyond the data that are worth a warning
 SCHEMA = Path(__file__).with_name("answers.schema.json")
@@ -164,22 +164,13 @@ def _crossover_by(args):
 def compare(args):
     """Laws ranked by what they predict."""
     question = _question(args)
-    given = args.laws or _candidates(question)
     options = {"along": args.along, "hide": args.hide, "level": args.level} | _fit_options(args)
-    ranked = validate.compare(question.table, given, question.quality, question.inputs, **options)
+    ranked = validate.compare(question.table, args.laws, question.quality, question.inputs, **options)
     ranked = ranked.to_frame() if hasattr(ranked, "to_frame") else ranked
     notes = [f"{row.law}: {row.note}" for row in ranked.itertuples() if row.note]
     unit = "held_out is the error on hidden rows, on the log scale: 0.02 is 2 %."
     text = "\n".join([display.text_table(ranked.drop(columns="note")), unit, *notes])
     return Reply({"laws": records(ranked), "level": args.level} | described(question), _under(question, text))
-
-
-def _candidates(question):
-    """The laws that take the question's inputs, in the direction of its quality."""
-    if not higher_is_better(question.quality):
-        return None
-    known = validate.candidates(question.inputs, rises=True)
-    return [law for law in known if law != infer.RISING.name] + ([infer.RISING] if len(question.inputs) == 2 else [])
 
 
 def guidance(args):

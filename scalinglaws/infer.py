@@ -18,12 +18,6 @@ from scalinglaws.units import Quantity, parse
 from scalinglaws.units import price as parse_price
 
 CHOICES = ("sampler", "guidance")  # a law answers for one value of each; a budget chooses between them
-RISING = laws.custom(
-    lambda N, S, C, A, a, B, b: C - A * N**-a - B * S**-b,
-    params=("C", "A", "a", "B", "b"), name="ceiling_size_steps", equation="C - A*N^-a - B*S^-b",
-    source="`ceiling` in size and steps", positive=("C", "A", "B"), linear=("C", "A", "B"), trend="rises",
-    bounds={"a": (0.0, 10.0), "b": (0.0, 10.0)}, ranges={"a": (0.05, 4.0), "b": (0.05, 4.0)},
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -271,7 +265,7 @@ def quality_of(table):
 
 
 def _inputs(table, law):
-    """{symbol: column} for the law: size first, then steps where they vary and the law has room for them."""
+    """{symbol: column} for the law: size first, then steps where they vary and the law takes them."""
     choices = laws.CHOICES.get(law, (law,)) if isinstance(law, str) else (law,)
     symbols = laws.find(choices[0]).inputs if law else ("N", "S")
     sizes, steps = schema.names(kind="size"), schema.names(kind="steps")
@@ -309,7 +303,7 @@ def _first(table, columns, constant):
 def _law(inputs, quality):
     """The law where none is named: size and steps, or one input; with a ceiling for a rising quality."""
     if schema.higher_is_better(quality):
-        return RISING if len(inputs) == 2 else "ceiling"
+        return "size_steps_ceiling" if len(inputs) == 2 else "ceiling"
     return "size_steps" if len(inputs) == 2 else "power_floor"
 
 

@@ -47,12 +47,18 @@ def band(curves, points, x_label, y_label, ax=None):
     """Curves with their intervals, and points; log-log where all values are above 0.
 
     curves: x, value, low, high, label; points: x, y, label, and se where there are standard errors. Either may be None.
+    Into axes that hold other bands already, labels go in colours that are not yet used.
     """
     with _axes(ax) as ax:
         tables = [t for t in (curves, points) if t is not None]
         shade = colours(tables[0]["label"])
         for table in tables[1:]:
             shade |= {k: v for k, v in colours(table["label"], ordered=False).items() if k not in shade}
+        earlier = ax.get_legend().legend_handles if ax.get_legend() else []
+        drawn = {handle.get_label(): handle.get_color() for handle in earlier}
+        if drawn:
+            free = [c for c in sns.color_palette("colorblind") if c not in drawn.values()]
+            shade = {label: free[k % len(free)] for k, label in enumerate(shade)} if free else shade
         if curves is not None:
             for label, rows in curves.groupby("label", observed=True, sort=False):
                 _band(ax, rows.sort_values("x"), shade[str(label)])
@@ -64,7 +70,8 @@ def band(curves, points, x_label, y_label, ax=None):
         _label_axes(ax, x_label, y_label, log=scaled)
         _limit(ax, pd.concat([t[c] for t in tables for c in ("value", "y") if c in t]))
         shown = {str(v) for t in tables for v in t["label"].unique()}
-        _legend(ax, {k: v for k, v in shade.items() if k in shown})
+        new = {k if k not in drawn else f"{k} ({len(drawn) + 1})": v for k, v in shade.items() if k in shown}
+        _legend(ax, drawn | new)
     return ax
 
 
@@ -176,6 +183,29 @@ def held_out(seen, unseen, curve, quality, along, *, ax=None):
         _label_axes(ax, along.replace("_", " "), quality)
         _measured_ticks(ax, pd.concat([seen[along], unseen[along]]))
         ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+    return ax
+
+
+def predicted_against_measured(predictions, quality, ax=None):
+    """Predicted against measured quality, one colour a law, with intervals and the line where both are equal.
+
+    Log-log where all of them are above 0.
+
+    predictions: law, measured, predicted, low, high.
+    """
+    with _axes(ax) as ax:
+        shade = colours(predictions["law"], ordered=False)
+        for law, rows in predictions.groupby("law", sort=False):
+            spread = np.abs(rows[["low", "high"]].to_numpy(float).T - rows["predicted"].to_numpy(float))
+            ax.errorbar(rows["measured"], rows["predicted"], spread, fmt="o", color=shade[str(law)], ms=4.5,
+                        elinewidth=1, mec="white", mew=0.5, alpha=0.8)  # fmt: skip
+        if len(predictions):
+            ends = predictions[["measured", "predicted"]].to_numpy(float)
+            ax.plot([ends.min(), ends.max()], [ends.min(), ends.max()], color=GREY, lw=1, label="predicted = measured")
+        points = predictions[["measured", "predicted"]].stack()
+        _label_axes(ax, f"measured {quality}", f"predicted {quality}", log=bool((points > 0).all()))
+        _limit(ax, points)
+        _legend(ax, shade, "law")
     return ax
 
 
