@@ -49,7 +49,7 @@ KINDS = {  # what a column is for: whether rows that differ in it may count as o
     "guidance": "a choice at sampling time, with its companions",
     "fixed": "the same in all rows of a law",
     "record": "where, when and by what the row was measured: rows may be pooled over it",
-    "cost": "what an image costs, measured",
+    "cost": "measured cost per image",
     "quality": "a metric, its extrapolation or its halves",
     "error": "the standard error of a metric",
 }

@@ -149,7 +149,7 @@ def _metric(name, words):
 
 
 def _flops(name, words):
-    """FLOPs, and multiply-adds at two FLOPs each; a bare `gflops` is settled by the table's values."""
+    """FLOPs, and multiply-adds at two FLOPs each; the table's values decide what a bare `gflops` means."""
     for k, word in enumerate(words):
         unit = re.fullmatch(r"([kmgtpe]?)(flops?|macs?|fma)", word)
         if not unit or "convention" in words:

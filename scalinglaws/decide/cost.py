@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import nnls
 
 from scalinglaws import units
 from scalinglaws.decide.arguments import check_positive
@@ -249,6 +248,8 @@ def _line(calls, spent):
     """(per call, fixed): the line of least relative squares with neither part below 0."""
     if len(np.unique(calls)) == 1:
         return _ratio(calls, spent)
+    from scipy.optimize import nnls  # a tenth of a second to import, and only times and energies need it
+
     lines = np.stack([calls, np.ones_like(calls)], axis=1) / spent[:, None]
     (slope, fixed), _ = nnls(lines, np.ones_like(spent))
     return float(slope), float(fixed)

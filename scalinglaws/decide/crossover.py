@@ -27,6 +27,7 @@ from scalinglaws.decide.curves import (
 from scalinglaws.schema import InputError
 
 POINTS = 400  # places at which two fitted curves are compared
+FAR = 0.05  # decades beyond the data that are worth a warning
 DRAWN = 100  # of those are kept for a figure
 SHOWN = ("first", "second", "cost", "value", "low", "high", "probability", "below", "above", "decades_beyond")
 APART = "The two were never measured at one place: the curves cross only in the law."
@@ -124,7 +125,7 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
     names = (one.label, two.label) if first[0] > 0 else (two.label, one.label)
     past = max(0.0, float(np.log10(cost / data[1]))) if cost else 0.0
     notes = [*one.notes, *two.notes, *([APART] if data[1] < data[0] else [])]
-    if past:
+    if past > FAR:
         notes.append(f"The crossing is {past:.1f} decades beyond what both were measured at.")
     if len(zeros(np.log(x), first)) > 1:
         notes.append("The curves cross more than once; this is the lowest crossing.")
@@ -165,7 +166,7 @@ def crossover(
 
     >>> import scalinglaws as sl
     >>> rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance == 1")
-    >>> fit = sl.fit(rows, "size_steps_plain", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
+    >>> fit = sl.fit(rows, "size_steps_interaction", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
     >>> crossing = crossover(fit, ("c8", "c16"))
     >>> print(crossing.below, "below", f"{crossing.cost:.1e}", crossing.unit)
     c8 below 2.3e+08 flops

@@ -102,7 +102,7 @@ def optimum(
 
     >>> import scalinglaws as sl
     >>> rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance == 1")
-    >>> fit = sl.fit(rows, "size_steps_plain", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
+    >>> fit = sl.fit(rows, "size_steps_interaction", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
     >>> optimum(fit, "500 MFLOPs")
     <Optimum: c16 with 60 steps for 5e+08 FLOPs per image, fd 14.11>
     """
@@ -144,7 +144,7 @@ def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
     for budget in budgets:
         try:
             answer = optimum(fit, budget, unit, cost=cost, **options)
-        except InputError as error:  # below the cheapest candidate
+        except NoAnswer as error:
             refusal = error
             continue
         tables.append(answer.to_frame().assign(budget=answer.budget))
