@@ -62,15 +62,12 @@ def fit(args):
     }  # fmt: skip
     data["notes"] = [*question.notes, *fitted_law.notes]
     text = _under(question, fitted_law.summary())
-    return _checked(fitted_law, data, text, args.level) if args.checks else Reply(data, text)
+    if args.checks:
+        from scalinglaws.checks import checks  # statsmodels takes a second to import
 
-
-def _checked(fitted_law, data, text, level):
-    """The fit with statsmodels' checks, which take a second to import."""
-    from scalinglaws.checks import checks
-
-    result = checks(fitted_law, level)
-    return Reply(data | {"checks": result.data()}, f"{text}\n\n{result.summary()}")
+        result = checks(fitted_law, args.level)
+        data, text = data | {"checks": result.data()}, f"{text}\n\n{result.summary()}"
+    return Reply(data, text)
 
 
 def _fit_by(args):
@@ -188,7 +185,9 @@ def list_studies(args):
     """The bundled studies, or one with its caveats."""
     if args.name:
         study = studies.describe(args.name)
-        return Reply(asdict(study), _describe(study))
+        lines = [f"{study.name}: {study.title}", f"rows      {study.rows}", f"quality   {', '.join(study.quality)}"]
+        lines += [f"family    {f}" for f in study.families] + [f"source    {s}" for s in study.sources]
+        return Reply(asdict(study), "\n".join(lines + [f"caveat    {c}" for c in study.caveats]))
     known = [studies.describe(name) for name in studies.names()]
     lines = [f"{s.name:16} {s.rows:4} rows  {', '.join(s.quality):34} {s.title}" for s in known]
     return Reply([asdict(s) for s in known], "\n".join(lines))
@@ -251,7 +250,11 @@ def _grid(at, fitted_law, question):
     """Every combination of the values given as symbol=v,v or column=v,v."""
     values = {}
     for name, text in infer.pairs(at).items():
-        given = [question.value(name, _number(v)) for v in text.split(",")]
+        numbers = {v: units.number(v) for v in text.split(",")}
+        if None in numbers.values():
+            wrong = next(v for v, number in numbers.items() if number is None)
+            raise InputError(f"{wrong!r} is no number; write --at N=1e7 S=10,20.")
+        given = [question.value(name, numbers[v]) for v in text.split(",")]
         column = given[0][0]
         if column not in fitted_law.inputs.values():
             listed = ", ".join(fitted_law.inputs.values())
@@ -267,19 +270,6 @@ def _new_rows(args, fitted_law):
     read_as = {column: meaning for column, meaning in infer.pairs(args.read_as).items() if column in table}
     table, _ = infer.read_columns(table, read_as)
     return measurements.tidy(table, fitted_law.inputs.values(), strict=args.strict)
-
-
-def _number(text):
-    value = units.number(text)
-    if value is None:
-        raise InputError(f"{text!r} is no number; write --at N=1e7 S=10,20.")
-    return value
-
-
-def _describe(study):
-    lines = [f"{study.name}: {study.title}", f"rows      {study.rows}", f"quality   {', '.join(study.quality)}"]
-    lines += [f"family    {f}" for f in study.families] + [f"source    {s}" for s in study.sources]
-    return "\n".join(lines + [f"caveat    {c}" for c in study.caveats])
 
 
 def _under(question, text):
