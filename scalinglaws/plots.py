@@ -181,7 +181,12 @@ def held_out(seen, unseen, curve, quality, along, *, ax=None):
         ax.errorbar(unseen[along], unseen[quality], yerr=error, fmt="D", ms=5.5, color=MARK, mec="white",
                     mew=0.6, elinewidth=1, zorder=5, label="held out, measured")  # fmt: skip
         _label_axes(ax, along.replace("_", " "), quality)
-        _measured_ticks(ax, pd.concat([seen[along], unseen[along]]))
+        kept = []  # the measured values themselves are labelled, those at least a quarter apart
+        for value in np.unique(pd.concat([seen[along], unseen[along]])):
+            if not kept or value >= 1.25 * kept[-1]:
+                kept.append(float(value))
+        ax.set_xticks(kept, [f"{v:g}" for v in kept])
+        ax.xaxis.set_minor_locator(NullLocator())
         ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     return ax
 
@@ -268,21 +273,15 @@ def _band(ax, rows, colour):
 
 def _strip(ax, measured, shade):
     """The measured winner at each budget, as a strip of colours under the probabilities."""
-    edges = _edges(measured["budget"].to_numpy(float))
+    logs = np.log(measured["budget"].to_numpy(float))
+    middle = (logs[1:] + logs[:-1]) / 2  # colours change half way between neighbours
+    ends = [2 * logs[0] - middle[0], 2 * logs[-1] - middle[-1]] if len(middle) else [logs[0] - 0.05, logs[0] + 0.05]
+    edges = np.exp([ends[0], *middle, ends[1]])
     for i, model in enumerate(measured["model"]):
         ax.axvspan(edges[i], edges[i + 1], ymax=0.1, color=shade.get(str(model), "#cccccc"), lw=0)
     ax.set_ylim(-0.2, 1)
     ax.axhspan(-0.08, 0, color="white", lw=0, zorder=3)
     ax.text(0.005, -0.04, "measured", transform=ax.get_yaxis_transform(), va="center", fontsize=8, zorder=4)
-
-
-def _edges(x):
-    """Borders half way between neighbours in logs."""
-    logs = np.log(x)
-    if len(x) == 1:
-        return np.exp([logs[0] - 0.05, logs[0] + 0.05])
-    middle = (logs[1:] + logs[:-1]) / 2
-    return np.exp([2 * logs[0] - middle[0], *middle, 2 * logs[-1] - middle[-1]])
 
 
 def _label_axes(ax, x, y, log=True):
@@ -306,16 +305,6 @@ def _limit(ax, values):
     if len(values) and values.min() > 0 and ax.get_yscale() == "log":
         low, high = ax.get_ylim()
         ax.set_ylim(max(low, values.min() / RUNAWAY), min(high, values.max() * RUNAWAY))
-
-
-def _measured_ticks(ax, values):
-    """Label the measured values themselves, those at least a quarter apart."""
-    kept = []
-    for value in np.unique(values):
-        if not kept or value >= 1.25 * kept[-1]:
-            kept.append(float(value))
-    ax.set_xticks(kept, [f"{v:g}" for v in kept])
-    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _legend(ax, shade, title=""):

@@ -180,7 +180,10 @@ def compare(
     factor = calibration(best.problem, best.minima.theta[0])
     rows, predictions = [], []
     for one in fits:
-        predicted = _predict_all(one, shared, level)
+        if shared and len(usable(one, shared)) == len(shared):
+            predicted = pd.concat([_predict(one, fold, level) for fold in shared])
+        else:  # no row where the law cannot be refitted on each of the folds
+            predicted = pd.DataFrame(columns=["hidden_from", "measured", "predicted", "low", "high", "error"])
         rows.append(_score(one, predicted, factor))
         predictions.append(predicted.assign(law=one.law.name))
     rows += [{"law": name, "note": note} for name, note in refused.items()]
@@ -216,13 +219,6 @@ def _shared_folds(fits, symbol, hide, count):
             own = usable(one, folds(one.problem.data.x[symbol], hide, count))
             best = own if not best else [f for f in best if any(o.hidden_from == f.hidden_from for o in own)] or best
     return best
-
-
-def _predict_all(one: Fit, shared: list[Fold], level: float) -> pd.DataFrame:
-    """The predictions of all folds; no row where the law cannot be refitted on each of them."""
-    if not shared or len(usable(one, shared)) < len(shared):
-        return pd.DataFrame(columns=["hidden_from", "measured", "predicted", "low", "high", "error"])
-    return pd.concat([_predict(one, fold, level) for fold in shared])
 
 
 def _score(one: Fit, predicted: pd.DataFrame, factor: float) -> dict:

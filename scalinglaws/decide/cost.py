@@ -140,10 +140,10 @@ def cost_model(
     unit = units.canonical(unit)
     stages = _check_stages(stages)
     if unit == "money":
+        cost = cost_model(table, "seconds", stages=stages, size=size, steps=steps)
         if price is None:
             raise InputError("A budget in money needs price=, the money an hour of the machine costs.")
         scale = check_positive(units.price(price).value, "price", "per hour") / HOUR
-        cost = cost_model(table, "seconds", stages=stages, size=size, steps=steps)
         paid = tuple(Stage(s.name, s.per_call * scale, s.fixed * scale) for s in cost.stages)
         return replace(cost, unit="money", stages=paid)
     _require(table, size)
