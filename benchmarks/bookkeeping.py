@@ -71,7 +71,7 @@ def shares(place, label, steps):
     measurer = sweep.Measurer(opened)
     measurer.ready(label)
     for metric in opened.scores:
-        getattr(getattr(metric, "reference", None), "own_kernel", None)  # computed once a process
+        getattr(getattr(metric, "reference", None), "own_kernel", None)  # computed once per process
     with Timer() as whole, clocked(measure, "draw") as sampling:
         assert [event.kind for event in work(opened.jobs, opened.store, measurer)].count("finished") == 1
     features = sum(m.network.clock.seconds for m in opened.scores if hasattr(m, "network"))

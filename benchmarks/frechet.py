@@ -1,6 +1,6 @@
-"""Fréchet distance at 2,048 features, a cell's cost: ours against scipy.linalg.sqrtm, both in one run.
+"""Fréchet distance at 2,048 features, cost per cell: ours against scipy.linalg.sqrtm, both in one run.
 
-python -m benchmarks.frechet               2,048 features, 9,000 samples a cell
+python -m benchmarks.frechet               2,048 features, 9,000 samples per cell
 python -m benchmarks.frechet --features 512
 """
 
@@ -47,10 +47,10 @@ def cell(d, count):
     ours, distance = float(np.median([t for t, _ in times])), times[0][1]
     theirs, expected = clock(classic, sample, reference)
     print(f"{d} features, {count} samples; root of the reference, once for all cells: {once:.1f} s")
-    print(f"distance from sums: ours {ours:.2f} s a cell (median of 3), scipy.linalg.sqrtm {theirs:.2f} s: "
+    print(f"distance from sums: ours {ours:.2f} s per cell (median of 3), scipy.linalg.sqrtm {theirs:.2f} s: "
           f"{theirs / ours:.1f} times cheaper")  # fmt: skip
     print(f"ours {distance:.12g}, theirs {expected:.12g}, relative difference {distance / expected - 1:+.1e}")
-    print(f"sums of all samples: {streaming:.2f} s, {streaming / count * 1e3:.2f} ms a sample")
+    print(f"sums of all samples: {streaming:.2f} s, {streaming / count * 1e3:.2f} ms per sample")
     return partial, reference, theirs
 
 

@@ -1,4 +1,4 @@
-"""The sampling loop against the stock diffusers pipeline call: images a second, both sides in one run, same images.
+"""The sampling loop against the stock diffusers pipeline call: images per second, both sides in one run, same images.
 
 python -m benchmarks.loop [--steps 8] [--images 500] [--models c8] [--workers 1] [--eager]
 

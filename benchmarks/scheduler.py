@@ -1,4 +1,4 @@
-"""What the sweep's book-keeping costs: planning 100,000 cells, milliseconds a cell on this disk, a simulated cluster.
+"""What the sweep's book-keeping costs: planning 100,000 cells, milliseconds per cell on this disk, a simulated cluster.
 
 python -m benchmarks.scheduler [--folder DISK] [--cluster]
 """
@@ -80,7 +80,7 @@ def cluster():
     for title, harm in (("undisturbed", {}), ("killed, slow, paused", HOSTILE)):
         run = timed(f"20,000 cells on 512 workers, {title}", simulate, jobs, seconds, Fleet(512, **harm), CONFIG)
         print(f"    {run.above:.2%} above the bound of {run.bound:.0f} s; {run.counts}; "
-              f"{run.requests / 20_000:.0f} requests a cell")  # fmt: skip
+              f"{run.requests / 20_000:.0f} requests per cell")  # fmt: skip
 
 
 def main():

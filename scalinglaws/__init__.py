@@ -2,13 +2,15 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from scalinglaws import studies
+from scalinglaws import laws, studies, units
 from scalinglaws.answer import ask
-from scalinglaws.decide.crossover import crossover
+from scalinglaws.decide.cost import cost_model
+from scalinglaws.decide.crossover import crossover, crossovers
 from scalinglaws.decide.guidance import optimal_guidance
 from scalinglaws.decide.optimum import optimum
 from scalinglaws.fitting import fit, fit_groups
-from scalinglaws.schema import InputError
+from scalinglaws.infer import question
+from scalinglaws.schema import InputError, NoAnswer
 from scalinglaws.studies import read
 from scalinglaws.validate import compare
 
@@ -18,6 +20,11 @@ except PackageNotFoundError:  # run from the checkout
     __version__ = "0.1.0"
 
 __all__ = [
-    "InputError", "__version__", "ask", "compare", "crossover", "fit", "fit_groups", "optimal_guidance", "optimum",
-    "read", "studies",
+    "InputError", "NoAnswer", "__version__", "ask", "compare", "cost_model", "crossover", "crossovers", "fit",
+    "fit_groups", "laws", "optimal_guidance", "optimum", "question", "read", "studies", "units",
 ]  # fmt: skip
+
+
+def __dir__():
+    """The public names alone, so that tab completion shows what there is to use."""
+    return __all__

@@ -70,7 +70,8 @@ class Answer:
             parts.append(f"Every size at this budget:\n{display.text_table(self.optimum.candidates)}")
         if len(self.crossovers):
             parts.append(f"Crossovers of neighbouring sizes near the budget:\n{display.text_table(self.crossovers)}")
-        parts.append(f"Law: {self.fit.quality} = {self.fit.law.equation}\n{self._parameters()}")
+        parts.append(f"Law: {self.fit.quality} = {self.fit.law.equation}\n"
+                     f"{self.fit.interval(0.9).to_string(float_format=display.NUMBER)}")  # fmt: skip
         if len(self.held_out):
             size = next(iter(self.question.inputs.values()))
             head = f"The largest {size}, predicted from the smaller ones (errors are shares of the measured value):"
@@ -144,9 +145,6 @@ class Answer:
     def _settings(self):
         return self.settings.drop(columns="size", errors="ignore")
 
-    def _parameters(self):
-        return self.fit.interval(0.9).to_string(float_format=display.NUMBER)
-
 
 def ask(
     source, budget=None, *, quality=None, law=None, inputs=None, where=None, read_as=None, unit=None, price=None,
@@ -167,12 +165,14 @@ def ask(
     most = max(fits, key=lambda label: fits[label].rows)
     try:
         asked = question.budget(budget, unit, price) if budget is not None else _middle(question, fits, unit, priced)
-        sizes = _sizes(question, sizes)
+        sizes = [question.size(s) for s in sizes] if not isinstance(sizes, str | None) else sizes
         answers, poor = best_affordable(fits, asked, sizes=sizes, steps=steps, level=level, **priced)
     except InputError as error:
         if budget is not None:
             raise
-        return _without_budget(question, fits[most], most, (*skipped, f"No optimum: {error}"))
+        held_out = predict_largest(question.groups()[most], fits[most])
+        notes = (*skipped, f"No optimum: {error}")
+        return Answer(question, fits[most], most, None, pd.DataFrame(), pd.DataFrame(), held_out, notes)
     label, table = best_setting(answers)
     near, why = _near(fits[label], asked, level, priced)
     held_out = predict_largest(question.groups()[label], fits[label], options)
@@ -322,12 +322,6 @@ def _cost(fit, unit, priced):
     return cost_model(fit.table, unit, stages=priced["stages"], price=price, size=law.size_column, steps=steps)
 
 
-def _sizes(question, sizes):
-    if sizes is None or isinstance(sizes, str):
-        return sizes
-    return [question.size(s) for s in sizes]
-
-
 def _near(fit, budget, level, priced):
     """(crossovers of neighbouring sizes near the budget, why there are none)."""
     price = priced["price"] if budget.unit == "money" else None
@@ -337,8 +331,3 @@ def _near(fit, budget, level, priced):
         return pd.DataFrame(), (f"No crossovers: {error}",)
     cost = table["cost"].astype(float)
     return table[cost.between(budget.value / NEARBY, budget.value * NEARBY)].reset_index(drop=True), ()
-
-
-def _without_budget(question, fit, label, notes):
-    own = question.groups()[label]
-    return Answer(question, fit, label, None, pd.DataFrame(), pd.DataFrame(), predict_largest(own, fit), notes)

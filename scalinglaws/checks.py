@@ -110,14 +110,10 @@ def straight_line(fit: Fit) -> Line | None:
     ols = sm.WLS(np.log(data.y), design, weights=_weights(fit)).fit()
     reset_p = linear_reset(ols, power=2, use_f=True).pvalue if ols.df_resid > 1 else np.nan
     slopes, errors = (dict(zip(symbols, map(float, v[1:]), strict=True)) for v in (ols.params, ols.bse))
-    return Line(slopes, errors, float(ols.rsquared), float(reset_p), _exponents(fit))
-
-
-def _exponents(fit):
-    """The exponents of a law of one power term; None for others."""
-    if len(fit.law.terms) != 1:
-        return None
-    return {symbol: sign * fit.values[name] for name, symbol, sign in fit.law.terms[0].powers}
+    exponents = None
+    if len(fit.law.terms) == 1:
+        exponents = {symbol: sign * fit.values[name] for name, symbol, sign in fit.law.terms[0].powers}
+    return Line(slopes, errors, float(ols.rsquared), float(reset_p), exponents)
 
 
 def _weights(fit) -> np.ndarray:
@@ -148,7 +144,8 @@ def residuals(fit: Fit) -> Residuals | None:
 def lack_of_fit(fit: Fit) -> LackOfFit | None:
     """F test of the law against the means of rows with equal inputs, whose scatter is the pure error."""
     weight, z = _weights(fit), fit.problem.objective.residuals(fit.minima.theta[0][None])[0]
-    group = _configurations(fit)
+    inputs = np.column_stack(list(fit.problem.data.x.values()))
+    group = np.unique(inputs, axis=0, return_inverse=True)[1].reshape(-1)
     many = int(group.max()) + 1
     spare, repeats = many - len(fit.law.params), len(z) - many
     if spare < 1 or repeats < 1:
@@ -157,12 +154,6 @@ def lack_of_fit(fit: Fit) -> LackOfFit | None:
     pure, total = (weight * (z - mean[group]) ** 2).sum() / repeats, (weight * z**2).sum()
     f = (total - pure * repeats) / spare / max(pure, 1e-300)
     return LackOfFit(float(f), float(fdtrc(spare, repeats, max(f, 0.0))), many, repeats, float(np.sqrt(pure)))
-
-
-def _configurations(fit) -> np.ndarray:
-    """A number for each row, equal where all inputs are."""
-    inputs = np.column_stack(list(fit.problem.data.x.values()))
-    return np.unique(inputs, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _of_line(fit, line):

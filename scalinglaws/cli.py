@@ -32,7 +32,8 @@ def main(argv=None):
         answer = args.run(args)
         if not isinstance(answer, commands.Reply):
             return answer or WORKED
-        _print(_json(answer.data) if args.json else answer.text)
+        text = json.dumps(_plain(answer.data), indent=2, allow_nan=False) if args.json else answer.text
+        print(text, flush=True)
         return WORKED
     except InputError as error:
         print(f"scalinglaws: {error}", file=sys.stderr)
@@ -40,21 +41,9 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("scalinglaws: interrupted.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        return _silence()
-
-
-def _print(text):
-    """Print, also when the reader, such as head, has closed the pipe."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        _silence()
-
-
-def _silence():
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, the interpreter flushes it at exit
-    return WORKED
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, the interpreter flushes it at exit
+        return WORKED
 
 
 class Parser(argparse.ArgumentParser):
@@ -69,16 +58,13 @@ def build(argv):
     parser = Parser("scalinglaws", description="Which size, how many steps, for the budget I have.")
     parser.add_argument("--version", action="version", version=f"scalinglaws {scalinglaws.__version__}")
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    law, budget = _law_options(), _budget_options()
-    _question_verbs(verbs, law, budget)
-    _fit_verbs(verbs, law, budget)
-    _other_verbs(verbs, law)
+    _add_verbs(verbs, _law_options(), _budget_options())
     for point in entry_points(group=GROUP):
         _join(verbs, point, wanted=next((a for a in argv if not a.startswith("-")), None) == point.name)
     return parser
 
 
-def _question_verbs(verbs, law, budget):
+def _add_verbs(verbs, law, budget):
     verb = _verb(verbs, "new", commands.new, [_json_option()])
     verb.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="where to write (default: here)")
     verb = _verb(verbs, "ask", commands.ask, [law, budget])
@@ -94,8 +80,6 @@ def _question_verbs(verbs, law, budget):
     verb.add_argument("--along", metavar="INPUT", help="with --by: the input to run along (default: cost per image)")
     verb.add_argument("--share", nargs="+", metavar="PARAM", help="with --by: parameters the levels have in common")
 
-
-def _fit_verbs(verbs, law, budget):
     verb = _verb(verbs, "fit", commands.fit, [law])
     verb.add_argument("--by", nargs="+", metavar="COLUMN", help="one fit for every value of these columns")
     verb.add_argument("--checks", action="store_true", help="add statsmodels' table, line, residuals and lack of fit")
@@ -107,8 +91,6 @@ def _fit_verbs(verbs, law, budget):
     verb.add_argument("--along", metavar="SYMBOL", help="the input whose largest values are hidden (default: size)")
     verb.add_argument("--hide", default="largest", help="largest values one by one, or the top decade")
 
-
-def _other_verbs(verbs, law):
     _verb(verbs, "guidance", commands.guidance, [_table_options()])
     verb = _verb(verbs, "studies", commands.list_studies, [_json_option()])
     verb.add_argument("name", nargs="?", metavar="NAME", help="one study, with its sources and caveats")
@@ -175,10 +157,6 @@ def _join(verbs, point, wanted):
     except ImportError as error:
         extra = f"pip install 'scalinglaws[{point.name}]'"
         raise InputError(f"The command {point.name!r} needs a package that is not here ({error}): {extra}.") from error
-
-
-def _json(data):
-    return json.dumps(_plain(data), indent=2, allow_nan=False)
 
 
 def _plain(value):

@@ -16,7 +16,7 @@ from scalinglaws.decide.crossover import crossovers, measured_crossings
 from scalinglaws.decide.guidance import optimal_guidance
 from scalinglaws.decide.optimum import best_setting
 from scalinglaws.fitting import fit_groups
-from scalinglaws.schema import InputError, higher_is_better
+from scalinglaws.schema import InputError
 
 FAR = 0.05  # decades beyond the data that are worth a warning
 SCHEMA = Path(__file__).with_name("answers.schema.json")
@@ -62,15 +62,12 @@ def fit(args):
     }  # fmt: skip
     data["notes"] = [*question.notes, *fitted_law.notes]
     text = _under(question, fitted_law.summary())
-    return _checked(fitted_law, data, text, args.level) if args.checks else Reply(data, text)
+    if args.checks:
+        from scalinglaws.checks import checks  # statsmodels takes a second to import
 
-
-def _checked(fitted_law, data, text, level):
-    """The fit with statsmodels' checks, which take a second to import."""
-    from scalinglaws.checks import checks
-
-    result = checks(fitted_law, level)
-    return Reply(data | {"checks": result.data()}, f"{text}\n\n{result.summary()}")
+        result = checks(fitted_law, args.level)
+        data, text = data | {"checks": result.data()}, f"{text}\n\n{result.summary()}"
+    return Reply(data, text)
 
 
 def _fit_by(args):
@@ -164,22 +161,13 @@ def _crossover_by(args):
 def compare(args):
     """Laws ranked by what they predict."""
     question = _question(args)
-    given = args.laws or _candidates(question)
     options = {"along": args.along, "hide": args.hide, "level": args.level} | _fit_options(args)
-    ranked = validate.compare(question.table, given, question.quality, question.inputs, **options)
+    ranked = validate.compare(question.table, args.laws, question.quality, question.inputs, **options)
     ranked = ranked.to_frame() if hasattr(ranked, "to_frame") else ranked
     notes = [f"{row.law}: {row.note}" for row in ranked.itertuples() if row.note]
     unit = "held_out is the error on hidden rows, on the log scale: 0.02 is 2 %."
     text = "\n".join([display.text_table(ranked.drop(columns="note")), unit, *notes])
     return Reply({"laws": records(ranked), "level": args.level} | described(question), _under(question, text))
-
-
-def _candidates(question):
-    """The laws that take the question's inputs, in the direction of its quality."""
-    if not higher_is_better(question.quality):
-        return None
-    known = validate.candidates(question.inputs, rises=True)
-    return [law for law in known if law != infer.RISING.name] + ([infer.RISING] if len(question.inputs) == 2 else [])
 
 
 def guidance(args):
@@ -197,7 +185,9 @@ def list_studies(args):
     """The bundled studies, or one with its caveats."""
     if args.name:
         study = studies.describe(args.name)
-        return Reply(asdict(study), _describe(study))
+        lines = [f"{study.name}: {study.title}", f"rows      {study.rows}", f"quality   {', '.join(study.quality)}"]
+        lines += [f"family    {f}" for f in study.families] + [f"source    {s}" for s in study.sources]
+        return Reply(asdict(study), "\n".join(lines + [f"caveat    {c}" for c in study.caveats]))
     known = [studies.describe(name) for name in studies.names()]
     lines = [f"{s.name:16} {s.rows:4} rows  {', '.join(s.quality):34} {s.title}" for s in known]
     return Reply([asdict(s) for s in known], "\n".join(lines))
@@ -260,7 +250,11 @@ def _grid(at, fitted_law, question):
     """Every combination of the values given as symbol=v,v or column=v,v."""
     values = {}
     for name, text in infer.pairs(at).items():
-        given = [question.value(name, _number(v)) for v in text.split(",")]
+        numbers = {v: units.number(v) for v in text.split(",")}
+        if None in numbers.values():
+            wrong = next(v for v, number in numbers.items() if number is None)
+            raise InputError(f"{wrong!r} is no number; write --at N=1e7 S=10,20.")
+        given = [question.value(name, numbers[v]) for v in text.split(",")]
         column = given[0][0]
         if column not in fitted_law.inputs.values():
             listed = ", ".join(fitted_law.inputs.values())
@@ -276,19 +270,6 @@ def _new_rows(args, fitted_law):
     read_as = {column: meaning for column, meaning in infer.pairs(args.read_as).items() if column in table}
     table, _ = infer.read_columns(table, read_as)
     return measurements.tidy(table, fitted_law.inputs.values(), strict=args.strict)
-
-
-def _number(text):
-    value = units.number(text)
-    if value is None:
-        raise InputError(f"{text!r} is no number; write --at N=1e7 S=10,20.")
-    return value
-
-
-def _describe(study):
-    lines = [f"{study.name}: {study.title}", f"rows      {study.rows}", f"quality   {', '.join(study.quality)}"]
-    lines += [f"family    {f}" for f in study.families] + [f"source    {s}" for s in study.sources]
-    return "\n".join(lines + [f"caveat    {c}" for c in study.caveats])
 
 
 def _under(question, text):

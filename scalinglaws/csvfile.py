@@ -42,7 +42,9 @@ def clean_label(label):
 def as_numbers(table, label=""):
     """(table with its text cells as numbers where they are, notes); columns that the schema keeps as text stay text."""
     place = f"{label}: " if label else ""
-    decimal = _file_decimal(table)
+    read = [c for c in table.columns if _holds_text(table[c]) and not _is_text(c)]
+    marks = {_custom(_texts(table[c]).values()) for c in read} - {""}
+    decimal = marks.pop() if len(marks) == 1 else ""  # of the file: one column can only be read with it, none without
     notes, out = [], {}
     for name in table.columns:
         column = table[name]
@@ -127,12 +129,6 @@ def _custom(texts):
         elif "," in text and "." in text and units.number(text) is not None:
             marks.add("," if text.rfind(",") > text.rfind(".") else ".")
     return marks.pop() if len(marks) == 1 else ""
-
-
-def _file_decimal(table):
-    """The decimal mark of the file: ',' where some column can only be read with it and none with a point."""
-    marks = {_custom(_texts(table[c]).values()) for c in table.columns if _holds_text(table[c]) and not _is_text(c)}
-    return marks.pop() if len(marks := marks - {""}) == 1 else ""
 
 
 def _column(column, decimal, place):

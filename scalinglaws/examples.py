@@ -38,10 +38,15 @@ def write(folder="."):
     for path in (table, sweep):
         if path.exists():
             raise InputError(f"{str(path)!r} is there already: nothing was written. Name another folder.")
+    known = measurements.where(studies.load("tiny-ldm"), sampler="ddim", guidance=1)
+    rows = known[known["model"].isin(SIZES) & known["steps"].isin(STEPS)]
+    rows = rows[[c for c in COLUMNS if c in rows]]
+    trained = Path(__file__).resolve().parents[1] / "data" / "models" / "tiny-ldm"  # in a checkout, else by name
+    family = trained if trained.is_dir() else "sd-sizes"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        table.write_text(HEAD + _rows().to_csv(index=False), encoding="utf-8")
-        sweep.write_text(SWEEP_TEXT.format(name=sweep, family=_family()), encoding="utf-8")
+        table.write_text(HEAD + rows.to_csv(index=False), encoding="utf-8")
+        sweep.write_text(SWEEP_TEXT.format(name=sweep, family=family), encoding="utf-8")
     except OSError as error:
         raise InputError(f"Cannot write into {str(folder)!r}: {error.strerror}. Name another folder.") from error
     return [table, sweep], [
@@ -51,16 +56,3 @@ def write(folder="."):
         f"scalinglaws crossover {table} --between c8 c32",
         f"scalinglaws collect plan {sweep}",
     ]
-
-
-def _rows():
-    """The example's rows of the bundled family."""
-    table = measurements.where(studies.load("tiny-ldm"), sampler="ddim", guidance=1)
-    rows = table[table["model"].isin(SIZES) & table["steps"].isin(STEPS)]
-    return rows[[c for c in COLUMNS if c in rows]]
-
-
-def _family():
-    """The bundled family's folder in a checkout, else a family of checkpoints known by name."""
-    trained = Path(__file__).resolve().parents[1] / "data" / "models" / "tiny-ldm"
-    return trained if trained.is_dir() else "sd-sizes"

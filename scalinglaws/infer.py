@@ -18,12 +18,6 @@ from scalinglaws.units import Quantity, parse
 from scalinglaws.units import price as parse_price
 
 CHOICES = ("sampler", "guidance")  # a law answers for one value of each; a budget chooses between them
-RISING = laws.custom(
-    lambda N, S, C, A, a, B, b: C - A * N**-a - B * S**-b,
-    params=("C", "A", "a", "B", "b"), name="ceiling_size_steps", equation="C - A*N^-a - B*S^-b",
-    source="`ceiling` in size and steps", positive=("C", "A", "B"), linear=("C", "A", "B"), trend="rises",
-    bounds={"a": (0.0, 10.0), "b": (0.0, 10.0)}, ranges={"a": (0.05, 4.0), "b": (0.05, 4.0)},
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -118,7 +112,12 @@ class Question:
         if not mixed:
             return {"": self}
         parts = self.table.groupby(mixed, sort=True)
-        return {_label(mixed, key): replace(self, table=rows.reset_index(drop=True)) for key, rows in parts}
+        groups = {}
+        for key, rows in parts:
+            values = zip(mixed, key if isinstance(key, tuple) else (key,), strict=True)
+            label = " ".join(f"{c}={v:g}" if isinstance(v, float) else f"{c}={v}" for c, v in values)
+            groups[label] = replace(self, table=rows.reset_index(drop=True))
+        return groups
 
     def main(self):
         """(label, Question) of the sampler and guidance with the most rows."""
@@ -200,12 +199,22 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     chosen = [c for c in dict.fromkeys((*(CHOICES if choose else ()), *by)) if c in table]
     mixed = [c for c in mixing(table, inputs, chosen) if c not in chosen]
     if mixed:
-        raise InputError(_one_at_a_time(table, mixed[0], inputs, readings))
+        values = sorted(table[mixed[0]].dropna().unique(), key=str)
+        shown = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values[:12])
+        name = next((r.column for r in readings if r.meaning == mixed[0]), mixed[0])
+        raise InputError(
+            f"The rows mix {len(values)} values of {name} ({shown}) and a law in {' and '.join(inputs.values())} "
+            f"cannot tell them apart: keep one with --where {name}=VALUE."
+        )
     spread = measurements.spread(table, quality, inputs.values())
     others = () if named else _other_qualities(table, quality)
     notes = (*others, *measurements.notes(table))
     notes = (*notes, *([spread.sentence()] if spread else []))
-    return Question(table, law or _law(inputs, quality), quality, inputs, readings, notes)
+    if not law and schema.higher_is_better(quality):
+        law = "size_steps_ceiling" if len(inputs) == 2 else "ceiling"
+    elif not law:
+        law = "size_steps" if len(inputs) == 2 else "power_floor"
+    return Question(table, law, quality, inputs, readings, notes)
 
 
 def _other_qualities(table, quality):
@@ -271,7 +280,7 @@ def quality_of(table):
 
 
 def _inputs(table, law):
-    """{symbol: column} for the law: size first, then steps where they vary and the law has room for them."""
+    """{symbol: column} for the law: size first, then steps where they vary and the law takes them."""
     choices = laws.CHOICES.get(law, (law,)) if isinstance(law, str) else (law,)
     symbols = laws.find(choices[0]).inputs if law else ("N", "S")
     sizes, steps = schema.names(kind="size"), schema.names(kind="steps")
@@ -281,17 +290,15 @@ def _inputs(table, law):
         return dict(zip(symbols, columns, strict=True))
     if columns and (len(symbols) == 1 or not law):
         return {"N" if size else "S": columns[0]}
-    raise InputError(_no_inputs(table, symbols, sizes + steps))
-
-
-def _no_inputs(table, symbols, known):
     have = ", ".join(map(str, table.columns))
-    constant = [c for c in known if c in table and table[c].notna().any() and table[c].nunique() == 1]
+    constant = [c for c in sizes + steps if c in table and table[c].notna().any() and table[c].nunique() == 1]
     if constant:
         listed = " and ".join(f"{c} = {table[c].dropna().iloc[0]:g}" for c in constant[:2])
-        return f"Nothing varies that a law could run along: every row has {listed}. Measure another size or steps."
+        raise InputError(
+            f"Nothing varies that a law could run along: every row has {listed}. Measure another size or steps."
+        )
     named = " ".join(f"{s}=COLUMN" for s in symbols)
-    return (
+    raise InputError(
         f"No column is known as a size or steps: name the law's inputs, --inputs {named}, or say what a column means, "
         f"such as --read-as COLUMN=steps; the table has {have}."
     )
@@ -304,26 +311,3 @@ def _first(table, columns, constant):
     gaps = [c for c in held if 2 * table[c].notna().sum() > len(table)]
     varied = [c for c in (*full, *gaps) if table[c].nunique() > 1]
     return next(iter(varied + (full if constant else [])), None)
-
-
-def _law(inputs, quality):
-    """The law where none is named: size and steps, or one input; with a ceiling for a rising quality."""
-    if schema.higher_is_better(quality):
-        return RISING if len(inputs) == 2 else "ceiling"
-    return "size_steps" if len(inputs) == 2 else "power_floor"
-
-
-def _one_at_a_time(table, column, inputs, readings):
-    values = sorted(table[column].dropna().unique(), key=str)
-    shown = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values[:12])
-    law_in = " and ".join(inputs.values())
-    name = next((r.column for r in readings if r.meaning == column), column)
-    return (
-        f"The rows mix {len(values)} values of {name} ({shown}) and a law in {law_in} cannot tell them apart: "
-        f"keep one with --where {name}=VALUE."
-    )
-
-
-def _label(columns, key):
-    key = key if isinstance(key, tuple) else (key,)
-    return " ".join(f"{c}={v:g}" if isinstance(v, float) else f"{c}={v}" for c, v in zip(columns, key, strict=True))

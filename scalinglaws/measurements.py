@@ -24,6 +24,7 @@ from scalinglaws.schema import InputError
 
 FRAME = "The table"  # how messages call a table that came from no file
 SHOWN = 3  # rows named in one sentence
+LISTED = 12  # values of a column named in one sentence
 AGREE = 1e-9  # relative; two rows of one configuration that differ by more disagree
 
 
@@ -52,7 +53,7 @@ def tidy(table, needs=(), quality=None, label=FRAME, strict=False):
     table, more = as_numbers(table, "" if label == FRAME else label)
     _refuse(schema.check(table, used, missing=not strict), label)
     table, left_out = _full(table, used)
-    table = _typed(table, used)
+    table = pd.DataFrame({c: _typed(table[c], c in used) for c in table.columns})
     table = table[~table.duplicated()]
     _refuse(disagreements(table, quality), label)
     table = table.reset_index(drop=True)
@@ -124,7 +125,15 @@ def repeats(table, quality):
     """
     same = [c for c in settings(table, [quality]) if c != "seed"]
     groups = [g for _, g in table.groupby(_keys(table, same), sort=False)] if same else [table]
-    return pd.DataFrame([_average(g, same, quality) for g in groups]).reset_index(drop=True)
+    means = []
+    for group in groups:
+        row = group[same].iloc[0].to_dict()
+        numeric = [c for c in group.select_dtypes("number") if c not in row and c != "seed"]
+        row |= group[numeric].mean().to_dict()
+        if len(group) > 1:
+            row[f"{quality}_se"] = group[quality].std(ddof=1) / np.sqrt(len(group))
+        means.append(row | {"repeats": len(group)})
+    return pd.DataFrame(means).reset_index(drop=True)
 
 
 def spread(table, quality, inputs=()):
@@ -188,7 +197,9 @@ def matching(table, conditions):
             raise InputError(f"No column {column!r} to filter on; the table has {', '.join(map(str, table.columns))}.")
         kept = table[[_equal(v, value) for v in table[name]]]
         if kept.empty:
-            raise InputError(f"No row has {name} = {value}; the table has {_some(table[name])}.")
+            values = [str(v) for v in dict.fromkeys(table[name].dropna())]
+            more = f" and {len(values) - LISTED} more" if len(values) > LISTED else ""
+            raise InputError(f"No row has {name} = {value}; the table has {', '.join(values[:LISTED])}{more}.")
         table = kept
     return table
 
@@ -220,7 +231,9 @@ def _load(source):
         return FRAME, source.reset_index(drop=True)
     if isinstance(source, list | tuple):
         parts = [_load(s) for s in source]
-        table = _concat([named(part, label) for label, part in parts])
+        frames = [named(part, label) for label, part in parts]
+        frames = [frame.dropna(axis=1, how="all") for frame in frames if len(frame)]
+        table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
         table.attrs["notes"] = tuple(sentence for _, part in parts for sentence in notes(part))
         return "The list", table
     if not isinstance(source, str | Path):
@@ -228,11 +241,6 @@ def _load(source):
     if "://" in str(source) or Path(source).is_dir():
         return str(source), read_store(source)
     return str(source), _load_file(Path(source))
-
-
-def _concat(tables):
-    full = [t.dropna(axis=1, how="all") for t in tables if len(t)]
-    return pd.concat(full, ignore_index=True) if full else pd.DataFrame()
 
 
 READERS = {".csv": read_csv, ".tsv": read_csv, ".txt": read_csv, ".parquet": pd.read_parquet}
@@ -262,12 +270,8 @@ def _refuse(faults, label):
         raise InputError(f"{place}{faults[0]}{more}")
 
 
-def _typed(table, used):
-    """Known columns as numbers or text, whole where they are whole; mappings as JSON text."""
-    return pd.DataFrame({c: _cast(table[c], c in used) for c in table.columns})
-
-
-def _cast(column, used):
+def _typed(column, used):
+    """A known column as numbers or text, whole where all are whole; mappings as JSON text."""
     known = schema.COLUMNS.get(column.name)
     if used or (known and known.allowed is not schema.TEXT):
         values = schema.numbers(column)
@@ -275,11 +279,7 @@ def _cast(column, used):
         return values.astype("int64") if whole else values
     if column.map(lambda v: isinstance(v, dict | list)).any():
         return column.map(lambda v: json.dumps(v, sort_keys=True))
-    return column.map(_text) if known else column
-
-
-def _text(value):
-    return None if value is None or value is pd.NA or value != value else str(value)
+    return column.map(lambda v: None if v is None or v is pd.NA or v != v else str(v)) if known else column
 
 
 def _keys(table, columns):
@@ -305,22 +305,8 @@ def _disagree(column, groups):
             )
 
 
-def _average(group, same, quality):
-    row = group[same].iloc[0].to_dict()
-    numeric = [c for c in group.select_dtypes("number") if c not in row and c != "seed"]
-    row |= group[numeric].mean().to_dict()
-    if len(group) > 1:
-        row[f"{quality}_se"] = group[quality].std(ddof=1) / np.sqrt(len(group))
-    return row | {"repeats": len(group)}
-
-
 def _equal(held, value):
     try:
         return float(held) == float(value)
     except (TypeError, ValueError):
         return unicodedata.normalize("NFC", str(held)) == unicodedata.normalize("NFC", str(value))
-
-
-def _some(column, shown=12):
-    values = [str(v) for v in dict.fromkeys(column.dropna())]
-    return ", ".join(values[:shown]) + (f" and {len(values) - shown} more" if len(values) > shown else "")

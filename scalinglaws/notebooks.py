@@ -30,12 +30,17 @@ def known_parameters(name):
 def report(name, parameters=None, out="reports"):
     """Run the notebook and return the path of its HTML page in the folder `out`; a typo in a parameter is refused."""
     nbconvert, papermill = _tools()
+    from nbformat.v4 import new_markdown_cell
+
     given = _typed(name, parameters or {})
-    stamp = _stamp(name, given)
+    values = known_parameters(name) | given
+    data = f" · data {measurements.fingerprint(studies.read(values['study']))}" if values.get("study") else ""
+    shown = ", ".join(f"{k} = {v!r}" for k, v in values.items())
+    stamp = f"*scalinglaws {scalinglaws.__version__}{data} · {shown}*"
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     notebook = _run(papermill, name, given, folder / f"{name}.ipynb")
-    notebook.cells.insert(1, _markdown(stamp))
+    notebook.cells.insert(1, new_markdown_cell(stamp))
     notebook.metadata["scalinglaws"] = {"version": scalinglaws.__version__, "stamp": stamp}
     page, _ = nbconvert.HTMLExporter(exclude_input=True, embed_images=True).from_notebook_node(notebook)
     path = folder / f"{name}.html"
@@ -68,28 +73,18 @@ def _typed(name, parameters):
         if key not in known:
             listed = ", ".join(f"{k}={v!r}" for k, v in known.items())
             raise InputError(f"Notebook {name!r} has no parameter {key!r}. Known parameters: {listed}.")
-    return {key: _as(known[key], key, value) for key, value in parameters.items()}
-
-
-def _as(default, key, value):
-    """`value` as the type of `default`."""
-    if isinstance(default, str) or not isinstance(value, str):
-        return str(value) if isinstance(default, str) else value
-    try:
-        return type(default)(ast.literal_eval(value) if isinstance(default, bool | list) else value)
-    except (ValueError, SyntaxError):
-        kind = {int: "a whole number", float: "a number", bool: "True or False"}.get(type(default), "a list")
-        raise InputError(f"Parameter {key}={value!r}: give {kind}, such as {default!r}.") from None
-
-
-def _stamp(name, given):
-    """One line: package version, hash of the study's rows, parameters."""
-    values = known_parameters(name) | given
-    shown = ", ".join(f"{k} = {v!r}" for k, v in values.items())
-    data = ""
-    if values.get("study"):
-        data = f" · data {measurements.fingerprint(studies.read(values['study']))}"
-    return f"*scalinglaws {scalinglaws.__version__}{data} · {shown}*"
+    typed = {}
+    for key, value in parameters.items():
+        default = known[key]
+        if isinstance(default, str) or not isinstance(value, str):
+            typed[key] = str(value) if isinstance(default, str) else value
+            continue
+        try:
+            typed[key] = type(default)(ast.literal_eval(value) if isinstance(default, bool | list) else value)
+        except (ValueError, SyntaxError):
+            kind = {int: "a whole number", float: "a number", bool: "True or False"}.get(type(default), "a list")
+            raise InputError(f"Parameter {key}={value!r}: give {kind}, such as {default!r}.") from None
+    return typed
 
 
 def _run(papermill, name, given, path):
@@ -101,9 +96,3 @@ def _run(papermill, name, given, path):
         if error.ename in ("InputError", "NoAnswer"):
             raise (NoAnswer if error.ename == "NoAnswer" else InputError)(error.evalue) from None
         raise NoAnswer(f"Notebook {name!r} stopped with {error.ename}: {error.evalue}; see {path}.") from None
-
-
-def _markdown(text):
-    from nbformat.v4 import new_markdown_cell
-
-    return new_markdown_cell(text)

@@ -47,12 +47,18 @@ def band(curves, points, x_label, y_label, ax=None):
     """Curves with their intervals, and points; log-log where all values are above 0.
 
     curves: x, value, low, high, label; points: x, y, label, and se where there are standard errors. Either may be None.
+    Into axes that hold other bands already, labels go in colours that are not yet used.
     """
     with _axes(ax) as ax:
         tables = [t for t in (curves, points) if t is not None]
         shade = colours(tables[0]["label"])
         for table in tables[1:]:
             shade |= {k: v for k, v in colours(table["label"], ordered=False).items() if k not in shade}
+        earlier = ax.get_legend().legend_handles if ax.get_legend() else []
+        drawn = {handle.get_label(): handle.get_color() for handle in earlier}
+        if drawn:
+            free = [c for c in sns.color_palette("colorblind") if c not in drawn.values()]
+            shade = {label: free[k % len(free)] for k, label in enumerate(shade)} if free else shade
         if curves is not None:
             for label, rows in curves.groupby("label", observed=True, sort=False):
                 _band(ax, rows.sort_values("x"), shade[str(label)])
@@ -64,7 +70,8 @@ def band(curves, points, x_label, y_label, ax=None):
         _label_axes(ax, x_label, y_label, log=scaled)
         _limit(ax, pd.concat([t[c] for t in tables for c in ("value", "y") if c in t]))
         shown = {str(v) for t in tables for v in t["label"].unique()}
-        _legend(ax, {k: v for k, v in shade.items() if k in shown})
+        new = {k if k not in drawn else f"{k} ({len(drawn) + 1})": v for k, v in shade.items() if k in shown}
+        _legend(ax, drawn | new)
     return ax
 
 
@@ -174,8 +181,36 @@ def held_out(seen, unseen, curve, quality, along, *, ax=None):
         ax.errorbar(unseen[along], unseen[quality], yerr=error, fmt="D", ms=5.5, color=MARK, mec="white",
                     mew=0.6, elinewidth=1, zorder=5, label="held out, measured")  # fmt: skip
         _label_axes(ax, along.replace("_", " "), quality)
-        _measured_ticks(ax, pd.concat([seen[along], unseen[along]]))
+        kept = []  # the measured values themselves are labelled, those at least a quarter apart
+        for value in np.unique(pd.concat([seen[along], unseen[along]])):
+            if not kept or value >= 1.25 * kept[-1]:
+                kept.append(float(value))
+        ax.set_xticks(kept, [f"{v:g}" for v in kept])
+        ax.xaxis.set_minor_locator(NullLocator())
         ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+    return ax
+
+
+def predicted_against_measured(predictions, quality, ax=None):
+    """Predicted against measured quality, one colour a law, with intervals and the line where both are equal.
+
+    Log-log where all of them are above 0.
+
+    predictions: law, measured, predicted, low, high.
+    """
+    with _axes(ax) as ax:
+        shade = colours(predictions["law"], ordered=False)
+        for law, rows in predictions.groupby("law", sort=False):
+            spread = np.abs(rows[["low", "high"]].to_numpy(float).T - rows["predicted"].to_numpy(float))
+            ax.errorbar(rows["measured"], rows["predicted"], spread, fmt="o", color=shade[str(law)], ms=4.5,
+                        elinewidth=1, mec="white", mew=0.5, alpha=0.8)  # fmt: skip
+        if len(predictions):
+            ends = predictions[["measured", "predicted"]].to_numpy(float)
+            ax.plot([ends.min(), ends.max()], [ends.min(), ends.max()], color=GREY, lw=1, label="predicted = measured")
+        points = predictions[["measured", "predicted"]].stack()
+        _label_axes(ax, f"measured {quality}", f"predicted {quality}", log=bool((points > 0).all()))
+        _limit(ax, points)
+        _legend(ax, shade, "law")
     return ax
 
 
@@ -238,21 +273,15 @@ def _band(ax, rows, colour):
 
 def _strip(ax, measured, shade):
     """The measured winner at each budget, as a strip of colours under the probabilities."""
-    edges = _edges(measured["budget"].to_numpy(float))
+    logs = np.log(measured["budget"].to_numpy(float))
+    middle = (logs[1:] + logs[:-1]) / 2  # colours change half way between neighbours
+    ends = [2 * logs[0] - middle[0], 2 * logs[-1] - middle[-1]] if len(middle) else [logs[0] - 0.05, logs[0] + 0.05]
+    edges = np.exp([ends[0], *middle, ends[1]])
     for i, model in enumerate(measured["model"]):
         ax.axvspan(edges[i], edges[i + 1], ymax=0.1, color=shade.get(str(model), "#cccccc"), lw=0)
     ax.set_ylim(-0.2, 1)
     ax.axhspan(-0.08, 0, color="white", lw=0, zorder=3)
     ax.text(0.005, -0.04, "measured", transform=ax.get_yaxis_transform(), va="center", fontsize=8, zorder=4)
-
-
-def _edges(x):
-    """Borders half way between neighbours in logs."""
-    logs = np.log(x)
-    if len(x) == 1:
-        return np.exp([logs[0] - 0.05, logs[0] + 0.05])
-    middle = (logs[1:] + logs[:-1]) / 2
-    return np.exp([2 * logs[0] - middle[0], *middle, 2 * logs[-1] - middle[-1]])
 
 
 def _label_axes(ax, x, y, log=True):
@@ -276,16 +305,6 @@ def _limit(ax, values):
     if len(values) and values.min() > 0 and ax.get_yscale() == "log":
         low, high = ax.get_ylim()
         ax.set_ylim(max(low, values.min() / RUNAWAY), min(high, values.max() * RUNAWAY))
-
-
-def _measured_ticks(ax, values):
-    """Label the measured values themselves, those at least a quarter apart."""
-    kept = []
-    for value in np.unique(values):
-        if not kept or value >= 1.25 * kept[-1]:
-            kept.append(float(value))
-    ax.set_xticks(kept, [f"{v:g}" for v in kept])
-    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _legend(ax, shade, title=""):

@@ -49,7 +49,7 @@ KINDS = {  # what a column is for: whether rows that differ in it may count as o
     "guidance": "a choice at sampling time, with its companions",
     "fixed": "the same in all rows of a law",
     "record": "where, when and by what the row was measured: rows may be pooled over it",
-    "cost": "what an image costs, measured",
+    "cost": "measured cost per image",
     "quality": "a metric, its extrapolation or its halves",
     "error": "the standard error of a metric",
 }
@@ -208,14 +208,10 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-def _columns():
-    for name, unit, allowed, kind, meaning in _SETTINGS:
-        yield Column(name, unit, allowed, "cost" if kind == "cost" else "setting", meaning, kind)
-    for metric in METRICS:
-        yield from metric.columns()
-
-
-COLUMNS = {column.name: column for column in _columns()}
+COLUMNS = {
+    name: Column(name, unit, allowed, "cost" if kind == "cost" else "setting", meaning, kind)
+    for name, unit, allowed, kind, meaning in _SETTINGS
+} | {column.name: column for metric in METRICS for column in metric.columns()}
 RENAMED = {  # columns of older files, read under the name they have now
     f"{m.name}_{old}": f"{m.name}_{new}" for m in METRICS for old, new in (("even", "half1"), ("odd", "half2"))
 }
@@ -268,11 +264,8 @@ def _check_used(column, missing):
     allowed = known.allowed if known and known.allowed.low >= 0 else ABOVE
     inside = _inside(numbers(column), allowed) & (numbers(column) > 0)
     bad = ~inside & column.notna() if missing else ~inside
-    return _sentence(column, bad, f"{allowed.words}, in every row used" + _above(allowed))
-
-
-def _above(allowed):
-    return "" if allowed.open_low or allowed.low > 0 else " and above 0"
+    above = "" if allowed.open_low or allowed.low > 0 else " and above 0"
+    return _sentence(column, bad, f"{allowed.words}, in every row used{above}")
 
 
 def _inside(values, allowed):

@@ -149,7 +149,7 @@ def _metric(name, words):
 
 
 def _flops(name, words):
-    """FLOPs, and multiply-adds at two FLOPs each; a bare `gflops` is settled by the table's values."""
+    """FLOPs, and multiply-adds at two FLOPs each; the table's values decide what a bare `gflops` means."""
     for k, word in enumerate(words):
         unit = re.fullmatch(r"([kmgtpe]?)(flops?|macs?|fma)", word)
         if not unit or "convention" in words:
@@ -265,25 +265,22 @@ def _stated(table, column, meaning):
         known = ", ".join([*SPELLINGS, *METRICS])
         raise InputError(f"--read-as {column}={meaning}: no meaning {target!r}. Usual ones: {known}; or 'none'.")
     if unit:
-        return Reading(column, target, f"{_what(target)}, in {unit.strip()}", _factor(column, target, unit.strip()))
+        unit, base = unit.strip(), {"s": "seconds", "J": "joules", "FLOPs": "flops"}.get(schema.COLUMNS[target].unit)
+        size = units.scale(unit)
+        if base and size and size[0] == base:
+            return Reading(column, target, f"{_what(target)}, in {unit}", size[1])
+        if not base and unit.casefold() in COUNTS:
+            return Reading(column, target, f"{_what(target)}, in {unit}", COUNTS[unit.casefold()])
+        allowed = {"seconds": "s, ms, h", "joules": "J, kJ, Wh", "flops": "FLOPs, GFLOPs"}.get(base, "K, M, B")
+        raise InputError(
+            f"--read-as {column}={target}:{unit}: no unit {unit!r} for {target}; give one such as {allowed}."
+        )
     guess = recognise(column)
     return guess if guess and guess.meaning == target else Reading(column, target, _what(target))
 
 
 def _what(meaning):
     return SPELLINGS[meaning][0] if meaning in SPELLINGS else schema.COLUMNS[meaning].meaning
-
-
-def _factor(column, target, unit):
-    """Size of one `unit` in the unit of the schema's column."""
-    base = {"s": "seconds", "J": "joules", "FLOPs": "flops"}.get(schema.COLUMNS[target].unit)
-    size = units.scale(unit)
-    if base and size and size[0] == base:
-        return size[1]
-    if not base and unit.casefold() in COUNTS:
-        return COUNTS[unit.casefold()]
-    allowed = {"seconds": "s, ms, h", "joules": "J, kJ, Wh", "flops": "FLOPs, GFLOPs"}.get(base, "K, M, B")
-    raise InputError(f"--read-as {column}={target}:{unit}: no unit {unit!r} for {target}; give one such as {allowed}.")
 
 
 def _apply(table, reading):

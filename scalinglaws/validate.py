@@ -12,7 +12,7 @@ from scalinglaws.fitting.diagnostics import calibration
 from scalinglaws.fitting.messages import doubts
 from scalinglaws.fitting.result import Fit
 from scalinglaws.fitting.selection import aicc
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, higher_is_better
 
 HIDE = ("largest", "decade")
 REPLICATES = 300  # of a fold, enough for a 90 % interval
@@ -75,18 +75,9 @@ class Comparison:
 
     def plot(self, ax=None):
         """Predicted against measured quality of the hidden rows, with intervals, by law; returns the Axes."""
-        import matplotlib.pyplot as plt
+        from scalinglaws import plots
 
-        ax = plt.subplots()[1] if ax is None else ax
-        for law, rows in self.predictions.groupby("law", sort=False):
-            error = np.abs(rows[["low", "high"]].to_numpy().T - rows["predicted"].to_numpy())
-            ax.errorbar(rows["measured"], rows["predicted"], error, fmt="o", capsize=2, alpha=0.8, label=law)
-        if len(self.predictions):
-            ends = self.predictions[["measured", "predicted"]].to_numpy()
-            ax.plot([ends.min(), ends.max()], [ends.min(), ends.max()], color="grey", linewidth=1)
-            ax.legend()
-        ax.set(xlabel=f"measured {self.quality}", ylabel=f"predicted {self.quality}")
-        return ax
+        return plots.predicted_against_measured(self.predictions, self.quality, ax)
 
 
 def folds(x: np.ndarray, hide: str = "largest", count: int = 3) -> list[Fold]:
@@ -157,10 +148,10 @@ def compare(
 ) -> Comparison:
     """Laws ranked on the same hidden rows, best first.
 
-    table: a DataFrame, one measurement a row. laws: names or Laws (default: every law that takes the inputs); a law may
-    use some of the inputs only. inputs: {symbol: column}. along: the symbol whose largest values are hidden (default:
-    the first). hide: largest, each of the `folds` largest values in turn from all smaller ones; decade, the top decade.
-    level: of the prediction intervals. options go to fit().
+    table: a DataFrame, one measurement a row. laws: names or Laws (default: every law that takes the inputs and
+    falls or rises as the quality does); a law may use some of the inputs only. inputs: {symbol: column}. along: the
+    symbol whose largest values are hidden (default: the first). hide: largest, each of the `folds` largest values in
+    turn from all smaller ones; decade, the top decade. level: of the prediction intervals. options go to fit().
 
     Returns a Comparison; its frame has one row a law: law, parameters (count), held_out (root mean square error on the
     hidden rows, log scale: 0.02 is 2 %), hidden (rows), inside (share of them within the level interval), aicc
@@ -179,7 +170,7 @@ def compare(
     """
     if not isinstance(inputs, dict) or not inputs:
         raise InputError("compare needs inputs as a dict {symbol: column}, for example {'N': 'params'}.")
-    given = candidates(inputs) if laws is None else list(laws)
+    given = candidates(inputs, higher_is_better(quality)) if laws is None else list(laws)
     if not given:
         raise InputError(f"No law takes the inputs {', '.join(inputs)}. Name some: laws=['power_floor', ...].")
     fits, refused = _fit_all(table, given, quality, inputs, options)
@@ -189,7 +180,10 @@ def compare(
     factor = calibration(best.problem, best.minima.theta[0])
     rows, predictions = [], []
     for one in fits:
-        predicted = _predict_all(one, shared, level)
+        if shared and len(usable(one, shared)) == len(shared):
+            predicted = pd.concat([_predict(one, fold, level) for fold in shared])
+        else:  # no row where the law cannot be refitted on each of the folds
+            predicted = pd.DataFrame(columns=["hidden_from", "measured", "predicted", "low", "high", "error"])
         rows.append(_score(one, predicted, factor))
         predictions.append(predicted.assign(law=one.law.name))
     rows += [{"law": name, "note": note} for name, note in refused.items()]
@@ -225,13 +219,6 @@ def _shared_folds(fits, symbol, hide, count):
             own = usable(one, folds(one.problem.data.x[symbol], hide, count))
             best = own if not best else [f for f in best if any(o.hidden_from == f.hidden_from for o in own)] or best
     return best
-
-
-def _predict_all(one: Fit, shared: list[Fold], level: float) -> pd.DataFrame:
-    """The predictions of all folds; no row where the law cannot be refitted on each of them."""
-    if not shared or len(usable(one, shared)) < len(shared):
-        return pd.DataFrame(columns=["hidden_from", "measured", "predicted", "low", "high", "error"])
-    return pd.concat([_predict(one, fold, level) for fold in shared])
 
 
 def _score(one: Fit, predicted: pd.DataFrame, factor: float) -> dict:

@@ -10,7 +10,7 @@ from scalinglaws import laws
 E, A, B, a, b = 2.0, 3e3, 60.0, 0.5, 1.2  # quality floor; size term; steps term (units of fd)
 SIZES = {"c8": 4e5, "c12": 9e5, "c16": 1.6e6, "c24": 3.6e6, "c32": 6.4e6, "c48": 1.44e7}  # FLOPs a forward
 STEPS = (2, 3, 4, 6, 8, 12, 20, 32, 50)
-DECODE = 2e6  # FLOPs an image
+DECODE = 2e6  # FLOPs per image
 
 
 def law(n, s):

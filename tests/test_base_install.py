@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import scalinglaws
+
 BLOCKED = """
 import sys
 class Block:
@@ -22,6 +24,18 @@ def test_fits_from_the_command_line_without_torch():
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)["values"]
     assert round(values["E"], 4) == 1.7395 and round(values["A"], 2) == 66.74 and round(values["a"], 4) == 0.9459
+
+
+def test_importing_the_package_imports_neither_matplotlib_nor_statsmodels():
+    heavy = ("matplotlib", "seaborn", "statsmodels", "scipy.optimize", "scipy.stats", "collect", "torch")
+    code = f"import sys, scalinglaws; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_tab_completion_shows_the_public_names_alone():
+    assert dir(scalinglaws) == sorted(scalinglaws.__all__) == scalinglaws.__all__
+    assert all(hasattr(scalinglaws, name) for name in scalinglaws.__all__)
 
 
 def test_collect_without_its_extra_says_what_to_install():

@@ -52,6 +52,7 @@ TRUTH = {
          "d3": 1e7, "f3": 0.25}, line(1e1, 1e10, 160)),
     "m4": ({"L": 0.1, "U": 2.5, "k": 0.8, "B": 30, "c": 0.5}, line(1e1, 1e7, 40)),
     "ceiling": ({"C": 0.33, "A": 2.0, "a": 0.25}, line(1e4, 1e9, 16)),
+    "size_steps_ceiling": ({"C": 0.33, "A": 2.0, "a": 0.25, "B": 0.1, "b": 0.9}, cross(N=SIZES, S=spread(2, 256, 8))),
     "sigmoid": ({"C": 0.9, "m": 1e6, "a": 0.7}, line(1e4, 1e9, 24)),
     "guidance": ({"E": 3, "K": 2, "W": 1.8}, line(1, 6, 12, "w")),
     "guidance_size": ({"E": 2, "A": 3e3, "a": 0.5, "K": 2, "W": 0.5, "m": 0.07}, cross(N=SIZES, w=spread(1, 6, 9))),
@@ -98,6 +99,12 @@ def test_a_users_law_needs_a_function_and_names():
     x = spread(1, 1e4, 30)
     result = fit(pd.DataFrame({"x": x, "y": tempered(x, 2.0, 40.0, 0.7, 25.0)}), law, "y", "x")
     assert result.values == pytest.approx({"E": 2.0, "A": 40.0, "a": 0.7, "t": 25.0}, rel=1e-7)
+
+
+@pytest.mark.parametrize("equation", ["C - A*N^-a", "E + 2*N^-a", "E + A*N", "E + A*N^-0.5", "", "E + -A*N^-a"])
+def test_an_equation_that_is_no_sum_of_power_terms_is_refused(equation):
+    with pytest.raises(InputError, match=r"Law 'mine': .* is no power term. Write a sum of terms such as A\*N\^-a"):
+        laws.power_sum("mine", equation, "me")
 
 
 def test_a_users_sum_of_powers_is_its_equation():

@@ -1,8 +1,5 @@
 """Figures draw what their tables hold, into the axes they are given."""
 
-import subprocess
-import sys
-
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -20,6 +17,7 @@ from scalinglaws.decide.crossover import crossover, crossovers
 from scalinglaws.decide.curves import law_curves
 from scalinglaws.decide.guidance import optimal_guidance
 from scalinglaws.decide.optimum import at_budgets, optimum
+from scalinglaws.fitting import fit as fit_law
 from scalinglaws.fitting import fit_groups
 
 
@@ -38,9 +36,29 @@ def legend(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_importing_the_package_imports_no_matplotlib():
-    code = "import sys, scalinglaws; sys.exit('matplotlib' in sys.modules or 'seaborn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+def test_two_fits_on_one_axes_have_two_colours_and_two_names():
+    rows = family(noise=0.02)
+    one, two = (rows[rows["model"] == name] for name in list(dict.fromkeys(rows["model"]))[:2])
+    ax = fit_law(one, "power_floor", "fd", "steps", replicates=20).plot()
+    assert legend(ax) == ["power_floor"]
+    assert fit_law(two, "power_floor", "fd", "steps", replicates=20).plot(ax) is ax
+    assert legend(ax) == ["power_floor", "power_floor (2)"]
+    assert len({handle.get_color() for handle in ax.get_legend().legend_handles}) == 2
+
+
+def test_a_fit_in_size_and_steps_names_every_size_as_the_table_does():
+    rows = family(noise=0.02)
+    inputs = {"N": "flops_per_forward", "S": "steps"}
+    ax = fit_law(rows, "size_steps_plain", "fd", inputs, replicates=20).plot()
+    assert legend(ax) == list(dict.fromkeys(rows.sort_values("flops_per_forward")["model"]))
+
+
+def test_predictions_lie_on_the_line_where_they_are_exact():
+    exact = pd.DataFrame({"law": ["a", "b"], "measured": [2.0, 8.0]})
+    exact = exact.assign(predicted=exact.measured, low=exact.measured / 2, high=exact.measured * 1e9)
+    ax = plots.predicted_against_measured(exact, "fd")
+    assert legend(ax) == ["a", "b", "predicted = measured"] and ax.get_ylim()[1] < 100
+    assert ax.lines[-1].get_xydata().tolist() == [[2, 2], [8, 8]]
 
 
 def test_quality_against_cost_draws_every_row_and_crossover(fit):

@@ -49,6 +49,12 @@ def test_a_law_that_cannot_be_ranked_says_why():
     assert "6 parameters but the table has 6 rows" in ranked.loc["bnsl_1", "note"]
 
 
+def test_laws_of_a_score_rise():
+    table = rows("size_steps_ceiling", 0.01).rename(columns={"y": "agreement"})
+    ranked = compare(table, None, "agreement", GRID, replicates=20).to_frame()
+    assert ranked.loc[0, "law"] == "size_steps_ceiling" and "size_steps_plain" not in set(ranked["law"])
+
+
 def test_unknown_hiding():
     with pytest.raises(InputError, match="No way to hide named 'all'"):
         compare(EDM2, ["power"], "fid", {"N": "gflops"}, hide="all")

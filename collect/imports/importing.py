@@ -181,7 +181,7 @@ WRITERS = {
 
 
 def _as_columns(table):
-    """Columns of mixed values as text: parquet holds one kind a column."""
+    """Columns of mixed values as text: parquet holds one kind per column."""
     mixed = [n for n in table if pd.api.types.infer_dtype(table[n], skipna=True) in ("mixed", "mixed-integer")]
     return table.assign(**{n: table[n].map(lambda v: v if v is None or v != v else str(v)) for n in mixed})
 

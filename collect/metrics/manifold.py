@@ -1,6 +1,6 @@
 """Precision and recall: shares inside the other set's manifold, Kynkäänniemi et al. 2019 (arXiv:1904.06991), eq. 1-2.
 
-The manifold of a set is the union of balls, one a point, that reach to its third neighbour. Both shares depend on
+The manifold of a set is the union of balls, one per point, that reach to its third neighbour. Both shares depend on
 how many points there are: compare cells of equal n and one reference only.
 """
 

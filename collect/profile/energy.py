@@ -29,17 +29,17 @@ class Counter:
     """Joules counted by the hardware: `begin` reads, `end` answers (joules or None, the reason if None)."""
 
     name: str
-    read: callable  # () -> joules since some moment, one number a sub-counter
+    read: callable  # () -> joules since some moment, one number per sub-counter
     wraps: tuple = ()  # joules at which each sub-counter begins again; empty: it never does
 
     def begin(self):
         return self.read(), time.perf_counter()
 
-    def end(self, begun):
-        before, when = begun
+    def end(self, started):
+        before, when = started
         after, seconds = self.read(), time.perf_counter() - when
         if self.wraps and seconds > min(self.wraps) / MOST_WATTS:
-            return None, f"The {self.name} may have begun again more than once in {seconds:.0f} s: use shorter windows."
+            return None, f"The {self.name} may have wrapped more than once in {seconds:.0f} s: use shorter windows."
         steps = [b - a for a, b in zip(before, after, strict=True)]
         if self.wraps:
             steps = [step % wrap for step, wrap in zip(steps, self.wraps, strict=True)]
@@ -70,8 +70,8 @@ class Power:
         thread.start()
         return readings, stop, thread
 
-    def end(self, begun):
-        readings, stop, thread = begun
+    def end(self, started):
+        readings, stop, thread = started
         stop.set()
         thread.join()
         readings.append((time.perf_counter(), self.read()))

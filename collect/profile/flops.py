@@ -57,7 +57,7 @@ class Count:
 
     @property
     def weight_traffic(self):
-        """Bytes of weights read, once an operator that uses them."""
+        """Bytes of weights read, once per operator that uses them."""
         return self._sum("weights")
 
     @property
@@ -74,11 +74,11 @@ class Count:
         return self.params * BYTES[dtype]
 
     def unfused(self, batch=None):
-        """Bytes moved a call of `batch` samples by an operator-by-operator run: weights once, activations by sample."""
+        """Bytes moved per call of `batch` samples, operator by operator: weights once, activations per sample."""
         return self.weight_traffic + self.traffic * (batch or self.batch) / self.batch
 
     def fused(self, batch=None):
-        """Bytes that any run must move a call: weights once, inputs and outputs by sample."""
+        """Bytes that any run must move per call: weights once, inputs and outputs per sample."""
         weights = min(self.weight_bytes, self.weight_traffic)  # those not used by the call are not read
         return weights + self.ends * (batch or self.batch) / self.batch
 

@@ -97,7 +97,7 @@ class Instruments:
     """What a run is measured with; a replay of recorded readings takes their place in tests."""
 
     stopwatch: callable  # (work) -> seconds, having done the work
-    reset: callable  # () -> whether a new memory peak has begun
+    reset: callable  # () -> whether a new memory peak was begun
     peak: callable  # () -> bytes or None
     joules: callable  # () -> a context with .joules and .reason, or None where there is no meter
     reason: str | None = None  # why there is no meter
@@ -116,7 +116,7 @@ def real(device="cpu"):
 
 
 class Replay:
-    """A stopwatch that does no work and gives recorded seconds, one a call; it raises when they run out."""
+    """A stopwatch that does no work and gives recorded seconds, one per call; it raises when they run out."""
 
     def __init__(self, seconds):
         self._left = list(seconds)[::-1]

@@ -79,7 +79,7 @@ class Stage:
 
 
 def unknown(reasons):
-    """{column: why it is null} as one sentence a reason, or None: what the column `unknown` holds."""
+    """{column: why it is null} as one sentence per reason, or None: what the column `unknown` holds."""
     by_reason = {}
     for column, reason in reasons.items():
         by_reason.setdefault(reason, []).append(column)

@@ -17,7 +17,7 @@ def machine_of(execution):
 
 
 def cost_profiles(sweep, machine):
-    """A row per model: what its architecture says, and the least and the likely seconds of a forward on a machine."""
+    """A row per model: what its architecture says, least and likely seconds of a forward pass on a machine."""
     batch, dtype = sweep.execution.batch, sweep.execution.dtype
     for label in sweep.labels:
         profile = sweep.family.cost_profile(label)

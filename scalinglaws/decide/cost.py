@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import nnls
 
 from scalinglaws import units
 from scalinglaws.decide.arguments import check_positive
@@ -93,8 +92,13 @@ class CostModel:
 
     def per_call(self, size):
         """Cost [n] of one network evaluation at sizes [n]."""
-        total = sum(stage.per_call for stage in self.stages)
-        return np.exp(_interpolated(np.log(size), np.log(self.sizes), np.log(total)))
+        x, known = np.log(size), np.log(self.sizes)
+        values = np.log(sum(stage.per_call for stage in self.stages))
+        if len(known) == 1:
+            return np.exp(values[0] + (np.asarray(x, float) - known[0]))
+        i = np.clip(np.searchsorted(known, x) - 1, 0, len(known) - 2)  # the end segments are prolonged
+        slope = (values[i + 1] - values[i]) / (known[i + 1] - known[i])
+        return np.exp(values[i] + slope * (x - known[i]))
 
     def fixed(self, size):
         """Cost [n] per image apart from its evaluations, at sizes [n]."""
@@ -136,12 +140,19 @@ def cost_model(
     unit = units.canonical(unit)
     stages = _check_stages(stages)
     if unit == "money":
-        return _in_money(cost_model(table, "seconds", stages=stages, size=size, steps=steps), price)
+        cost = cost_model(table, "seconds", stages=stages, size=size, steps=steps)
+        if price is None:
+            raise InputError("A budget in money needs price=, the money an hour of the machine costs.")
+        scale = check_positive(units.price(price).value, "price", "per hour") / HOUR
+        paid = tuple(Stage(s.name, s.per_call * scale, s.fixed * scale) for s in cost.stages)
+        return replace(cost, unit="money", stages=paid)
     _require(table, size)
     calls, notes = calls_from(table, steps)
     groups = list(table.groupby(size))
     measured, more = zip(*(_stage(name, unit, groups, size, calls) for name in stages), strict=True)
-    said = (*notes, *(note for one in more for note in one), *_machines(table, unit))
+    mixed = [c for c in MACHINE if unit != "flops" and c in table and table[c].nunique() > 1]
+    machines = [f"The {unit} were measured with {table[c].nunique()} values of {c}: keep one." for c in mixed]
+    said = (*notes, *(note for one in more for note in one), *machines)
     return CostModel(unit, size, np.array([n for n, _ in groups], float), measured, calls, said)
 
 
@@ -199,15 +210,6 @@ def _check_stages(stages):
     return tuple(name for name in STAGES if name in stages)
 
 
-def _in_money(cost, price):
-    """A cost in seconds as money at `price` per hour."""
-    if price is None:
-        raise InputError("A budget in money needs price=, the money an hour of the machine costs.")
-    scale = check_positive(units.price(price).value, "price", "per hour") / HOUR
-    stages = tuple(Stage(s.name, s.per_call * scale, s.fixed * scale) for s in cost.stages)
-    return replace(cost, unit="money", stages=stages)
-
-
 def _stage(name, unit, groups, size, calls):
     """(Stage, notes) from the rows of each size that hold the stage's cost; InputError where a size has none."""
     column = STAGES[name][unit]
@@ -216,7 +218,14 @@ def _stage(name, unit, groups, size, calls):
             if _full(groups, forward):
                 per_call = np.array([rows[forward].mean() * flops for _, rows in groups])
                 return Stage(name, per_call, 0 * per_call), _convention(groups, forward)
-    _refuse_empty(name, unit, column, groups)
+    empty = [group for group in groups if column not in group[1] or group[1][column].isna().all()]
+    if empty:
+        where = f"no row of {_labels(empty)} has it" if len(empty) < len(groups) else "no row has it"
+        column = "flops_per_forward" if column == "flops_per_image" else column  # either serves
+        rest = "leave the stage out or write 0 where there is none" if name != "denoise" else "choose another unit"
+        raise InputError(
+            f"A cost in {unit} with the stage {name!r} needs the column {column!r}: {where}; give it, or {rest}."
+        )
     known = [rows[rows[column].notna()] for _, rows in groups]
     if name == "denoise":
         return _per_call(unit, column, known, calls)
@@ -249,20 +258,11 @@ def _line(calls, spent):
     """(per call, fixed): the line of least relative squares with neither part below 0."""
     if len(np.unique(calls)) == 1:
         return _ratio(calls, spent)
+    from scipy.optimize import nnls  # a tenth of a second to import, and only times and energies need it
+
     lines = np.stack([calls, np.ones_like(calls)], axis=1) / spent[:, None]
     (slope, fixed), _ = nnls(lines, np.ones_like(spent))
     return float(slope), float(fixed)
-
-
-def _refuse_empty(name, unit, column, groups):
-    empty = [group for group in groups if column not in group[1] or group[1][column].isna().all()]
-    if empty:
-        where = f"no row of {_labels(empty)} has it" if len(empty) < len(groups) else "no row has it"
-        column = "flops_per_forward" if column == "flops_per_image" else column  # either serves
-        rest = "leave the stage out or write 0 where there is none" if name != "denoise" else "choose another unit"
-        raise InputError(
-            f"A cost in {unit} with the stage {name!r} needs the column {column!r}: {where}; give it, or {rest}."
-        )
 
 
 def _labels(groups):
@@ -286,14 +286,6 @@ def _convention(groups, column):
     return (f"FLOPs are as the study printed them ({said or 'convention not said'}): compare with no other study.",)
 
 
-def _machines(table, unit):
-    """A warning where times or energies of several machines are mixed."""
-    if unit == "flops":
-        return ()
-    mixed = [c for c in MACHINE if c in table and table[c].nunique() > 1]
-    return tuple(f"The {unit} were measured with {table[c].nunique()} values of {c}: keep one." for c in mixed)
-
-
 def _require(table, column):
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"A cost needs a table of measurements; got {type(table).__name__}.")
@@ -301,12 +293,3 @@ def _require(table, column):
         raise InputError("A cost needs at least one measured row; the table has none.")
     if column not in table or table[column].isna().any():
         raise InputError(f"A cost needs the size column {column!r}, full; the table has {', '.join(table.columns)}.")
-
-
-def _interpolated(x, known, values):
-    """Straight lines through the points, the end segments prolonged."""
-    if len(known) == 1:
-        return values[0] + (np.asarray(x, float) - known[0])
-    i = np.clip(np.searchsorted(known, x) - 1, 0, len(known) - 2)
-    slope = (values[i + 1] - values[i]) / (known[i + 1] - known[i])
-    return values[i] + slope * (x - known[i])

@@ -27,6 +27,7 @@ from scalinglaws.decide.curves import (
 from scalinglaws.schema import InputError
 
 POINTS = 400  # places at which two fitted curves are compared
+FAR = 0.05  # decades beyond the data that are worth a warning
 DRAWN = 100  # of those are kept for a figure
 SHOWN = ("first", "second", "cost", "value", "low", "high", "probability", "below", "above", "decades_beyond")
 APART = "The two were never measured at one place: the curves cross only in the law."
@@ -120,28 +121,27 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
     first = _gap(one.at(x), two.at(x), one.rises)
     cost = _exp(first_zeros(np.log(x), first)[0])
     crossings = first_zeros(np.log(x), replicates)
-    low, high = _interval(_censored(crossings, replicates, first), level) if cost else (None, None)
+    low = high = None
+    if cost:  # -inf where a replicate begins as the fit goes on after its crossing, +inf where it never crosses
+        over = np.where(np.sign(replicates[:, 0]) == -np.sign(first[0]), -np.inf, np.inf)
+        censored = np.where(np.isfinite(crossings), crossings, over)
+        low, high = map(_exp, np.quantile(censored, [(1 - level) / 2, (1 + level) / 2], method="nearest"))
     names = (one.label, two.label) if first[0] > 0 else (two.label, one.label)
     past = max(0.0, float(np.log10(cost / data[1]))) if cost else 0.0
     notes = [*one.notes, *two.notes, *([APART] if data[1] < data[0] else [])]
-    if past:
+    if past > FAR:
         notes.append(f"The crossing is {past:.1f} decades beyond what both were measured at.")
     if len(zeros(np.log(x), first)) > 1:
         notes.append("The curves cross more than once; this is the lowest crossing.")
+    some = slice(None, None, max(1, len(x) // DRAWN))  # every few places are kept for a figure
+    frames = [curve.frame(x[some], level, rows[:, some]) for curve, rows in zip((one, two), draws, strict=True)]
     return Crossover(
         one.label, two.label, cost, float(one.at(np.array([cost]))[0]) if cost else None, low, high,
         probability=float(np.isfinite(crossings).mean()), below=names[0], above=names[1] if cost else names[0],
         decades_beyond=past, searched=(float(x[0]), float(x[-1])), unit=one.x_unit, level=level,
         warnings=tuple(dict.fromkeys(notes)), quality=quality,
-        curves=_figure_table((one, two), x, draws, level), **about,
+        curves=pd.concat(frames, ignore_index=True), **about,
     )  # fmt: skip
-
-
-def _figure_table(curves, x, draws, level):
-    """x, value, low, high, label of both curves, at every few places of fitted ones."""
-    some = slice(None, None, max(1, len(x) // DRAWN))
-    frames = [curve.frame(x[some], level, rows[:, some]) for curve, rows in zip(curves, draws, strict=True)]
-    return pd.concat(frames, ignore_index=True)
 
 
 def crossings(one: Curve, two: Curve) -> list[float]:
@@ -165,7 +165,7 @@ def crossover(
 
     >>> import scalinglaws as sl
     >>> rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance == 1")
-    >>> fit = sl.fit(rows, "size_steps_plain", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
+    >>> fit = sl.fit(rows, "size_steps_interaction", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
     >>> crossing = crossover(fit, ("c8", "c16"))
     >>> print(crossing.below, "below", f"{crossing.cost:.1e}", crossing.unit)
     c8 below 2.3e+08 flops
@@ -294,7 +294,8 @@ def _places(one, two, data, beyond):
         return np.geomspace(low, max(high, low) * 10**beyond, POINTS)
     x = _shared_points(one, two)
     if len(x) < 2:
-        raise InputError(f"{one.label} and {two.label} were never measured at one {one.x_unit}: {_ranges(one, two)}.")
+        ranges = ", ".join(f"{c.label} from {c.span[0]:.3g} to {c.span[1]:.3g}" for c in (one, two))
+        raise InputError(f"{one.label} and {two.label} were never measured at one {one.x_unit}: {ranges}.")
     return np.union1d(x, np.geomspace(x[0], x[-1], POINTS)) if one.fitted or two.fitted else x
 
 
@@ -303,10 +304,6 @@ def _shared_points(one, two):
     low, high = max(one.span[0], two.span[0]), min(one.span[1], two.span[1])
     x = np.unique(np.concatenate([c.points for c in (one, two) if not c.fitted]))
     return x[(x >= low) & (x <= high)]
-
-
-def _ranges(*curves):
-    return ", ".join(f"{c.label} from {c.span[0]:.3g} to {c.span[1]:.3g}" for c in curves)
 
 
 def _gap(one, two, rises):
@@ -330,18 +327,6 @@ def zeros(x, gap):
     """Every zero of one curve along x."""
     changes = np.flatnonzero(np.sign(gap[1:]) * np.sign(gap[:-1]) < 0) if len(gap) > 1 else []
     return [x[i] + (x[i + 1] - x[i]) * gap[i] / (gap[i] - gap[i + 1]) for i in changes]
-
-
-def _censored(crossings, replicates, first):
-    """Crossings, with -inf where a replicate begins as the fit goes on after its crossing, +inf where it never does."""
-    over = np.where(np.sign(replicates[:, 0]) == -np.sign(first[0]), -np.inf, np.inf)
-    return np.where(np.isfinite(crossings), crossings, over)
-
-
-def _interval(crossings, level):
-    """Quantiles of the replicates' crossings; an end is None where it lies outside the range searched."""
-    ends = np.quantile(crossings, [(1 - level) / 2, (1 + level) / 2], method="nearest")
-    return tuple(_exp(x) for x in ends)
 
 
 def _exp(value):

@@ -118,16 +118,18 @@ def measured_curve(label, x, quality, unit, rises, errors=None) -> Curve:
 def measured_cost_curves(points, quality, unit) -> dict[float, Curve]:
     """{size: Curve} of the priced rows of measured.points(), smallest first; the best setting at a cost is kept."""
     rises = schema.higher_is_better(quality)
-    return {float(size): _best_setting(rows, quality, unit, rises) for size, rows in points.groupby("size")}
-
-
-def _best_setting(rows, quality, unit, rises):
-    same = ["cost", *(c for c in ("sampler", "guidance") if c in rows)]
-    rows = rows.assign(_variance=rows[f"{quality}_se"].astype(float) ** 2 if f"{quality}_se" in rows else np.nan)
-    groups = rows.groupby(same, as_index=False, dropna=False)
-    means = groups[quality].mean().assign(_se=np.sqrt(groups["_variance"].mean()["_variance"] / groups.size()["size"]))
-    best = means.sort_values(quality, ascending=not rises).drop_duplicates("cost").sort_values("cost")
-    return measured_curve(str(rows["model"].iloc[0]), best["cost"], best[quality], unit, rises, best["_se"])
+    same = ["cost", *(c for c in ("sampler", "guidance") if c in points)]
+    known = f"{quality}_se" in points
+    points = points.assign(_variance=points[f"{quality}_se"].astype(float) ** 2 if known else np.nan)
+    curves = {}
+    for size, rows in points.groupby("size"):
+        groups = rows.groupby(same, as_index=False, dropna=False)
+        error = np.sqrt(groups["_variance"].mean()["_variance"] / groups.size()["size"])
+        means = groups[quality].mean().assign(_se=error)
+        best = means.sort_values(quality, ascending=not rises).drop_duplicates("cost").sort_values("cost")
+        label = str(rows["model"].iloc[0])
+        curves[float(size)] = measured_curve(label, best["cost"], best[quality], unit, rises, best["_se"])
+    return curves
 
 
 def measured_input_curve(law: FittedLaw, symbol, held) -> Curve | None:

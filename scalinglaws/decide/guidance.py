@@ -71,7 +71,14 @@ def optimal_guidance(table: pd.DataFrame, quality: str = "fd") -> OptimalGuidanc
     >>> optimal_guidance(rows).to_frame()[["model", "guidance", "value", "cross_fitted"]].values.tolist()
     [['c8', 1.5, 10.0, True]]
     """
-    _check(table, quality)
+    if not isinstance(table, pd.DataFrame):
+        raise InputError(f"A table of measurements is needed; got {type(table).__name__}.")
+    for column in ("guidance", quality):
+        if column not in table:
+            raise InputError(f"Column {column!r} is missing; the table has {', '.join(map(str, table.columns))}.")
+    for column in (quality, *_halves(quality)):
+        if column in table and not pd.api.types.is_numeric_dtype(table[column]):
+            raise InputError(f"Column {column!r} must hold numbers.")
     table = table[table[quality].notna() & table["guidance"].notna()]
     if table.empty:
         raise InputError(f"No row has both guidance and {quality}.")
@@ -83,20 +90,11 @@ def optimal_guidance(table: pd.DataFrame, quality: str = "fd") -> OptimalGuidanc
     settings = pd.DataFrame(rows)
     measured = pd.concat([part.assign(setting=_label(part, same), best=part.index == _first(part[quality], quality))
                           for _, part in parts], ignore_index=True)  # fmt: skip
-    if "model" in measured:
-        measured["model"] = pd.Categorical(measured["model"], _by_size(table), ordered=True)
+    if "model" in measured:  # by rising size, by which figures are coloured
+        size = next((c for c in SIZES if c in table and table[c].notna().all()), "model")
+        models = list(dict.fromkeys(table.sort_values(size)["model"]))
+        measured["model"] = pd.Categorical(measured["model"], models, ordered=True)
     return OptimalGuidance(settings, quality, tuple(_notes(settings, quality)), measured)
-
-
-def _check(table, quality):
-    if not isinstance(table, pd.DataFrame):
-        raise InputError(f"A table of measurements is needed; got {type(table).__name__}.")
-    for column in ("guidance", quality):
-        if column not in table:
-            raise InputError(f"Column {column!r} is missing; the table has {', '.join(map(str, table.columns))}.")
-    for column in (quality, *_halves(quality)):
-        if column in table and not pd.api.types.is_numeric_dtype(table[column]):
-            raise InputError(f"Column {column!r} must hold numbers.")
 
 
 def _halves(quality):
@@ -135,12 +133,6 @@ def _best(rows, quality, how) -> dict:
 def _label(rows, same) -> str:
     """The setting in words."""
     return ", ".join(f"{c}={rows[c].iloc[0]}" for c in same if pd.notna(rows[c].iloc[0]))
-
-
-def _by_size(table) -> list:
-    """Labels of the models by rising size, by which figures are coloured."""
-    size = next((c for c in SIZES if c in table and table[c].notna().all()), "model")
-    return list(dict.fromkeys(table.sort_values(size)["model"]))
 
 
 def _first(values, quality):

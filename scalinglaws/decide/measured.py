@@ -45,7 +45,17 @@ def winners(table, budgets, quality, cost: CostModel | None = None) -> pd.DataFr
     cost = cost or cost_model(table)
     rows = points(table, quality, cost)
     curves = measured_cost_curves(rows, quality, cost.unit)
-    table = pd.DataFrame([_winner(curves, budget) for budget in budgets], columns=WINNER)
+    rises, won = schema.higher_is_better(quality), []
+    for budget in budgets:
+        reached = [(best_within(curve, budget), size, curve.label) for size, curve in curves.items()]
+        reached = sorted((one for one in reached if np.isfinite(one[0])), key=lambda one: one[0])
+        if not reached:  # an unaffordable budget gives no size
+            won.append((budget, np.nan, None, np.nan, np.nan, np.nan))
+            continue
+        value, size, model = reached[-1 if rises else 0]
+        other = reached[-2 if rises else 1][0] if len(reached) > 1 else np.nan
+        won.append((budget, size, model, value, other, 100 * abs(other / value - 1)))
+    table = pd.DataFrame(won, columns=WINNER)
     return table.assign(model=pd.Categorical(table["model"], categories=rows["model"].cat.categories, ordered=True))
 
 
@@ -57,16 +67,3 @@ def best_within(curve, budget) -> float:
         return np.nan
     values = curve.at(np.concatenate([known, ends]))
     return values.max() if curve.rises else values.min()
-
-
-def _winner(curves, budget):
-    """One row of `winners`; an unaffordable budget gives no size."""
-    reached = [(best_within(curve, budget), size, curve.label) for size, curve in curves.items()]
-    reached = sorted((one for one in reached if np.isfinite(one[0])), key=lambda one: one[0])
-    if not reached:
-        return budget, np.nan, None, np.nan, np.nan, np.nan
-    if next(iter(curves.values())).rises:
-        reached = reached[::-1]
-    value, size, model = reached[0]
-    other = reached[1][0] if len(reached) > 1 else np.nan
-    return budget, size, model, value, other, 100 * abs(other / value - 1)

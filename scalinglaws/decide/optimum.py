@@ -102,7 +102,7 @@ def optimum(
 
     >>> import scalinglaws as sl
     >>> rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance == 1")
-    >>> fit = sl.fit(rows, "size_steps_plain", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
+    >>> fit = sl.fit(rows, "size_steps_interaction", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
     >>> optimum(fit, "500 MFLOPs")
     <Optimum: c16 with 60 steps for 5e+08 FLOPs per image, fd 14.11>
     """
@@ -111,15 +111,23 @@ def optimum(
     budget, unit = _budget(budget, unit, cost)
     cost = pricing(cost, unit if cost is None else None, stages, price)(law.table, law.size_column, law.steps_column)
     allowed = _allowed_steps(law, steps)
-    asked = _sizes(law, sizes)
     every = isinstance(sizes, str) and sizes == "continuous"
+    named = [sizes] if np.ndim(sizes) == 0 else sizes
+    asked = law.sizes if sizes is None or every else np.unique([law.find_size(s) for s in named])
     pairs = _continuous(law, cost, budget) if every else _each_size(law, cost, asked, budget, allowed)
     if not pairs:
-        raise NoAnswer(_too_small(law, cost, asked, budget, allowed))
+        first = _fewest(law) if allowed is None else allowed[0]
+        costs = cost.per_image(asked, np.full(len(asked), float(first)))
+        cheap = int(np.argmin(costs))
+        raise NoAnswer(
+            f"A budget of {budget:g} {UNITS[cost.unit]} per image is below the cheapest candidate: "
+            f"{law.label_of(asked[cheap])} at {first:g} steps costs {costs[cheap]:.4g}; raise the budget."
+        )
     table = _candidates(law, cost, pairs, level)
     best = table.iloc[int(table["value"].argmax() if law.rises else table["value"].argmin())]
     ratio = best["value"] / table["value"] if law.rises else table["value"] / best["value"]
-    flat = table["model"][ratio <= 1 + max(FLAT, _relative_noise(fit, best["value"]))]
+    noise = float(fit.noise) / (best["value"] if getattr(fit, "residual_scale", "log") == "raw" else 1.0)
+    flat = table["model"][ratio <= 1 + max(FLAT, noise)]  # noise of one measurement as a share of the value
     known = {k: best[k] for k in ("size", "model", "cost", "value", "low", "high", "probability")}
     return Optimum(
         **known, steps=int(best["steps"]), budget=budget, unit=cost.unit, quality=law.quality, level=level,
@@ -144,7 +152,7 @@ def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
     for budget in budgets:
         try:
             answer = optimum(fit, budget, unit, cost=cost, **options)
-        except InputError as error:  # below the cheapest candidate
+        except NoAnswer as error:
             refusal = error
             continue
         tables.append(answer.to_frame().assign(budget=answer.budget))
@@ -188,13 +196,6 @@ def _budget(given, unit, cost):
     if known and unit != known:
         raise InputError(f"The budget {given!r} is in {unit}, the cost model in {known}: give both in one unit.")
     return check_positive(quantity.value if quantity else given, "Budget", unit), unit
-
-
-def _sizes(law, sizes):
-    """Sizes to compare [size]; the measured ones where none are named."""
-    if sizes is None or (isinstance(sizes, str) and sizes == "continuous"):
-        return law.sizes
-    return np.unique([law.find_size(s) for s in ([sizes] if np.ndim(sizes) == 0 else sizes)])
 
 
 def _allowed_steps(law, steps):
@@ -254,16 +255,11 @@ def _candidates(law, cost, pairs, level):
     return pd.DataFrame(known).join(table).assign(probability=np.bincount(best, minlength=len(size)) / len(best))
 
 
-def _relative_noise(fit, value):
-    """Noise of one measurement as a share of the value."""
-    raw = getattr(fit, "residual_scale", "log") == "raw"
-    return float(fit.noise) / (value if raw else 1.0)
-
-
 def _warnings(law, cost, best, budget):
     yield from law.notes
     yield from cost.notes
-    spent = cost.per_image(law.table[law.size_column].to_numpy(float), np.asarray(_steps(law), float))
+    steps = law.table[law.steps_column] if law.steps_column else law.table.get("steps", 1.0)
+    spent = cost.per_image(law.table[law.size_column].to_numpy(float), np.asarray(steps, float))
     ends = ((math.log10(budget / spent.max()), "most expensive"), (math.log10(spent.min() / budget), "cheapest"))
     for far, side in ends:
         if far > FAR:
@@ -280,18 +276,3 @@ def _warnings(law, cost, best, budget):
     if best["size"] in (law.sizes[0], law.sizes[-1]):
         end = "smallest" if best["size"] == law.sizes[0] else "largest"
         yield f"The best is the {end} size measured: a {end[:-2] + 'r'} one may be better still."
-
-
-def _steps(law):
-    return law.table[law.steps_column] if law.steps_column else law.table.get("steps", 1.0)
-
-
-def _too_small(law, cost, sizes, budget, allowed):
-    """The sentence for a budget below the cheapest candidate."""
-    first = _fewest(law) if allowed is None else allowed[0]
-    costs = cost.per_image(sizes, np.full(len(sizes), float(first)))
-    cheap = int(np.argmin(costs))
-    return (
-        f"A budget of {budget:g} {UNITS[cost.unit]} per image is below the cheapest candidate: "
-        f"{law.label_of(sizes[cheap])} at {first:g} steps costs {costs[cheap]:.4g}; raise the budget."
-    )

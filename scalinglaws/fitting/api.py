@@ -66,7 +66,10 @@ def fit_groups(table, by, law="power_floor", quality="fid", inputs=None, **optio
     if missing or not columns:
         what = f"No column {missing[0]!r} to group by" if missing else "Name a column to group by"
         raise InputError(f"{what}; the table has {have}.")
-    parts = {_label(key): rows.reset_index(drop=True) for key, rows in table.groupby(columns, dropna=False)}
+    parts = {}
+    for key, rows in table.groupby(columns, dropna=False):  # named by the value, or by a tuple of values
+        plain = tuple(value.item() if isinstance(value, np.generic) else value for value in key)
+        parts[plain if len(plain) > 1 else plain[0]] = rows.reset_index(drop=True)
     results = _fit_tables(parts, law, quality, inputs, options)
     refused = {label: str(result) for label, result in results.items() if isinstance(result, InputError)}
     fits = {label: result for label, result in results.items() if label not in refused}
@@ -74,12 +77,6 @@ def fit_groups(table, by, law="power_floor", quality="fid", inputs=None, **optio
         first = next(iter(refused))
         raise InputError(f"None of the {len(refused)} groups can be fitted; {first}: {refused[first]}")
     return Groups(tuple(columns), _with_draws(fits), refused)
-
-
-def _label(key):
-    """A group's name: the value, or a tuple of values."""
-    plain = tuple(value.item() if isinstance(value, np.generic) else value for value in key)
-    return plain if len(plain) > 1 else plain[0]
 
 
 def _fit_tables(tables: dict, law, quality, inputs, options) -> dict:
@@ -145,14 +142,13 @@ def same_delta(fits: list[Fit]) -> list[Fit]:
     if all(one.delta == fits[0].delta for one in fits):
         return fits
     delta = min(one.delta for one in fits)
-    return [_with_delta(one, delta) for one in fits]
-
-
-def _with_delta(one: Fit, delta: float) -> Fit:
-    options = replace(one.options, delta=delta)
-    problem = Problem.build(one.law, one.problem.data, options.as_loss())
-    minima = solved(problem, multistart([problem], [one.minima.theta])[0])
-    return _finish(problem, minima, one.quality, one.inputs, options)
+    again = []
+    for one in fits:
+        options = replace(one.options, delta=delta)
+        problem = Problem.build(one.law, one.problem.data, options.as_loss())
+        minima = solved(problem, multistart([problem], [one.minima.theta])[0])
+        again.append(_finish(problem, minima, one.quality, one.inputs, options))
+    return again
 
 
 def refit(one: Fit, y: np.ndarray | None = None, keep: np.ndarray | None = None, **options) -> Fit:

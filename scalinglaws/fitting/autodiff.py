@@ -100,16 +100,6 @@ def logaddexp(a, b):
     return add(chain(gap, soft, share, share * (1 - share)), a)
 
 
-def _tan(v):
-    t = np.tan(v)
-    return t, 1 + t * t, 2 * t * (1 + t * t)
-
-
-def _tanh(v):
-    t = np.tanh(v)
-    return t, 1 - t * t, -2 * t * (1 - t * t)
-
-
 UNARY = {  # f, f', f''
     np.negative: lambda v: (-v, -1.0, 0.0),
     np.positive: lambda v: (v, 1.0, 0.0),
@@ -122,11 +112,11 @@ UNARY = {  # f, f', f''
     np.reciprocal: lambda v: (1 / v, -1 / v**2, 2 / v**3),
     np.sin: lambda v: (np.sin(v), np.cos(v), -np.sin(v)),
     np.cos: lambda v: (np.cos(v), -np.sin(v), -np.cos(v)),
-    np.tan: _tan,
+    np.tan: lambda v: ((t := np.tan(v)), 1 + t * t, 2 * t * (1 + t * t)),
     np.arctan: lambda v: (np.arctan(v), 1 / (1 + v * v), -2 * v / (1 + v * v) ** 2),
     np.sinh: lambda v: (np.sinh(v), np.cosh(v), np.sinh(v)),
     np.cosh: lambda v: (np.cosh(v), np.sinh(v), np.cosh(v)),
-    np.tanh: _tanh,
+    np.tanh: lambda v: ((t := np.tanh(v)), 1 - t * t, -2 * t * (1 - t * t)),
 }
 BINARY = {
     np.add: add, np.subtract: subtract, np.multiply: multiply, np.divide: divide, np.power: power,

@@ -74,22 +74,17 @@ def floor_identified(problem: Problem, minima: Minima) -> bool | None:
     place, lower = law.params.index(law.floor), problem.coordinates.lower
     if minima.theta[0, place] <= lower[place]:
         return False
-    bare = _best_with(problem, minima, place, lower[place])
-    return rise_by_chance(problem, minima, bare, 1) < DIAGNOSTICS.floor
-
-
-def _best_with(problem, minima, place, value) -> float:
-    """The best objective with the parameter at this place held at value, from several minima and flatter curves."""
-    lower, upper = problem.coordinates.lower.copy(), problem.coordinates.upper.copy()
-    lower[place] = upper[place] = value
+    held = lower[place]  # no floor: from several minima, and from flatter curves
+    low, high = lower.copy(), problem.coordinates.upper.copy()
+    low[place] = high[place] = held
     starts = minima.theta[: DIAGNOSTICS.basins].copy()
-    starts[:, place] = value
-    flatter = starts.copy()
-    exponents = ~problem.coordinates.positive
+    starts[:, place] = held
+    flatter, exponents = starts.copy(), ~problem.coordinates.positive
     flatter[:, exponents] = flatter[:, exponents] * 0.5
-    held = problem.objective.with_(lower=lower, upper=upper)
     limits = replace(SOLVER, iterations=DIAGNOSTICS.iterations)
-    return float(minimise(held, np.concatenate([starts, flatter]), limits=limits).objective.min())
+    without = problem.objective.with_(lower=low, upper=high)
+    bare = float(minimise(without, np.concatenate([starts, flatter]), limits=limits).objective.min())
+    return rise_by_chance(problem, minima, bare, 1) < DIAGNOSTICS.floor
 
 
 def rise_by_chance(problem: Problem, minima: Minima, objective: float, fewer: int) -> float:

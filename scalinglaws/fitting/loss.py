@@ -118,28 +118,24 @@ class Objective:
         with np.errstate(all="ignore"):
             for start in range(0, self.rows, self.model.slice_rows):
                 rows = slice(start, start + self.model.slice_rows)
-                part = self._evaluate(theta, members, mu[:, None], rows)
+                law = self.model.derivatives(theta, members, rows)
+                value, u, damped_u, v = self._row_terms(law.value, members, mu[:, None], rows)
+                part = [value, law.gradient(u), law.hessian(damped_u, v)]
                 total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
         return total
 
-    def _evaluate(self, theta, members, mu, rows):
-        """F, gradient and Hessian of one slice of rows; mu [M, 1]."""
-        law = self.model.derivatives(theta, members, rows)
-        value, u, damped_u, v = self._row_terms(law.value, members, mu, rows)
-        return [value, law.gradient(u), law.hessian(damped_u, v)]
-
     def _row_terms(self, f, members, mu, rows):
-        """F [M], and u, t u, v [M, n] of the module's docstring, for values f [M, n] of the law.
+        """F [M], and u, t u, v [M, n] of the module's docstring, for values f [M, n] of the law; mu [M, 1].
 
         A function of its own so that its many arrays are freed, and their cache with them, before the matrix products.
         """
         loss = self.loss
         residual = loss.transform(f) - _of(self.target, members)[..., rows]
-        sigma = 1.0 if self.sigma is None else _of(self.sigma, members)[..., rows]
+        sigma = None if self.sigma is None else _of(self.sigma, members)[..., rows]
         weight = None if self.weight is None else _of(self.weight, members)[..., rows]
         side = loss.asymmetry_weight(residual)
         weight = weight if side is None else side if weight is None else weight * side  # w a
-        z = residual if self.sigma is None else residual / sigma
+        z = residual if sigma is None else residual / sigma
         psi = loss.psi(z)
         rho = loss.rho(z, psi)
         value = rho.sum(axis=1) if weight is None else np.einsum("mn,mn->m", rho, np.broadcast_to(weight, f.shape))
@@ -147,10 +143,11 @@ class Objective:
         exact = 1.0 / np.maximum(mu, 1.0)  # t
         curvature = loss.curvature(z, psi, exact, 1.0 - exact + mu)
         inner = f + loss.offset if loss.offset else f  # 1 / T' on logarithms
-        scale = (1.0 if weight is None else weight) / (inner * sigma if loss.logarithmic else sigma)  # w a T' / sigma
+        slope = inner if loss.logarithmic else 1.0  # 1 / T', and sigma / T' where there are standard errors
+        scale = (1.0 if weight is None else weight) / (slope if sigma is None else slope * sigma)  # w a T' / sigma
         u = psi * scale
         damped_u = exact * u if (mu > 1).any() else u
-        v = curvature * scale / sigma
+        v = curvature * scale if sigma is None else curvature * scale / sigma
         v = (v - damped_u) / inner if loss.logarithmic else v  # T'' = -T' / (f + c)
         return value, u, damped_u, np.broadcast_to(v, u.shape)
 

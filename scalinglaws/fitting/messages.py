@@ -10,9 +10,12 @@ from scalinglaws.schema import higher_is_better
 
 def doubts(fit):
     """Sentences, one a reason for doubt, most serious first."""
-    for reasons in (_wrong_way, _no_law, _left_out, _basins, _bounds, _floor, _no_effect, _conditioning, _few,
-                    _patterns, _cluster_effects, _turns):  # fmt: skip
-        yield from reasons(fit)
+    yield from _no_law(fit)
+    yield from fit.problem.data.warnings
+    yield from _parameters(fit)
+    yield from _few_values(fit)
+    yield from _residuals(fit)
+    yield from _turns(fit)
 
 
 def _named(fit, symbols) -> str:
@@ -20,14 +23,14 @@ def _named(fit, symbols) -> str:
     return " and ".join(f"{s} ({fit.inputs[s]})" for s in symbols)
 
 
-def _wrong_way(fit):
+def _no_law(fit):
+    """The law goes the wrong way, or a constant does as well.
+
+    Evidence for a constant needs rows: a p-value of 0.3 from one degree of freedom says nothing.
+    """
     if higher_is_better(fit.quality) and fit.law.trend == "falls":
         yield (f"Higher {fit.quality!r} is better, but {fit.law.name!r} only falls: with one input fit 'ceiling' or "
                "'sigmoid'; with several, fit a distance or an error.")  # fmt: skip
-
-
-def _no_law(fit):
-    """Evidence for a constant needs rows: a p-value of 0.3 from one degree of freedom says nothing."""
     p, spare = fit.trust.against_constant, fit.rows - 1 - len(fit.law.measures)
     if p <= DIAGNOSTICS.constant:
         return
@@ -40,11 +43,8 @@ def _no_law(fit):
                "evidence neither for this law nor against it; collect more before extrapolating.")  # fmt: skip
 
 
-def _left_out(fit):
-    return fit.problem.data.warnings
-
-
-def _basins(fit):
+def _parameters(fit):
+    """What is wrong with single parameters: minima, bounds, the floor, inputs without effect, conditioning."""
     trust = fit.trust
     if not trust.converged:
         yield ("The solver did not converge, as in a flat valley: the parameters may not be the best ones; trust "
@@ -52,42 +52,29 @@ def _basins(fit):
     if trust.gap is not None and trust.gap < DIAGNOSTICS.gap:
         yield (f"A different set of parameters fits almost as well (objective only {trust.gap:.2%} higher): "
                "trust the curve within the data, not the single parameters.")  # fmt: skip
-
-
-def _bounds(fit):
-    for name in fit.trust.on_bound:
+    for name in trust.on_bound:
         if name != fit.law.floor:
             yield f"Parameter {name} is on its bound ({fit.values[name]:.4g}): the data do not determine it."
-
-
-def _floor(fit):
-    if fit.trust.floor_identified is not False:
-        return
-    name = fit.law.floor
-    value = fit.values[name]
-    low, high = fit.interval(0.9).loc[name, ["low", "high"]] if value > 0 else (0.0, 0.0)
-    if low > DIAGNOSTICS.zero * value:
-        yield (f"A law without a floor fits as well, so the rows do not establish the floor {name} = {value:.4g}. Its "
-               f"interval ({low:.4g} to {high:.4g}) takes for granted that there is one; values far beyond the data "
-               "depend on that: collect larger sizes or more steps.")  # fmt: skip
-    else:
-        yield (f"The floor {name} = {value:.4g} is not identified: a law without it fits as well, so values far beyond "
-               "the data are guesses; collect larger sizes or more steps.")  # fmt: skip
-
-
-def _no_effect(fit):
-    for symbol in fit.trust.inactive:
+    if trust.floor_identified is False:
+        name, value = fit.law.floor, fit.values[fit.law.floor]
+        low, high = fit.interval(0.9).loc[name, ["low", "high"]] if value > 0 else (0.0, 0.0)
+        if low > DIAGNOSTICS.zero * value:
+            yield (f"A law without a floor fits as well, so the rows do not establish the floor {name} = {value:.4g}. "
+                   f"Its interval ({low:.4g} to {high:.4g}) takes for granted that there is one; values far beyond "
+                   "the data depend on that: collect larger sizes or more steps.")  # fmt: skip
+        else:
+            yield (f"The floor {name} = {value:.4g} is not identified: a law without it fits as well, so values far "
+                   "beyond the data are guesses; collect larger sizes or more steps.")  # fmt: skip
+    for symbol in trust.inactive:
         yield (f"Quality {fit.quality!r} does not improve with {symbol} ({fit.inputs[symbol]}): no law in {symbol} "
                "is supported by these rows.")  # fmt: skip
-
-
-def _conditioning(fit):
-    if fit.trust.condition > DIAGNOSTICS.condition:
-        yield (f"Parameters trade against each other (condition of the Jacobian {fit.trust.condition:.1e}): "
+    if trust.condition > DIAGNOSTICS.condition:
+        yield (f"Parameters trade against each other (condition of the Jacobian {trust.condition:.1e}): "
                "read predictions, not single parameters.")  # fmt: skip
 
 
-def _few(fit):
+def _few_values(fit):
+    """Too few different inputs to test the law, or to measure the noise."""
     data = fit.problem.data
     for symbol in fit.law.measures:
         different = len(np.unique(data.x[symbol]))
@@ -110,16 +97,13 @@ def _configuration(fit) -> str:
     return f"different {kind} of {_named(fit, fit.inputs)}"
 
 
-def _patterns(fit):
-    if fit.law.trend == "turns":
-        return
-    for name, p in patterns(fit.problem, fit.minima.theta[0]).items():
+def _residuals(fit):
+    """Patterns that the law misses, and errors that rows share."""
+    missed = patterns(fit.problem, fit.minima.theta[0]) if fit.law.trend != "turns" else {}
+    for name, p in missed.items():
         if p < DIAGNOSTICS.pattern:
             yield (f"Lack of fit: the residuals follow a pattern ({name}, p = {p:.1g}), so the law misses something "
                    f"systematic; robust residual sd {fit.noise:.3g}.")  # fmt: skip
-
-
-def _cluster_effects(fit):
     for symbol, p in cluster_effects(fit.problem, fit.minima.theta[0]).items():
         if p < DIAGNOSTICS.pattern:
             yield (f"Rows with the same {symbol} share an error (p = {p:.1g}): the intervals are too narrow; "

@@ -27,7 +27,10 @@ def estimate(problems: list[Problem], starts: int, seed: int, delta: float | Non
         return list(zip(problems, multistart(problems, guesses), strict=True))
     minima = multistart([problem.with_loss(delta=np.inf) for problem in problems], guesses, MULTISTART.budget)
     for total in (MULTISTART.budget, MULTISTART.total):
-        problems = [_with_delta(problem, each.theta[0]) for problem, each in zip(problems, minima, strict=True)]
+        widths = [robust_sd(problem.residuals(each.theta[0]), len(problem.law.params))
+                  for problem, each in zip(problems, minima, strict=True)]  # fmt: skip
+        deltas = [float(np.fmax(MULTISTART.huber * width, MULTISTART.smallest_delta)) for width in widths]
+        problems = [problem.with_loss(delta=each) for problem, each in zip(problems, deltas, strict=True)]
         minima = multistart(problems, [each.theta for each in minima], total)
     return list(zip(problems, minima, strict=True))
 
@@ -72,12 +75,10 @@ def multistart(problems: list[Problem], starts: list[np.ndarray], total: int = M
         for k, more in zip(late, rest, strict=True):
             gains[k][slow[k]] = minima[k].objective[slow[k]] - more.objective
             minima[k] = minima[k].replaced(slow[k], more)
-    return [_best_first(problem, each) for problem, each in zip(problems, minima, strict=True)]
-
-
-def _best_first(problem, minima):
-    sorted_groups = replace(minima, theta=problem.law.sort(minima.theta))
-    return sorted_groups.take(np.argsort(minima.objective, kind="stable"))
+    best_first = [each.take(np.argsort(each.objective, kind="stable")) for each in minima]
+    return [
+        replace(each, theta=problem.law.sort(each.theta)) for problem, each in zip(problems, best_first, strict=True)
+    ]
 
 
 def _guesses(problem, starts, seed):
@@ -94,8 +95,3 @@ def _guesses(problem, starts, seed):
     near = minima.objective <= MULTISTART.thin_near * minima.objective[0]
     _, first = np.unique(np.round(minima.objective[near] / minima.objective[0], 6), return_index=True)
     return problem.coordinates.internal(thin.coordinates.natural(minima.theta[near][np.sort(first)]))
-
-
-def _with_delta(problem, theta):
-    noise = robust_sd(problem.residuals(theta), len(problem.law.params))
-    return problem.with_loss(delta=float(np.fmax(MULTISTART.huber * noise, MULTISTART.smallest_delta)))

@@ -3,13 +3,14 @@
 import numpy as np
 import pandas as pd
 
+from scalinglaws import schema
 from scalinglaws.fitting import bootstrap
 from scalinglaws.fitting.settings import BOOTSTRAP
 from scalinglaws.schema import InputError
 
 HUGE = 1e300  # stands for a replicate that runs away: differences of quantiles must not overflow
 SMALL = 50  # rows below which new noise is normal; from there on the residuals themselves are drawn
-POINTS, CURVES = 60, 6  # of a curve; curves of a figure
+POINTS, CURVES = 60, 24  # of a curve; curves of a figure, at most
 
 
 def check_level(level: float) -> None:
@@ -72,14 +73,18 @@ def figure_tables(fit, level: float) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Curves [x, value, low, high, label], measured points [x, y, label] and the column on the x axis.
 
     The x axis is the input with most different values; there is a curve for each combination of the others, at most
-    six of them, over the range of the data.
+    CURVES of them, over the range of the data. Sizes are labelled by the table's `model` where that names them one to
+    one, other inputs by column and value; a single curve has the label "".
     """
     symbol = max(fit.law.measures, key=lambda s: len(np.unique(fit.problem.data.x[s])))
     column, others = fit.inputs[symbol], [c for s, c in fit.inputs.items() if s != symbol]
     table = fit.table.assign(_label="")
     for other in others:
-        shown = table[other].map(lambda v: v if isinstance(v, str) else f"{v:.4g}")
-        table["_label"] += (", " if other != others[0] else "") + f"{other} = " + shown
+        shown = f"{other} = " + table[other].map(lambda v: v if isinstance(v, str) else f"{v:.4g}")
+        if other in schema.names(kind="size") and "model" in table and table["model"].notna().all():
+            pairs = table[[other, "model"]].drop_duplicates()
+            shown = table["model"].astype(str) if pairs[other].is_unique and pairs["model"].is_unique else shown
+        table["_label"] += (", " if other != others[0] else "") + shown
     labels = table.groupby(others, sort=True)["_label"].first().unique() if others else np.array([""])
     kept = labels[np.unique(np.linspace(0, len(labels) - 1, min(CURVES, len(labels))).round().astype(int))]
     curves, points = [], []

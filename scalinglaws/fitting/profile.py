@@ -26,19 +26,15 @@ def profile_interval(problem: Problem, minima: Minima, level: float) -> tuple[np
     best = plain.coordinates.internal(problem.coordinates.natural(minima.theta[0]))
     scale = problem.noise_variance(minima.theta[0])
     goal = student_quantile(problem.objective.rows, len(problem.law.params), level)
-    basins = plain.coordinates.internal(problem.coordinates.natural(_other_basins(minima, scale * goal**2 / 2)))
+    objective = minima.objective
+    _, first = np.unique(np.round(objective / max(objective[0], 1e-300), 4), return_index=True)
+    most = objective[0] + scale * goal**2 / 2  # other minima below this lie inside the interval: the best few
+    within = [k for k in first if objective[0] * (1 + PROFILE.same) < objective[k] <= most]
+    basins = plain.coordinates.internal(problem.coordinates.natural(minima.theta[within[: PROFILE.basins]]))
     ends = _Profile.start(plain, best, basins, scale, goal).ends()
     moved = np.eye(len(best), dtype=bool)
     low, high = (np.diag(plain.coordinates.natural(np.where(moved, end[:, None], best))) for end in ends)
     return low, high
-
-
-def _other_basins(minima, rise) -> np.ndarray:
-    """Other minima [minimum, P] that fit well enough to lie inside the interval, the best few."""
-    objective = minima.objective
-    _, first = np.unique(np.round(objective / max(objective[0], 1e-300), 4), return_index=True)
-    within = [k for k in first if objective[0] * (1 + PROFILE.same) < objective[k] <= objective[0] + rise]
-    return minima.theta[within[: PROFILE.basins]]
 
 
 @dataclass(frozen=True)

@@ -204,11 +204,13 @@ class Fit:
         """The curve with its interval and the measured points; returns the matplotlib Axes.
 
         The x axis is the input with most different values; there is a curve for each combination of the others (at most
-        six). The band is the interval of the curve, noise not included.
+        24), such as each size. The band is the interval of the curve, noise not included. Several fits may be drawn
+        into one `ax`: each has colours of its own.
         """
         from scalinglaws import plots
 
-        curves, points, column = predict.figure_tables(self, level)
+        *tables, column = predict.figure_tables(self, level)
+        curves, points = (table.replace({"label": {"": self.law.name}}) for table in tables)
         return plots.band(curves, points, column, self.quality, ax=ax)
 
 

@@ -117,6 +117,11 @@ def ceiling(x, C, A, a):
     return C - A * x**-a
 
 
+def size_steps_ceiling(N, S, C, A, a, B, b):
+    """A score that rises to a ceiling in size and steps: C - A N^-a - B S^-b."""
+    return C - A * N**-a - B * S**-b
+
+
 def sigmoid(x, C, m, a):
     """A score that rises from zero to a ceiling, half of it at x = m: C / (1 + (m/x)^a)."""
     return C * np.exp(-np.logaddexp(0.0, a * (np.log(m) - np.log(x))))

@@ -106,35 +106,33 @@ def power_sum(name: str, equation: str, source: str, **changes) -> Law:
     """A law whose equation is a sum of power terms; changes replace fields of Law, such as bounds.
 
     Coefficients are positive. Exponents written with a minus lie in 0..10, others in -5..5. The term without powers is
-    the floor.
+    the floor. Raises InputError for an equation that is no such sum: write it as a function, see custom().
 
     >>> law = power_sum("two_floors", "E + A*N^-a + B*N^g*S^-b", "here")
     >>> law.inputs, law.params
     (('N', 'S'), ('E', 'A', 'a', 'B', 'g', 'b'))
     """
-    terms = tuple(_read_term(text) for text in equation.split(" + "))
-    params, inputs = [], []
-    for term in terms:
-        params += [term.coefficient, *(exponent for exponent, _, _ in term.powers)]
-        inputs += [symbol for _, symbol, _ in term.powers]
+    terms, params, inputs = [], [], []
+    for text in equation.split("+"):
+        coefficient, *factors = (part.strip() for part in text.split("*"))
+        powers = [re.fullmatch(r"(\w+)\^(-?)([^\W\d]\w*)", factor) for factor in factors]
+        if not (coefficient.isidentifier() and all(powers)):
+            raise InputError(
+                f"Law {name!r}: {text.strip()!r} in {equation!r} is no power term. Write a sum of terms such as "
+                f"A*N^-a with named coefficients and exponents, or give the law as a function to laws.custom."
+            )
+        terms.append(Term(coefficient, tuple((p[3], p[1], -1 if p[2] else 1) for p in powers)))
+        params += [coefficient, *(p[3] for p in powers)]
+        inputs += [p[1] for p in powers]
     signs = sorted((sign, p) for t in terms for p, _, sign in t.powers)
     falls = {p: EXPONENTS if sign < 0 else EITHER_SIGN for sign, p in reversed(signs)}
     floor = next((t.coefficient for t in terms if not t.powers), None)
     row = Law(
         name, equation, source, tuple(dict.fromkeys(inputs)), tuple(dict.fromkeys(params)),
-        terms=terms, positive=tuple(t.coefficient for t in terms),
+        terms=tuple(terms), positive=tuple(t.coefficient for t in terms),
         bounds=falls | dict.fromkeys((t.coefficient for t in terms), (0.0, np.inf)), floor=floor,
     )  # fmt: skip
     return replace(row, **changes | {"bounds": row.bounds | changes.get("bounds", {})})
-
-
-def _read_term(text: str) -> Term:
-    coefficient, *factors = text.strip().split("*")
-    powers = []
-    for factor in factors:
-        symbol, exponent = factor.split("^")
-        powers.append((exponent.lstrip("-"), symbol, -1 if exponent.startswith("-") else 1))
-    return Term(coefficient, tuple(powers))
 
 
 def custom(function: Callable, params, inputs=None, name: str = "", **changes) -> Law:

@@ -1,0 +1,319 @@
+"""The prior over laws, exponents, floors and noise: learned from published series, a group of relatives left out.
+
+    python -m scalinglaws.forecasting.prior learn     write prior.json from the bundled studies
+    python -m scalinglaws.forecasting.prior show
+
+log prior(point) = sum over contexts and features of  context x B[context, feature] x feature(point). B maximises the
+logarithmic score of forecasts of hidden rows (each series from each of its beginnings; a share OUTLIERS is left to what
+no law foresees), less a ridge penalty that pulls every kind of question towards what all share: a hierarchical prior
+with its mode as estimate. Curves of one group of relatives count together as the square root of their number.
+`prior.json` holds one B learned from all groups and one with each group left out; a study that belongs to a group gets
+the one that has not seen it.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize
+
+from scalinglaws.forecasting import design as model
+from scalinglaws.forecasting import series
+from scalinglaws.schema import InputError
+
+FILE = Path(__file__).resolve().parent / "prior.json"
+CONTEXTS = ("all", "size", "steps", "training", "score", "share", "fast_solver", "stochastic_solver", "few_step")
+RIDGE = {"all": 0.4, "size": 2.0, "steps": 2.0, "training": 2.0}  # penalty of a coefficient squared
+NEGLIGIBLE = 12.0  # in log likelihood below the best point of the task
+MODEL_SD, CELL_SHARE = 0.023, 0.4  # typical error of a trained model; share of a size series' variance that is cells'
+OUTLIERS, BROAD = 0.05, 0.4  # share of hidden rows that no law foresees, and their density in ln y
+MANY = 10  # curves of one kind in a group; of more, fewer beginnings are used
+RIDGE_OTHER = 4.0
+FAST = ("dpm", "heun", "unipc", "deis", "ipndm", "rk2", "rk3", "edm", "2m", "3m", "dopri")
+STOCHASTIC = ("ddpm", "sde", "ancestral", "maruyama", "euler-a", "sigma-hat")
+FEW_STEP = ("few-step", "consistency", "student", "shortcut", "meanflow", "distilled", "ucgm")
+
+
+def context(kind: str, quality: str, sampler: str = "") -> np.ndarray:
+    """CONTEXTS [context] of a question, 0 or 1."""
+    name, known = str(sampler).lower(), quality.split("_")[0]
+    steps = kind == "steps"
+    few = steps and any(k in name for k in FEW_STEP)
+    stochastic = steps and not few and any(k in name for k in STOCHASTIC)
+    fast = steps and not few and not stochastic and any(k in name for k in FAST)
+    share = known in series.SHARES
+    score = series.rises(quality) and not share
+    return np.array([1, kind == "size", steps, kind == "training", score, share, fast, stochastic, few], dtype=float)
+
+
+def sampler_of(one: series.Series) -> str:
+    """What is known of a series' solver, as one text."""
+    eta = {"1.0": "ddpm", "sigma-hat": "sigma-hat"}
+    label = {part.strip() for part in one.label.split(",")}
+    from_eta = next((v for k, v in eta.items() if one.study == "ddim" and k in label), "")
+    more = one.label if one.study in ("diff-solvers", "dpm-solver") else ""
+    return f"{one.settings.get('sampler', '')} {more} {from_eta}"
+
+
+def context_of(one: series.Series) -> np.ndarray:
+    return context(one.kind, one.quality, sampler_of(one))
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows seen of a series and one hidden row."""
+
+    series: series.Series
+    seen: int
+    hidden: int
+    weight: float
+
+
+def tasks(found: list[series.Series]) -> list[Task]:
+    """The next row after every beginning of at least two rows, and the last row from those at least three short.
+
+    Weights: a group counts as the square root of the number of its curves of a kind; several metrics of one curve share
+    its weight; the last row of a curve counts as much as all rows before.
+    """
+    curves, metrics = {}, {}
+    for one in found:
+        curves.setdefault((one.group, one.kind), set()).add((one.study, one.label))
+        metrics[one.study, one.kind, one.label] = metrics.get((one.study, one.kind, one.label), 0) + 1
+    result = []
+    for one in found:
+        count = len(curves[one.group, one.kind])
+        pairs = [(n, n) for n in range(2, len(one))] + [(n, len(one) - 1) for n in range(3, len(one) - 2)]
+        if count > MANY:
+            pairs = pairs[-2:] if len(one) < 6 else [pairs[1], (len(one) - 1, len(one) - 1)]
+        share = count**-0.5 / metrics[one.study, one.kind, one.label]
+        for seen, hidden in pairs:
+            final = seen == len(one) - 1
+            result.append(Task(one, seen, hidden, share * (1.0 if final else 1.0 / max(len(pairs) - 1, 1))))
+    return result
+
+
+@dataclass(frozen=True)
+class Table:
+    """All tasks at all design points: log likelihood and log predictive density [task, point], contexts, weights."""
+
+    loglik: np.ndarray
+    predictive: np.ndarray
+    contexts: np.ndarray
+    weights: np.ndarray
+    groups: np.ndarray
+
+
+def tabulate(given: list[Task], points: model.Design) -> Table:
+    """Evidence and predictive density of every task at every point."""
+    loglik = np.empty((len(given), points.log_volume.size), np.float32)
+    predictive = np.empty_like(loglik)
+    sigma2 = points.sigma[None, :] ** 2
+    for i, task in enumerate(given):
+        one = task.series
+        seen = one.first(task.seen)
+        found = model.evidence(seen.x, seen.y, one.x[task.hidden], seen.se, points)
+        relative = np.nan_to_num(one.se[task.hidden] / one.y[task.hidden])
+        variance = found.variance[0] + sigma2 + relative**2
+        error = np.log(one.y[task.hidden]) - found.mean[0]
+        density = -0.5 * (error**2 / variance + np.log(variance)) - 0.5 * np.log(2 * np.pi)
+        loglik[i] = np.maximum(found.loglik + points.log_volume, -1e6).ravel()
+        predictive[i] = density.ravel()
+    loglik -= loglik.max(1, keepdims=True)
+    return Table(
+        loglik, predictive, np.array([context_of(t.series.first(t.seen)) for t in given]),
+        np.array([t.weight for t in given]), np.array([t.series.group for t in given]),
+    )  # fmt: skip
+
+
+def learn(table: Table, points: model.Design, iterations: int = 100) -> np.ndarray:
+    """B [context, feature] of the best penalised logarithmic score."""
+    features = points.features.reshape(-1, points.features.shape[-1])
+    ridge = np.array([RIDGE.get(c, RIDGE_OTHER) for c in CONTEXTS])[:, None] * np.ones(features.shape[1])
+    start = initial()
+    parts = [_sparse(table, rows) for rows in _kinds(table.contexts)]
+
+    def objective(flat):
+        b = flat.reshape(start.shape)
+        value, gradient = 0.0, np.zeros_like(b)
+        for one, weights, point, starts, loglik, predictive in parts:
+            seen = loglik + (features @ (one @ b)).astype(np.float32)[point]
+            seen_share, norm_seen = _softmax(seen, starts)
+            both_share, norm_both = _softmax(seen + predictive, starts)
+            density = (1 - OUTLIERS) * np.exp(norm_both - norm_seen)
+            value -= float(weights @ np.log(density + OUTLIERS * BROAD))
+            pulled = weights * density / (density + OUTLIERS * BROAD)
+            change = (both_share - seen_share) * np.repeat(pulled, np.diff(np.append(starts, len(point))))
+            gradient -= np.outer(one, np.bincount(point, change, len(features)) @ features)
+        off = b - start
+        return value + float((ridge * off**2).sum()), (gradient + 2 * ridge * off).ravel()
+
+    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
+    return found.x.reshape(start.shape)
+
+
+def _kinds(contexts):
+    """Row numbers of each different context."""
+    _, which = np.unique(contexts, axis=0, return_inverse=True)
+    return [np.flatnonzero(which.ravel() == k) for k in range(which.max() + 1)]
+
+
+def _sparse(table, rows):
+    """(context, weights, point numbers, starts, log likelihoods, predictive) of the points that can matter, in a
+    row.
+    """
+    kept = [np.flatnonzero(table.loglik[r] > -NEGLIGIBLE) for r in rows]
+    starts = np.concatenate([[0], np.cumsum([len(k) for k in kept])[:-1]])
+    loglik = np.concatenate([table.loglik[r, k] for r, k in zip(rows, kept, strict=True)])
+    predictive = np.concatenate([np.maximum(table.predictive[r, k], -1e4) for r, k in zip(rows, kept, strict=True)])
+    return table.contexts[rows[0]], table.weights[rows], np.concatenate(kept), starts, loglik, predictive
+
+
+def _softmax(logs, starts):
+    """(weights [entry], log of their sum [task]) of entries that lie task by task from `starts`."""
+    counts = np.diff(np.append(starts, len(logs)))
+    top = np.maximum.reduceat(logs, starts)
+    weights = np.exp(logs - np.repeat(top, counts))
+    total = np.add.reduceat(weights, starts)
+    return weights / np.repeat(total, counts), np.log(total).astype(float) + top
+
+
+def initial() -> np.ndarray:
+    """B before any study: weakly informative, what everybody would say. Exponents about 1, noise about 2 %."""
+    b = np.zeros((len(CONTEXTS), len(model.FEATURES)))
+    values = {"ln_a^2": -0.3, "logit_phi^2": -0.2, "power_ln_a^2": -0.3, "rise_ln_slope^2": -0.3, "rise": -1.0,
+              "ln_sigma^2": -0.5, "ln_tau^2": -0.5, "ln_bend^2": -0.5, "bend": -0.5, "power_ln_a": -0.5}  # fmt: skip
+    for name, value in values.items():
+        b[0, model.FEATURES.index(name)] = value
+    return b
+
+
+@dataclass(frozen=True)
+class Prior:
+    """B [context, feature]; width {kind: factor on interval widths}; model_sd a trained model's own relative error;
+    cell_share of the variance along sizes.
+    """
+
+    coefficients: np.ndarray
+    width: dict = field(default_factory=dict)
+    model_sd: float = 0.03
+    cell_share: float = 0.5
+    source: str = ""
+
+
+def weak() -> Prior:
+    """No study: what `initial` says."""
+    return Prior(initial(), source="no study")
+
+
+def load(leave_out: str | None = None) -> Prior:
+    """The shipped prior; the one that has not seen a study (or group) and its relatives if `leave_out` names it."""
+    held = _file()
+    group = series.group_of(leave_out) if leave_out else None
+    chosen = held["without"].get(group, held["all"]) if group else held["all"]
+    if held["features"] != list(model.FEATURES) or held["contexts"] != list(CONTEXTS):
+        raise InputError(
+            f"{FILE.name} was learned by another version: run python -m scalinglaws.forecasting.prior learn."
+        )
+    width = held["width"].get(group, held["width"]["all"]) if group else held["width"]["all"]
+    return Prior(np.array(chosen), width, held["model_sd"], held["cell_share"], held["source"])
+
+
+@lru_cache(maxsize=1)
+def _file():
+    if not FILE.exists():
+        raise InputError(f"No file {FILE.name} beside the package: run python -m scalinglaws.forecasting.prior learn.")
+    return json.loads(FILE.read_text())
+
+
+def main(words=None):
+    """Learn and write, or show."""
+    words = sys.argv[1:] if words is None else words
+    if words == ["learn"]:
+        write(FILE)
+    elif words == ["show"]:
+        import pandas as pd
+
+        print(_file()["source"])
+        print(pd.DataFrame(load().coefficients, CONTEXTS, model.FEATURES).T.round(2).to_string())
+    else:
+        raise SystemExit("python -m scalinglaws.forecasting.prior learn | show")
+
+
+def write(path=FILE):
+    """Learn from all groups, and with each left out, and write the file. A few minutes on one core."""
+    points, given = model.design(), tasks(series.published())
+    table = tabulate(given, points)
+    without = {}
+    for group in sorted(set(table.groups)):
+        without[group] = learn(_rows(table, table.groups != group), points).round(4)
+        print(f"without {group}: learned", flush=True)
+    held = {
+        "source": f"{len({id(t.series) for t in given})} series of {len(without)} groups of relatives among the "
+        "bundled studies and measurements (data/published, data/measurements): python -m "
+        "scalinglaws.forecasting.prior learn",
+        "features": model.FEATURES, "contexts": CONTEXTS, "model_sd": MODEL_SD, "cell_share": CELL_SHARE,
+        "all": learn(table, points).round(4).tolist(),
+        "without": {group: b.tolist() for group, b in without.items()},
+        "width": widths(given, without, points),
+    }  # fmt: skip
+    Path(path).write_text(json.dumps(held) + "\n")
+
+
+def widths(given, without, points) -> dict:
+    """{group left out, or "all": {kind: factor}}: what the width of intervals is multiplied by where 3 rows or more are
+    seen, so that intervals of unseen studies are neither too wide nor too narrow.
+
+    The factor minimises the interval scores (50 and 90 %) of forecasts of the last rows by priors that had not seen
+    their group, among the factors that harm no group of three series or more; groups weigh as the square root of their
+    number, and the factor is pulled to 1 as groups are few.
+    """
+    levels, rows = np.array([0.05, 0.25, 0.5, 0.75, 0.95]), []
+    for task in given:
+        one = task.series
+        if task.seen != len(one) - 1 or task.seen < 3:
+            continue
+        seen = one.first(task.seen)
+        found = model.evidence(seen.x, seen.y, one.x[-1], seen.se, points)
+        logs = found.loglik + points.features @ (context_of(seen) @ without[one.group]) + points.log_volume
+        weights = np.exp(logs - logs.max()).ravel()
+        sd = np.sqrt(found.variance[0] + points.sigma**2 + np.nan_to_num(one.se[-1] / one.y[-1]) ** 2).ravel()
+        limits = model.mixture(weights / weights.sum(), found.mean[0].ravel(), sd, levels)
+        rows.append((one.kind, one.group, np.log(one.y[-1]) - limits[2], limits - limits[2]))
+    groups = sorted(without)
+    return {left: {kind: _width([r for r in rows if r[0] == kind and r[1] != left]) for kind in series.AXES}
+            for left in ["all", *groups]}  # fmt: skip
+
+
+def _width(rows):
+    if not rows:
+        return 1.0
+    error, limits = np.array([r[2] for r in rows]), np.array([r[3] for r in rows])
+    group = np.array([r[1] for r in rows])
+    factors = np.geomspace(0.3, 2.5, 60)[:, None]
+    scores = 0.0
+    for low, high, outside in ((0, 4, 0.1), (1, 3, 0.5)):
+        below, above = factors * limits[:, low], factors * limits[:, high]
+        scores = scores + above - below + 2 / outside * (np.maximum(below - error, 0) + np.maximum(error - above, 0))
+    now = np.abs(np.log(factors[:, 0])).argmin()
+    total, allowed = 0.0, np.ones(len(factors), bool)
+    for name in set(group):
+        ratio = scores[:, group == name].mean(1) / scores[now, group == name].mean()
+        total = total + np.sqrt((group == name).sum()) * ratio
+        if (group == name).sum() >= 3:
+            allowed &= ratio <= 1.02
+    total = np.where(allowed, total, np.inf)
+    count = len(set(group))
+    return round(float(factors[total.argmin(), 0] ** (count / (count + 2))), 3)
+
+
+def _rows(table, keep):
+    return Table(
+        table.loglik[keep], table.predictive[keep], table.contexts[keep], table.weights[keep], table.groups[keep]
+    )
+
+
+if __name__ == "__main__":
+    main()

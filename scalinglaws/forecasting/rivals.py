@@ -1,0 +1,166 @@
+"""Rival forecasts of a series' hidden row: what people do without this package, and this package's own single laws.
+
+rival(x, y, new, rng) -> (value, draws) ; draws [replicate] of a new measurement by a bootstrap, None where there is
+none. A rival that cannot answer raises InputError.
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import curve_fit, least_squares
+
+from scalinglaws.schema import InputError
+
+REPLICATES = 200
+
+
+def last(x, y, new, rng):
+    """The last value again; its draws add one of the series' own steps in ln y."""
+    return y[-1], y[-1] * np.exp(rng.choice(np.diff(np.log(y)), REPLICATES))
+
+
+def power(x, y, new, rng):
+    """A x^-a by least squares of logs, with a residual bootstrap."""
+    return _bootstrap(x, y, new, rng, lambda z: _line(np.log(x), z, np.log(new)), 2)
+
+
+def floor(x, y, new, rng):
+    """E + A x^-a by curve_fit on the logs, with a residual bootstrap over a grid of (E, a)."""
+    value = _curve_fit(x, np.log(y), new, log=True)
+    _, draws = _bootstrap(x, y, new, rng, lambda z: _grid_floor(np.log(x), z, np.log(new)), 3)
+    return value, draws
+
+
+def power_raw(x, y, new, rng):
+    """A x^-a by curve_fit on the values, as a first script would do it."""
+    _need(x, 2)
+    start = [y[0], np.clip(-np.polyfit(np.log(x), np.log(y), 1)[0], -5, 5)]
+    found = _quiet(curve_fit, lambda u, A, a: A * u**-a, x / x[0], y, p0=start, maxfev=5000)[0]
+    return found[0] * (new / x[0]) ** -found[1], None
+
+
+def floor_raw(x, y, new, rng):
+    """E + A x^-a by curve_fit on the values, E and A at least 0."""
+    return _curve_fit(x, y, new, log=False), None
+
+
+def floor_free(x, y, new, rng):
+    """E + A x^-a by curve_fit on the values without bounds: E may fall below 0."""
+    _need(x, 3)
+    start = [y[-1] * 0.9, y[0] - y[-1] * 0.9, 0.5]
+    found = _quiet(curve_fit, lambda u, E, A, a: E + A * u**-a, x / x[0], y, p0=start, maxfev=20000)[0]
+    return found[0] + found[1] * (new / x[0]) ** -found[2], None
+
+
+def engine(name):
+    """One law of this package by its own fit, with its own intervals."""
+
+    def rival(x, y, new, rng):
+        from scalinglaws.fitting import fit
+
+        table = pd.DataFrame({"x": x, "quality": y})
+        found = _quiet(fit, table, name, "quality", {"x": "x"}, replicates=REPLICATES)
+        told = _quiet(found.predict, pd.DataFrame({"x": [new]}), 0.9)
+        half = _quiet(found.predict, pd.DataFrame({"x": [new]}), 0.5)
+        limits = [told["low"][0], half["low"][0], half["high"][0], told["high"][0]]
+        return float(told["value"][0]), np.array(limits, float)
+
+    return rival
+
+
+RIVALS = {
+    "last": last,
+    "power": power,
+    "floor": floor,
+    "power_raw": power_raw,
+    "floor_raw": floor_raw,
+    "floor_free": floor_free,
+    "engine power_floor": engine("power_floor"),
+    "engine m4": engine("m4"),
+    "engine bnsl_1": engine("bnsl_1"),
+}
+
+
+def _need(x, least):
+    if len(x) < least:
+        raise InputError(f"{len(x)} rows for {least} parameters: collect more rows or choose a smaller law.")
+
+
+def _quiet(function, *given, **options):
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            return function(*given, **options)
+        except RuntimeError as error:
+            raise InputError(f"The rival gave up: {error}") from error
+
+
+def _curve_fit(x, target, new, log):
+    """Floor law with E, A >= 0; target is ln y if log."""
+    _need(x, 3)
+    y = np.exp(target) if log else target
+
+    def law(u, E, A, a):
+        value = E + A * u**-a
+        return np.log(np.maximum(value, 1e-300)) if log else value
+
+    start = [y.min() * 0.9, max(y[0] - y.min() * 0.9, 1e-3 * y[0]), 0.5]
+    found = _quiet(curve_fit, law, x / x[0], target, p0=start, bounds=([0, 0, 0], [np.inf, np.inf, 20]), maxfev=20000)
+    value = law(new / x[0], *found[0])
+    return float(np.exp(value) if log else value)
+
+
+def _line(ln_x, z, ln_new):
+    """Least squares line for all z [replicate, row]: (fitted, predicted)."""
+    design = np.column_stack([np.ones_like(ln_x), ln_x])
+    coefficients = z @ np.linalg.pinv(design).T
+    return coefficients @ design.T, coefficients @ np.array([1, ln_new])
+
+
+def _grid_floor(ln_x, z, ln_new):
+    """Least squares floor law in logs over a grid, for all z [replicate, row]: (fitted, predicted)."""
+    a, share = np.meshgrid(np.geomspace(0.03, 10, 50), np.linspace(0, 0.995, 45), indexing="ij")
+    distance = np.append(ln_x, ln_new) - ln_x[-1]
+    shape = np.log(share.ravel()[:, None] + (1 - share.ravel()[:, None]) * np.exp(-a.ravel()[:, None] * distance))
+    seen = shape[:, :-1]
+    centred = seen - seen.mean(1, keepdims=True)
+    off = z - z.mean(1, keepdims=True)
+    best = np.argmin((centred**2).sum(1)[None] - 2 * off @ centred.T, axis=1)
+    level = (z - seen[best]).mean(1)
+    return seen[best] + level[:, None], shape[best, -1] + level
+
+
+def _bootstrap(x, y, new, rng, fit, parameters):
+    """Residual bootstrap in logs; residuals grow by sqrt(n / (n - p)), and a drawn one is the new measurement's."""
+    _need(x, parameters)
+    z = np.log(y)[None]
+    fitted, value = fit(z)
+    residual = (z - fitted)[0]
+    if len(x) <= parameters:
+        return float(np.exp(value[0])), None
+    residual = residual * np.sqrt(len(x) / (len(x) - parameters))
+    _, again = fit(fitted + rng.choice(residual, (REPLICATES, len(x))))
+    return float(np.exp(value[0])), np.exp(again + rng.choice(residual, REPLICATES))
+
+
+def m4(x, y, new, rng):
+    """M4 by least squares from a few starts: (y - L) / (U - y)^k = B x^-c, solved for y by bisection."""
+    _need(x, 5)
+
+    def curve(theta, u):
+        low, gap, k, b, c = np.exp(theta[0]), np.exp(theta[1]), np.exp(theta[2]), theta[3], np.exp(theta[4])
+        left, right = np.zeros_like(u), np.ones_like(u)
+        for _ in range(50):
+            middle = (left + right) / 2
+            high = np.log(middle * gap) - k * np.log(np.maximum((1 - middle) * gap, 1e-300)) > b - c * u
+            left, right = np.where(high, left, middle), np.where(high, middle, right)
+        return np.log(low + gap * (left + right) / 2)
+
+    u, z = np.log(x / x[0]), np.log(y)
+    starts = [
+        (np.log(y[-1] * f), np.log(y[0] * g), k, 0.0, 0.0) for f in (0.5, 0.9) for g in (1.5, 10) for k in (0, -2)
+    ]
+    fits = [_quiet(least_squares, lambda t: curve(t, u) - z, s, max_nfev=300) for s in starts]
+    best = min(fits, key=lambda f: f.cost)
+    return float(np.exp(curve(best.x, np.array([np.log(new / x[0])]))[0])), None

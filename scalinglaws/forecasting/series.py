@@ -1,0 +1,204 @@
+"""Series of published measurements along one axis, and the groups of studies that share models or authors.
+
+A series is quality against one of size, steps or training length with every other setting equal. Backtests hide its
+last values; the prior is learned from all series of the other groups.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws import measurements, schema, studies
+from scalinglaws.schema import InputError
+
+# columns that stand for the axis, in order of preference; the others that follow it are not settings of a series
+AXES = {
+    "size": ("flops_per_forward", "gflops_per_forward", "params", "non_vocab_parameters", "depth"),
+    "steps": ("steps", "nfe", "ar_steps"),
+    "training": ("train_images", "train_steps", "epochs", "tokens", "train_flops"),
+}
+FOLLOWS = {
+    "size": ("flops_per_forward", "gflops_per_forward", "macs_per_forward", "params", "params_no_embed", "depth",
+             "base_channels", "rel_cost", "model", "weights", "params_provenance", "train_flops", "path_length",
+             "batch_size"),
+    "steps": ("steps", "nfe"),
+    "training": ("train_flops", "train_images", "train_steps", "epochs", "weights", "batch_size"),
+}  # fmt: skip
+# settings that a study chose anew for each size: kept out of the key where each model has one value
+TUNED = ("ema_std", "gnet", "epochs", "train_steps", "train_images", "batch_size", "guidance", "nfe", "diff_steps")
+IDENTITY = ("weights", "base_channels", "params", "flops_per_forward", "macs_per_forward", "batch_size", "nfe")
+UNRELATED = (
+    "note",
+    "source",
+    "provenance",
+    "study",
+    "versions",
+    "device",
+    "threads",
+    "dtype",
+    "sampling_batch",
+    "seed",
+)
+
+# studies that share models, baselines or authors are held out together
+RELATIVES = {
+    "imagenet-transformers": ("dit", "sit", "sit-samplers", "udit", "dico", "ddt", "mdt", "fitv2", "tstitch"),
+    "edm2": ("edm2", "edm2-guidance", "edm2-students"),
+    "cifar-solvers": ("diff-solvers", "dpm-solver"),
+    "few-step": ("fewstep", "ucgm", "ect"),
+    "autoregressive": ("mar", "autoregressive"),
+    "tiny-ldm": ("tiny-ldm", "tiny-ldm-training"),
+    "chinchilla": ("epoch-chinchilla", "kyotakano"),
+}
+# headings under which a study lists different architectures or designs: no curve
+MIXED = {("dico", "final, CFG"), ("dico", "512"), ("udit", "cfg 1.5 at 400K"), ("udit", "toy T size"),
+         ("udit", "512 at 400K"), ("udit", "U-ViT at DiT 400K setting"), ("dit", "DiT-XL/2 block design"),
+         ("fewstep", "DMF L/2 ablation"), ("fewstep", "multi-step reference")}  # fmt: skip
+TUNED_RANGE = 5  # a training length that differs by more between sizes is a second axis
+RISES = ("is", "clip", "geneval", "precision", "recall", "agreement", "psnr", "ssim")
+SHARES = ("geneval", "precision", "recall", "agreement")  # from 0 to 1, higher is better
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: x and y [row], sorted by x; se [row] standard errors of y, NaN where none is known."""
+
+    study: str
+    kind: str  # size, steps or training
+    quality: str
+    column: str  # of x
+    label: str
+    x: np.ndarray
+    y: np.ndarray
+    se: np.ndarray
+    settings: dict = field(default_factory=dict)
+    best_guidance: bool = False
+
+    @property
+    def group(self) -> str:
+        return group_of(self.study)
+
+    def __len__(self):
+        return len(self.x)
+
+    def first(self, count: int) -> "Series":
+        """The series of its `count` smallest x."""
+        return replace(self, x=self.x[:count], y=self.y[:count], se=self.se[:count])
+
+
+def group_of(study: str) -> str:
+    """The group of relatives a study belongs to; its own name where it has none."""
+    return next((group for group, held in RELATIVES.items() if study in held), study)
+
+
+def rises(quality: str) -> bool:
+    """Whether a quality rises as it gets better."""
+    return schema.higher_is_better(quality) or quality.split("_")[0] in RISES
+
+
+def qualities(table: pd.DataFrame) -> list[str]:
+    """Quality columns of a table that are neither halves nor extrapolations of another."""
+    known = [c for c in schema.names("quality") if c in table] + [c for c in ("loss",) if c in table]
+    ends = ("_even", "_odd", "_half1", "_half2", "_inf")
+    return [c for c in known if not c.endswith(ends) and c != "path_length" and table[c].notna().sum() >= 3]
+
+
+def from_table(table: pd.DataFrame, study: str = "table", least: int = 3, kinds=tuple(AXES)) -> list[Series]:
+    """All series of a table with at least `least` different values along an axis."""
+    found = []
+    if "family" in table:
+        mixed = [(study, family) in MIXED or "block design" in str(family) for family in table["family"]]
+        table = table[~np.array(mixed)]
+    for quality in qualities(table):
+        rows = table[table[quality].notna()]
+        for kind in kinds:
+            found += _along(rows, study, kind, quality, least)
+    return found
+
+
+def published(least: int = 3) -> list[Series]:
+    """Series of all bundled studies, and of the training measurements beside them.
+
+    A study that repeats another's series (the baselines of later papers) gives it once.
+    """
+    found = []
+    for name in studies.names():
+        found += from_table(studies.load(name), name, least)
+    path = Path(__file__).resolve().parent.parent.parent / "data" / "measurements" / "tiny-ldm-training.csv"
+    if path.exists() and "tiny-ldm-training" not in studies.names():
+        found += from_table(measurements.read(path), "tiny-ldm-training", least, ("size", "training"))
+    return _distinct(found)
+
+
+def _along(rows, study, kind, quality, least):
+    column = next((c for c in AXES[kind] if c in rows and rows[c].notna().any() and rows[c].nunique() > 1), None)
+    if column is None:
+        return []
+    alternatives = [c for c in AXES[kind] if c in rows]
+    keys = [c for c in measurements.settings(rows, schema.names("quality")) if c not in FOLLOWS[kind] + UNRELATED]
+    keys = [c for c in keys if c in schema.COLUMNS and rows[c].nunique(dropna=False) > 1]
+    if kind == "size" and "model" in rows:
+        keys = [c for c in keys if c not in TUNED or not _one_per_model(rows, c)]
+    found = []
+    for values, part in _groups(rows, keys):
+        # the preferred column that is complete within this group
+        full = [c for c in alternatives if part[c].notna().all() and part[c].nunique() >= least]
+        if full:
+            found += _series(part, study, kind, quality, full[0], values, least)
+    return found
+
+
+def _one_per_model(rows, column):
+    if rows.groupby(["family", "model"], dropna=False)[column].nunique(dropna=False).max() > 1:
+        return False
+    if column not in ("train_steps", "train_images"):
+        return True
+    held = rows.groupby("family", dropna=False)[column]
+    return bool((held.max() <= TUNED_RANGE * held.min()).all())
+
+
+def _groups(rows, keys):
+    if not keys:
+        return [({}, rows)]
+    parts = rows.groupby(keys, dropna=False, sort=False)
+    return [(dict(zip(keys, v if isinstance(v, tuple) else (v,), strict=True)), part) for v, part in parts]
+
+
+def _series(part, study, kind, quality, column, values, least):
+    part = part.groupby(column, as_index=False).first() if part[column].duplicated().any() else part
+    part = part.sort_values(column)
+    x, y = part[column].to_numpy(float), part[quality].to_numpy(float)
+    error = f"{quality}_se"
+    se = part[error].to_numpy(float) if error in part else np.full(len(x), np.nan)
+    good = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
+    if good.sum() < least or np.ptp(y[good]) == 0:
+        return []
+    named = {c: v for c, v in values.items() if c not in IDENTITY and not pd.isna(v)}
+    label = ", ".join(dict.fromkeys(str(v) for v in named.values())) or study
+    settings = {c: part[c].iloc[0] for c in ("sampler", "guidance", "family", "model") if c in part}
+    along = next(
+        (c for c in ("steps", "nfe", "train_images", "train_steps") if c in values and not pd.isna(values[c])), None
+    )
+    if kind == "size" and along:  # a slice of a surface, see `surfaces`
+        rest = {c: v for c, v in values.items() if c not in FOLLOWS["steps"] + FOLLOWS["training"]}
+        settings |= {"_along": along, "_at": float(values[along]), "_rest": ", ".join(map(str, rest.values()))}
+    return [Series(study, kind, quality, column, label, x[good], y[good], se[good], settings)]
+
+
+def _distinct(found):
+    """Without series whose values another one holds to 1 %: reprinted baselines would count several times."""
+    kept = []
+    for one in found:
+        same = [k for k in kept if (k.kind, k.quality, len(k)) == (one.kind, one.quality, len(one))]
+        if not any(k.study != one.study and np.allclose(np.log(k.y), np.log(one.y), atol=0.01) for k in same):
+            kept.append(one)
+    return kept
+
+
+def hidden_largest(series: Series) -> tuple[Series, float, float]:
+    """(the series without its largest x, that x, the measured y)."""
+    if len(series) < 2:
+        raise InputError(f"The series {series.label!r} has {len(series)} row: nothing to hide.")
+    return series.first(len(series) - 1), float(series.x[-1]), float(series.y[-1])

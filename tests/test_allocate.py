@@ -1,0 +1,178 @@
+"""Training budgets: closed form against numbers, published exponents, a simulated study, serving against scipy."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize_scalar
+
+from scalinglaws.decide.allocate import allocate, closed_form, training_cost
+from scalinglaws.decide.isoflop import envelope, isoflop
+from scalinglaws.decide.serving import serve
+from scalinglaws.fitting import fit
+from scalinglaws.schema import InputError
+
+POINTS = Path(__file__).parents[2] / "shared" / "data" / "language" / "epoch_chinchilla_svg_extracted_data.csv"
+TRUE = {"E": 1.69, "A": 406.4, "a": 0.34, "B": 410.7, "b": 0.28}  # Hoffmann et al. 2022, table A3
+
+
+def loss(n, d, E, A, a, B, b):
+    return E + A * n**-a + B * d**-b
+
+
+def study(noise=0.0, seed=0, law=None):
+    """Runs on a grid of sizes and tokens."""
+    law = law or TRUE
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(5e7, 1e10, 8), np.geomspace(1e9, 3e11, 8)))
+    y = loss(n, d, **law) * np.exp(noise * np.random.default_rng(seed).standard_normal(len(n)))
+    return pd.DataFrame({"N": n, "D": d, "loss": y, "train_flops": 6 * n * d})
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return fit(study(), "chinchilla", "loss", {"N": "N", "D": "D"}, replicates=20)
+
+
+@pytest.mark.parametrize("budget", [1e19, 1e21, 1e23])
+def test_the_closed_form_is_the_numeric_optimum(exact, budget):
+    answer = allocate(exact, budget)
+    assert answer.size == pytest.approx(answer.closed[0], rel=2e-3)
+    assert answer.data == pytest.approx(answer.closed[1], rel=2e-3)
+    best = minimize_scalar(lambda x: loss(np.exp(x), budget / 6 / np.exp(x), **TRUE), bounds=(14, 30), method="bounded")
+    assert answer.size == pytest.approx(np.exp(best.x), rel=2e-3)
+    assert answer.quality == pytest.approx(best.fun, rel=1e-6)
+    assert answer.flat[0] < answer.size < answer.flat[1]
+    edges = loss(np.array(answer.flat), budget / 6 / np.array(answer.flat), **TRUE)
+    assert np.all(edges <= best.fun * 1.01) and np.all(edges > best.fun * 1.009)
+
+
+def test_exponents_are_those_hoffmann_derived_from_the_law(exact):
+    size, data = allocate(exact, "1e21 FLOPs").exponents
+    assert size == pytest.approx(0.28 / 0.62, abs=1e-3) and data == pytest.approx(0.34 / 0.62, abs=1e-3)
+
+
+def test_projection_or_prediction_is_said(exact):
+    assert allocate(exact, 1e20).decades_beyond == 0 and "within the range" in allocate(exact, 1e20).summary()
+    assert allocate(exact, "1e26 FLOPs").decades_beyond > 1 and "projection" in allocate(exact, 1e26).summary()
+
+
+@pytest.mark.skipif(not POINTS.exists(), reason="the Chinchilla points are not shipped")
+def test_the_chinchilla_points_give_twenty_tokens_a_parameter():
+    table = pd.read_csv(POINTS)
+    table = table[table["loss"].rank(ascending=False) > 5].rename(columns={"Model Size": "N"})
+    table = table.assign(D=table["Training FLOP"] / 6 / table["N"])
+    answer = allocate(
+        fit(table, "chinchilla", "loss", {"N": "N", "D": "D"}, delta=1e-3, replicates=100), "5.76e23 FLOPs"
+    )
+    assert answer.exponents[0] == pytest.approx(0.3671724 / (0.3473105 + 0.3671724), abs=2e-3)  # Besiroglu et al. 2024
+    assert 15 < answer.per_size < 30 and answer.intervals["per_size"][0] < answer.per_size
+    assert 4e10 < answer.size < 9e10  # Chinchilla was 70 B parameters
+
+
+def test_liang_and_others_law_of_diffusion_transformers_comes_back():
+    """N_opt = 0.0009 C^0.5681, D_opt = 186.8535 C^0.4319 (arXiv:2410.08184): a law with these optima, and 958 M at
+    1.5e21.
+    """
+    a, b = 0.4319, 0.5681  # b / (a + b) = 0.5681
+    ratio = (0.0009 * 6**0.5681) ** (a + b)  # a A / (b B)
+    law = {"E": 0.5, "A": ratio * b / a * 100, "a": a, "B": 100.0, "b": b}
+    answer = allocate(fit(study(law=law), "chinchilla", "loss", {"N": "N", "D": "D"}, replicates=5), 1.5e21)
+    assert answer.size == pytest.approx(0.0009 * 1.5e21**0.5681, rel=5e-3)
+    assert answer.size == pytest.approx(965e6, rel=0.02)
+    assert answer.data == pytest.approx(186.8535 * 1.5e21**0.4319, rel=2e-2)
+
+
+def test_intervals_hold_the_optimum_of_a_simulated_study():
+    inside = 0
+    true = (0.34 * 406.4 / (0.28 * 410.7)) ** (1 / 0.62) * (1e22 / 6) ** (0.28 / 0.62)
+    for seed in range(8):
+        found = fit(study(0.01, seed), "chinchilla", "loss", {"N": "N", "D": "D"}, replicates=200)
+        low, high = allocate(found, 1e22).intervals["size"]
+        inside += low <= true <= high
+    assert inside >= 5
+
+
+def test_costs_may_be_a_column_a_number_or_a_function(exact):
+    plain = allocate(exact, 1e21)
+    for cost in ("train_flops", 6.0, lambda n, d: 6 * n * d):
+        answer = allocate(exact, 1e21, cost=cost)
+        assert answer.size == pytest.approx(plain.size, rel=1e-3) and answer.data == pytest.approx(plain.data, rel=1e-3)
+    dear = allocate(exact, 1e21, cost=lambda n, d: 6 * n * d + 1e10 * d)  # attention and embeddings: dear small models
+    assert dear.size > plain.size and dear.closed is None
+    assert training_cost(exact, "train_flops").power == pytest.approx((6, 1, 1), rel=1e-6)
+
+
+def test_a_law_in_size_and_compute_gives_the_same_optimum(exact):
+    again = fit(study(), "size_training", "loss", {"N": "N", "C": "train_flops"}, replicates=5)
+    assert allocate(again, 1e21).size == pytest.approx(allocate(exact, 1e21).size, rel=0.02)
+
+
+def test_the_other_approaches_come_with_their_biases():
+    sizes = np.geomspace(0.1, 10, 9)
+    rows = []
+    for budget in np.geomspace(1e19, 1e21, 5):
+        best = allocate_true(budget)
+        rows += [(n * best, budget, loss(n * best, budget / 6 / n / best, **TRUE)) for n in sizes]
+    table = pd.DataFrame(rows, columns=["N", "C", "loss"])
+    second = isoflop(table, "loss", "N", "C")
+    assert len(second["profiles"]) == 5 and second["exponent"] == pytest.approx(0.28 / 0.62, abs=0.01)
+    assert "biased" in second["bias"]
+    assert envelope(table, "loss", "N", "C", bins=5)["exponent"] == pytest.approx(0.28 / 0.62, abs=0.1)
+
+
+def allocate_true(budget):
+    return (0.34 * 406.4 / (0.28 * 410.7)) ** (1 / 0.62) * (budget / 6) ** (0.28 / 0.62)
+
+
+@pytest.mark.parametrize("served", [0.0, 1e12, 1e14])
+def test_serving_is_the_optimum_of_sardana_and_others(exact, served):
+    """Least 6 N D + 2 N served with L(N, D) = quality (arXiv:2401.00448, eq. 3), by scipy."""
+    quality = 2.2
+
+    def total(x):
+        rest = quality - 1.69 - 406.4 * np.exp(x) ** -0.34
+        return 1e40 if rest <= 0 else 6 * np.exp(x) * (410.7 / rest) ** (1 / 0.28) + 2 * np.exp(x) * served
+
+    best = minimize_scalar(total, bounds=(20, 26), method="bounded")
+    answer = serve(exact, quality, served)
+    assert answer.total == pytest.approx(best.fun, rel=2e-3)
+    assert answer.size == pytest.approx(np.exp(best.x), rel=0.06)
+
+
+def test_more_to_serve_means_a_smaller_size_trained_longer(exact):
+    few, many = serve(exact, 2.2, 1e11), serve(exact, 2.2, 1e14)
+    assert many.size < few.size and many.data > few.data
+    assert "Training alone" in many.summary()
+
+
+def test_steps_of_serving_are_chosen_with_the_size():
+    n, d, s = (
+        v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e8, 1e10, 5), [4, 8, 16, 32, 64])
+    )
+    table = pd.DataFrame({"N": n, "D": d, "S": s, "fd": 2 + 3e3 * n**-0.4 + 4e3 * d**-0.4 + 60 * s**-1.2})
+    from scalinglaws.laws import power_sum
+
+    joint = fit(table, power_sum("joint", "E + A*N^-a + B*D^-b + F*S^-f", "test"), "fd",
+                {"N": "N", "D": "D", "S": "S"}, replicates=10)  # fmt: skip
+    few = serve(joint, 12.0, 1e4, steps=[4, 8, 16, 32, 64])
+    many = serve(joint, 12.0, 1e11, steps=[4, 8, 16, 32, 64])
+    assert few.steps >= many.steps and many.size < few.size
+
+
+def test_what_cannot_be_answered_is_a_sentence(exact):
+    with pytest.raises(InputError, match="a law in size and data"):
+        allocate(fit(study(), "power_floor", "loss", {"x": "N"}, replicates=5), 1e21)
+    with pytest.raises(InputError, match="No column 'hours'"):
+        allocate(exact, 1e21, cost="hours")
+    with pytest.raises(InputError, match="above 0"):
+        allocate(exact, 0)
+    with pytest.raises(InputError, match="No size reaches"):
+        serve(exact, 1.0, 1e12)
+
+
+def test_closed_form_of_a_general_power_cost(exact):
+    cost = training_cost(exact, lambda n, d: 2 * n**1.2 * d**0.9)
+    power = type(cost)(cost.words, cost.of, (2.0, 1.2, 0.9))
+    answer = allocate(exact, 1e21, cost=lambda n, d: 2 * n**1.2 * d**0.9)
+    assert answer.size == pytest.approx(closed_form(exact, power, 1e21)[0][0], rel=3e-3)
