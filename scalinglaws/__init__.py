@@ -4,11 +4,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 from scalinglaws import laws, studies, units
 from scalinglaws.answer import ask
+from scalinglaws.decide.allocate import allocate
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.crossover import crossover, crossovers
 from scalinglaws.decide.guidance import optimal_guidance
 from scalinglaws.decide.optimum import optimum
+from scalinglaws.decide.serving import serve
 from scalinglaws.fitting import fit, fit_groups
+from scalinglaws.forecasting.forecast import forecast
 from scalinglaws.infer import question
 from scalinglaws.schema import InputError, NoAnswer
 from scalinglaws.studies import read
@@ -20,8 +23,9 @@ except PackageNotFoundError:  # run from the checkout
     __version__ = "0.1.0"
 
 __all__ = [
-    "InputError", "NoAnswer", "__version__", "ask", "compare", "cost_model", "crossover", "crossovers", "fit",
-    "fit_groups", "laws", "optimal_guidance", "optimum", "question", "read", "studies", "units",
+    "InputError", "NoAnswer", "__version__", "allocate", "ask", "compare", "cost_model", "crossover", "crossovers",
+    "fit", "fit_groups", "forecast", "laws", "optimal_guidance", "optimum", "question", "read", "serve", "studies",
+    "units",
 ]  # fmt: skip
 
 
