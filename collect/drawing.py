@@ -51,7 +51,7 @@ def sheet(family, labels, steps, lines, count, sampler="ddim", guidance=1.0, see
             part.to(device)
         hows = [How(sampler, n, guidance, seed=seed) for n in steps]
         cells.append([samples(model, task, how, range(count), device=device)[0].numpy() for how in hows])
-    return Sheet(np.array(cells), tuple(labels), tuple(f"{n} steps" for n in steps))
+    return Sheet(np.array(cells), tuple(labels), tuple(f"{n} step" if n == 1 else f"{n} steps" for n in steps))
 
 
 def register_draw(verbs):

@@ -29,7 +29,7 @@ from collect.workers.store import Store
 from scalinglaws.schema import InputError
 
 TEXT = {"width": 96, "layers": 3, "patch": 8, "seed": 0}  # the encoder that conditions
-JUDGE = {"width": 128, "layers": 4, "patch": 8, "seed": 1}  # the one that scores
+JUDGE = {"width": 128, "layers": 4, "patch": 8, "seed": 1, "hard": True}  # the one that scores
 AUTOENCODER = loop.Pace(rate=2e-3, warmup=100, decay_after=1000)
 CONTRASTIVE = {"rate": 1e-3, "warmup": 100, "decay_after": 500}
 
@@ -77,14 +77,18 @@ def make_autoencoder(folder, images, steps):
 
 
 def make_dual_encoder(folder, name, about, images, captions, steps):
-    """Train a dual encoder ('text' or 'judge'); yields (step, loss); leaves the folder <name> as CLIP's."""
+    """Train a dual encoder ('text' or 'judge'); yields (step, loss); leaves the folder <name> as CLIP's.
+
+    `about` says its widths and seed, and with hard=True that half of its batches share the kind of scene and colour.
+    """
     out = Path(folder) / name
     if (out / "config.json").exists():
         return
     words = make_tokenizer(folder, captions)
     settings = dual_encoder.config(words, about["width"], about["layers"], about["patch"])
     pace = loop.Pace(**CONTRASTIVE, seed=about["seed"])
-    loss = dual_encoder.contrastive(images, dual_encoder.encode(words, captions))
+    groups = torch.tensor([scenes.setting(caption) for caption in captions]) if about.get("hard") else None
+    loss = dual_encoder.contrastive(images, dual_encoder.encode(words, captions), groups=groups)
     place = Path(folder) / f"{name}-training"
     yield from loop.train(lambda: dual_encoder.build(settings), loss, pace, steps, place)
     model = dual_encoder.build(settings)

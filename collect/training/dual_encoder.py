@@ -70,22 +70,32 @@ def processor():
                                  crop_size={"height": 32, "width": 32})  # fmt: skip
 
 
-def contrastive(images, tokens, batch=256, smoothing=0.0):
+def contrastive(images, tokens, batch=256, groups=None):
     """The symmetric cross entropy of matching images and captions in a batch (Radford et al. 2021, arXiv:2103.00020,
-    fig. 3) on uint8 images [image, 3, 32, 32] and tokens int64 [image, TOKENS]."""
+    fig. 3) on uint8 images [image, 3, 32, 32] and tokens int64 [image, TOKENS].
+
+    With groups int64 [image] every second batch on average is drawn within one group: negatives that share what the
+    group shares, so that the rest has to tell them apart (hard negatives, Robinson et al. 2021, arXiv:2010.04592).
+    """
+    members = None if groups is None else [torch.nonzero(groups == g)[:, 0] for g in groups.unique()]
 
     def loss(model, generator):
-        chosen = torch.randint(len(images), (batch,), generator=generator)
+        chosen = _chosen(len(images), batch, members, generator)
         seen = model.get_image_features(pixel_values=to_model(images[chosen]))
         read = model.get_text_features(input_ids=tokens[chosen])
         logits = _cosines(seen, read) * model.logit_scale.exp().clamp(max=100)
-        target = torch.arange(batch)
-        return (
-            cross_entropy(logits, target, label_smoothing=smoothing)
-            + cross_entropy(logits.T, target, label_smoothing=smoothing)
-        ) / 2
+        target = torch.arange(len(chosen))
+        return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
 
     return loss
+
+
+def _chosen(count, batch, members, generator):
+    """Numbers of a batch's images: any, or in half of the cases distinct ones of one group."""
+    if members and torch.rand((), generator=generator) < 0.5:
+        group = members[int(torch.randint(len(members), (), generator=generator))]
+        return group[torch.randperm(len(group), generator=generator)[:batch]]
+    return torch.randint(count, (batch,), generator=generator)
 
 
 def _embedding(out):
