@@ -82,3 +82,12 @@ def test_matching_counts_whose_own_prompt_is_nearest(tmp_path):
     for part in parts:
         merged = metric.add(merged, part)
     assert metric.finish(merged) == row
+
+
+def test_hard_batches_stay_within_a_group():
+    groups = torch.arange(64) % 4
+    members = [torch.nonzero(groups == g)[:, 0] for g in range(4)]
+    drawn = [losses.draw_grouped(64, 12, members, loop.step_generator(0, step)) for step in range(200)]
+    inside = [len(set(groups[chosen].tolist())) == 1 for chosen in drawn]
+    assert 70 < sum(inside) < 130
+    assert all(len(set(chosen.tolist())) == 12 for chosen, one in zip(drawn, inside, strict=True) if one)

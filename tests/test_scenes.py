@@ -65,3 +65,13 @@ def test_an_icon_is_composed_by_its_alpha():
     thing = scenes.Object(0, 0, scenes.LARGE, 16, 16)
     drawn = scenes.Canvas(icons).draw(scenes.Scene("", "blue", (thing,)))
     assert tuple(drawn[:, 16, 4]) == (255, 0, 0) and tuple(drawn[:, 16, 28]) == scenes.COLOURS["blue"]
+
+
+def test_a_setting_is_the_kind_of_scene_and_the_colour():
+    same = [("a large fox in noto style on teal", "large bell twemoji style on a teal background"),
+            ("fox above a bell on red", "an ox above kite fluent style on a red background"),
+            ("small fox at the top left", "a small bell at the top left noto style")]  # fmt: skip
+    numbers = [{scenes.setting(caption) for caption in pair} for pair in same]
+    assert all(len(n) == 1 for n in numbers) and len(set.union(*numbers)) == 3
+    every = {scenes.setting(s.caption) for s in some("all", 4000)}
+    assert len(every) == 9 * 13

@@ -183,3 +183,13 @@ def draw(icons, split, count, seed=0, first=0):
     allowed, canvas = pool(split, len(icons.names), len(icons.styles)), Canvas(icons)
     scenes = [scene(icons, allowed, seed, split, index) for index in range(first, first + count)]
     return np.stack([canvas.draw(each) for each in scenes]), [each.caption for each in scenes]
+
+
+def setting(caption):
+    """What a caption says besides names and style, as a number: the kind of scene and the colour (or none)."""
+    kinds = ["large", *PLACES, *RELATIONS]
+    kind = next(i for i, words in enumerate(kinds) if words in caption)
+    colour = next(
+        (i + 1 for i, word in enumerate(COLOURS) if caption.endswith((f"on {word}", f"{word} background"))), 0
+    )
+    return kind * (len(COLOURS) + 1) + colour

@@ -47,4 +47,4 @@ def prompt_sheet(family, labels, steps, lines, count, sampler="ddim", guidance=1
         model = prepare(family.model(label), ExecutionConfig(device)).model
         configs = [SamplingConfig(sampler, n, guidance, seed=seed) for n in steps]
         rows.append([samples(model, task, config, range(count), device=device)[0].numpy() for config in configs])
-    return PromptSheet(np.array(rows), tuple(labels), tuple(f"{n} steps" for n in steps))
+    return PromptSheet(np.array(rows), tuple(labels), tuple(f"{n} step" if n == 1 else f"{n} steps" for n in steps))

@@ -120,16 +120,30 @@ def classification(images, labels, batch=256, smoothing=0.05):
     return loss
 
 
-def contrastive(images, tokens, batch=256):
+def contrastive(images, tokens, batch=256, groups=None):
     """The symmetric cross entropy of matching images and captions in a batch (Radford et al. 2021, arXiv:2103.00020,
-    fig. 3) on uint8 images [image, 3, 32, 32] and tokens int64 [image, token]."""
+    fig. 3) on uint8 images [image, 3, 32, 32] and tokens int64 [image, token].
+
+    With groups int64 [image] every second batch on average is drawn within one group: negatives that share what the
+    group shares, so that the rest has to tell them apart (hard negatives, Robinson et al. 2021, arXiv:2010.04592).
+    """
+    members = None if groups is None else [torch.nonzero(groups == g)[:, 0] for g in groups.unique()]
 
     def loss(model, generator):
-        chosen = torch.randint(len(images), (batch,), generator=generator)
+        chosen = draw_grouped(len(images), batch, members, generator)
         image = dual_encoder.unit(model.get_image_features(pixel_values=to_model(images[chosen])))
         text = dual_encoder.unit(model.get_text_features(input_ids=tokens[chosen]))
         logits = image @ text.T * model.logit_scale.exp().clamp(max=100)
-        target = torch.arange(batch)
+        target = torch.arange(len(chosen))
         return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
 
     return loss
+
+
+def draw_grouped(count, batch, members, generator):
+    """int64 [batch]: indices of any images; with `members` (indices of each group) half of the time distinct ones of
+    one group, `batch` at most."""
+    if members and torch.rand((), generator=generator) < 0.5:
+        group = members[int(torch.randint(len(members), (), generator=generator))]
+        return group[torch.randperm(len(group), generator=generator)[:batch]]
+    return torch.randint(count, (batch,), generator=generator)

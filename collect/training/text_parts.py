@@ -19,7 +19,7 @@ from collect.models.tiny_t2i import TOKENS
 from collect.training import loop, losses
 
 TEXT = {"width": 96, "layers": 3, "patch": 8, "seed": 0}  # the encoder that conditions
-JUDGE = {"width": 128, "layers": 4, "patch": 8, "seed": 1}  # the one that scores
+JUDGE = {"width": 128, "layers": 4, "patch": 8, "seed": 1, "hard": True}  # the one that scores
 AUTOENCODER = loop.OptimizerConfig(rate=2e-3, warmup=100, decay_after=1000)
 CONTRASTIVE = {"rate": 1e-3, "warmup": 100, "decay_after": 500}
 
@@ -86,14 +86,18 @@ def tune_decoder(folder, images, steps):
 
 
 def make_dual_encoder(folder, name, about, images, captions, steps):
-    """Train a dual encoder ('text' or 'judge'); yields (step, loss); leaves the folder <name> as CLIP's."""
+    """Train a dual encoder ('text' or 'judge'); yields (step, loss); leaves the folder <name> as CLIP's.
+
+    about: width, layers, patch and seed; with hard=True half of the batches share the kind of scene and the colour.
+    """
     out = Path(folder) / name
     if (out / "config.json").exists():
         return
     tokenizer = make_tokenizer(folder, captions)
     settings = dual_encoder.config(tokenizer, about["width"], about["layers"], about["patch"])
     config = loop.OptimizerConfig(**CONTRASTIVE, seed=about["seed"])
-    loss = losses.contrastive(images, dual_encoder.tokenize(tokenizer, captions))
+    groups = torch.tensor([scenes.setting(caption) for caption in captions]) if about.get("hard") else None
+    loss = losses.contrastive(images, dual_encoder.tokenize(tokenizer, captions), groups=groups)
     place = Path(folder) / f"{name}-training"
     yield from loop.train(lambda: dual_encoder.build(settings), loss, config, steps, place)
     model = dual_encoder.build(settings)
