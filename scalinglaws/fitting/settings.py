@@ -66,7 +66,7 @@ class Multistart:
     smallest_delta: float = 1e-7  # residual; below this the noise is rounding
     budget: int = 50  # iterations of every start, and of each further round
     total: int = 200  # further iterations of starts that are slow but near the best
-    stall: float = 1e-7  # relative gain of a round below which a start creeps along a flat valley and ends
+    stall: float = 1e-7  # relative gain of a round below which a start moves too slowly along a flat valley and ends
     near: float = 2.0  # times the best objective: which starts go on
     single_iterations: int = 2_000  # where the user gives the one start
     single_damping: tuple = (1e-2, 0.3, 1.0, 5.0, 30.0, 1e3, 1e5, 1e7)  # mu of its copies, which take different ways
