@@ -48,11 +48,11 @@ class Serving:
 def serve(fit, quality, served, *, cost=None, per_item=None, steps=None, calls=1.0, sizes=None, level=0.9) -> Serving:
     """The size and training that make a wanted quality cheapest over a lifetime of serving.
 
-    fit: a law in N and D, or N, D and S (sampling steps; one joint law fitted on rows of both kinds); quality: the
-    value wanted; served: items over the lifetime; per_item(N): FLOPs of one forward pass of an item (default 2 N, or the size
-    itself where its column is FLOPs a forward); steps: step counts allowed, where the law has S; calls: network calls a
-    step (2 under classifier-free guidance). Sardana et al. 2024, arXiv:2401.00448, eq. 3, with steps. Raises
-    InputError.
+    fit: a law in N and D, or N, D and S (sampling steps; one joint law fitted on rows of both kinds). quality: the
+    value wanted. served: items over the lifetime. per_item(N): FLOPs of one forward pass of an item (default 2 N, or
+    the size itself where its column is FLOPs per forward). steps: step counts allowed, where the law has S. calls:
+    network evaluations per step (2 under classifier-free guidance). Sardana et al. 2024, arXiv:2401.00448, eq. 3, with
+    steps. Raises InputError.
     """
     if "N" not in fit.law.inputs or "D" not in fit.law.inputs:
         raise InputError(f"serve needs a law in N and D; {fit.law.name!r} has {', '.join(fit.law.inputs)}.")

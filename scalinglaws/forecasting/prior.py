@@ -18,7 +18,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize
 
 from scalinglaws.forecasting import design as model
 from scalinglaws.forecasting import series
@@ -130,6 +129,8 @@ def tabulate(given: list[Task], points: model.Design) -> Table:
 
 def learn(table: Table, points: model.Design, iterations: int = 100) -> np.ndarray:
     """B [context, feature] of the best penalised logarithmic score."""
+    from scipy.optimize import minimize  # a slow import that forecasts do not need
+
     features = points.features.reshape(-1, points.features.shape[-1])
     ridge = np.array([RIDGE.get(c, RIDGE_OTHER) for c in CONTEXTS])[:, None] * np.ones(features.shape[1])
     start = initial()
