@@ -70,9 +70,9 @@ def open_classifier(weights=None, device="cpu"):
 NETWORKS = {  # name: how it is opened; column of its Fréchet distance
     NAME: open_classifier,  #            fd
     "effnet-lite0": open_effnet,  #      fd_effnet_lite0
-    "effnet-lite0-96": partial(open_effnet, size=96),  # the same column, images at 96 pixels: for small ones
-    "judge": open_judge,  #              fd
     "inception": open_inception,  #      fid
+    "effnet-lite0-96": partial(open_effnet, size=96),  # fd_effnet_lite0, images at 96 pixels: for small ones
+    "judge": open_judge,  #              fd
 }
 
 
