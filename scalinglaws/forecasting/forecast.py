@@ -55,13 +55,12 @@ class Forecast:
         return self.quantiles((0.5,), of="curve")[:, 0]
 
     def quantiles(self, levels, of="measurement", cell_error=0.0) -> np.ndarray:
-        """Quantiles [new, level] of one of OF.
+        """Quantiles [new, level] of one of OF: curve, measurement or model.
 
-        curve        the law itself
-        measurement  one more measurement of a model you own: the curve and the error of a cell (along size, of a model
-                     whose own error is in the curve)
-        model        a measurement of a model you would train: also the error a trained model has of its own
-        cell_error   relative standard error of the new measurement where it is known
+        curve: the law itself. measurement: one more measurement of a model you own, which adds the error of a cell
+        (along size, of a model whose own error is in the curve). model: a measurement of a model you would train, which
+        adds the error a trained model has of its own. cell_error: relative standard error of the new measurement where
+        it is known. Raises InputError for any other interval.
         """
         if of not in OF:
             raise InputError(f"No interval named {of!r}. Known: {', '.join(OF)}.")
