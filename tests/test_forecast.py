@@ -119,7 +119,7 @@ def test_what_cannot_be_forecast_is_a_sentence():
         forecast(rows([1e8, 2e8], [3.0, 2.0]), "fid", "params", [1e9]).interval(of="everything")
 
 
-def test_the_learned_gradient_is_right():
+def test_the_learned_gradient_is_right(monkeypatch):
     """The analytic gradient of the prior's score against differences, on a few tasks."""
     from scipy.optimize import check_grad
 
@@ -132,11 +132,8 @@ def test_the_learned_gradient_is_right():
         seen["f"], seen["x"] = function, start
         return type("Found", (), {"x": start})()
 
-    original, prior.minimize = prior.minimize, spy
-    try:
-        prior.learn(table, points)
-    finally:
-        prior.minimize = original
+    monkeypatch.setattr("scipy.optimize.minimize", spy)
+    prior.learn(table, points)
     start = seen["x"] + 0.1 * np.random.default_rng(0).standard_normal(len(seen["x"]))
     value = seen["f"](start)[1]
     error = check_grad(lambda v: seen["f"](v)[0], lambda v: seen["f"](v)[1], start, epsilon=1e-3)
