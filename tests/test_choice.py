@@ -70,6 +70,16 @@ def test_a_real_interaction_is_chosen_as_often_as_under_squares():
     assert 0.5 < squares < 0.99 and abs(default - squares) < 0.12
 
 
+def test_too_few_rows_for_the_criterion_are_said_in_words():
+    """7 rows leave AICc no degrees of freedom for either law: the note has no nan and no inf in it."""
+    table = pd.DataFrame({"n": [10, 1.6e8, 5.5e8, 16, 1.1, 20, 6.2e7], "s": [2, 9.6e8, 2.5, 12, 4, 2.8e7, 12],
+                          "q": [16.4, 4, 1, 4, 3e8, 4.5, 2]})  # fmt: skip
+    chosen = fit(table, "size_steps", "q", {"N": "n", "S": "s"}, residuals="log1p", replicates=5)
+    assert chosen.law.name == "size_steps_plain"
+    assert any("7 rows are too few to weigh the interaction by AICc" in note for note in chosen.notes)
+    assert not {"nan", "inf", "-inf"} & set(chosen.summary().split())
+
+
 def test_a_held_out_prediction_that_overflows_is_an_infinite_error():
     """A law that rises with size, its largest size set absurdly far out: no warning, no NaN."""
     result = fit(grid(PLAIN | {"g": 1.1, "B": 80.0 * 1e6**-1.1}, 0.02), "size_steps_interaction", "fd", STEPPED)

@@ -31,16 +31,20 @@ def aicc(fit: Fit, factor: float | None = None) -> float:
 def choose(name: str, plain: Fit, rich: Fit) -> Fit:
     """The richer law where AICc favours it decisively, or clearly and it is no worse on the largest size held out."""
     factor = calibration(rich.problem, rich.minima.theta[0])
-    gain = aicc(plain, factor) - aicc(rich, factor)
+    scores = aicc(plain, factor), aicc(rich, factor)
+    gain = scores[0] - scores[1] if np.isfinite(scores).all() else -np.inf  # without degrees of freedom: the plain law
     errors = [held_out(plain), held_out(rich)]
     tested = None not in errors
     no_worse = not tested or errors[1] <= errors[0] * DIAGNOSTICS.held_out
     supported = gain > DIAGNOSTICS.aicc_decisive or (gain > DIAGNOSTICS.aicc and no_worse)
     best = rich if supported else plain
     shown = f"{errors[0]:.3g} plain, {errors[1]:.3g} interaction" if tested else "not tested"
-    note = (f"{name}: {best.law.name} chosen; the interaction lowers AICc by {gain:.3g} (more than "
-            f"{DIAGNOSTICS.aicc:g} counts, more than {DIAGNOSTICS.aicc_decisive:g} decides); error on the largest "
-            f"{next(iter(plain.inputs))} held out (log residual): {shown}.")  # fmt: skip
+    weighed = (f"the interaction lowers AICc by {gain:.3g} (more than {DIAGNOSTICS.aicc:g} counts, more than "
+               f"{DIAGNOSTICS.aicc_decisive:g} decides)")  # fmt: skip
+    if np.isinf(gain):
+        weighed = f"{plain.rows} rows are too few to weigh the interaction by AICc"
+    note = (f"{name}: {best.law.name} chosen; {weighed}; error on the largest {next(iter(plain.inputs))} held out (log "
+            f"residual): {shown}.")  # fmt: skip
     return replace(best, notes=(*best.notes, note))
 
 
