@@ -127,8 +127,11 @@ def _turns(fit):
     frame = frame.groupby(list(x), as_index=False)[["_y", "_f"]].mean()
     for symbol in fit.law.measures:
         rest = [s for s in x if s != symbol]
-        curves = [curve.sort_values(symbol) for _, curve in frame.groupby(rest)] if rest else [frame]
-        curves = [curve for curve in curves if len(curve) >= DIAGNOSTICS.turn_points]
+        if rest:  # short groups go first: a million different rows are a million groups
+            long = frame[frame.groupby(rest)["_y"].transform("size") >= DIAGNOSTICS.turn_points]
+            curves = [curve.sort_values(symbol) for _, curve in long.groupby(rest)]
+        else:
+            curves = [frame] if len(frame) >= DIAGNOSTICS.turn_points else []
         up = [c for c in curves if _rises(c["_y"].to_numpy(), fit.noise) and not _rises(c["_f"].to_numpy(), fit.noise)]
         if not up or len(up) < DIAGNOSTICS.turn_share * len(curves):
             continue
