@@ -118,7 +118,7 @@ def run(args):
 
 
 def _line(event):
-    """A settled cell in a line: its quality and pace, or why there is none."""
+    """A finished or failed cell in a line: its quality and pace, or why there is none."""
     if event.kind == "lost":
         return f"worker {event.who} was lost: {event.reason}"
     if event.kind == "failed":
@@ -181,7 +181,7 @@ def profile(args):
         least, likely = (_milliseconds(row[name]) for name in ("roofline_seconds", "eager_seconds"))
         show(f"{row['model']:<12} {row['params'] / 1e6:10.3f} M params {row['flops_per_forward'] / 1e9:12.4f} GFLOPs "
              f"{row['macs_per_forward'] / 1e9:12.4f} GMACs {row['weight_bytes'] / 1e6:10.2f} MB of weights; "
-             f"a forward: {least} at the roofline, {likely} eager")  # fmt: skip
+             f"per forward: {least} at the roofline, {likely} eager")  # fmt: skip
     show(f"text {rows[0]['flops_text'] / 1e9:g} GFLOPs, decoding {rows[0]['flops_decode'] / 1e9:g} GFLOPs per sample")
     show(f"machine: {machine.name}, {machine.source}" if machine else "machine: its peaks are not known")
     if known:

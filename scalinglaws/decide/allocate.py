@@ -121,7 +121,7 @@ class TrainingCost:
 
 
 def training_cost(fit, cost=None) -> TrainingCost:
-    """The cost model of a fit: None for 6 N D (3 F D where size is FLOPs a forward), a column, a number or a function.
+    """The cost model of a fit: None for 6 N D (3 F D where size is FLOPs per forward), a column, a number, a function.
 
     A number c means c N D. A column of the fit's table is described by c N^p D^q, with its largest deviation in the
     words.
@@ -240,9 +240,9 @@ def _optimum(fit, model, budget, theta, sizes):
     best = np.clip(values.argmin(1), 1, len(grid) - 2)
     rows = np.arange(len(values))
     left, middle, right = (values[rows, best + k] for k in (-1, 0, 1))
-    bend = left - 2 * middle + right
+    curvature = left - 2 * middle + right
     with np.errstate(all="ignore"):
-        shift = np.where(bend > 0, np.clip(0.5 * (left - right) / bend, -1, 1), 0.0)
+        shift = np.where(curvature > 0, np.clip(0.5 * (left - right) / curvature, -1, 1), 0.0)
         found = middle - 0.25 * (left - right) * shift
     size = np.exp(np.log(grid[best]) + shift * np.log(grid[1] / grid[0]))
     return size, model.data(size, budget), found

@@ -29,9 +29,9 @@ def isoflop(table, quality, size, compute, tolerance=0.05) -> dict:
         if len(part) < 4 or part[size].nunique() < 4:
             continue
         x, y = np.log(part[size].to_numpy(float)), part[quality].to_numpy(float)
-        bend, slope, _ = np.polyfit(x, y, 2)
-        best = -slope / (2 * bend) if bend > 0 else np.nan
-        if bend > 0 and x.min() <= best <= x.max():
+        curvature, slope, _ = np.polyfit(x, y, 2)
+        best = -slope / (2 * curvature) if curvature > 0 else np.nan
+        if curvature > 0 and x.min() <= best <= x.max():
             rows.append(
                 {"compute": float(np.exp(np.log(part[compute]).mean())), "size": float(np.exp(best)), "runs": len(part)}
             )

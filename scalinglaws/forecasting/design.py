@@ -5,7 +5,7 @@ Model, for rows sorted by x (size, steps or training length) with x0 the last ro
     ln y_i = mu + ln(phi + (1 - phi) (x_i / x0)^-a) + s_i w(ln x_i) + e_i
     s_i the share of the value above its floor, so that w is a relative error of what lies above the floor
     w what the law misses, 0 at x0: a Brownian motion of variance tau^2 per unit of ln x, or one whose slope is a
-      Brownian motion of variance bend^2 per unit of ln x
+      Brownian motion of variance kappa^2 per unit of ln x
     e_i ~ N(0, sigma^2 + se_i^2)
 
 phi is the floor's share of the value at x0. phi = 0 is a power law, 0 < phi < 1 a power law with a floor, phi = 1 the
@@ -29,16 +29,16 @@ LAWS = ("last", "power", "floor", "rise")  # what parts of the design are called
 
 @dataclass(frozen=True)
 class Design:
-    """Points of the integration: shapes (a, phi) crossed with noises (sigma, tau, bend).
+    """Points of the integration: shapes (a, phi) crossed with noises (sigma, tau, kappa).
 
-    a, phi [shape]; sigma, tau, bend [noise]; features [shape, noise, feature]; log_volume [shape, noise]; law [shape].
+    a, phi [shape]; sigma, tau, kappa [noise]; features [shape, noise, feature]; log_volume [shape, noise]; law [shape].
     """
 
     a: np.ndarray
     phi: np.ndarray
     sigma: np.ndarray
     tau: np.ndarray
-    bend: np.ndarray
+    kappa: np.ndarray
     features: np.ndarray
     log_volume: np.ndarray
     law: np.ndarray
@@ -49,7 +49,7 @@ FEATURES = (
     "ln_a", "ln_a^2", "logit_phi", "logit_phi^2", "ln_a*logit_phi",  # of falling shapes
     "power_ln_a", "power_ln_a^2",
     "rise_ln_slope", "rise_ln_slope^2", "rise_straight",
-    "ln_sigma", "ln_sigma^2", "ln_tau", "ln_tau^2", "no_miss", "bend", "ln_bend", "ln_bend^2", "last_ln_tau",
+    "ln_sigma", "ln_sigma^2", "ln_tau", "ln_tau^2", "no_miss", "kappa", "ln_kappa", "ln_kappa^2", "last_ln_tau",
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def design(fine: bool = False) -> Design:
     share = 1 / (1 + np.exp(-np.linspace(-4, 5, 19 if fine else 12)))  # logit from -4 to 5
     sigma = np.geomspace(0.0015, 0.2, 8 if fine else 6)
     tau = np.geomspace(0.004, 0.8, 7 if fine else 5)
-    bend = np.geomspace(0.01, 1.0, 4)
+    kappa = np.geomspace(0.01, 1.0, 4)
     shapes = [("last", 1.0, 1.0, 0.0)]
     step_a, step_share = np.log(a_values[1] / a_values[0]), 9 / (len(share) - 1)
     shapes += [("power", a, 0.0, step_a) for a in a_values]
@@ -71,16 +71,16 @@ def design(fine: bool = False) -> Design:
     for a in (0.3, 0.7, 1.5, 3.0):  # towards a ceiling: slope = (phi - 1) a
         shapes += [("rise", a, 1 + s / a, step_slope) for s in slopes]
     law, a, phi, volume = (np.array(v) for v in zip(*shapes, strict=True))
-    # what the law misses: nothing, a walk or a bend
+    # what the law misses: nothing, a walk or a slope that walks
     misses = [(0.0, 0.0, 0.0)] + [(t, 0.0, np.log(tau[1] / tau[0])) for t in tau]
-    misses += [(0.0, k, np.log(bend[1] / bend[0])) for k in bend]
+    misses += [(0.0, k, np.log(kappa[1] / kappa[0])) for k in kappa]
     s, t, k, width = np.array([(s, *miss) for s in sigma for miss in misses]).T
     noise_volume = np.log(np.log(sigma[1] / sigma[0])) + np.log(np.where(width > 0, width, 1.0))
     shape_volume = np.log(np.where(volume > 0, volume, 1.0))
     return Design(a, phi, s, t, k, _features(law, a, phi, s, t, k), shape_volume[:, None] + noise_volume[None], law)
 
 
-def _features(law, a, phi, sigma, tau, bend):
+def _features(law, a, phi, sigma, tau, kappa):
     """FEATURES [shape, noise, feature], each centred to be near 0 and of size 1."""
     falls = law == "floor"
     ln_a = np.log(np.abs(a))
@@ -93,9 +93,9 @@ def _features(law, a, phi, sigma, tau, bend):
              power * ln_a, power * ln_a**2, rise * ln_slope, rise * ln_slope**2, rise & (a < 0)]  # fmt: skip
     ln_s = np.log(sigma / 0.02) / 1.2
     ln_t = np.where(tau > 0, np.log(np.where(tau > 0, tau, 1) / 0.05) / 1.3, 0.0)
-    ln_k = np.where(bend > 0, np.log(np.where(bend > 0, bend, 1) / 0.1) / 1.3, 0.0)
-    none = (tau == 0) & (bend == 0)
-    noise = [ln_s, ln_s**2, ln_t, ln_t**2, none, bend > 0, ln_k, ln_k**2]
+    ln_k = np.where(kappa > 0, np.log(np.where(kappa > 0, kappa, 1) / 0.1) / 1.3, 0.0)
+    none = (tau == 0) & (kappa == 0)
+    noise = [ln_s, ln_s**2, ln_t, ln_t**2, none, kappa > 0, ln_k, ln_k**2]
     grid = np.ones((len(a), len(sigma)))
     parts = [grid * np.asarray(f, float)[:, None] for f in shape] + [grid * np.asarray(f, float)[None] for f in noise]
     parts.append(np.outer(law == "last", ln_t))
@@ -124,7 +124,7 @@ def evidence(x, y, new, se=None, points: Design | None = None) -> Evidence:
     relative = np.zeros(len(z)) if se is None else np.nan_to_num(np.asarray(se, float) / y)
     curve, share = _shape(points, ln_x - ln_x[-1])  # [shape, row]
     ahead, share_ahead = _shape(points, ln_new - ln_x[-1])
-    walk, bend = points.tau**2, points.bend**2  # [noise]
+    walk, kappa = points.tau**2, points.kappa**2  # [noise]
     size = (len(points.a), len(points.sigma))
     p00, p01, p11, data, data1, ones, ones1 = (
         np.zeros(size) for _ in range(7)
@@ -133,9 +133,9 @@ def evidence(x, y, new, se=None, points: Design | None = None) -> Evidence:
     later = ln_x[-1]
     for i in range(len(z) - 1, -1, -1):
         gap, later, s = later - ln_x[i], ln_x[i], share[:, i, None]
-        p00 = p00 + 2 * gap * p01 + gap**2 * p11 + walk * gap + bend * gap**3 / 3
-        p01 = p01 + gap * p11 + bend * gap**2 / 2
-        p11 = p11 + bend * gap
+        p00 = p00 + 2 * gap * p01 + gap**2 * p11 + walk * gap + kappa * gap**3 / 3
+        p01 = p01 + gap * p11 + kappa * gap**2 / 2
+        p11 = p11 + kappa * gap
         data, ones = data + gap * data1, ones + gap * ones1
         total = s**2 * p00 + points.sigma**2 + relative[i] ** 2
         gain, gain1 = p00 * s / total, p01 * s / total
@@ -151,7 +151,7 @@ def evidence(x, y, new, se=None, points: Design | None = None) -> Evidence:
     loglik[bad] = -np.inf
     mean = ahead.T[:, :, None] + np.where(bad, 0.0, mu)
     gap = np.maximum(ln_new - ln_x[-1], 0)[:, None, None]
-    variance = 1 / precision + share_ahead.T[:, :, None] ** 2 * (walk * gap + bend * gap**3 / 3)
+    variance = 1 / precision + share_ahead.T[:, :, None] ** 2 * (walk * gap + kappa * gap**3 / 3)
     return Evidence(loglik, np.nan_to_num(mean, nan=z[-1]), np.nan_to_num(variance, nan=1.0))
 
 

@@ -185,7 +185,7 @@ def initial() -> np.ndarray:
     """B before any study: weakly informative, what everybody would say. Exponents about 1, noise about 2 %."""
     b = np.zeros((len(CONTEXTS), len(model.FEATURES)))
     values = {"ln_a^2": -0.3, "logit_phi^2": -0.2, "power_ln_a^2": -0.3, "rise_ln_slope^2": -0.3, "rise": -1.0,
-              "ln_sigma^2": -0.5, "ln_tau^2": -0.5, "ln_bend^2": -0.5, "bend": -0.5, "power_ln_a": -0.5}  # fmt: skip
+              "ln_sigma^2": -0.5, "ln_tau^2": -0.5, "ln_kappa^2": -0.5, "kappa": -0.5, "power_ln_a": -0.5}  # fmt: skip
     for name, value in values.items():
         b[0, model.FEATURES.index(name)] = value
     return b

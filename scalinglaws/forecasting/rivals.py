@@ -61,10 +61,10 @@ def engine(name):
 
         table = pd.DataFrame({"x": x, "quality": y})
         found = _quiet(fit, table, name, "quality", {"x": "x"}, replicates=REPLICATES)
-        told = _quiet(found.predict, pd.DataFrame({"x": [new]}), 0.9)
+        predicted = _quiet(found.predict, pd.DataFrame({"x": [new]}), 0.9)
         half = _quiet(found.predict, pd.DataFrame({"x": [new]}), 0.5)
-        limits = [told["low"][0], half["low"][0], half["high"][0], told["high"][0]]
-        return float(told["value"][0]), np.array(limits, float)
+        limits = [predicted["low"][0], half["low"][0], half["high"][0], predicted["high"][0]]
+        return float(predicted["value"][0]), np.array(limits, float)
 
     return rival
 

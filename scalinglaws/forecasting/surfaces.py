@@ -123,13 +123,13 @@ def summary(found: list[Surface] | None = None) -> tuple[pd.DataFrame, pd.DataFr
     found = published() if found is None else found
     rows, budgets = [], []
     for one in found:
-        told = whole_model(one)
-        lost = regret(one, told)
+        predicted = whole_model(one)
+        lost = regret(one, predicted)
         budgets.append(lost)
         rows.append({"study": one.study, "surface": one.label, "quality": one.quality, "sizes": len(one.sizes),
-                     "steps": len(one.steps), "error": told["error"].median(),
-                     "last_error": told["last_error"].median(),
-                     "in90": told["in90"].mean()}
+                     "steps": len(one.steps), "error": predicted["error"].median(),
+                     "last_error": predicted["last_error"].median(),
+                     "in90": predicted["in90"].mean()}
                     | {f"{rule}_regret": lost[f"{rule}_regret"].mean() for rule in RULES}
                     | {"ours_worst": lost["ours_regret"].max()})  # fmt: skip
     return pd.DataFrame(rows), pd.concat(budgets, ignore_index=True)
