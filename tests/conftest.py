@@ -46,3 +46,16 @@ def small_family(tmp_path_factory):
     extracted, _ = features.extract(TrainedFamily(folder).classifier(), pictures)
     metrics.write_reference(extracted, folder / "reference.safetensors", features.NAME, subset=100)
     return folder
+
+
+@pytest.fixture
+def said(capsys):
+    """Run the command line in this process: said(*words) -> (exit code, stdout, stderr)."""
+    from scalinglaws import cli
+
+    def run(*argv):
+        code = cli.main([str(a) for a in argv])
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run

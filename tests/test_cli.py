@@ -21,16 +21,6 @@ def runs(tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture
-def said(capsys):
-    def run(*argv):
-        code = cli.main([str(a) for a in argv])
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
-
-
 def test_fit_prints_what_the_library_finds(said, runs):
     code, out, _ = said("fit", runs, "--law", "size_steps", "--quality", "fd", "--delta", "1e-3", "--json")
     data = json.loads(out)

@@ -41,16 +41,6 @@ def mine(tmp_path, monkeypatch):
     return tmp_path / "mine.csv"
 
 
-@pytest.fixture
-def said(capsys):
-    def run(*argv):
-        code = cli.main([str(a) for a in argv])
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
-
-
 # fit mine.csv: the usual spellings are recognised, said in one line each, and can be overruled
 
 
