@@ -91,7 +91,7 @@ def backtest(found=None, methods=None, least: int = 2, prior_from: str = "others
 def _ours(seen, new, one):
     answer = of_series(seen, [new], leave_out=one.group)
     relative = np.nan_to_num(one.se[-1] / one.y[-1])
-    found = answer.quantiles(LEVELS, of="model" if one.kind == "size" else "measurement", cell_error=relative)[0]
+    found = answer.quantiles(LEVELS, of="new_model" if one.kind == "size" else "owned", cell_error=relative)[0]
     return dict(zip(("q05", "q25", "value", "q75", "q95"), found, strict=True)) | {"refused": ""}
 
 

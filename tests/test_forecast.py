@@ -105,7 +105,7 @@ def test_the_sixth_size_of_edm2():
     x, y = [46, 102, 181, 282, 406], [3.53, 2.56, 2.25, 2.06, 1.96]
     answer = forecast(rows(x, y, "gflops_per_forward"), "fid", "gflops_per_forward", [552], leave_out="edm2")
     assert answer.value[0] == pytest.approx(1.91, rel=0.025)
-    assert answer.interval(of="model")[0, 0] < 1.91 < answer.interval(of="model")[0, 1]
+    assert answer.interval(of="new_model")[0, 0] < 1.91 < answer.interval(of="new_model")[0, 1]
 
 
 def test_what_cannot_be_forecast_is_a_sentence():
@@ -147,4 +147,4 @@ def test_series_of_a_table():
     assert [(s.kind, len(s), s.label) for s in found] == [("size", 3, "8"), ("size", 3, "16")]
     seen, new, truth = series.hidden_largest(found[1])
     assert (len(seen), new, truth) == (2, 4e6, 3)
-    assert of_series(seen, [new]).interval(of="model")[0, 0] > 0
+    assert of_series(seen, [new]).interval(of="new_model")[0, 0] > 0

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
-from scalinglaws.forecasting import levels
+from scalinglaws.fitting import levels
 
 
 def family(model_sd, cell_sd, models=30, rows=8, seed=0):

@@ -15,7 +15,7 @@ from scalinglaws.forecasting import prior, series
 from scalinglaws.forecasting.design import LAWS, design, evidence, mixture
 from scalinglaws.schema import InputError
 
-OF = ("curve", "measurement", "model")  # what an interval is for, see Forecast.quantiles
+OF = ("curve", "owned", "new_model")  # what an interval is for, see Forecast.quantiles
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Forecast:
         """The median forecast [new]."""
         return self.quantiles((0.5,), of="curve")[:, 0]
 
-    def quantiles(self, levels, of="measurement", cell_error=0.0) -> np.ndarray:
-        """Quantiles [new, level] of one of OF: curve, measurement or model.
+    def quantiles(self, levels, of="owned", cell_error=0.0) -> np.ndarray:
+        """Quantiles [new, level] of one of OF: curve, owned or new_model.
 
-        curve: the law itself. measurement: one more measurement of a model you own, which adds the error of a cell
-        (along size, of a model whose own error is in the curve). model: a measurement of a model you would train, which
+        curve: the law itself. owned: one more measurement of a model you own, which adds the error of a cell (along
+        size, of a model whose own error is in the curve). new_model: a measurement of a model you would train, which
         adds the error a trained model has of its own. cell_error: relative standard error of the new measurement where
         it is known. Raises InputError for any other interval.
         """
@@ -66,16 +66,16 @@ class Forecast:
             raise InputError(f"No interval named {of!r}. Known: {', '.join(OF)}.")
         square = self.sigma**2
         if self.one_model:
-            extra = {"curve": 0 * square, "measurement": square, "model": square + self.model_sd**2}[of]
+            extra = {"curve": 0 * square, "owned": square, "new_model": square + self.model_sd**2}[of]
         else:
-            extra = {"curve": 0 * square, "measurement": square * self.cell_share, "model": square}[of]
+            extra = {"curve": 0 * square, "owned": square * self.cell_share, "new_model": square}[of]
         sd = np.sqrt(self.curve_variance + extra + (cell_error**2 if of != "curve" else 0.0))
         levels = np.append(np.asarray(levels, float), 0.5)
         logs = np.array([mixture(self.weights, m, s, levels) for m, s in zip(self.mean, sd, strict=True)])
         middle = logs[:, -1:]
         return np.exp(middle + self.width * (logs[:, :-1] - middle))
 
-    def interval(self, level=0.9, of="measurement") -> np.ndarray:
+    def interval(self, level=0.9, of="owned") -> np.ndarray:
         """[new, 2] the central interval of one of OF."""
         return self.quantiles(((1 - level) / 2, (1 + level) / 2), of)
 

@@ -70,7 +70,7 @@ def whole_model(surface: Surface) -> pd.DataFrame:
     for k, steps in enumerate(surface.steps):
         answer = of_series(surface.slice(k, count), [surface.sizes[-1]], leave_out=surface.study)
         relative = np.nan_to_num(surface.se[-1, k] / surface.y[-1, k])
-        low, value, high = answer.quantiles((0.05, 0.5, 0.95), of="model", cell_error=relative)[0]
+        low, value, high = answer.quantiles((0.05, 0.5, 0.95), of="new_model", cell_error=relative)[0]
         rows.append({"study": surface.study, "label": surface.label, "quality": surface.quality, "steps": steps,
                      "truth": surface.y[-1, k], "value": value, "low": low, "high": high,
                      "last": surface.y[count - 1, k]})  # fmt: skip
