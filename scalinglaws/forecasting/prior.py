@@ -13,7 +13,7 @@ the one that has not seen it.
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,6 +29,7 @@ RIDGE = {"all": 0.4, "size": 2.0, "steps": 2.0, "training": 2.0}  # penalty of a
 NEGLIGIBLE = 12.0  # in log likelihood below the best point of the task
 MODEL_SD, CELL_SHARE = 0.023, 0.4  # typical error of a trained model; share of a size series' variance that is cells'
 OUTLIERS, BROAD = 0.05, 0.4  # share of hidden rows that no law foresees, and their density in ln y
+POOL, CAP, SHARE, ANCHOR = 0.0, 1, "all", None
 MANY = 10  # curves of one kind in a group; of more, fewer beginnings are used
 RIDGE_OTHER = 4.0
 FAST = ("dpm", "heun", "unipc", "deis", "ipndm", "rk2", "rk3", "edm", "2m", "3m", "dopri")
@@ -59,6 +60,57 @@ def sampler_of(one: series.Series) -> str:
 
 def context_of(one: series.Series) -> np.ndarray:
     return context(one.kind, one.quality, sampler_of(one))
+
+
+def evidence_of(one: series.Series, new, points: model.Design) -> model.Evidence:
+    """`design.evidence` of a series; its siblings speak for the shape of their curves as POOL of a curve."""
+    found = model.evidence(one.x, one.y, new, one.se, points)
+    extra = 0.0
+    alike = [s for s in one.siblings if np.array_equal(context_of(s), context_of(one))]
+    if POOL and alike:
+        logs = [_shape_evidence(s.x.tobytes(), s.y.tobytes(), s.se.tobytes(), points.log_volume.size > 2e4) for s in alike]
+        extra = extra + POOL * np.mean(logs, 0) * min(len(alike), CAP)
+    if ANCHOR and one.kind == "steps":
+        near = [s for s in one.siblings if all(str(s.settings.get(c)) == str(one.settings.get(c)) for c in ("family", "model", "guidance"))]
+        if near:
+            own = np.log(_floor(points, one.y[-1]))
+            logs = []
+            for s in near:
+                at, mass = _floor_mass(s.x.tobytes(), s.y.tobytes(), s.se.tobytes(), points.log_volume.size > 2e4)
+                off = (own[:, None] - at) / ANCHOR[0]
+                logs.append(np.log(0.02 + ((1 + off**2 / 3) ** -2) @ mass))
+            extra = extra + ANCHOR[1] * np.mean(logs, 0)[:, None] * min(len(near), CAP)
+    return replace(found, loglik=found.loglik + extra)
+
+
+def _floor(points, last):
+    return last * np.where(points.law == "floor", points.phi, np.where(points.law == "power", 0.01, 1.0))
+
+
+@lru_cache(maxsize=512)
+def _floor_mass(x, y, se, fine):
+    x, y, se = (np.frombuffer(v) for v in (x, y, se))
+    points = model.design(fine)
+    logs = model.evidence(x, y, x[-1:] * 2, se, points).loglik + points.log_volume + points.features @ initial()[0]
+    weights = np.exp(logs - logs.max()).sum(1)
+    at, which = np.unique(np.log(_floor(points, y[-1])).round(1), return_inverse=True)
+    mass = np.bincount(which, weights)
+    return at, mass / mass.sum()
+
+
+@lru_cache(maxsize=512)
+def _shape_evidence(x, y, se, fine):
+    x, y, se = (np.frombuffer(v) for v in (x, y, se))
+    points = model.design(fine)
+    logs = model.evidence(x, y, x[-1:] * 2, se, points).loglik
+    logs = np.maximum(logs - logs.max(), -40)
+    if SHARE == "a":  # not the floor's share
+        same = points.law == "floor"
+        for a in np.unique(points.a[same]):
+            at = same & (points.a == a)
+            top = logs[at].max(0)
+            logs[at] = top + np.log(np.exp(logs[at] - top).mean(0))
+    return logs.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -113,7 +165,7 @@ def tabulate(given: list[Task], points: model.Design) -> Table:
     for i, task in enumerate(given):
         one = task.series
         seen = one.first(task.seen)
-        found = model.evidence(seen.x, seen.y, one.x[task.hidden], seen.se, points)
+        found = evidence_of(seen, one.x[task.hidden], points)
         relative = np.nan_to_num(one.se[task.hidden] / one.y[task.hidden])
         variance = found.variance[0] + sigma2 + relative**2
         error = np.log(one.y[task.hidden]) - found.mean[0]
@@ -127,7 +179,7 @@ def tabulate(given: list[Task], points: model.Design) -> Table:
     )  # fmt: skip
 
 
-def learn(table: Table, points: model.Design, iterations: int = 100) -> np.ndarray:
+def learn(table: Table, points: model.Design, iterations: int = 100, first=None) -> np.ndarray:
     """B [context, feature] of the best penalised logarithmic score."""
     from scipy.optimize import minimize  # a slow import that forecasts do not need
 
@@ -151,7 +203,7 @@ def learn(table: Table, points: model.Design, iterations: int = 100) -> np.ndarr
         off = b - start
         return value + float((ridge * off**2).sum()), (gradient + 2 * ridge * off).ravel()
 
-    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
+    found = minimize(objective, (start if first is None else first).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
     return found.x.reshape(start.shape)
 
 
@@ -277,7 +329,7 @@ def widths(given, without, points) -> dict:
         if task.seen != len(one) - 1 or task.seen < 3:
             continue
         seen = one.first(task.seen)
-        found = model.evidence(seen.x, seen.y, one.x[-1], seen.se, points)
+        found = evidence_of(seen, one.x[-1], points)
         logs = found.loglik + points.features @ (context_of(seen) @ without[one.group]) + points.log_volume
         weights = np.exp(logs - logs.max()).ravel()
         sd = np.sqrt(found.variance[0] + points.sigma**2 + np.nan_to_num(one.se[-1] / one.y[-1]) ** 2).ravel()
