@@ -2,10 +2,12 @@
 
 from scalinglaws.commands.decisions import ask, crossover, guidance, optimum
 from scalinglaws.commands.files import list_studies, new, report, show_schema
+from scalinglaws.commands.forecasts import backtest, forecast
 from scalinglaws.commands.laws import compare, fit, predict
 from scalinglaws.commands.reading import Reply
+from scalinglaws.commands.training import allocate
 
 __all__ = [
-    "Reply", "ask", "compare", "crossover", "fit", "guidance", "list_studies", "new", "optimum", "predict", "report",
-    "show_schema",
+    "Reply", "allocate", "ask", "backtest", "compare", "crossover", "fit", "forecast", "guidance", "list_studies",
+    "new", "optimum", "predict", "report", "show_schema",
 ]  # fmt: skip
