@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,10 @@ def forecast(args):
     axis, texts = _at(args)
     question = reading.question(args, inputs={"x": axis})
     column, quality = question.inputs["x"], question.quality
+    if column == quality:
+        raise InputError(f"--at {args.at[0]}: {axis} is the quality; name the column that it is forecast along.")
     new = np.unique([question.value(axis, _number(axis, text))[1] for text in texts])
-    rows, notes = _curve(question, column)
+    rows, question = _curve(question, column)
     options = {"kind": args.kind, "sampler": args.sampler, "use_prior": not args.no_prior}
     options["leave_out"] = args.file if args.file in studies.names() else None
     answer = forecast_of(rows, quality, column, new, **options)
@@ -42,9 +45,8 @@ def forecast(args):
         "floor": {"low": floor[0], "high": floor[1]}, "alone": answer.flat, "prior": not args.no_prior,
         "warnings": warnings, **described(question),
     }  # fmt: skip
-    data["notes"] = [*question.notes, *notes]
     same = f"The last row again, {column} = {answer.last_x:.4g}: {answer.last_y:.4g}."
-    lines = [*notes, answer.summary(args.level), same, *([_sentence(check, column, args.level)] if check else [])]
+    lines = [answer.summary(args.level), same, *([_sentence(check, column, args.level)] if check else [])]
     return Reply(data, reading.under(question, reading.with_warnings("\n".join(lines), warnings)))
 
 
@@ -55,11 +57,11 @@ def backtest(args):
         if name not in rivals.RIVALS:
             raise InputError(f"No rival named {name!r}. Known: {', '.join(rivals.RIVALS)}.")
     found, skipped = _series(args)
+    if not any(len(one) > 2 for one in found):
+        raise InputError("No curve of 3 values or more, so nothing can be hidden: measure one more size or step count.")
+    if args.page and not Path(args.page).absolute().parent.is_dir():
+        raise InputError(f"--page {args.page}: no folder {str(Path(args.page).parent)!r}; make it first.")
     result = board.backtest(_Reported(found), names)
-    if result.empty:
-        raise InputError(
-            "No series of 3 values or more, so nothing can be hidden: measure one more size or step count."
-        )
     text = board.summary(result)
     written = page.write(args.page, result, found, text) if args.page else None
     data = {"rows": records(result), "rivals": records(board.compare(result)), "summary": text.splitlines(),
@@ -109,29 +111,29 @@ def _number(axis, text):
 
 
 def _curve(question, column):
-    """(rows of one curve, one a value of the axis; sentences): repeats are averaged, what varies beside is said."""
+    """(rows of one curve, one a value of the axis; Question with notes on it): repeats are averaged, by their logs."""
     table, quality = question.table, question.quality
-    same = table.groupby(column)
     along = next((k for k, names in series.AXES.items() if column in names), "size")
-    apart = () if along == "size" else [c for c in ("model", *schema.names(kind="size")) if c in table]
-    for other in apart:
+    for other in () if along == "size" else [c for c in ("model", *schema.names(kind="size")) if c in table]:
         if table[other].nunique() > 1:
             values = ", ".join(map(str, list(dict.fromkeys(table[other]))[:12]))
             raise InputError(
                 f"The rows mix {table[other].nunique()} values of {other} ({values}): a forecast along {column} is of "
                 f"one; keep one with --where {other}=VALUE."
             )
-    varied = [c for c in schema.unpooled() if c in table and c not in series.FOLLOWS.get(along, ()) and c != column]
+    varied = [c for c in schema.unpooled() if c in table and c not in (column, *series.FOLLOWS[along])]
     varied = [c for c in varied if table[c].nunique() > 1]
-    notes = [f"Along the curve {', '.join(varied)} differ, too: taken as part of it."] if varied else []
-    if not table[column].duplicated().any():
-        return table, notes
-    error = f"{quality}_se"
+    said = [f"Along the curve {', '.join(varied)} differ, too: taken as part of it."] if varied else []
+    spread = measurements.spread(table, quality, [column])
+    if spread is None:
+        return table, replace(question, notes=(*question.notes, *said))
+    same = table.groupby(column)
     rows = same.first().reset_index()
     rows[quality] = np.exp(same[quality].apply(lambda y: np.log(y).mean())).to_numpy()
-    if error in table:
-        rows[error] = same[error].apply(lambda e: np.sqrt((e**2).sum()) / len(e)).to_numpy()
-    return rows, [*notes, f"{len(table)} rows are {len(rows)} values of {column}: repeats are averaged."]
+    rows[f"{quality}_se"] = spread.between * rows[quality] / np.sqrt(same.size().to_numpy())
+    said.append(f"{len(table)} rows are {len(rows)} values of {column}: repeats are averaged, and their spread of "
+                f"{spread.between:.2g} of the value is the error of a row.")  # fmt: skip
+    return rows, replace(question, notes=(*(n for n in question.notes if n != spread.sentence()), *said))
 
 
 def _check(rows, quality, column, options, level):
