@@ -63,7 +63,9 @@ def answered(said, folder, monkeypatch):
 def test_forecast_prints_what_the_library_forecasts(answered, said):
     data = answered("forecast", "four.csv", "--at", "params=1e10,3e10")
     table = sl.forecast(curve(), "fid", "params", [1e10, 3e10]).to_frame(0.9)
-    pd.testing.assert_frame_equal(pd.DataFrame(data["forecasts"]), table, check_dtype=False)
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(data["forecast"]), table.rename(columns={"params": "x"}), check_dtype=False
+    )
     text = said("forecast", "four.csv", "--at", "params=1e10")[1]
     assert "of a model you would train" in text and "The last row again, params = 3e+09: 4.2." in text
     check = data["check"]
@@ -79,18 +81,18 @@ def test_forecast_prints_what_the_library_forecasts(answered, said):
     ],
 )  # fmt: skip
 def test_the_axis_in_the_user_s_words(answered, file, at):
-    row = answered("forecast", file, "--at", at)["forecasts"][0]
-    assert row["params"] == 1e10 and row["value"] == pytest.approx(sl.forecast(curve(), "fid", "params", 1e10).value[0])
+    row = answered("forecast", file, "--at", at)["forecast"][0]
+    assert row["x"] == 1e10 and row["value"] == pytest.approx(sl.forecast(curve(), "fid", "params", 1e10).value[0])
 
 
 def test_a_study_is_forecast_by_a_prior_that_has_not_seen_it(answered):
     where = ("--where", "family=EDM2 img512 no guidance")
     data = answered("forecast", "edm2", *where, "--quality", "fid", "--at", "params=3e9")
     rows = sl.read("edm2").query("family == 'EDM2 img512 no guidance'")
-    unseen, seen = (sl.forecast(rows, "fid", "params", 3e9, leave_out=name) for name in ("edm2", None))
-    assert data["forecasts"][0]["value"] == unseen.value[0] != seen.value[0]
+    unseen, seen = (sl.forecast(rows, "fid", "params", 3e9, leave_out=name) for name in ("edm2", "mei"))
+    assert data["forecast"][0]["value"] == unseen.value[0] != seen.value[0]
     alone = answered("forecast", "edm2", *where, "--quality", "fid", "--at", "params=3e9", "--no-prior")
-    assert not alone["prior"] and alone["forecasts"][0]["value"] != unseen.value[0]
+    assert not alone["used_prior"] and alone["forecast"][0]["value"] != unseen.value[0]
 
 
 def test_seeds_are_averaged_and_their_spread_is_the_error(answered):
@@ -98,8 +100,8 @@ def test_seeds_are_averaged_and_their_spread_is_the_error(answered):
     mean = curve().fid * (1 * 1.02 * 1.04) ** (1 / 3)
     spread = np.std(np.log([1, 1.02, 1.04]), ddof=1)
     rows = curve(mean.tolist()).assign(fid_se=spread / 3**0.5 * mean)
-    assert data["rows"] == 4 and "repeats are averaged" in data["notes"][-1]
-    assert data["forecasts"][0]["value"] == pytest.approx(sl.forecast(rows, "fid", "params", 1e10).value[0])
+    assert data["rows"] == 4 and "12 rows are 4 values of params: repeats are averaged." in data["notes"]
+    assert data["forecast"][0]["value"] == pytest.approx(sl.forecast(rows, "fid", "params", 1e10).value[0])
 
 
 def test_far_beyond_and_a_largest_row_that_was_missed_are_warnings(said, folder, tmp_path):

@@ -38,15 +38,12 @@ def forecast(args):
     answer = forecast_of(rows, quality, column, new, **options)
     check = _check(rows, quality, column, options, args.level)
     warnings = _warnings(check, answer)
-    floor = answer.floor_interval(args.level)
-    data = {
-        "column": column, "rows": answer.rows, "level": args.level, "forecasts": records(answer.to_frame(args.level)),
-        "last": {"x": answer.last_x, "value": answer.last_y}, "check": check, "laws": answer.laws(),
-        "floor": {"low": floor[0], "high": floor[1]}, "alone": answer.flat, "prior": not args.no_prior,
-        "warnings": warnings, **described(question),
-    }  # fmt: skip
-    same = f"The last row again, {column} = {answer.last_x:.4g}: {answer.last_y:.4g}."
-    lines = [answer.summary(args.level), same, *([_sentence(check, column, args.level)] if check else [])]
+    x, y = float(answer.seen.x[-1]), float(answer.seen.y[-1])
+    record, about = answer.record(args.level), described(question)
+    data = record | about | {"notes": [*about["notes"], *record["notes"]]}
+    data |= {"last": {"x": x, "value": y}, "check": check, "warnings": warnings}
+    lines = [answer.summary(args.level), f"The last row again, {column} = {x:.4g}: {y:.4g}."]
+    lines += [_sentence(check, column, args.level)] if check else []
     return Reply(data, reading.under(question, reading.with_warnings("\n".join(lines), warnings)))
 
 
@@ -111,7 +108,7 @@ def _number(axis, text):
 
 
 def _curve(question, column):
-    """(rows of one curve, one a value of the axis; Question with notes on it): repeats are averaged, by their logs."""
+    """(rows of one curve, Question with notes on it); repeats are left to forecast(), which averages them."""
     table, quality = question.table, question.quality
     along = next((k for k, names in series.AXES.items() if column in names), "size")
     for other in () if along == "size" else [c for c in ("model", *schema.names(kind="size")) if c in table]:
@@ -123,28 +120,24 @@ def _curve(question, column):
             )
     varied = [c for c in schema.unpooled() if c in table and c not in (column, *series.FOLLOWS[along])]
     varied = [c for c in varied if table[c].nunique() > 1]
-    said = [f"Along the curve {', '.join(varied)} differ, too: taken as part of it."] if varied else []
+    notes = [f"Along the curve {', '.join(varied)} differ, too: taken as part of it."] if varied else []
     spread = measurements.spread(table, quality, [column])
     if spread is None:
-        return table, replace(question, notes=(*question.notes, *said))
-    same = table.groupby(column)
-    rows = same.first().reset_index()
-    rows[quality] = np.exp(same[quality].apply(lambda y: np.log(y).mean())).to_numpy()
-    rows[f"{quality}_se"] = spread.between * rows[quality] / np.sqrt(same.size().to_numpy())
-    said.append(f"{len(table)} rows are {len(rows)} values of {column}: repeats are averaged, and their spread of "
-                f"{spread.between:.2g} of the value is the error of a row.")  # fmt: skip
-    return rows, replace(question, notes=(*(n for n in question.notes if n != spread.sentence()), *said))
+        return table, replace(question, notes=(*question.notes, *notes))
+    notes += [f"{len(table)} rows are {table[column].nunique()} values of {column}: repeats are averaged."]
+    kept = [note for note in question.notes if note != spread.sentence()]  # which is about fits
+    return table, replace(question, notes=(*kept, *notes))
 
 
 def _check(rows, quality, column, options, level):
     """The largest measured row forecast from the smaller ones; None where fewer than two remain."""
-    ordered = rows.sort_values(column)
-    if len(ordered) < 3:
+    largest = rows[column] == rows[column].max()
+    if rows[column].nunique() < 3:
         return None
-    seen, hidden = ordered[:-1], ordered.iloc[-1]
-    answer = forecast_of(seen, quality, column, [float(hidden[column])], **options)
+    answer = forecast_of(rows[~largest], quality, column, [rows[column].max()], **options)
     low, high = answer.interval(level, "new_model")[0]
-    known = {"x": float(hidden[column]), "measured": float(hidden[quality]), "last": answer.last_y}
+    measured = float(np.exp(np.log(rows.loc[largest, quality]).mean()))
+    known = {"x": float(rows[column].max()), "measured": measured, "last": float(answer.seen.y[-1])}
     return known | {"value": float(answer.value[0]), "low": float(low), "high": float(high)}
 
 
@@ -162,7 +155,7 @@ def _warnings(check, answer):
     if check and not check["low"] <= check["measured"] <= check["high"]:
         warnings.append("The largest measured row lies outside the interval forecast from the smaller ones: trust the "
                         "intervals above less than they say.")  # fmt: skip
-    reach = float(np.log10(answer.new.max() / answer.last_x))
+    reach = float(np.log10(answer.new.max() / answer.seen.x[-1]))
     if reach > 1:
         warnings.append(
             f"{reach:.1f} decades beyond the largest row: the prior was learned from steps of less than one."
