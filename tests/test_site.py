@@ -14,18 +14,20 @@ from synthetic import SIZES, STEPS, family, law
 
 import scalinglaws as sl
 from scalinglaws import notebooks, plots, site
+from scalinglaws.decide import measured
+from scalinglaws.decide.curves import law_curves
 from scalinglaws.schema import InputError, NoAnswer
 from scalinglaws.site import index, pictures
 from scalinglaws.site.answers import COLUMNS, answers
 
-QUICK = {"stops": 6, "replicates": 40}
+QUICK = {"stops": 5, "replicates": 40}
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VOID = {"meta", "input", "img", "br", "link", "hr", "rect", "path", "circle", "line"}
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return sl.read("tiny-ldm").query("guidance == 1")
+    return sl.read("tiny-ldm").query("guidance == 1 and sampler != 'ddpm'")
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,24 @@ def test_an_exact_table_gives_the_best_of_the_law_it_follows(csv):
         row = stop["candidates"][stop["model"]]
         assert labels[stop["model"]] == model
         assert row[3] == pytest.approx(reached[model, steps], rel=1e-3)
+
+
+def test_what_is_drawn_is_what_the_library_draws(rows, shown):
+    scale = shown["scales"][0]
+    for setting, drawn in zip(shown["settings"], scale["shown"], strict=True):
+        fit = sl.question(rows, where=setting["label"].replace(" ", ";")).fit(replicates=40)
+        front = measured.frontier(fit.table, "fd")
+        assert np.allclose(drawn["frontier"], front[["cost", "fd"]], rtol=1e-8)
+        assert len(drawn["points"]) == len(measured.points(fit.table, "fd"))
+        known = law_curves(fit, points=40)
+        assert np.allclose(np.concatenate([pairs for _, pairs in drawn["curves"]]), known[["x", "value"]], rtol=1e-8)
+
+
+def test_sizes_of_one_label_are_told_apart():
+    shown = answers(family().assign(model="unet"), **QUICK)
+    assert len({model["label"] for model in shown["models"]}) == len(SIZES)
+    assert shown["models"][0]["label"] == "unet (400000)"
+    assert len({stop["model"] for stop in shown["scales"][0]["stops"]}) > 2
 
 
 def test_colours_are_those_of_the_figures(shown):
@@ -332,7 +352,7 @@ def test_the_browser_shows_the_answer_of_the_nearest_budget(explorer, csv, tmp_p
         assert re.search(rf"{row.model}(?: \(best\))?</th><td>{row.steps}</td>", dom), row.model
 
 
-KEYS = """
+KEYS = """{
 const told = () => at("sentence").textContent;
 const slider = at("budget");
 const said = [told()];
@@ -349,7 +369,7 @@ at("scale").value = "seconds"; at("scale").dispatchEvent(new Event("change")); s
 location.hash = "#answer"; said.push(told());
 const out = document.createElement("pre");
 out.id = "out"; out.textContent = JSON.stringify(said); document.body.append(out);
-"""
+}"""
 
 
 @needs_browser
