@@ -19,16 +19,21 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import measurements
-from scalinglaws.forecasting import language, page, rivals, series, surfaces
+from scalinglaws.forecasting import language as language_sets
+from scalinglaws.forecasting import page, rivals, scores, series, surfaces
 from scalinglaws.forecasting.forecast import of_series
-from scalinglaws.forecasting.scores import LEVELS, compare, scored
+from scalinglaws.forecasting.scores import LEVELS, scored
 from scalinglaws.schema import InputError
 
 OURS = "forecast"
 DISTANCES = ("fid", "fd", "fd_effnet_lite0", "fd_dinov2")  # the qualities most studies print
 DECISION = "decision"  # the kind of question that is no forecast
 SEEN = (("2 seen", 2, 2), ("3 or more seen", 3, 99), ("4 or more seen", 4, 99))  # words, least and most rows seen
-STORED = ("asked", "study", "group", "kind", "quality", "label", "seen", "x", "truth", "method", *LEVELS, "regret", "refused")  # fmt: skip
+STORED = ("asked", "study", "group", "kind", "quality", "label", "seen", "x", "truth", "method", *LEVELS, "regret",
+          "refused")  # fmt: skip
+
+
+language = language_sets.load  # (folder) -> (series, sentences of what was skipped)
 
 
 def user(source, study="table") -> list[series.Series]:
@@ -52,7 +57,7 @@ def backtest(found=None, methods=None, least: int = 2, processes: int = 1) -> pd
     unknown = [name for name in methods if name not in rivals.RIVALS]
     if unknown:
         raise InputError(f"No rival named {unknown[0]!r}. Known: {', '.join(rivals.RIVALS)}.")
-    questions = [(number, one) for number, one in enumerate(found) if len(one) > least]
+    questions = ((number, one) for number, one in enumerate(found) if len(one) > least)
     answer = partial(_answers, methods=methods)
     if processes > 1:
         with ProcessPoolExecutor(processes) as pool:
@@ -60,7 +65,7 @@ def backtest(found=None, methods=None, least: int = 2, processes: int = 1) -> pd
     else:
         parts = [answer(question) for question in questions]
     board = scored(pd.DataFrame([row for part in parts for row in part]))
-    return pd.concat([board, decisions(board, found)], ignore_index=True)
+    return pd.concat([board, decisions(board, found[:])], ignore_index=True).astype({"question": int})
 
 
 def _answers(question, methods):
@@ -110,11 +115,12 @@ def decisions(board: pd.DataFrame, found: list[series.Series]) -> pd.DataFrame:
         believed = {name: forecasts.reindex([(name, n) for n in numbers]).to_numpy() for name in methods}
         believed = {name: values for name, values in believed.items() if np.isfinite(values).all()}
         lost = surfaces.regret(surface, believed)
-        about = {"asked": DECISION, "study": surface.study, "group": series.group_of(surface.study), "kind": "size",
-                 "quality": surface.quality, "label": f"{surface.label}, {surface.along}",
-                 "seen": len(surface.sizes) - 1, "x": surface.sizes[-1], "refused": ""}  # fmt: skip
+        about = {"question": len(found) + len(rows), "asked": DECISION, "study": surface.study,
+                 "group": series.group_of(surface.study), "kind": "size", "quality": surface.quality,
+                 "label": f"{surface.label}, {surface.along}", "seen": len(surface.sizes) - 1, "x": surface.sizes[-1],
+                 "refused": ""}  # fmt: skip
         rows += [about | {"method": name, "regret": lost[name].mean()} for name in lost.columns]
-    return pd.DataFrame(rows, columns=list(STORED) if not rows else None)
+    return pd.DataFrame(rows)
 
 
 def whole_models(board: pd.DataFrame, found: list[series.Series]) -> pd.DataFrame:
@@ -130,6 +136,11 @@ def whole_models(board: pd.DataFrame, found: list[series.Series]) -> pd.DataFram
                              "error": held["error"].median(), "worst": held["error"].max(),
                              "in90": held["in90"].mean()})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def compare(board: pd.DataFrame) -> pd.DataFrame:
+    """Ours beside each rival on the rows that rival answered, one row a rival; see `scores.compare`."""
+    return scores.compare(board[board["asked"] != DECISION], OURS)
 
 
 def summary(board: pd.DataFrame, distances_only: bool = False) -> str:
@@ -152,10 +163,12 @@ def summary(board: pd.DataFrame, distances_only: bool = False) -> str:
                 f"{own['in90'].mean():.0%}, 50 % {own['in50'].mean():.0%}; interval score "
                 f"{own['interval_score'].mean():.3f}, crps {own['crps'].mean():.4f}"
             )
-            lines += [_beside(r) for r in compare(rows, OURS).itertuples() if r.rows]
+            lines += [_beside(r) for r in compare(rows).itertuples() if r.rows]
     lost = board[board["asked"] == DECISION]
     if len(lost):
-        lines.append(f"decisions on {lost[lost['method'] == OURS].shape[0]} surfaces, the largest model unseen; regret:")
+        lines.append(
+            f"decisions on {lost[lost['method'] == OURS].shape[0]} surfaces, the largest model unseen; regret:"
+        )
         lines += [f"    {name:20s} {len(r):4d} surfaces: mean {r.mean():.2%}, worst {r.max():.2%}"
                   for name, r in lost.groupby("method", sort=False)["regret"]]  # fmt: skip
     return "\n".join(lines)
@@ -167,7 +180,9 @@ def _words(asked):
 
 def _beside(r):
     scored_too = f"; interval score {r.ours_score:.3f} against {r.theirs_score:.3f}" if r.score_rows else ""
-    return f"    {r.rival:20s} {r.rows:4d} rows ({r.refused} refused): {r.ours:7.2%} against {r.theirs:7.2%}{scored_too}"
+    return (
+        f"    {r.rival:20s} {r.rows:4d} rows ({r.refused} refused): {r.ours:7.2%} against {r.theirs:7.2%}{scored_too}"
+    )
 
 
 def table(board: pd.DataFrame) -> str:
@@ -184,16 +199,16 @@ def table(board: pd.DataFrame) -> str:
             own = rows[rows["method"] == OURS]
             if own.empty:
                 continue
-            beside = compare(rows, OURS)
+            beside = compare(rows)
             last = beside[beside["rival"] == "last"]
             able = beside[(beside["rival"] != "last") & (2 * beside["rows"] >= len(own))].sort_values("theirs")
             best = f"{able['theirs'].iloc[0]:.1%} ({able['rival'].iloc[0]})" if len(able) else "none"
             naive = f"{last['theirs'].iloc[0]:.1%}" if len(last) else ""
             lines.append(f"| {_words(asked)}, {words} | {len(own)} | {own['error'].median():.1%} | {naive} | {best} | "
                          f"{own['in90'].mean():.0%} / {own['in50'].mean():.0%} |")  # fmt: skip
-    regrets = board[board["asked"] == DECISION].pivot_table(index=["study", "label", "quality"], columns="method",
-                                                           values="regret")  # fmt: skip
-    if len(regrets):
+    lost = board[board["asked"] == DECISION]
+    if len(lost):
+        regrets = lost.pivot_table(index=["study", "label", "quality"], columns="method", values="regret")
         others = regrets.drop(columns=[OURS, "last"], errors="ignore").dropna(axis=1).mean().sort_values()
         lines.append(f"| size for a budget, largest model unseen: regret | {len(regrets)} surfaces | "
                      f"{regrets[OURS].mean():.2%} | {regrets['last'].mean() if 'last' in regrets else np.nan:.2%} | "
@@ -203,13 +218,13 @@ def table(board: pd.DataFrame) -> str:
 
 def write(board: pd.DataFrame, path) -> Path:
     """Store a board as csv: values to five digits."""
-    board[list(STORED)].to_csv(path, index=False, float_format="%.5g")
+    board.reindex(columns=list(STORED)).to_csv(path, index=False, float_format="%.5g")
     return Path(path)
 
 
 def read(path) -> pd.DataFrame:
     """A stored board, scored again. Questions are numbered in the order of the file."""
-    board = pd.read_csv(path, keep_default_na=True).fillna({"refused": "", "label": ""})
+    board = pd.read_csv(path, dtype={"refused": str, "label": str}).fillna({"refused": "", "label": ""})
     keys = ["asked", "study", "quality", "label", "seen", "x", "truth"]
     board["question"] = board.groupby(keys, sort=False, dropna=False).ngroup()
     return scored(board)
@@ -225,7 +240,7 @@ def main(words=None):
     parser.add_argument("--rivals", default=",".join(rivals.RIVALS), help=f"of {', '.join(rivals.RIVALS)}")
     parser.add_argument("--processes", type=int, default=1, help="processes that share the work")
     options = parser.parse_args(words)
-    others, skipped = language.load(options.language) if options.language else ([], [])
+    others, skipped = language(options.language) if options.language else ([], [])
     found = series.published() + others + [one for path in options.tables for one in user(path, Path(path).stem)]
     board = backtest(found, options.rivals.split(","), processes=options.processes)
     text = summary(board)

@@ -12,8 +12,9 @@ from scipy.special import logsumexp
 from scalinglaws import display, schema
 from scalinglaws.fitting.levels import OF
 from scalinglaws.forecasting import prior
-from scalinglaws.forecasting.design import LAWS, design, evidence, mixture
-from scalinglaws.forecasting.series import AXES, Series, rises
+from scalinglaws.forecasting.design import LAWS, design, mixture
+from scalinglaws.forecasting.series import AXES, Series, own_error, rises
+from scalinglaws.forecasting.siblings import evidence_of
 from scalinglaws.schema import InputError
 
 WORDS = {"curve": "of the curve", "owned": "of a new measurement of a model you own",
@@ -241,8 +242,8 @@ def _one_row_each(table, quality, column, pooled):
     held, y = f"{quality}_se", table[quality].astype(float)
     error = schema.numbers(table[held]) if held in table else pd.Series(np.nan, table.index)
     if not table[column].duplicated().any():
-        order = np.argsort(table[column].to_numpy(float))
-        return table.iloc[order], error.to_numpy()[order]
+        rows = table.iloc[np.argsort(table[column].to_numpy(float))]
+        return rows, own_error(rows, quality)
     same = table.groupby(column, sort=True)
     if not pooled:
         _refuse_unlike(table, same, column)
@@ -280,7 +281,7 @@ def of_series(one, new, leave_out=None, use_prior=True, fine=True) -> Forecast:
             "inside the rows use scalinglaws.fit(...).predict."
         )
     points = design(fine)
-    found = evidence(one.x, one.y, new, one.se, points)
+    found = evidence_of(one, new, points)
     learned = prior.load(leave_out) if use_prior else prior.weak()
     prior_logs = points.features @ (prior.context_of(one) @ learned.coefficients) + points.log_volume
     weights, keep = _heavy(found.loglik + prior_logs)

@@ -13,7 +13,7 @@ the one that has not seen it.
 
 import json
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from scalinglaws.forecasting import design as model
 from scalinglaws.forecasting import series
+from scalinglaws.forecasting.siblings import evidence_of
 from scalinglaws.schema import InputError
 
 FILE = Path(__file__).resolve().parent / "prior.json"
@@ -29,7 +30,6 @@ RIDGE = {"all": 0.4, "size": 2.0, "steps": 2.0, "training": 2.0}  # penalty of a
 NEGLIGIBLE = 12.0  # in log likelihood below the best point of the task
 MODEL_SD, CELL_SHARE = 0.023, 0.4  # typical error of a trained model; share of a size series' variance that is cells'
 OUTLIERS, BROAD = 0.05, 0.4  # share of hidden rows that no law foresees, and their density in ln y
-POOL, CAP, SHARE, ANCHOR = 0.0, 1, "all", None
 MANY = 10  # curves of one kind in a group; of more, fewer beginnings are used
 RIDGE_OTHER = 4.0
 FAST = ("dpm", "heun", "unipc", "deis", "ipndm", "rk2", "rk3", "edm", "2m", "3m", "dopri")
@@ -49,68 +49,8 @@ def context(kind: str, quality: str, sampler: str = "") -> np.ndarray:
     return np.array([1, kind == "size", steps, kind == "training", score, share, fast, stochastic, few], dtype=float)
 
 
-def sampler_of(one: series.Series) -> str:
-    """What is known of a series' solver, as one text."""
-    eta = {"1.0": "ddpm", "sigma-hat": "sigma-hat"}
-    label = {part.strip() for part in one.label.split(",")}
-    from_eta = next((v for k, v in eta.items() if one.study == "ddim" and k in label), "")
-    more = one.label if one.study in ("diff-solvers", "dpm-solver") else ""
-    return f"{one.settings.get('sampler', '')} {more} {from_eta}"
-
-
 def context_of(one: series.Series) -> np.ndarray:
-    return context(one.kind, one.quality, sampler_of(one))
-
-
-def evidence_of(one: series.Series, new, points: model.Design) -> model.Evidence:
-    """`design.evidence` of a series; its siblings speak for the shape of their curves as POOL of a curve."""
-    found = model.evidence(one.x, one.y, new, one.se, points)
-    extra = 0.0
-    alike = [s for s in one.siblings if np.array_equal(context_of(s), context_of(one))]
-    if POOL and alike:
-        logs = [_shape_evidence(s.x.tobytes(), s.y.tobytes(), s.se.tobytes(), points.log_volume.size > 2e4) for s in alike]
-        extra = extra + POOL * np.mean(logs, 0) * min(len(alike), CAP)
-    if ANCHOR and one.kind == "steps":
-        near = [s for s in one.siblings if all(str(s.settings.get(c)) == str(one.settings.get(c)) for c in ("family", "model", "guidance"))]
-        if near:
-            own = np.log(_floor(points, one.y[-1]))
-            logs = []
-            for s in near:
-                at, mass = _floor_mass(s.x.tobytes(), s.y.tobytes(), s.se.tobytes(), points.log_volume.size > 2e4)
-                off = (own[:, None] - at) / ANCHOR[0]
-                logs.append(np.log(0.02 + ((1 + off**2 / 3) ** -2) @ mass))
-            extra = extra + ANCHOR[1] * np.mean(logs, 0)[:, None] * min(len(near), CAP)
-    return replace(found, loglik=found.loglik + extra)
-
-
-def _floor(points, last):
-    return last * np.where(points.law == "floor", points.phi, np.where(points.law == "power", 0.01, 1.0))
-
-
-@lru_cache(maxsize=512)
-def _floor_mass(x, y, se, fine):
-    x, y, se = (np.frombuffer(v) for v in (x, y, se))
-    points = model.design(fine)
-    logs = model.evidence(x, y, x[-1:] * 2, se, points).loglik + points.log_volume + points.features @ initial()[0]
-    weights = np.exp(logs - logs.max()).sum(1)
-    at, which = np.unique(np.log(_floor(points, y[-1])).round(1), return_inverse=True)
-    mass = np.bincount(which, weights)
-    return at, mass / mass.sum()
-
-
-@lru_cache(maxsize=512)
-def _shape_evidence(x, y, se, fine):
-    x, y, se = (np.frombuffer(v) for v in (x, y, se))
-    points = model.design(fine)
-    logs = model.evidence(x, y, x[-1:] * 2, se, points).loglik
-    logs = np.maximum(logs - logs.max(), -40)
-    if SHARE == "a":  # not the floor's share
-        same = points.law == "floor"
-        for a in np.unique(points.a[same]):
-            at = same & (points.a == a)
-            top = logs[at].max(0)
-            logs[at] = top + np.log(np.exp(logs[at] - top).mean(0))
-    return logs.astype(np.float32)
+    return context(one.kind, one.quality, one.solver)
 
 
 @dataclass(frozen=True)
@@ -179,7 +119,7 @@ def tabulate(given: list[Task], points: model.Design) -> Table:
     )  # fmt: skip
 
 
-def learn(table: Table, points: model.Design, iterations: int = 100, first=None) -> np.ndarray:
+def learn(table: Table, points: model.Design, iterations: int = 100) -> np.ndarray:
     """B [context, feature] of the best penalised logarithmic score."""
     from scipy.optimize import minimize  # a slow import that forecasts do not need
 
@@ -203,7 +143,7 @@ def learn(table: Table, points: model.Design, iterations: int = 100, first=None)
         off = b - start
         return value + float((ridge * off**2).sum()), (gradient + 2 * ridge * off).ravel()
 
-    found = minimize(objective, (start if first is None else first).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
+    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
     return found.x.reshape(start.shape)
 
 
@@ -234,12 +174,9 @@ def _softmax(logs, starts):
 
 
 def initial() -> np.ndarray:
-    """B before any study: weakly informative, what everybody would say. Exponents about 1, noise about 2 %."""
+    """B before any study: `design.weak`, whatever is asked."""
     b = np.zeros((len(CONTEXTS), len(model.FEATURES)))
-    values = {"ln_a^2": -0.3, "logit_phi^2": -0.2, "power_ln_a^2": -0.3, "rise_ln_slope^2": -0.3, "rise": -1.0,
-              "ln_sigma^2": -0.5, "ln_tau^2": -0.5, "ln_kappa^2": -0.5, "kappa": -0.5, "power_ln_a": -0.5}  # fmt: skip
-    for name, value in values.items():
-        b[0, model.FEATURES.index(name)] = value
+    b[0] = model.weak()
     return b
 
 
@@ -297,7 +234,7 @@ def main(words=None):
 
 def write(path=FILE):
     """Learn from all groups, and with each left out, and write the file. A few minutes on one core."""
-    points, given = model.design(), tasks(series.published())
+    points, given = model.design(), tasks(series.learned())
     table = tabulate(given, points)
     without = {}
     for group in sorted(set(table.groups)):

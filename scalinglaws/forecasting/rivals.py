@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import curve_fit, least_squares
+from scipy.optimize import curve_fit
 
 from scalinglaws.forecasting.series import AXES
 from scalinglaws.schema import InputError
@@ -70,28 +70,6 @@ def engine(name):
         return float(predicted["value"][0]), np.array(limits, float)
 
     return rival
-
-
-def m4(x, y, new, rng):
-    """M4 by least squares from a few starts: (y - L) / (U - y)^k = B x^-c, solved for y by bisection."""
-    _need(x, 5)
-
-    def curve(theta, u):
-        low, gap, k, b, c = np.exp(theta[0]), np.exp(theta[1]), np.exp(theta[2]), theta[3], np.exp(theta[4])
-        left, right = np.zeros_like(u), np.ones_like(u)
-        for _ in range(50):
-            middle = (left + right) / 2
-            high = np.log(middle * gap) - k * np.log(np.maximum((1 - middle) * gap, 1e-300)) > b - c * u
-            left, right = np.where(high, left, middle), np.where(high, middle, right)
-        return np.log(low + gap * (left + right) / 2)
-
-    u, z = np.log(x / x[0]), np.log(y)
-    starts = [
-        (np.log(y[-1] * f), np.log(y[0] * g), k, 0.0, 0.0) for f in (0.5, 0.9) for g in (1.5, 10) for k in (0, -2)
-    ]
-    fits = [_quiet(least_squares, lambda t: curve(t, u) - z, s, max_nfev=300) for s in starts]
-    best = min(fits, key=lambda f: f.cost)
-    return float(np.exp(curve(best.x, np.array([np.log(new / x[0])]))[0])), None
 
 
 def chinchilla(seen, new, rng):
@@ -155,7 +133,6 @@ RIVALS = {name: on_curve(rival) for name, rival in {
     "floor_raw": floor_raw,
     "floor_free": floor_free,
     "engine power_floor": engine("power_floor"),
-    "m4": m4,
     "engine m4": engine("m4"),
     "engine bnsl_1": engine("bnsl_1"),
 }.items()} | {"chinchilla": chinchilla}  # fmt: skip

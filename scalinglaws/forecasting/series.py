@@ -58,6 +58,9 @@ MIXED = {("dico", "final, CFG"), ("dico", "512"), ("udit", "cfg 1.5 at 400K"), (
          ("udit", "512 at 400K"), ("udit", "U-ViT at DiT 400K setting"), ("dit", "DiT-XL/2 block design"),
          ("fewstep", "DMF L/2 ablation"), ("fewstep", "multi-step reference")}  # fmt: skip
 HEADLINES = ("fd", "fd_effnet_lite0", "kd", "agreement")  # the qualities taken of measurements of our own
+SOLVERS_AS_LABELS = ("diff-solvers", "dpm-solver")  # studies whose series are named by their solver
+STOCHASTIC_ETA = {"1.0": "ddpm", "sigma-hat": "sigma-hat"}  # study ddim: its label, the solver
+UNLEARNED = ("tiny-t2i",)  # studies, by their first letters, that the prior is not learned from
 TUNED_RANGE = 5  # a training length that differs by more between sizes is a second axis
 RISES = ("is", "clip", "geneval", "precision", "recall", "agreement", "psnr", "ssim")
 SHARES = ("geneval", "precision", "recall", "agreement")  # from 0 to 1, higher is better
@@ -84,6 +87,14 @@ class Series:
     @property
     def group(self) -> str:
         return group_of(self.study)
+
+    @property
+    def solver(self) -> str:
+        """What is known of the solver, as one text."""
+        label = {part.strip() for part in self.label.split(",")}
+        from_eta = next((v for k, v in STOCHASTIC_ETA.items() if self.study == "ddim" and k in label), "")
+        named = self.label if self.study in SOLVERS_AS_LABELS else ""
+        return f"{self.settings.get('sampler', '')} {named} {from_eta}"
 
     def __len__(self):
         return len(self.x)
@@ -122,7 +133,7 @@ def own_error(rows: pd.DataFrame, quality: str) -> np.ndarray:
     shared = "seed" in rows and rows["seed"].nunique(dropna=False) == 1 and rows["seed"].notna().all()
     if name not in rows or shared:
         return np.full(len(rows), np.nan)
-    return rows[name].to_numpy(float)
+    return schema.numbers(rows[name]).to_numpy(float)
 
 
 def from_table(table: pd.DataFrame, study: str = "table", least: int = 3, kinds=tuple(AXES)) -> list[Series]:
@@ -151,6 +162,11 @@ def published(least: int = 3) -> list[Series]:
             tables[path.stem] = table.drop(columns=[c for c in qualities(table) if c not in HEADLINES])
     found = [from_table(table, name, least) + best_guidance(table, name, least) for name, table in tables.items()]
     return _distinct(list(chain(*found)))
+
+
+def learned(least: int = 3) -> list[Series]:
+    """The series that the prior is learned from: without those over guidance, which repeat rows of others."""
+    return [one for one in published(least) if not one.asked and not one.study.startswith(UNLEARNED)]
 
 
 def best_guidance(table: pd.DataFrame, study: str = "table", least: int = 3) -> list[Series]:
