@@ -46,7 +46,7 @@ def write(path, board: pd.DataFrame, found: list[Series], text: str, method: str
     body = (
         f"<h1>The board</h1><p>The last value of every series is hidden and forecast from the rows before it, by a "
         f"prior that has not seen the study or its relatives, and by rivals on the same rows.</p><nav>{links}</nav>"
-        f'<pre>{escape(text)}</pre><p class="key">{dots}<span>both axes logarithmic; red frame: outside the 90 % '
+        f'{_text(text)}<p class="key">{dots}<span>both axes logarithmic; red frame: outside the 90 % '
         f"interval</span></p>{''.join(sections)}"
     )
     head = (
@@ -65,6 +65,15 @@ def words(asked: str) -> str:
 def name(row) -> str:
     """A question in words."""
     return f"{row.study}, {row.quality}, {words(row.asked).lower()}, {row.label}"
+
+
+def _text(text):
+    """Markdown of one table as a table of HTML, any other text as it is."""
+    lines = text.splitlines()
+    if not lines or not all(line.startswith("|") for line in lines):
+        return f"<pre>{escape(text)}</pre>"
+    head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return _table(head, rows, (), ours=False)
 
 
 def _anchor(kind):
@@ -105,7 +114,7 @@ def _scores(part, own, method):
     return _table(head, rows, (3, 4, 5, 6, 9))
 
 
-def _table(head, rows, percents):
+def _table(head, rows, percents, ours=True):
     def cell(k, value):
         if value is None:
             return ""
@@ -116,7 +125,7 @@ def _table(head, rows, percents):
     body = ""
     for i, row in enumerate(rows):
         cells = "".join(f"<td>{cell(k, value)}</td>" for k, value in enumerate(row))
-        body += f'<tr class="ours">{cells}</tr>' if i == 0 else f"<tr>{cells}</tr>"
+        body += f'<tr class="ours">{cells}</tr>' if ours and i == 0 else f"<tr>{cells}</tr>"
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
     return f"<table><tr>{titles}</tr>{body}</table>"
 

@@ -15,7 +15,7 @@ from scipy.optimize import curve_fit
 from scalinglaws.forecasting.series import AXES
 from scalinglaws.schema import InputError
 
-REPLICATES = 200
+REPLICATES = 200  # of a bootstrap
 
 
 def last(x, y, new, rng):
