@@ -28,7 +28,7 @@ from scalinglaws.schema import InputError
 OURS = "forecast"
 DISTANCES = ("fid", "fd", "fd_effnet_lite0", "fd_dinov2")  # the qualities most studies print
 DECISION = "decision"  # the kind of question that is no forecast
-SEEN = (("2 seen", 2, 2), ("3 or more seen", 3, 99), ("4 or more seen", 4, 99))  # words, least and most rows seen
+SEEN = (("3 values (2 seen)", 2, 2), ("4 or more", 3, 99), ("5 or more", 4, 99))  # values; least and most rows seen
 STORED = ("asked", "study", "group", "kind", "quality", "label", "seen", "x", "truth", "method", *LEVELS, "regret",
           "refused")  # fmt: skip
 
@@ -209,7 +209,8 @@ def table(board: pd.DataFrame) -> str:
     lost = board[board["asked"] == DECISION]
     if len(lost):
         regrets = lost.pivot_table(index=["study", "label", "quality"], columns="method", values="regret")
-        others = regrets.drop(columns=[OURS, "last"], errors="ignore").dropna(axis=1).mean().sort_values()
+        others = regrets.drop(columns=[OURS, "last"], errors="ignore").dropna(axis=1, thresh=len(regrets) / 2)
+        others = others.mean().sort_values()
         lines.append(f"| size for a budget, largest model unseen: regret | {len(regrets)} surfaces | "
                      f"{regrets[OURS].mean():.2%} | {regrets['last'].mean() if 'last' in regrets else np.nan:.2%} | "
                      f"{others.iloc[0]:.2%} ({others.index[0]}) | |")  # fmt: skip
