@@ -320,7 +320,10 @@ def _naive_folds(rows, plain, hide, count):
 
 
 def _weights(predictions, level, logarithmic, known) -> dict:
-    """{law: weight} by the hidden rows; the forecast alone where nothing could be hidden."""
+    """{law: weight} by the hidden rows; the forecast alone where nothing could be hidden.
+
+    Before any hidden row the forecast, which averages laws itself, has half of the weight, the others equal shares.
+    """
     if not len(predictions):
         return {name: 1.0 for name in known if name == naive.FORECAST}
     scale = np.log if logarithmic else np.asarray
@@ -329,7 +332,9 @@ def _weights(predictions, level, logarithmic, known) -> dict:
         with np.errstate(all="ignore"):
             found = stacking.halves(*(scale(part[c].to_numpy(float)) for c in ("predicted", "low", "high")), level)
         logs[law] = found.log_density(scale(part["measured"].to_numpy(float)))
-    return dict(zip(logs, stacking.weights(np.column_stack(list(logs.values()))), strict=True))
+    before = np.array([1.0 if law != naive.FORECAST else max(len(logs) - 1, 1) for law in logs])
+    shares = stacking.weights(np.column_stack(list(logs.values())), before / before.sum())
+    return dict(zip(logs, shares, strict=True))
 
 
 def _about(one, factor) -> dict:
