@@ -277,7 +277,7 @@ def _beyond(fit, size, data, budget):
 def _warnings(fit, grid, size, beyond, drawn):
     said = []
     if beyond > 0:
-        said.append(f"A projection: the optimum lies {beyond:.1f} decades beyond the fitted rows.")
+        said.append(f"A projection: the optimum lies {beyond:.2g} decades beyond the fitted rows.")
     if size < grid[0] * 1.02 or size > grid[-1] / 1.02:
         said.append("The optimum lies at an end of the sizes tried: the law gives none inside, or `sizes` is narrow.")
     astray = float(np.mean((drawn < grid[0] * 1.02) | (drawn > grid[-1] / 1.02)))

@@ -274,13 +274,13 @@ def _unreachable(options, quality, grid):
     best = min(float(np.min(o.fit.curve(o.inputs(grid) | {"D": np.full(grid.shape, 1e30)}))) for o in options)
     name = options[0].fit.quality
     more = " or allow more steps" if options[0].steps is not None else ""
-    return f"No size reaches {name} {quality:g} by this law, whose best is {best:.4g}: ask for less{more}."
+    return f"No size reaches {name} {quality:g} by this law, whose best is {best:.4g}: ask for a higher value{more}."
 
 
 def _warnings(beyond, reached, quality, name):
     said = []
     if beyond > 0:
-        said.append(f"A projection: the plan lies {beyond:.1f} decades beyond the fitted rows.")
+        said.append(f"A projection: the plan lies {beyond:.2g} decades beyond the fitted rows.")
     if reached < 0.95:
         said.append(f"Only {reached:.0%} of the bootstrap replicates reach {name} {quality:g}: it may be out of reach.")
     return tuple(said)
