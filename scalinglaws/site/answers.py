@@ -56,7 +56,7 @@ def answers(source, quality=None, law=None, inputs=None, where=None, read_as=Non
     >>> [scale["key"] for scale in page["scales"]]
     ['flops', 'flops-decode', 'seconds', 'seconds-decode']
     >>> page["scales"][0]["stops"][1]["text"][0]
-    'Best for 1.41e+08 FLOPs per image: c12 with 29 steps.'
+    'Best for 1.42e+08 FLOPs per image: c12 with 30 steps.'
     """
     question = infer.question(source, quality, law, inputs, where, choose=True, read_as=read_as)
     fits, skipped = question.fits(**options)
