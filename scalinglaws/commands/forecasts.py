@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,23 +29,21 @@ def forecast(args):
     axis, texts = _at(args)
     question = reading.question(args, inputs={"x": axis})
     column, quality = question.inputs["x"], question.quality
+    if column == quality:
+        raise InputError(f"--at {args.at[0]}: {axis} is the quality; name the column that it is forecast along.")
     new = np.unique([question.value(axis, _number(axis, text))[1] for text in texts])
-    rows, notes = _curve(question, column)
+    rows, question = _curve(question, column)
     options = {"kind": args.kind, "sampler": args.sampler, "use_prior": not args.no_prior}
     options["leave_out"] = args.file if args.file in studies.names() else None
     answer = forecast_of(rows, quality, column, new, **options)
     check = _check(rows, quality, column, options, args.level)
     warnings = _warnings(check, answer)
-    floor = answer.floor_interval(args.level)
-    data = {
-        "column": column, "rows": answer.rows, "level": args.level, "forecasts": records(answer.to_frame(args.level)),
-        "last": {"x": answer.last_x, "value": answer.last_y}, "check": check, "laws": answer.laws(),
-        "floor": {"low": floor[0], "high": floor[1]}, "alone": answer.flat, "prior": not args.no_prior,
-        "warnings": warnings, **described(question),
-    }  # fmt: skip
-    data["notes"] = [*question.notes, *notes]
-    same = f"The last row again, {column} = {answer.last_x:.4g}: {answer.last_y:.4g}."
-    lines = [*notes, answer.summary(args.level), same, *([_sentence(check, column, args.level)] if check else [])]
+    x, y = float(answer.seen.x[-1]), float(answer.seen.y[-1])
+    record, about = answer.record(args.level), described(question)
+    data = record | about | {"notes": [*about["notes"], *record["notes"]]}
+    data |= {"last": {"x": x, "value": y}, "check": check, "warnings": warnings}
+    lines = [answer.summary(args.level), f"The last row again, {column} = {x:.4g}: {y:.4g}."]
+    lines += [_sentence(check, column, args.level)] if check else []
     return Reply(data, reading.under(question, reading.with_warnings("\n".join(lines), warnings)))
 
 
@@ -55,11 +54,11 @@ def backtest(args):
         if name not in rivals.RIVALS:
             raise InputError(f"No rival named {name!r}. Known: {', '.join(rivals.RIVALS)}.")
     found, skipped = _series(args)
+    if not any(len(one) > 2 for one in found):
+        raise InputError("No curve of 3 values or more, so nothing can be hidden: measure one more size or step count.")
+    if args.page and not Path(args.page).absolute().parent.is_dir():
+        raise InputError(f"--page {args.page}: no folder {str(Path(args.page).parent)!r}; make it first.")
     result = board.backtest(_Reported(found), names)
-    if result.empty:
-        raise InputError(
-            "No series of 3 values or more, so nothing can be hidden: measure one more size or step count."
-        )
     text = board.summary(result)
     written = page.write(args.page, result, found, text) if args.page else None
     data = {"rows": records(result), "rivals": records(board.compare(result)), "summary": text.splitlines(),
@@ -109,40 +108,36 @@ def _number(axis, text):
 
 
 def _curve(question, column):
-    """(rows of one curve, one a value of the axis; sentences): repeats are averaged, what varies beside is said."""
+    """(rows of one curve, Question with notes on it); repeats are left to forecast(), which averages them."""
     table, quality = question.table, question.quality
-    same = table.groupby(column)
     along = next((k for k, names in series.AXES.items() if column in names), "size")
-    apart = () if along == "size" else [c for c in ("model", *schema.names(kind="size")) if c in table]
-    for other in apart:
+    for other in () if along == "size" else [c for c in ("model", *schema.names(kind="size")) if c in table]:
         if table[other].nunique() > 1:
             values = ", ".join(map(str, list(dict.fromkeys(table[other]))[:12]))
             raise InputError(
                 f"The rows mix {table[other].nunique()} values of {other} ({values}): a forecast along {column} is of "
                 f"one; keep one with --where {other}=VALUE."
             )
-    varied = [c for c in schema.unpooled() if c in table and c not in series.FOLLOWS.get(along, ()) and c != column]
+    varied = [c for c in schema.unpooled() if c in table and c not in (column, *series.FOLLOWS[along])]
     varied = [c for c in varied if table[c].nunique() > 1]
     notes = [f"Along the curve {', '.join(varied)} differ, too: taken as part of it."] if varied else []
-    if not table[column].duplicated().any():
-        return table, notes
-    error = f"{quality}_se"
-    rows = same.first().reset_index()
-    rows[quality] = np.exp(same[quality].apply(lambda y: np.log(y).mean())).to_numpy()
-    if error in table:
-        rows[error] = same[error].apply(lambda e: np.sqrt((e**2).sum()) / len(e)).to_numpy()
-    return rows, [*notes, f"{len(table)} rows are {len(rows)} values of {column}: repeats are averaged."]
+    spread = measurements.spread(table, quality, [column])
+    if spread is None:
+        return table, replace(question, notes=(*question.notes, *notes))
+    notes += [f"{len(table)} rows are {table[column].nunique()} values of {column}: repeats are averaged."]
+    kept = [note for note in question.notes if note != spread.sentence()]  # which is about fits
+    return table, replace(question, notes=(*kept, *notes))
 
 
 def _check(rows, quality, column, options, level):
     """The largest measured row forecast from the smaller ones; None where fewer than two remain."""
-    ordered = rows.sort_values(column)
-    if len(ordered) < 3:
+    largest = rows[column] == rows[column].max()
+    if rows[column].nunique() < 3:
         return None
-    seen, hidden = ordered[:-1], ordered.iloc[-1]
-    answer = forecast_of(seen, quality, column, [float(hidden[column])], **options)
+    answer = forecast_of(rows[~largest], quality, column, [rows[column].max()], **options)
     low, high = answer.interval(level, "new_model")[0]
-    known = {"x": float(hidden[column]), "measured": float(hidden[quality]), "last": answer.last_y}
+    measured = float(np.exp(np.log(rows.loc[largest, quality]).mean()))
+    known = {"x": float(rows[column].max()), "measured": measured, "last": float(answer.seen.y[-1])}
     return known | {"value": float(answer.value[0]), "low": float(low), "high": float(high)}
 
 
@@ -160,7 +155,7 @@ def _warnings(check, answer):
     if check and not check["low"] <= check["measured"] <= check["high"]:
         warnings.append("The largest measured row lies outside the interval forecast from the smaller ones: trust the "
                         "intervals above less than they say.")  # fmt: skip
-    reach = float(np.log10(answer.new.max() / answer.last_x))
+    reach = float(np.log10(answer.new.max() / answer.seen.x[-1]))
     if reach > 1:
         warnings.append(
             f"{reach:.1f} decades beyond the largest row: the prior was learned from steps of less than one."

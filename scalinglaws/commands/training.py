@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from scalinglaws import infer, schema, studies, units
+from scalinglaws import infer, laws, schema, studies, units
 from scalinglaws.answer import described, records
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
@@ -25,8 +25,8 @@ def allocate(args):
     """Which size and how much data a training budget should buy; with --serve, which pay off over a lifetime of use."""
     if args.budget is None and args.serve is None:
         raise InputError("Give --budget, such as '1e21 FLOPs', or --serve IMAGES with --quality-wanted Q.")
-    reading.level(args)
-    inputs = infer.pairs(args.inputs) or _inputs(args)
+    _checked(args)
+    inputs = _inputs(args)
     law = args.law or ("chinchilla" if "D" in inputs else "size_training")
     question = reading.question(args, law=law, inputs=inputs)
     if schema.higher_is_better(question.quality):
@@ -48,18 +48,46 @@ def allocate(args):
     return Reply(data, reading.under(question, reading.with_warnings("\n".join(texts), fit.warnings)))
 
 
+def _checked(args):
+    """Refuse numbers that mean nothing before anything is read."""
+    reading.level(args)
+    if args.sizes and not 0 < args.sizes[0] < args.sizes[1] < float("inf"):
+        raise InputError(
+            f"--sizes {args.sizes[0]:g} {args.sizes[1]:g}: give a smaller and a larger size, both above 0."
+        )
+    for name, value in (("--calls", args.calls), *(("--steps", s) for s in args.steps or ())):
+        if not 0 < value < float("inf"):
+            raise InputError(f"{name} {value:g}: give a number above 0.")
+
+
 def _inputs(args):
-    """{symbol: column}: size N with data D where the table has both, else with training compute C."""
+    """{symbol: column}: size N with data D where the law and the table have both, else with training compute C."""
+    symbols = laws.find(laws.CHOICES.get(args.law, (args.law,))[0]).inputs if args.law else ("N", "D", "C", "S")
+    if "N" not in symbols or not {"D", "C"} & set(symbols):
+        raise InputError(
+            f"--law {args.law} has the inputs {', '.join(symbols)}; a training budget needs size and data (N and D) or "
+            "size and training compute (N and C): choose chinchilla, kaplan or size_training."
+        )
+    given = infer.pairs(args.inputs)
+    if given:
+        if "N" not in given or not {"D", "C"} & set(given):
+            raise InputError(
+                f"--inputs {' '.join(args.inputs)}: name N=COLUMN and D=COLUMN (data) or C=COLUMN (compute)."
+            )
+        return given
     table, _ = infer.read_columns(studies.read(args.file), infer.pairs(args.read_as))
     size = _first(table, SIZES)
-    data = _first(table, (*DATA, *(LENGTHS if args.cost else ())))
-    compute = _first(table, COMPUTE)
+    data = _first(table, (*DATA, *(LENGTHS if args.cost else ()))) if "D" in symbols else None
+    compute = _first(table, COMPUTE) if "C" in symbols else None
     if size and (data or compute):
         return {"N": size} | ({"D": data} if data else {"C": compute})
-    length = _first(table, LENGTHS)
+    lack = " or ".join(
+        words for symbol, words in (("D", "training data"), ("C", "training compute")) if symbol in symbols
+    )
+    length = _first(table, LENGTHS) if "D" in symbols else None
     hint = f" {length} varies, but 6 N D counts tokens or images: give --cost, a number c for c N D or a column."
     raise InputError(
-        f"No column of {'training data or compute' if size else 'size'} varies: name them by --inputs N=COLUMN "
+        f"No column of {lack if size else 'size'} varies: name them by --inputs N=COLUMN "
         f"D=COLUMN (data) or N=COLUMN C=COLUMN (training compute); the table has {', '.join(map(str, table.columns))}."
         f"{hint if size and length else ''}"
     )

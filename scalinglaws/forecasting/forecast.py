@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from scalinglaws import display, measurements, schema
+from scalinglaws import display, schema
 from scalinglaws.fitting.levels import OF
 from scalinglaws.forecasting import prior
 from scalinglaws.forecasting.design import LAWS, design, evidence, mixture
@@ -210,8 +210,11 @@ def forecast(table, quality, column, new, *, kind=None, sampler=None, leave_out=
     return replace(answer, cell_error=float(np.median(known)) if len(known) else 0.0)
 
 
-def series_of(table, quality, column, kind=None, sampler=None) -> Series:
-    """The rows of one curve as a Series; see `forecast` for the arguments and the errors."""
+def series_of(table, quality, column, kind=None, sampler=None, pooled=False) -> Series:
+    """The rows of one curve as a Series; see `forecast` for the arguments and the errors.
+
+    pooled: rows of one x are repeats, whatever they differ in.
+    """
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"A forecast needs a pandas DataFrame; got {type(table).__name__}.")
     faults = schema.check(table, [column, quality])
@@ -220,7 +223,7 @@ def series_of(table, quality, column, kind=None, sampler=None) -> Series:
     kind = kind or next((k for k, names in AXES.items() if column in names), "size")
     if kind not in AXES:
         raise InputError(f"No kind of axis named {kind!r}. Known: {', '.join(AXES)}.")
-    rows, error = _one_row_each(table, quality, column)
+    rows, error = _one_row_each(table, quality, column, pooled)
     name = sampler or (rows["sampler"].iloc[0] if "sampler" in rows else "")
     return Series(_study(table), kind, quality, column, "", rows[column].to_numpy(float),
                          rows[quality].to_numpy(float), error, {"sampler": name})  # fmt: skip
@@ -232,17 +235,29 @@ def _study(table):
     return named.iloc[0] if len(named) else "table"
 
 
-def _one_row_each(table, quality, column):
+def _one_row_each(table, quality, column, pooled):
     """(one row each x, sorted, repeats averaged; standard errors [row], NaN where none is known)."""
     table = table.reset_index(drop=True)
-    held = f"{quality}_se"
+    held, y = f"{quality}_se", table[quality].astype(float)
     error = schema.numbers(table[held]) if held in table else pd.Series(np.nan, table.index)
-    same = table.groupby(column, sort=True)
     if not table[column].duplicated().any():
-        order = table[column].argsort().to_numpy()
+        order = np.argsort(table[column].to_numpy(float))
         return table.iloc[order], error.to_numpy()[order]
-    differ = [c for c in ("family", "model", *schema.unpooled()) if c in table and c not in (column, quality)]
-    differ = [c for c in differ if (same[c].nunique(dropna=False) > 1).any()]
+    same = table.groupby(column, sort=True)
+    if not pooled:
+        _refuse_unlike(table, same, column)
+    logs, relative = np.log(y).groupby(table[column]), ((error / y) ** 2).groupby(table[column])
+    free = len(table) - len(same)
+    between = np.sqrt(((np.log(y) - logs.transform("mean")) ** 2).sum() / free)  # of the repeats of one x, pooled
+    rows = same.first().reset_index().assign(**{quality: np.exp(logs.mean().to_numpy())})
+    spread = np.fmax(between, np.sqrt(relative.mean().to_numpy())) / np.sqrt(same.size().to_numpy())
+    return rows, rows[quality].to_numpy() * spread
+
+
+def _refuse_unlike(table, same, column):
+    """InputError where rows of one x are not known to be repeats."""
+    settings = [c for c in ("family", "model", *schema.unpooled()) if c in table and c != column]
+    differ = [c for c in settings if (same[c].nunique(dropna=False) > 1).any()]
     if differ or not any(c in table and same[c].nunique().max() > 1 for c in SEEDS):
         why = f"they differ in {differ[0]}" if differ else "no column seed says that they are repeats"
         raise InputError(
@@ -250,12 +265,6 @@ def _one_row_each(table, quality, column):
             "the rows of one curve; choose the other settings first (scalinglaws.measurements.where), or name repeats "
             "by a column seed."
         )
-    logs, count = np.log(table[quality].astype(float)), same.size().to_numpy()
-    mean = np.exp(logs.groupby(table[column], sort=True).mean().to_numpy())
-    between = measurements.spread(table, quality, [column]).between
-    within = np.sqrt(((error / table[quality].astype(float)) ** 2).groupby(table[column], sort=True).mean().to_numpy())
-    rows = same.first().reset_index().assign(**{quality: mean})
-    return rows, mean * np.fmax(between, within) / np.sqrt(count)
 
 
 def of_series(one, new, leave_out=None, use_prior=True, fine=True) -> Forecast:
