@@ -298,6 +298,25 @@ def test_a_verdict_is_one_of_three(tmp_path):
         index.read_claims(claims)
 
 
+def test_the_verb_builds_the_site_and_its_json_is_as_the_schema_says(said, csv, tmp_path, monkeypatch):
+    jsonschema = pytest.importorskip("jsonschema")
+    asked = {}
+
+    def build(source, out, **given):
+        asked.update(given, source=source, out=out)
+        return site.Site(tmp_path / "index.html", (tmp_path / "explore.html",), (("notebook x", "no rows"),))
+
+    monkeypatch.setattr(site, "build", build)
+    code, out, _ = said("report", "--all", csv, "--out", tmp_path, "--where", "sampler=ddim", "--price", "2", "--json")
+    schema = json.loads(said("schema", "report")[1])
+    jsonschema.validate(json.loads(out), schema)
+    assert code == 0 and json.loads(out)["left_out"] == [{"what": "notebook x", "why": "no rows"}]
+    assert asked["source"] == str(csv) and asked["where"] == {"sampler": "ddim"} and asked["price"] == "2"
+    assert said("report", "--all")[0] == 0 and asked["source"] == "tiny-ldm"
+    code, _, err = said("report")
+    assert code == 2 and "Name a notebook (" in err and "--all [TABLE]" in err
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_a_notebook_of_a_site_needs_no_network(csv, tmp_path):
