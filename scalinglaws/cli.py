@@ -129,7 +129,14 @@ def _add_verbs(verbs, law, budget):
     verb = _verb(verbs, "studies", commands.list_studies, [_json_option()])
     verb.add_argument("name", nargs="?", metavar="NAME", help="one study, with its sources and caveats")
     verb = _verb(verbs, "report", commands.report, [_json_option()])
-    verb.add_argument("name", metavar="NAME", help="a notebook, such as sampling_efficiency")
+    verb.add_argument("name", nargs="?", metavar="NAME", help="a notebook, such as sampling_efficiency; with --all a "
+                      "table or study (default: tiny-ldm)")  # fmt: skip
+    verb.add_argument("--all", action="store_true", help="build one site: index, interactive page, every notebook")
+    verb.add_argument("--quality", metavar="COLUMN", help="with --all: what is chosen by (default: fd or fid)")
+    verb.add_argument("--where", nargs="+", action="extend", metavar="COLUMN=VALUE", help="with --all: these rows only")
+    verb.add_argument("--read-as", nargs="+", action="extend", metavar="COLUMN=MEANING", help="with --all: see ask")
+    verb.add_argument("--price", help="with --all: money per hour of the machine, for budgets in money")
+    verb.add_argument("--board", action="store_true", help="with --all: add the board of backtests; takes minutes")
     verb.add_argument("-p", "--parameter", action="append", metavar="KEY=VALUE", help="a parameter of the notebook")
     verb.add_argument("--out", default="reports", metavar="FOLDER", help="where the report goes (default: reports)")
     verb = _verb(verbs, "schema", commands.show_schema, [_json_option()])
