@@ -1,4 +1,4 @@
-"""The command line: `scalinglaws new|ask|fit|predict|optimum|crossover|compare|guidance|studies|report|schema`.
+"""The command line: `scalinglaws COMMAND`; the commands are listed in `_add_verbs`.
 
 Ends with 0 if it worked, 1 if it ran but there is no answer, 2 if the words or the input cannot be used, 130 after
 Ctrl-C; what went wrong is one sentence on stderr. `--json` prints what `answers.schema.json` describes.
@@ -91,6 +91,28 @@ def _add_verbs(verbs, law, budget):
     verb.add_argument("--along", metavar="SYMBOL", help="the input whose largest values are hidden (default: size)")
     verb.add_argument("--hide", default="largest", help="largest values one by one, or the top decade")
 
+    verb = _verb(verbs, "forecast", commands.forecast, [_table_options(), _level_option()])
+    verb.add_argument("--at", nargs="+", required=True, metavar="COLUMN=V[,V]", help="values beyond the rows, such as "
+                      "params=1e9,2e9 or steps=64; model=LABEL: the size of a row without quality")  # fmt: skip
+    verb.add_argument("--kind", choices=("size", "steps", "training"), help="of the column (default: by its name)")
+    verb.add_argument("--sampler", metavar="NAME", help="the solver, where steps are forecast (default: the column)")
+    verb.add_argument("--no-prior", action="store_true", help="from the rows alone, not from what studies have shown")
+    verb = _verb(verbs, "allocate", commands.allocate, [_law_options()])
+    verb.add_argument("--budget", help="of training, such as '1e21 FLOPs'; with --cost a number in its unit")
+    verb.add_argument("--cost", metavar="COLUMN|NUMBER", help="of training (default: 6 N D; 3 N D for N in FLOPs)")
+    verb.add_argument("--sizes", nargs=2, type=float, metavar=("LOW", "HIGH"), help="sizes to look between")
+    verb.add_argument("--serve", metavar="IMAGES", help="images over a lifetime, paid together with the training")
+    verb.add_argument("--quality-wanted", type=float, metavar="Q", help="with --serve: the quality to be reached")
+    verb.add_argument("--calls", type=float, default=1.0, help="with --serve: forward passes per image (or per step)")
+    verb.add_argument("--steps", type=int, nargs="+", help="with --serve and a law with steps: those allowed")
+    verb = _verb(verbs, "backtest", commands.backtest, [_json_option()])
+    verb.add_argument("tables", nargs="*", metavar="TABLE", help="your tables or studies (default: every bundled one)")
+    verb.add_argument(
+        "--rivals", default="last,power,floor,floor_raw", metavar="NAME,...", help="(default: %(default)s)"
+    )
+    verb.add_argument("--page", metavar="FILE", help="write every series, drawn, to this HTML file")
+    verb.add_argument("--language", metavar="FOLDER", help="a folder of language-model sets to add")
+
     _verb(verbs, "guidance", commands.guidance, [_table_options()])
     verb = _verb(verbs, "studies", commands.list_studies, [_json_option()])
     verb.add_argument("name", nargs="?", metavar="NAME", help="one study, with its sources and caveats")
@@ -127,14 +149,19 @@ def _table_options():
     return parser
 
 
+def _level_option():
+    parser = Parser(add_help=False)
+    parser.add_argument("--level", type=float, default=0.9, help="of the intervals (default: 0.9)")
+    return parser
+
+
 def _law_options():
-    parser = Parser(add_help=False, parents=[_table_options()])
+    parser = Parser(add_help=False, parents=[_table_options(), _level_option()])
     parser.add_argument("--law", help="power, power_floor, chinchilla, size_steps, ... (default: by the columns)")
     parser.add_argument("--inputs", nargs="+", metavar="SYMBOL=COLUMN", help="such as N=flops_per_forward S=steps")
     parser.add_argument("--loss", default="huber", choices=("huber", "squares"), help="(default: huber)")
     parser.add_argument("--delta", type=float, help="where Huber's loss turns linear, in log units (default: by noise)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
-    parser.add_argument("--level", type=float, default=0.9, help="of the intervals (default: 0.9)")
     return parser
 
 

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize_scalar
 
-from scalinglaws.decide.allocate import allocate, closed_form, training_cost
+from scalinglaws.decide.allocate import allocate, closed_form
 from scalinglaws.decide.isoflop import envelope, isoflop
 from scalinglaws.decide.serving import serve
+from scalinglaws.decide.training_cost import training_cost
 from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
 
@@ -143,7 +144,7 @@ def test_serving_is_the_optimum_of_sardana_and_others(exact, served):
 def test_more_to_serve_means_a_smaller_size_trained_longer(exact):
     few, many = serve(exact, 2.2, 1e11), serve(exact, 2.2, 1e14)
     assert many.size < few.size and many.data > few.data
-    assert "Training alone" in many.summary()
+    assert "trained compute-optimally" in many.summary()
 
 
 def test_steps_of_serving_are_chosen_with_the_size():

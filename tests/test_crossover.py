@@ -99,6 +99,7 @@ def test_measured_crossings_of_an_unknown_size():
         ({"unit": "500ms"}, "No unit '500ms' for a budget. Known units"),
         ({"level": "high"}, "level='high': give a number between 0 and 1"),
         ({"level": 90}, "level=90: give a number between 0 and 1"),
+        ({"of": "mine"}, "of='mine': give one of curve, owned, new_model"),
         ({"at": "c8"}, "at= and along= are for levels of a column"),
         ({"cost": "seconds"}, "cost='seconds': give a CostModel"),
         ({"price": 2.0}, "price= is for unit='money'"),
@@ -152,7 +153,10 @@ def test_measured_curves_without_a_common_place_do_not_cross():
 
 def test_the_result_shows_itself():
     found = crossover(known_fit(spread=0.02), ("c8", "c16"))
-    assert repr(found).startswith("<Crossover: c8 and c16 cross at 1.983e+07 FLOPs per image (90%")
+    start = "<Crossover: c8 and c16 cross at 1.983e+07 FLOPs per image by the law (90% interval for the models you own"
+    assert repr(found).startswith(start) and found.to_frame()["of"].tolist() == ["owned"]
+    by_law = crossover(known_fit(spread=0.02), ("c8", "c16"), of="curve")
+    assert repr(by_law).startswith("<Crossover: c8 and c16 cross at 1.983e+07 FLOPs per image (90% interval 1.")
     assert "\n" not in repr(found)
     assert "<table" in found._repr_html_() and found.to_frame()["first"].tolist() == ["c8"]
     assert "curves" not in found.record()

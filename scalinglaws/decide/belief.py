@@ -1,0 +1,177 @@
+"""What is believed of ln quality at chosen points, as one Gaussian: a law, each model's own error, its misfit in steps.
+
+    ln y(model j, x) = ln f(x; theta) + u_j + w_j(ln steps) + e,    e the error of one measurement
+
+theta has a prior in the internal coordinates of the law, u_j ~ N(0, model_sd^2) is the trained model's own error,
+w_j a smooth process in ln steps (Matern 3/2) of standard deviation misfit_sd, which says that no law is exact. The law
+is linearised at its posterior mode (Gauss-Newton), so that everything after it is linear: a measurement moves the mean
+and the covariance of all points by one rank. Two rows are enough, as theta has a prior.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws.fitting.coordinates import model_and_coordinates
+from scalinglaws.laws import Law
+from scalinglaws.schema import InputError
+
+CURVE = ""  # the model of a point on the law itself, without an error of its own
+LENGTH = np.log(3.0)  # of w, in ln steps
+MODEL, MISFIT = (np.log(0.03), 0.7), (np.log(0.04), 0.8)  # priors of the errors: mean and sd of ln sd
+MODEL_SDS, MISFIT_SDS = np.geomspace(0.004, 0.25, 7), np.geomspace(0.003, 0.2, 7)
+SHARES = (0.1, 0.3, 1.0)  # of a cell's stated standard error that is not common to all cells
+UNSTATED = 0.01  # error of a measurement whose standard error is not stated, relative
+# prior of the parameters of a power sum, in internal coordinates: mean, sd
+FLOOR, COEFFICIENT = (-0.5, 1.0), (-0.7, 1.5)  # relative to ln of the least and of the median value
+FALLING, EITHER = (0.6, 0.6), (0.0, 0.3)  # exponents
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Mean [point] and covariance [point, point] of ln quality, and the error [point] of one measurement there."""
+
+    points: pd.DataFrame = field(repr=False)  # model, size, steps; model CURVE for the law itself
+    mean: np.ndarray = field(repr=False)
+    covariance: np.ndarray = field(repr=False)
+    error: np.ndarray = field(repr=False)
+    sds: tuple[float, float, float]  # model_sd, misfit_sd, share of the stated errors
+    theta: np.ndarray = field(repr=False)  # internal parameters at which the law is linearised
+    slopes: np.ndarray = field(repr=False)  # d ln f / d theta [point, parameter]
+    prior: np.ndarray = field(repr=False)  # variances of theta [parameter]
+
+    def observe(self, where: int, value: float | None = None, error: float | None = None) -> "Belief":
+        """The belief after ln quality `value` is measured at a point; None: its covariance alone, before it is."""
+        noise = self.error[where] if error is None else error
+        column = self.covariance[:, where]
+        total = column[where] + noise**2
+        covariance = self.covariance - np.outer(column, column) / total
+        off = 0.0 if value is None else value - self.mean[where]
+        return replace(self, mean=self.mean + column / total * off, covariance=covariance)
+
+
+def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, start=None, sds=None) -> Belief:
+    """The belief at `points` (model, size, steps) after rows were measured.
+
+    symbols: (symbol of size, symbol of steps or None) of the law; rows [row] indices into points; values [row] quality;
+    errors [row] relative standard errors, NaN or None where they are not stated. start: natural parameters to begin at;
+    for a law that is no sum of power terms they are the mean of the prior as well. sds: of the errors, where known.
+    """
+    rows, z = np.asarray(rows, int), np.log(np.asarray(values, float))
+    x = {symbols[0]: points["size"].to_numpy(float)}
+    if symbols[1]:
+        x[symbols[1]] = points["steps"].to_numpy(float)
+    model, coordinates = model_and_coordinates(law, x, np.exp(z))
+    start = None if start is None else coordinates.internal(start)
+    mean, sd = parameter_prior(law, coordinates, z, start)
+    noise = np.full(len(z), np.nan) if errors is None else np.asarray(errors, float)
+    stated = np.isfinite(noise) & (noise > 0)
+
+    def error_of(share):
+        return np.where(stated, share * np.where(stated, noise, 0.0), UNSTATED)
+
+    same, near = _same_models(points)
+    local = same[np.ix_(rows, rows)], near[np.ix_(rows, rows)]
+
+    def residual_covariance(sds, error):
+        return sds[0] ** 2 * local[0] + sds[1] ** 2 * local[1] + np.diag(error**2)
+
+    chosen = sds or (np.exp(MODEL[0]), np.exp(MISFIT[0]), 0.3)
+    theta = start
+    for _ in range(1 if sds else 2):
+        covariance = residual_covariance(chosen, error_of(chosen[2]))
+        theta = _mode(model, coordinates, rows, z, mean, sd, covariance, theta)
+        log, slopes = _tangent(model, theta)
+        if not sds:
+            chosen = _likely(z - log[rows], slopes[rows], mean - theta, sd, local, error_of, stated.any())
+    before = log + slopes @ (mean - theta)
+    full = (slopes * sd**2) @ slopes.T + chosen[0] ** 2 * same + chosen[1] ** 2 * near
+    total = full[np.ix_(rows, rows)] + np.diag(error_of(chosen[2]) ** 2)
+    gain = np.linalg.solve(total, full[rows]).T
+    typical = np.nanmedian(noise[stated]) * chosen[2] if stated.any() else UNSTATED
+    error = np.full(len(points), typical)
+    error[rows] = error_of(chosen[2])
+    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, chosen, theta, slopes,
+                  sd**2)  # fmt: skip
+
+
+def parameter_prior(law: Law, coordinates, z, start=None):
+    """(mean, sd) [parameter] of the internal parameters; for a law given as a function, about `start`."""
+    if not law.terms:
+        if start is None:
+            raise InputError(f"Law {law.name!r} is no sum of power terms: fit it first and give the fit.")
+        return np.asarray(start, float), np.where(coordinates.positive, COEFFICIENT[1], 1.0)
+    mean, sd = np.zeros((2, len(law.params)))
+    for k, name in enumerate(law.params):
+        if name in law.positive:
+            (shift, sd[k]) = FLOOR if name == law.floor else COEFFICIENT
+            mean[k] = (z.min() if name == law.floor else np.median(z)) + shift
+        else:
+            mean[k], sd[k] = FALLING if law.bounds.get(name, (-1.0,))[0] >= 0 else EITHER
+    return mean, sd
+
+
+def _same_models(points):
+    """(1 where two points are of one model, its correlation of w) [point, point]; none on the law itself."""
+    label = points["model"].to_numpy(str)
+    same = ((label[:, None] == label[None]) & (label != CURVE)[:, None]).astype(float)
+    steps = np.log(points["steps"].to_numpy(float))
+    distance = np.sqrt(3) * np.abs(steps[:, None] - steps[None]) / LENGTH
+    return same, same * (1 + distance) * np.exp(-distance)
+
+
+def _tangent(model, theta):
+    """ln f [point] and its slopes [point, parameter] at internal theta [parameter]."""
+    with np.errstate(all="ignore"):
+        value = np.maximum(model.value(theta[None])[0], 1e-300)
+        slopes = model.jacobian(theta) / value[:, None]
+    return np.log(value), np.where(np.isfinite(slopes), slopes, 0.0)
+
+
+def _mode(model, coordinates, rows, z, mean, sd, covariance, start=None, iterations=40):
+    """Posterior mode of theta by Gauss-Newton with Levenberg's damping, within the law's box."""
+    factor = np.linalg.cholesky(covariance)
+
+    def parts(theta):
+        log, slopes = _tangent(model, theta)
+        whitened = np.linalg.solve(factor, np.column_stack([z - log[rows], slopes[rows]]))
+        residual = np.concatenate([whitened[:, 0], (mean - theta) / sd])
+        return residual, np.concatenate([whitened[:, 1:], np.diag(1 / sd)])
+
+    best = None
+    for theta in [mean] if start is None else [np.asarray(start, float), mean]:
+        theta = np.clip(theta, coordinates.lower, coordinates.upper)
+        (residual, slopes), damping = parts(theta), 1e-3
+        for _ in range(iterations):
+            square = slopes.T @ slopes
+            step = np.linalg.solve(square + damping * np.diag(np.diag(square)), slopes.T @ residual)
+            new = np.clip(theta + np.clip(step, -2, 2), coordinates.lower, coordinates.upper)
+            tried = parts(new)
+            drop = residual @ residual - tried[0] @ tried[0]
+            if drop > 0:
+                theta, (residual, slopes), damping = new, tried, damping / 5
+                if drop < 1e-7:
+                    break
+            else:
+                damping *= 8
+                if damping > 1e8:
+                    break
+        if best is None or residual @ residual < best[0]:
+            best = residual @ residual, theta
+    return best[1]
+
+
+def _likely(residual, slopes, off, sd, local, error_of, stated):
+    """(model_sd, misfit_sd, share): roots of the posterior means of their squares, theta integrated out."""
+    r = residual - slopes @ off
+    law = (slopes * sd**2) @ slopes.T
+    grid = [(m, w, share) for share in (SHARES if stated else (1.0,)) for m in MODEL_SDS for w in MISFIT_SDS]
+    logs = []
+    for m, w, share in grid:
+        factor = np.linalg.cholesky(law + np.diag(error_of(share) ** 2) + m**2 * local[0] + w**2 * local[1])
+        white = np.linalg.solve(factor, r)
+        prior = sum(((np.log(v) - centre) / width) ** 2 for v, (centre, width) in ((m, MODEL), (w, MISFIT)))
+        logs.append(-0.5 * (white @ white + prior) - np.log(np.diag(factor)).sum())
+    weights = np.exp(np.array(logs) - max(logs))
+    return tuple(np.sqrt(weights @ np.square(grid) / weights.sum()).tolist())

@@ -1,0 +1,177 @@
+"""What to measure next: values of measurements against closed forms and simulation, plans on measured tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+import scalinglaws as sl
+from scalinglaws import laws
+from scalinglaws.decide import worth
+from scalinglaws.decide.belief import CURVE, believe
+from scalinglaws.decide.design import SHOWN, Plan, design
+from scalinglaws.schema import InputError, NoAnswer
+
+PLAIN = laws.find("size_steps_plain")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return sl.read("tiny-ldm").query("sampler == 'ddim' and guidance == 1").reset_index(drop=True)
+
+
+def grid(sizes=(1e6, 4e6, 1.6e7), steps=(4, 8, 16, 32)):
+    return pd.DataFrame(
+        [(f"m{i}", n, s) for i, n in enumerate(sizes) for s in steps], columns=["model", "size", "steps"]
+    )
+
+
+def test_the_belief_is_the_conditional_normal_of_its_own_prior():
+    points, at = grid(), np.array([0, 3, 5, 10])
+    law = PLAIN.curve([3.0, 200.0, 0.4, 60.0, 1.1], {"N": points["size"], "S": points["steps"]})
+    z = np.log(law) + 0.02 * np.random.default_rng(0).standard_normal(len(points))
+    sds = (0.03, 0.02, 1.0)
+    errors = np.full(4, 0.01)
+    belief = believe(PLAIN, ("N", "S"), points, at, np.exp(z[at]), errors, sds=sds)
+    one_less = believe(PLAIN, ("N", "S"), points, at[:3], np.exp(z[at[:3]]), errors[:3], sds=sds)
+    assert np.linalg.eigvalsh(belief.covariance).min() > -1e-9
+    assert (np.diag(belief.covariance) <= np.diag(one_less.covariance) * 1.5 + 1e-9).all()
+    moved = belief.observe(7, z[7], 0.0)
+    assert moved.mean[7] == pytest.approx(z[7], abs=1e-9)
+    assert moved.covariance[7, 7] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_with_all_rows_the_belief_lies_at_the_rows():
+    points = grid()
+    value = PLAIN.curve([3.0, 200.0, 0.4, 60.0, 1.1], {"N": points["size"], "S": points["steps"]})
+    belief = believe(PLAIN, ("N", "S"), points, np.arange(len(points)), value, np.full(len(points), 0.001))
+    assert np.exp(belief.mean) == pytest.approx(value, rel=0.01)
+
+
+def test_the_value_of_a_measurement_between_two_is_the_known_closed_form():
+    """E max(0, m + t z) of a difference m with a shift t: t (d Phi(d) + phi(d)), d = -|m| / t (Frazier et al. 2009)."""
+    m, t = 0.03, 0.05
+    gains = worth.Best((np.array([0, 1]),)).gains(np.array([[0.0, m]]), np.eye(2), np.array([[0.0, t]]))
+    d = -m / t
+    assert gains[0] == pytest.approx(t * (d * norm.cdf(d) + norm.pdf(d)), rel=0.03)
+
+
+def test_the_expected_regret_of_two_is_the_known_closed_form():
+    m, s = 0.02, 0.04
+    loss = worth.Best((np.array([0, 1]),)).loss(np.array([0.0, m]), np.diag([s**2 / 2, s**2 / 2]))
+    d = -m / s
+    assert loss == pytest.approx(s * (d * norm.cdf(d) + norm.pdf(d)), rel=0.08)
+
+
+def test_the_loss_of_an_order_is_the_expected_distance_from_the_crossing():
+    """A straight gap whose height is uncertain crosses at a normal place: E|error| = sd sqrt(2 / pi)."""
+    x = np.linspace(-3, 3, 241)
+    mean = np.concatenate([x, np.zeros_like(x)])
+    covariance = np.zeros((482, 482))
+    covariance[:241, :241] = 0.3**2
+    pairs = np.column_stack([np.arange(241), 241 + np.arange(241)])
+    order = worth.Order(pairs, x[1] - x[0])
+    assert order.loss(mean, covariance) == pytest.approx(0.3 * np.sqrt(2 / np.pi), rel=0.01)
+    assert order.crossing(mean, np.exp(x)) == pytest.approx(1.0, rel=0.02)
+
+
+def test_gains_are_those_of_simulated_measurements():
+    """The knowledge gradient against measuring a thousand times: draw a truth, measure, choose again."""
+    rng = np.random.default_rng(3)
+    root = rng.standard_normal((4, 4)) * 0.1
+    covariance, mean, error = root @ root.T, np.array([0.0, 0.02, 0.05, 0.1]), 0.02
+    shift = covariance[:, 1] / np.sqrt(covariance[1, 1] + error**2)
+    gain = worth.Best((np.arange(4),)).gains(mean[None], covariance, shift[None])[0]
+    truth = mean + rng.standard_normal((40000, 4)) @ root.T
+    seen = truth[:, 1] + error * rng.standard_normal(40000)
+    after = mean + np.outer(seen - mean[1], covariance[:, 1]) / (covariance[1, 1] + error**2)
+    lost = truth[:, 0].mean() - truth[np.arange(40000), after.argmin(1)].mean()
+    assert gain == pytest.approx(lost, rel=0.08)
+
+
+@pytest.mark.parametrize("question, more", [("optimum", {"budget": "300 MFLOPs"}), ("optimum", {}), ("largest", {}),
+                                            ("crossover", {"between": ("c8", "c16")})])  # fmt: skip
+def test_a_plan_spends_no_more_than_it_may_and_lowers_the_loss(rows, question, more):
+    plan = design(rows.query("steps <= 8"), question, "5 TFLOPs", steps=[32, 64], most=6, **more)
+    assert isinstance(plan, Plan) and len(plan.cells)
+    assert plan.cost <= 5e12
+    assert plan.expected < plan.loss
+    assert list(plan.to_frame().columns) == list(SHOWN)
+    assert (np.diff(plan.cells["loss_after"]) <= 0).all()
+    assert plan.expected <= 1.1 * min(plan.others.values())
+
+
+def test_nothing_is_worth_measuring_where_the_loss_is_small(rows):
+    plan = design(rows, "optimum", "1e13 FLOPs", budget="300 MFLOPs")
+    assert plan.cells.empty and "Nothing is worth measuring" in plan.summary()
+    assert plan.record()["cells"] == []
+
+
+def test_a_crossover_asks_for_cells_of_its_two_sizes(rows):
+    plan = design(rows.query("steps <= 8"), "crossover", "5 TFLOPs", between=("c8", "c16"), steps=[32, 64, 128])
+    assert set(plan.cells["model"][:3]) <= {"c8", "c16"}
+
+
+def test_more_images_cost_more_and_say_more(rows):
+    wanted = pd.DataFrame({"model": "c16", "steps": 64, "samples": [1000, 4000]})
+    seen = rows.query("steps <= 8")
+    one, two = (design(seen, "largest", "1e14 FLOPs", candidates=wanted.iloc[[k]], most=1, enough=1e-9) for k in (0, 1))
+    assert two.cost == pytest.approx(4 * one.cost)
+    assert two.cells["gain"].iloc[0] > one.cells["gain"].iloc[0]
+
+
+def test_a_second_seed_helps_where_the_question_is_which_size_to_train():
+    """Many cells of each model leave its own error alone: only another training of a size can average it."""
+    points = pd.concat([grid(), grid(steps=(5, 6, 10, 12, 20, 24))])
+    value = PLAIN.curve([3.0, 200.0, 0.3, 60.0, 1.1], {"N": points["size"], "S": points["steps"]})
+    own = {"m0": 0.05, "m1": -0.06, "m2": 0.04}
+    table = pd.DataFrame({"model": points["model"], "flops_per_forward": points["size"], "steps": points["steps"],
+                          "fd": value * np.exp(points["model"].map(own))})  # fmt: skip
+    plan = design(table, "largest", "1e15 FLOPs", training=1e9, samples=100, most=3, enough=1e-9)
+    assert plan.cells["kind"].iloc[0] == "seed"
+    new = design(table, "largest", "1e15 FLOPs", training=1e9, sizes=[8e6, 6.4e7], samples=100, most=8, enough=1e-9)
+    assert "training" in set(new.cells["kind"])
+
+
+def test_a_spend_in_time_counts_the_measured_seconds(rows):
+    timed = rows.query("steps <= 8 and seconds_per_image == seconds_per_image")
+    plan = design(timed, "largest", "0.01 GPU-hours", steps=[32], most=4)
+    assert plan.unit == "seconds" and plan.cost <= 36
+
+
+def test_five_views(rows, tmp_path):
+    plan = design(rows.query("steps <= 8"), "largest", "5 TFLOPs", steps=[32, 64], most=3)
+    assert repr(plan).startswith("<Plan: Measure ")
+    assert "expected loss" in plan.summary()
+    assert "<table" in plan._repr_html_()
+    assert plan.plot().get_xlabel() == "spent (FLOPs)"
+    assert plan.record()["cells"][0]["model"] == plan.cells["model"].iloc[0]
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (dict(question="best"), "No question 'best'"), (dict(spend="3 bananas"), "no unit 'bananas'"),
+    (dict(spend=-1), "spend -1"), (dict(question="crossover"), "needs between="),
+    (dict(question="crossover", between=("c8", "c99")), "No size 'c99'"),
+    (dict(budget="1 s"), "is in seconds"), (dict(between=("c8", "c16")), "between= is for"),
+    (dict(sizes=[1e8]), "give training="), (dict(of="best"), "of='best'"), (dict(samples=0), "samples=0"),
+    (dict(candidates=pd.DataFrame({"steps": [3]})), "candidates need the column model"),
+    (dict(candidates=pd.DataFrame({"model": ["new"], "steps": [3]})), "No size known for 'new'"),
+    (dict(most=0), "most=0"), (dict(question="largest", budget=3), "are for the questions"),
+    (dict(spend="1 h", training=True), "train_flops"), (dict(spend="$3"), "needs price="),
+])  # fmt: skip
+def test_bad_arguments_end_in_a_sentence(rows, arguments, said):
+    with pytest.raises(InputError, match=said):
+        design(rows.query("steps <= 8"), **arguments)
+
+
+def test_a_budget_below_every_cell_has_no_answer(rows):
+    with pytest.raises(NoAnswer, match="below the cheapest cell"):
+        design(rows, budget=1)
+
+
+def test_points_on_the_law_have_no_error_of_their_own():
+    points = pd.concat([grid(), grid().assign(model=CURVE)], ignore_index=True)
+    value = PLAIN.curve([3.0, 200.0, 0.4, 60.0, 1.1], {"N": points["size"], "S": points["steps"]})
+    belief = believe(PLAIN, ("N", "S"), points, np.arange(12), value[:12], None, sds=(0.1, 0.01, 1.0))
+    law, owned = np.diag(belief.covariance)[12:], np.diag(belief.covariance)[:12]
+    assert (law > 4 * owned).all()
