@@ -93,7 +93,7 @@ class Answer:
         return "\n\n".join([p for p in ("\n".join(said), *parts, "\n".join(sentences)) if p])
 
     def to_frame(self) -> pd.DataFrame:
-        """The sizes to choose from, one row each; the law's parameters without an optimum; the forecast without a law."""
+        """The sizes to choose from; without an optimum the law's parameters; without a law the forecast."""
         if self.optimum:
             return self.optimum.to_frame()
         return self.fit.interval(0.9).reset_index() if self.fit else self.next_size.to_frame(self.level)

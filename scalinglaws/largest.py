@@ -5,7 +5,7 @@ next_size(question)               Forecast of a model twice as large as the larg
 hold_out(question, size)          HeldOut: one size by the law fitted to the others, row by row
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
