@@ -156,7 +156,7 @@ def test_rows_of_tiny_weight_do_not_underflow():
 def test_a_condition_that_overflows_is_infinite():
     class Overflowing:
         def information(self, theta):
-            return np.diag([np.inf, 1.0, 2.0, 3.0])
+            return np.full((4, 4), np.inf)
 
     with np.errstate(all="ignore"):
         assert condition(Overflowing(), np.zeros(4)) == np.inf
