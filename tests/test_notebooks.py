@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from synthetic import family
+from test_best_guidance import study as guided_study
 
 from scalinglaws import notebooks
 from scalinglaws.cli import main
+from scalinglaws.decide.best_guidance import best_guidance
 from scalinglaws.decide.training_budget import training_budget
 from scalinglaws.schema import InputError
 
@@ -122,3 +124,15 @@ def test_a_training_study_of_ones_own_and_a_quality_out_of_reach(tmp_path):
     given = {"study": str(tmp_path / "runs.csv"), "budget": "1e17 FLOPs", "wanted": "1.5"}
     page = notebooks.report("training_budget", given, tmp_path).read_text()
     assert "A training budget of 1e+17 is best spent on params" in page and "No size reaches fid 1.5" in page
+
+
+@QUIET
+@pytest.mark.slow
+def test_the_best_guidance_closes_with_the_answer_of_its_law(tmp_path):
+    table = guided_study()
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    path = notebooks.report("guidance", {"study": str(tmp_path / "runs.csv")}, tmp_path)
+    code = [c for c in nbformat.read(tmp_path / "guidance.ipynb", 4).cells if c.cell_type == "code"]
+    assert code[-1].outputs[0].data["text/markdown"] == best_guidance(table).answer
+    figures = [o for c in code for o in c.outputs if "image/png" in o.get("data", {})]
+    assert len(figures) == 4 and "exponent of steps" in path.read_text()
