@@ -8,7 +8,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from scalinglaws.plots import GREY, INK, MARK, _axes, _label_axes, _legend, colours
+from scalinglaws.plots import GREY, INK, MARK, _axes, _label_axes, _legend, colours, quality_against_cost
 
 MARKERS = {"": "o", "above": "^", "below": "v"}
 
@@ -94,3 +94,34 @@ def _ticks(ax, values):
     known = sorted(set(values))
     ax.set_xticks(known, [f"{v:g}" for v in known])
     ax.xaxis.set_minor_locator(NullLocator())
+
+
+def training_trend(rows, band, envelope, quality, ax=None):
+    """Quality against training compute, sizes in colour, the shared trend as a band and the envelope in grey.
+
+    rows: model, size, compute, quality; band: x, value, low, high; envelope: compute, quality.
+    """
+    with _axes(ax) as ax:
+        quality_against_cost(rows.assign(cost=rows["compute"]), quality, "training compute (FLOPs)", ax=ax)
+        ax.plot(band["x"], band["value"], color=MARK, lw=1.6, zorder=4, label="law of compute alone")
+        ax.fill_between(band["x"], band["low"], band["high"], color=MARK, alpha=0.15, lw=0, zorder=1)
+        ax.plot(envelope["compute"], envelope["quality"], color=INK, lw=5, alpha=0.15, zorder=0, label="best of those")
+        _legend(ax, colours(rows["model"]), "size")
+    return ax
+
+
+def trend_residuals(rows, quality, ax=None):
+    """What a shared trend leaves, in per cent, against training compute, one colour a size.
+
+    rows: model, compute, residual (ln of measured over the trend).
+    """
+    with _axes(ax) as ax:
+        shade = colours(rows["model"])
+        for model, part in rows.groupby("model", observed=True):
+            part = part.sort_values("compute")
+            percent = 100 * np.expm1(part["residual"])
+            ax.plot(part["compute"], percent, "o-", color=shade[str(model)], ms=4.5, lw=1.2, mec="white", mew=0.5)
+        ax.axhline(0, color=MARK, lw=1.4, zorder=1)
+        ax.set(xscale="log", xlabel="training compute (FLOPs)", ylabel=f"{quality} against the shared trend (%)")
+        _legend(ax, shade, "size")
+    return ax

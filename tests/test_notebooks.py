@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 from synthetic import family
 from test_best_guidance import study as guided_study
+from test_training_trend import runs as training_runs
 
 from scalinglaws import notebooks
 from scalinglaws.cli import main
 from scalinglaws.decide.best_guidance import best_guidance
 from scalinglaws.decide.training_budget import training_budget
+from scalinglaws.decide.training_trend import training_trend
 from scalinglaws.schema import InputError
 
 pytest.importorskip("papermill")
@@ -136,3 +138,14 @@ def test_the_best_guidance_closes_with_the_answer_of_its_law(tmp_path):
     assert code[-1].outputs[0].data["text/markdown"] == best_guidance(table).answer
     figures = [o for c in code for o in c.outputs if "image/png" in o.get("data", {})]
     assert len(figures) == 4 and "exponent of steps" in path.read_text()
+
+
+@QUIET
+@pytest.mark.slow
+def test_the_training_compute_closes_with_the_answer_of_its_laws(tmp_path):
+    table = training_runs(0.2)
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    notebooks.report("training_compute", {"study": str(tmp_path / "runs.csv"), "least": "250"}, tmp_path)
+    code = [c for c in nbformat.read(tmp_path / "training_compute.ipynb", 4).cells if c.cell_type == "code"]
+    assert code[-1].outputs[0].data["text/markdown"] == training_trend(table, least=250).answer
+    assert len([o for c in code for o in c.outputs if "image/png" in o.get("data", {})]) == 2

@@ -121,11 +121,11 @@ def best_guidance(table, quality="fd", *, level=0.9, size=None, seed=0) -> BestG
     """The best guidance w* of every model and number of steps, and the law ln w* = ln W + m ln(size) + k ln(steps).
 
     table: rows with guidance, model, a size column, steps and the quality; of several samplers and kinds of guidance
-    the one with the most rows is kept. quality_se gives the settings' intervals, quality_half1 and quality_half2 the report
-    by the half that did not choose. size: column (default: the first of flops_per_forward, gflops_per_forward, params,
-    ... that is full). level: of the intervals. seed: of the draws within the standard errors. Models are groups with an
-    error of their own. Raises InputError where a column is missing, NoAnswer where fewer than 4 settings have three
-    guidances, or all have their best at an edge of the grid.
+    the one with the most rows is kept. quality_se gives the settings' intervals, quality_half1 and quality_half2 the
+    report by the half that did not choose. size: column (default: the first of flops_per_forward, gflops_per_forward,
+    params, ... that is full). level: of the intervals. seed: of the draws within the standard errors. Models are groups
+    with an error of their own. Raises InputError where a column is missing, NoAnswer where fewer than 4 settings have
+    three guidances, or all have their best at an edge of the grid.
     """
     level = check_level(level)
     table, kept = one_kind(table)
