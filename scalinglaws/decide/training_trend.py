@@ -117,9 +117,10 @@ def training_trend(study="tiny-ldm-training", quality="", *, where=None, size=""
 
     study: rows with model, a size column, train_flops, train_images or train_steps, and the quality at several
     snapshots of every size; one sampler, guidance and number of steps. quality: column (default: fd, fid or loss).
-    where: rows to keep, as for `question`. size: column (default: flops_per_forward or params). least: train_steps below which snapshots are left out, for a
-    trend "after stabilising". level: of the intervals. Raises InputError where columns are missing or a quality that
-    rises is asked for, NoAnswer for fewer than four sizes or three snapshots.
+    where: rows to keep, as for `question`. size: column (default: flops_per_forward or params). least: train_steps
+    below which snapshots are left out, for a trend "after stabilising". level: of the intervals. Raises InputError
+    where columns are missing or a quality that rises is asked for, NoAnswer for fewer than four sizes or three
+    snapshots.
 
     >>> found = training_trend("tiny-ldm-training")
     >>> found.laws["law"].tolist()
