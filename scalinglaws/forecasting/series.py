@@ -149,6 +149,11 @@ def from_table(table: pd.DataFrame, study: str = "table", least: int = 3, kinds=
     return found
 
 
+def questions(table: pd.DataFrame, study: str = "table", least: int = 3) -> list[Series]:
+    """All that the board asks of a table: its series along each axis, and those of the best guidance."""
+    return from_table(table, study, least) + best_guidance(table, study, least)
+
+
 def published(least: int = 3) -> list[Series]:
     """Series of all bundled studies, and of the measurements beside the package (data/measurements, not installed).
 
@@ -160,8 +165,7 @@ def published(least: int = 3) -> list[Series]:
         if path.stem not in tables:
             table = measurements.read(path)
             tables[path.stem] = table.drop(columns=[c for c in qualities(table) if c not in HEADLINES])
-    found = [from_table(table, name, least) + best_guidance(table, name, least) for name, table in tables.items()]
-    return _distinct(list(chain(*found)))
+    return _distinct(list(chain(*(questions(table, name, least) for name, table in tables.items()))))
 
 
 def learned(least: int = 3) -> list[Series]:
