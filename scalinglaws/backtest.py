@@ -250,7 +250,7 @@ def check(stored: pd.DataFrame, again: pd.DataFrame) -> int:
     sides = [side[side["method"] == OURS].reindex(columns=list(STORED)).drop_duplicates(list(KEYS))
              for side in (stored, again)]  # fmt: skip
     # what was measured is stored to five digits
-    keyed = [side.assign(x=side["x"].map("{:.4g}".format), truth=side["truth"].map("{:.4g}".format)) for side in sides]
+    keyed = [side.assign(x=side["x"].map("{:.5g}".format), truth=side["truth"].map("{:.5g}".format)) for side in sides]
     both = keyed[0].merge(keyed[1], on=list(KEYS), how="outer", suffixes=("", "_again"), indicator=True)
     alike = [np.isclose(both[name], both[f"{name}_again"], rtol=TOLERANCE, atol=TOLERANCE / 20, equal_nan=True)
              for name in (*LEVELS, "regret")]  # fmt: skip
