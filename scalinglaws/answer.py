@@ -122,7 +122,7 @@ class Answer:
         return (self.optimum or self.fit or self.next_size).plot(ax)
 
     def plot_costs(self, ax=None):
-        """Quality against sampling cost of every size: measured points, the fitted curves, and where neighbours cross."""
+        """Quality against sampling cost of every size: measured points, fitted curves, where neighbours cross."""
         from scalinglaws import plots
 
         cost = self._priced()
