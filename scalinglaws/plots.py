@@ -94,7 +94,7 @@ def quality_against_cost(points, quality, cost_label, *, law=None, frontier=None
                     solid_capstyle="round", label="measured frontier")  # fmt: skip
         if crossovers is not None and len(crossovers):
             ax.plot(crossovers["cost"], crossovers["value"], "X", color=MARK, mec="white", ms=9, lw=0, zorder=6,
-                    label="neighbours cross (law)")  # fmt: skip
+                    label="neighbouring sizes cross")  # fmt: skip
         _label_axes(ax, cost_label, quality)
         _limit(ax, pd.concat([points[quality], *([] if law is None else [law["value"]])]))
         _legend(ax, shade, "size")
