@@ -2,8 +2,8 @@
 
 python -m benchmarks.design [--replays 200] [--shares 0.05 0.2] [--grids tiny-ldm ...] [--out FILE]
 
-Each replay has a budget of its own (one of BUDGETS from the cheapest cell to the most expensive), a random start of four
-cheap cells, and fresh errors of the measured values. Crossovers: the pair of each grid.
+Each replay has a budget of its own (one of BUDGETS from the cheapest cell to the most expensive), a random start of
+four cheap cells, and fresh errors of the measured values. Crossovers: the pair of each grid, a quarter of the replays.
 """
 
 import argparse

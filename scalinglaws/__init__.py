@@ -7,8 +7,10 @@ from scalinglaws.answer import ask
 from scalinglaws.decide.allocate import allocate
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.crossover import crossover, crossovers
+from scalinglaws.decide.design import design
 from scalinglaws.decide.guidance import optimal_guidance
 from scalinglaws.decide.optimum import optimum
+from scalinglaws.decide.samplers import compare_samplers
 from scalinglaws.decide.serving import serve
 from scalinglaws.fitting import fit, fit_groups
 from scalinglaws.forecasting.forecast import forecast
@@ -23,9 +25,9 @@ except PackageNotFoundError:  # run from the checkout
     __version__ = "0.1.0"
 
 __all__ = [
-    "InputError", "NoAnswer", "__version__", "allocate", "ask", "compare", "cost_model", "crossover", "crossovers",
-    "fit", "fit_groups", "forecast", "laws", "optimal_guidance", "optimum", "question", "read", "serve", "studies",
-    "units",
+    "InputError", "NoAnswer", "__version__", "allocate", "ask", "compare", "compare_samplers", "cost_model",
+    "crossover", "crossovers", "design", "fit", "fit_groups", "forecast", "laws", "optimal_guidance", "optimum",
+    "question", "read", "serve", "studies", "units",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The command line: `scalinglaws new|ask|fit|predict|optimum|crossover|compare|guidance|studies|report|schema`.
+"""The command line: `scalinglaws COMMAND`; the commands are listed in `_add_verbs`.
 
 Ends with 0 if it worked, 1 if it ran but there is no answer, 2 if the words or the input cannot be used, 130 after
 Ctrl-C; what went wrong is one sentence on stderr. `--json` prints what `answers.schema.json` describes.
@@ -91,11 +91,52 @@ def _add_verbs(verbs, law, budget):
     verb.add_argument("--along", metavar="SYMBOL", help="the input whose largest values are hidden (default: size)")
     verb.add_argument("--hide", default="largest", help="largest values one by one, or the top decade")
 
+    verb = _verb(verbs, "forecast", commands.forecast, [_table_options(), _level_option()])
+    verb.add_argument("--at", nargs="+", required=True, metavar="COLUMN=V[,V]", help="values beyond the rows, such as "
+                      "params=1e9,2e9 or steps=64; model=LABEL: the size of a row without quality")  # fmt: skip
+    verb.add_argument("--kind", choices=("size", "steps", "training"), help="of the column (default: by its name)")
+    verb.add_argument("--sampler", metavar="NAME", help="the solver, where steps are forecast (default: the column)")
+    verb.add_argument("--no-prior", action="store_true", help="from the rows alone, not from what studies have shown")
+    verb = _verb(verbs, "allocate", commands.allocate, [_law_options()])
+    verb.add_argument("--budget", help="of training, such as '1e21 FLOPs'; with --cost a number in its unit")
+    verb.add_argument("--cost", metavar="COLUMN|NUMBER", help="of training (default: 6 N D; 3 N D for N in FLOPs)")
+    verb.add_argument("--sizes", nargs=2, type=float, metavar=("LOW", "HIGH"), help="sizes to look between")
+    verb.add_argument("--serve", metavar="IMAGES", help="images over a lifetime, paid together with the training")
+    verb.add_argument("--quality-wanted", type=float, metavar="Q", help="with --serve: the quality to be reached")
+    verb.add_argument("--calls", type=float, help="with --serve: forward passes per image (or per step)")
+    verb.add_argument("--steps", type=int, nargs="+", help="where the law has steps: those allowed")
+    verb = _verb(verbs, "backtest", commands.backtest, [_json_option()])
+    verb.add_argument("tables", nargs="*", metavar="TABLE", help="your tables or studies (default: every bundled one)")
+    verb.add_argument(
+        "--rivals", default="last,power,floor,floor_raw", metavar="NAME,...", help="(default: %(default)s)"
+    )
+    verb.add_argument("--page", metavar="FILE", help="write every series, drawn, to this HTML file")
+    verb.add_argument("--language", metavar="FOLDER", help="a folder of language-model sets to add")
+
+    verb = _verb(verbs, "design", commands.design, [_law_options()])
+    verb.add_argument("--question", default="optimum", help="optimum, crossover or largest (default: optimum)")
+    verb.add_argument("--spend", required=True, help="what may be spent, such as '2 GPU-hours', '1e15 FLOPs' or '$3'")
+    verb.add_argument("--budget", nargs="+", help="per image, in the unit of the spend (default: all measured)")
+    verb.add_argument("--between", nargs=2, metavar=("ONE", "OTHER"), help="two sizes, for --question crossover")
+    verb.add_argument("--steps", type=int, nargs="+", help="further step counts to consider")
+    verb.add_argument("--samples", type=int, nargs="+", help="images of a cell (default: as in the table)")
+    verb.add_argument("--training", nargs="?", const="column", metavar="COST", help="consider trainings, at this cost")
+    verb.add_argument("--of", choices=("owned", "new_model"), help="decide among models owned, or sizes to train")
+    verb.add_argument("--price", help="money per hour of the machine, such as 2.5 or '$2.50/h'")
+    verb.add_argument("--enough", type=float, metavar="LOSS", help="the loss that is not worth reducing")
+    verb.add_argument("--most", type=int, default=20, metavar="PICKS", help="picks at most (default: 20)")
     _verb(verbs, "guidance", commands.guidance, [_table_options()])
     verb = _verb(verbs, "studies", commands.list_studies, [_json_option()])
     verb.add_argument("name", nargs="?", metavar="NAME", help="one study, with its sources and caveats")
     verb = _verb(verbs, "report", commands.report, [_json_option()])
-    verb.add_argument("name", metavar="NAME", help="a notebook, such as sampling_efficiency")
+    verb.add_argument("name", nargs="?", metavar="NAME", help="a notebook, such as sampling_efficiency; with --all a "
+                      "table or study (default: tiny-ldm)")  # fmt: skip
+    verb.add_argument("--all", action="store_true", help="build one site: index, interactive page, every notebook")
+    verb.add_argument("--quality", metavar="COLUMN", help="with --all: what is chosen by (default: fd or fid)")
+    verb.add_argument("--where", nargs="+", action="extend", metavar="COLUMN=VALUE", help="with --all: these rows only")
+    verb.add_argument("--read-as", nargs="+", action="extend", metavar="COLUMN=MEANING", help="with --all: see ask")
+    verb.add_argument("--price", help="with --all: money per hour of the machine, for budgets in money")
+    verb.add_argument("--board", action="store_true", help="with --all: add the board of backtests; takes minutes")
     verb.add_argument("-p", "--parameter", action="append", metavar="KEY=VALUE", help="a parameter of the notebook")
     verb.add_argument("--out", default="reports", metavar="FOLDER", help="where the report goes (default: reports)")
     verb = _verb(verbs, "schema", commands.show_schema, [_json_option()])
@@ -127,14 +168,19 @@ def _table_options():
     return parser
 
 
+def _level_option():
+    parser = Parser(add_help=False)
+    parser.add_argument("--level", type=float, default=0.9, help="of the intervals (default: 0.9)")
+    return parser
+
+
 def _law_options():
-    parser = Parser(add_help=False, parents=[_table_options()])
+    parser = Parser(add_help=False, parents=[_table_options(), _level_option()])
     parser.add_argument("--law", help="power, power_floor, chinchilla, size_steps, ... (default: by the columns)")
     parser.add_argument("--inputs", nargs="+", metavar="SYMBOL=COLUMN", help="such as N=flops_per_forward S=steps")
     parser.add_argument("--loss", default="huber", choices=("huber", "squares"), help="(default: huber)")
     parser.add_argument("--delta", type=float, help="where Huber's loss turns linear, in log units (default: by noise)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
-    parser.add_argument("--level", type=float, default=0.9, help="of the intervals (default: 0.9)")
     return parser
 
 

@@ -4,6 +4,8 @@ report("sampling_efficiency", {"study": "tiny-ldm", "budget": "300 MFLOPs"})  ->
 """
 
 import ast
+import json
+import re
 from pathlib import Path
 
 import scalinglaws
@@ -27,8 +29,18 @@ def known_parameters(name):
     return {key: ast.literal_eval(known["default"]) for key, known in described.items()}
 
 
-def report(name, parameters=None, out="reports"):
-    """Run the notebook and return the path of its HTML page in the folder `out`; a typo in a parameter is refused."""
+def title(name):
+    """(title, first sentence) of a notebook, from its first cell."""
+    first = json.loads(_find(name).read_text(encoding="utf-8"))["cells"][0]["source"]
+    heading, _, text = "".join(first).partition("\n")
+    return heading.lstrip("# "), re.split(r"(?<=[.?!])\s", text.strip(), maxsplit=1)[0]
+
+
+def report(name, parameters=None, out="reports", top=""):
+    """Run the notebook and return the path of its HTML page in the folder `out`; a typo in a parameter is refused.
+
+    The page needs no network. top: HTML put first in its body.
+    """
     nbconvert, papermill = _tools()
     from nbformat.v4 import new_markdown_cell
 
@@ -42,10 +54,16 @@ def report(name, parameters=None, out="reports"):
     notebook = _run(papermill, name, given, folder / f"{name}.ipynb")
     notebook.cells.insert(1, new_markdown_cell(stamp))
     notebook.metadata["scalinglaws"] = {"version": scalinglaws.__version__, "stamp": stamp}
-    page, _ = nbconvert.HTMLExporter(exclude_input=True, embed_images=True).from_notebook_node(notebook)
+    plain = {"exclude_input": True, "exclude_output_prompt": True, "embed_images": True}
+    page, _ = nbconvert.HTMLExporter(**plain).from_notebook_node(notebook)
     path = folder / f"{name}.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(re.sub(r"<body[^>]*>", lambda body: body[0] + top, _offline(page), count=1), encoding="utf-8")
     return path
+
+
+def _offline(page):
+    """The page without scripts that load from elsewhere: for formulas, diagrams and widgets, which no report has."""
+    return re.sub(r"<script\b(?:(?!</script>).)*https?://(?:(?!</script>).)*</script>", "", page, flags=re.S)
 
 
 def _tools():

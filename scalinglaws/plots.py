@@ -233,6 +233,38 @@ def guidance(measured, quality, ax=None):
     return ax
 
 
+def isoflop_profiles(curves, best, points, x_label, y_label, ax=None):
+    """Quality against size at each training budget, the optimum of each marked with the interval of its size.
+
+    curves: budget, size, quality of the law; best: budget, size, quality, low, high; points: budget, size, quality as
+    measured, or None.
+    """
+    with _axes(ax) as ax:
+        shade = dict(zip(sorted(best["budget"]), colours(range(len(best))).values(), strict=True))
+        for budget, rows in curves.groupby("budget"):
+            ax.plot(rows["size"], rows["quality"], color=shade[budget], lw=1.4, zorder=2)
+        if points is not None:
+            for budget, rows in points.groupby("budget"):
+                _points(ax, rows["size"], rows["quality"], None, shade[budget])
+        for row in best.itertuples():
+            ax.plot([row.low, row.high], [row.quality] * 2, color=MARK, lw=3, alpha=0.45, zorder=4)
+        ax.plot(best["size"], best["quality"], "D", color=MARK, mec="white", lw=0, zorder=5, label="best, interval")
+        _label_axes(ax, x_label, y_label)
+        _limit(ax, pd.concat([t["quality"] for t in (curves, points) if t is not None]))
+        _legend(ax, {f"{value:.2g}": colour for value, colour in shade.items()}, "training budget")
+    return ax
+
+
+def marks(points, ax):
+    """Named points marked in axes that band() drew: x, y, label; the first is the one chosen."""
+    handles = [*ax.get_legend().legend_handles]
+    for marker, row in zip("Dos^v", points.itertuples(), strict=False):
+        colour = MARK if marker == "D" else GREY
+        handles += ax.plot(row.x, row.y, marker, color=colour, mec=INK, ms=9, lw=0, zorder=6, label=row.label)
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, alignment="left")
+    return ax
+
+
 def table(rows, hide=()):
     """Rows as a notebook shows them: four digits, no index; a pandas Styler."""
     shown = rows.drop(columns=[c for c in hide if c in rows])

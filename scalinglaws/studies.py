@@ -19,6 +19,9 @@ FOLDERS = ("published", "measurements")  # folders of data/ that hold studies, o
 KNOWN = {
     "tiny-ldm": ("Latent diffusion of Fashion-MNIST, trained and measured here", (
         "fd and kd use the shipped feature network and are not FID: compare with nothing else.",)),
+    "tiny-ldm-training": ("The same family at every snapshot of its training, 8 steps of DPM-Solver++ 2M", (
+        "One training of each size, all at the same 125 to 8,000 training steps.",
+        "fd and kd use the shipped feature network and are not FID: compare with nothing else.")),
     "mei": ("Mei et al. 2024, eleven latent diffusion U-Nets, Table 1", (
         "The 39M row is a misprint: 25.3 GFLOPs contradict its cost of 0.07 (56.9 would agree).",
         "GFLOPs are FLOPs, not multiply-adds as in DiT.",

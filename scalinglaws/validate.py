@@ -1,23 +1,27 @@
-"""Laws ranked by what they predict: sizes are hidden, every law is refitted without them and scored on them."""
+"""Laws ranked by what they predict, and averaged: sizes are hidden, every law is refitted without them and scored.
 
-from dataclasses import dataclass, replace
+Naive ways to predict stand among the laws (see `naive`); weights are those of `stacking`.
+"""
+
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display
+from scalinglaws import display, naive, stacking
 from scalinglaws import laws as table_of_laws
 from scalinglaws.fitting.api import fit, refit, same_delta
 from scalinglaws.fitting.diagnostics import calibration
 from scalinglaws.fitting.messages import doubts
 from scalinglaws.fitting.result import Fit
 from scalinglaws.fitting.selection import aicc
-from scalinglaws.schema import InputError, higher_is_better
+from scalinglaws.schema import InputError, check, higher_is_better
 
 HIDE = ("largest", "decade")
 REPLICATES = 300  # of a fold, enough for a 90 % interval
 LEAST = 2  # different values of an input a fold must keep to be fitted
-COLUMNS = ("law", "parameters", "held_out", "hidden", "inside", "aicc", "objective", "note")
+PLAIN = ("power", "power_floor")  # among the candidates whatever laws are named, where there is one input
+COLUMNS = ("law", "parameters", "held_out", "hidden", "inside", "weight", "aicc", "objective", "note")
 
 
 @dataclass(frozen=True)
@@ -38,23 +42,78 @@ class Comparison:
     column: str  # whose largest values were hidden
     level: float  # of the intervals in `inside`
     predictions: pd.DataFrame  # one row a law and hidden row: law, hidden_from, measured, predicted, low, high, error
+    candidates: dict = field(default_factory=dict)  # name: Fit, naive.Last or naive.Average, of all rows
+    logarithmic: bool = True  # predictions are averaged in ln quality
 
     @property
     def best(self) -> str | None:
-        """The law with the smallest error on the hidden rows; None unless at least two laws were ranked."""
-        return self.ranked["law"].iloc[0] if self.ranked["held_out"].notna().sum() > 1 else None
+        """The law with the smallest error on the hidden rows, or "same as last" where no law errs less than that.
+
+        None unless two fitted laws were ranked. The forecast is an average of laws, and not named here.
+        """
+        ranked = self.ranked[self.ranked["held_out"].notna() & (self.ranked["law"] != naive.FORECAST)]
+        return ranked["law"].iloc[0] if (ranked["law"] != naive.LAST).sum() > 1 else None
+
+    @property
+    def weights(self) -> dict:
+        """The weight of each law in the average, largest first; laws that were not ranked have none."""
+        held = self.ranked[self.ranked["weight"] > 0].sort_values("weight", ascending=False, kind="stable")
+        return dict(zip(held["law"], held["weight"], strict=True))
 
     @property
     def notes(self) -> list[str]:
         """What is to be said of each law, where there is something."""
         return [f"{row.law}: {row.note}" for row in self.ranked.itertuples() if row.note]
 
+    def predict(self, table, level=0.9) -> pd.DataFrame:
+        """value, low, high of each row of `table` by the average of the laws with their weights.
+
+        value is the median of the mixture, low and high the ends of its central interval, never of zero width. Where a
+        law says nothing of a row (`forecast` within the measured rows), the others share its weight. Raises InputError
+        where a column is missing, a level is not between 0 and 1, or no law is left.
+        """
+        if not 0 < level < 1:
+            raise InputError(f"level must lie between 0 and 1; got {level!r}.")
+        if self.column not in table:
+            raise InputError(f"The average needs the column {self.column!r}; given were {', '.join(map(str, table))}.")
+        out = pd.DataFrame(np.nan, table.index, ["value", "low", "high"])
+        largest = max(one.table[self.column].max() for one in self.candidates.values())
+        within = table[self.column].to_numpy(float) < largest
+        for inner in (False, True):
+            if (within == inner).any():
+                out[within == inner] = self._mixture(table[within == inner], level, inner)
+        return out
+
+    def _mixture(self, table, level, within):
+        held = {k: w for k, w in self.weights.items() if not (within and k == naive.FORECAST)}
+        if not held:  # rows between the measured ones, where nothing was ranked
+            held = dict.fromkeys([k for k in self.candidates if k != naive.FORECAST], 1.0)
+        if not held:
+            raise InputError("No law is left to predict between the measured rows: fit one, or collect more rows.")
+        scale = np.log if self.logarithmic else np.asarray
+        with np.errstate(all="ignore"):
+            parts = [[scale(end) for end in self.candidates[k].predict(table, self.level)[["value", "low", "high"]]
+                      .to_numpy(float).T] for k in held]  # fmt: skip
+        stacked = stacking.halves(*np.moveaxis(np.array(parts), 1, 0), self.level)
+        tail = (1 - level) / 2
+        w = np.array(list(held.values())) / sum(held.values())
+        ends = stacking.quantiles(w, stacked, [0.5, tail, 1 - tail]).T
+        return np.exp(ends) if self.logarithmic else ends
+
     def _headline(self) -> str:
         hidden = self.ranked["hidden"].max()
         if np.isnan(hidden):
             return f"{self.quality}: no law could be ranked with the largest {self.column} hidden"
-        best = f"{self.best} predicts best" if self.best else "no winner: fewer than two laws were ranked"
+        said = {None: "no winner: fewer than two laws were ranked",
+                naive.LAST: "no law predicts better than the last value"}  # fmt: skip
+        best = said.get(self.best, f"{self.best} predicts best")
+        if self.best and self.ranked["law"].iloc[0] == naive.FORECAST:
+            best += ", the forecast (an average of laws) better still"
         return f"{self.quality}, {int(hidden)} rows of the largest {self.column} hidden: {best}"
+
+    def _average(self) -> str:
+        shares = ", ".join(f"{law} {weight:.0%}" for law, weight in self.weights.items())
+        return f"The average of the laws (.predict): {shares}." if shares else "No law was ranked: there is no average."
 
     def __len__(self) -> int:
         return len(self.ranked)
@@ -63,15 +122,18 @@ class Comparison:
         return f"Comparison({self._headline()})"
 
     def summary(self) -> str:
-        """The ranking as text, with the notes."""
-        return "\n".join([self._headline(), display.text_table(self.ranked.drop(columns="note")), *self.notes])
+        """The ranking as text, with the weights and the notes."""
+        table = display.text_table(self.ranked.drop(columns="note"))
+        return "\n".join([self._headline(), table, self._average(), *self.notes])
 
     def to_frame(self) -> pd.DataFrame:
         """One row a law, best first; the columns are those of compare()."""
         return self.ranked
 
     def _repr_html_(self) -> str:
-        return display.html_page(self._headline(), self.ranked.drop(columns="note"), notes=self.notes)
+        return display.html_page(
+            self._headline(), self.ranked.drop(columns="note"), notes=[self._average(), *self.notes]
+        )
 
     def plot(self, ax=None):
         """Predicted against measured quality of the hidden rows, with intervals, by law; returns the Axes."""
@@ -102,7 +164,9 @@ def extrapolate(
     symbol = along or one.law.inputs[0]
     if symbol not in one.inputs:
         raise InputError(f"No input {symbol!r} to hide along; the law has {', '.join(one.inputs)}.")
-    parts = [_predict(one, fold, level) for fold in usable(one, folds(one.problem.data.x[symbol], hide, count))]
+    raw = one.residual_scale == "raw"
+    parts = [_predict(one, fold, level, one.table, one.quality, raw)
+             for fold in usable(one, folds(one.problem.data.x[symbol], hide, count))]  # fmt: skip
     if not parts:
         raise InputError(
             f"Law {one.law.name!r} cannot be refitted with the largest {one.inputs[symbol]} hidden: "
@@ -121,12 +185,16 @@ def usable(one: Fit, parts: list[Fold]) -> list[Fold]:
     ]  # fmt: skip
 
 
-def _predict(one: Fit, fold: Fold, level: float) -> pd.DataFrame:
-    again = refit(one, keep=fold.keep)
-    again = replace(again, options=replace(again.options, replicates=min(again.count, REPLICATES)))
-    interval = again.predict(one.table[fold.hide], level)
-    measured, predicted = one.problem.data.y[fold.hide], interval["value"].to_numpy()
-    error = predicted - measured if one.residual_scale == "raw" else np.log(predicted / measured)
+def _predict(one, fold: Fold, level: float, rows, quality, raw) -> pd.DataFrame:
+    """Hidden rows of a fold beside what a Fit or a naive way says of them from the rows kept."""
+    if isinstance(one, Fit):
+        again = refit(one, keep=fold.keep)
+        again = replace(again, options=replace(again.options, replicates=min(again.count, REPLICATES)))
+    else:
+        again = one.without(fold.keep)
+    interval = again.predict(rows[fold.hide], level)
+    measured, predicted = rows[quality].to_numpy(float)[fold.hide], interval["value"].to_numpy()
+    error = predicted - measured if raw else np.log(predicted / measured)
     return pd.DataFrame({
         "hidden_from": fold.hidden_from, "measured": measured, "predicted": predicted,
         "low": interval["low"].to_numpy(), "high": interval["high"].to_numpy(), "error": error,
@@ -144,54 +212,78 @@ def candidates(inputs: dict, rises: bool = False) -> list[str]:
 
 
 def compare(
-    table, laws=None, quality="fid", inputs=None, *, along=None, hide="largest", folds=3, level=0.9, **options
-) -> Comparison:
-    """Laws ranked on the same hidden rows, best first.
+    table, laws=None, quality="fid", inputs=None, *, along=None, hide="largest", folds=3, level=0.9, use_prior=True,
+    leave_out=None, **options,
+) -> Comparison:  # fmt: skip
+    """Laws ranked on the same hidden rows, best first, and averaged by how well they predict those.
 
     table: a DataFrame, one measurement a row. laws: names or Laws (default: every law that takes the inputs and
     falls or rises as the quality does); a law may use some of the inputs only. inputs: {symbol: column}. along: the
     symbol whose largest values are hidden (default: the first). hide: largest, each of the `folds` largest values in
     turn from all smaller ones; decade, the top decade. level: of the prediction intervals. options go to fit().
 
+    "same as last", the value of the largest seen, is always a candidate; with one input so are the power laws without
+    and with a floor, and "forecast", the average of laws with a learned prior (scalinglaws.forecast), which answers
+    from two rows on. use_prior, leave_out: of that forecast; the prior has not seen a bundled study whose rows these
+    are.
+
     Returns a Comparison; its frame has one row a law: law, parameters (count), held_out (root mean square error on the
-    hidden rows, log scale: 0.02 is 2 %), hidden (rows), inside (share of them within the level interval), aicc
-    (difference to the best), objective, note. Raises InputError where no law can be fitted.
+    hidden rows, log scale: 0.02 is 2 %), hidden (rows), inside (share of them within the level interval), weight (in
+    the average: stacking, Yao et al. 2018, see `stacking`), aicc (difference to the best), objective, note. Raises
+    InputError where no law can be fitted and no forecast be made.
 
     >>> import pandas as pd
     >>> from scalinglaws import compare
     >>> table = pd.DataFrame({"gflops": [46, 102, 181, 282, 406, 552], "fid": [3.53, 2.56, 2.25, 2.06, 1.96, 1.91]})
-    >>> ranking = compare(table, ["power", "power_floor"], "fid", {"N": "gflops"}, folds=2)
+    >>> ranking = compare(table, ["power", "power_floor"], "fid", {"N": "gflops"}, folds=2, leave_out="edm2")
     >>> ranking.best
     'power_floor'
     >>> ranking.to_frame()[["law", "parameters", "hidden"]]
-               law  parameters  hidden
-    0  power_floor           3       2
-    1        power           2       2
+                law  parameters  hidden
+    0      forecast         NaN       2
+    1   power_floor         3.0       2
+    2  same as last         0.0       2
+    3         power         2.0       2
+    >>> bool(1.8 < ranking.predict(pd.DataFrame({"gflops": [800]}))["value"][0] < 1.91)
+    True
     """
     if not isinstance(inputs, dict) or not inputs:
         raise InputError("compare needs inputs as a dict {symbol: column}, for example {'N': 'params'}.")
-    given = candidates(inputs, higher_is_better(quality)) if laws is None else list(laws)
+    usual = candidates(inputs, higher_is_better(quality))
+    given = usual if laws is None else [*laws, *(name for name in PLAIN if name in usual and name not in laws)]
     if not given:
         raise InputError(f"No law takes the inputs {', '.join(inputs)}. Name some: laws=['power_floor', ...].")
-    fits, refused = _fit_all(table, given, quality, inputs, options)
     symbol = along or next(iter(inputs))
-    shared = _shared_folds(fits, symbol, hide, folds)
-    best = min(fits, key=lambda one: one.objective)
-    factor = calibration(best.problem, best.minima.theta[0])
-    rows, predictions = [], []
-    for one in fits:
-        if shared and len(usable(one, shared)) == len(shared):
-            predicted = pd.concat([_predict(one, fold, level) for fold in shared])
+    fits, refused = _fit_all(table, given, quality, inputs, options)
+    rows = fits[0].table if fits else table
+    plain = naive.candidates(rows, quality, inputs, symbol, leave_out, use_prior)
+    if not fits and naive.FORECAST not in [one.name for one in plain]:
+        faults = check(table, [*inputs.values(), quality]) if isinstance(table, pd.DataFrame) else ()
+        name, why = next(iter(refused.items()))
+        raise InputError(faults[0] if faults else f"None of the laws can be fitted; {name}: {why}")
+    shared = _shared_folds(fits, symbol, hide, folds) or _naive_folds(rows, plain, hide, folds)
+    best = min(fits, key=lambda one: one.objective, default=None)
+    factor = calibration(best.problem, best.minima.theta[0]) if best else None
+    raw = bool(best) and best.residual_scale == "raw"
+    scored, predictions, known = [], [], {}
+    for one in (*fits, *plain):
+        real = isinstance(one, Fit)
+        if shared and (not real or len(usable(one, shared)) == len(shared)):
+            predicted = pd.concat([_predict(one, fold, level, rows, quality, raw) for fold in shared])
         else:  # no row where the law cannot be refitted on each of the folds
             predicted = pd.DataFrame(columns=["hidden_from", "measured", "predicted", "low", "high", "error"])
-        rows.append(_score(one, predicted, factor))
-        predictions.append(predicted.assign(law=one.law.name))
-    rows += [{"law": name, "note": note} for name, note in refused.items()]
-    ranked = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(
+        name = one.law.name if real else one.name
+        scored.append(_about(one, factor) | _score(predicted))
+        predictions.append(predicted.assign(law=name))
+        known[name] = one
+    scored += [{"law": name, "note": note} for name, note in refused.items()]
+    ranked = pd.DataFrame(scored, columns=list(COLUMNS)).sort_values(
         ["held_out", "aicc"], kind="stable", na_position="last", ignore_index=True)  # fmt: skip
     ranked["aicc"] = ranked["aicc"] - ranked["aicc"].min()
-    predictions = [part for part in predictions if len(part)] or predictions[:1]
-    return Comparison(ranked, quality, inputs.get(symbol, symbol), level, pd.concat(predictions, ignore_index=True))
+    predictions = pd.concat([part for part in predictions if len(part)] or predictions[:1], ignore_index=True)
+    logarithmic = not raw and bool((rows[quality] > 0).all())
+    ranked["weight"] = ranked["law"].map(_weights(predictions, level, logarithmic, known)).astype(float)
+    return Comparison(ranked, quality, inputs.get(symbol, symbol), level, predictions, known, logarithmic)
 
 
 def _fit_all(table, given, quality, inputs, options):
@@ -206,9 +298,7 @@ def _fit_all(table, given, quality, inputs, options):
             fits.append(fit(table, one, quality, symbols or inputs, **options))
         except InputError as refusal:
             refused[name] = str(refusal)
-    if not fits:
-        raise InputError(f"None of the laws can be fitted; {next(iter(refused))}: {next(iter(refused.values()))}")
-    return same_delta(fits), refused
+    return same_delta(fits) if fits else [], refused
 
 
 def _shared_folds(fits, symbol, hide, count):
@@ -221,12 +311,44 @@ def _shared_folds(fits, symbol, hide, count):
     return best
 
 
-def _score(one: Fit, predicted: pd.DataFrame, factor: float) -> dict:
-    """One row of compare()."""
-    row = {"law": one.law.name, "parameters": len(one.law.params), "aicc": aicc(one, factor),
-           "objective": one.objective, "note": next(doubts(one), "")}  # fmt: skip
+def _naive_folds(rows, plain, hide, count):
+    """Folds where no law can be refitted on any: those that leave the naive ways two different values."""
+    if not plain:
+        return []
+    x = rows[plain[0].inputs[plain[0].along]].to_numpy(float)
+    return [fold for fold in folds(x, hide, count) if len(np.unique(x[fold.keep])) >= LEAST]
+
+
+def _weights(predictions, level, logarithmic, known) -> dict:
+    """{law: weight} by the hidden rows; the forecast alone where nothing could be hidden.
+
+    Before any hidden row the forecast, which averages laws itself, has half of the weight, the others equal shares.
+    """
+    if not len(predictions):
+        return {name: 1.0 for name in known if name == naive.FORECAST}
+    scale = np.log if logarithmic else np.asarray
+    logs = {}
+    for law, part in predictions.groupby("law", sort=False):
+        with np.errstate(all="ignore"):
+            found = stacking.halves(*(scale(part[c].to_numpy(float)) for c in ("predicted", "low", "high")), level)
+        logs[law] = found.log_density(scale(part["measured"].to_numpy(float)))
+    before = np.array([1.0 if law != naive.FORECAST else max(len(logs) - 1, 1) for law in logs])
+    shares = stacking.weights(np.column_stack(list(logs.values())), before / before.sum())
+    return dict(zip(logs, shares, strict=True))
+
+
+def _about(one, factor) -> dict:
+    """The columns of compare() that do not depend on hidden rows."""
+    if not isinstance(one, Fit):
+        return {"law": one.name, "parameters": one.parameters, "note": ""}
+    return {"law": one.law.name, "parameters": len(one.law.params), "aicc": aicc(one, factor),
+            "objective": one.objective, "note": next(doubts(one), "")}  # fmt: skip
+
+
+def _score(predicted: pd.DataFrame) -> dict:
+    """The columns of compare() that do."""
     if not len(predicted):
-        return row | {"note": "not ranked: too few rows remain when the largest values are hidden"}
+        return {"note": "not ranked: too few rows remain when the largest values are hidden"}
     inside = (predicted["low"] <= predicted["measured"]) & (predicted["measured"] <= predicted["high"])
-    return row | {"held_out": float(np.sqrt(np.mean(predicted["error"] ** 2))), "hidden": len(predicted),
-                  "inside": float(inside.mean())}  # fmt: skip
+    return {"held_out": float(np.sqrt(np.mean(predicted["error"] ** 2))), "hidden": len(predicted),
+            "inside": float(inside.mean())}  # fmt: skip

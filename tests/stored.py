@@ -54,7 +54,7 @@ class StoredFit:
         with np.errstate(all="ignore"):
             return self.law.curve(self.theta if theta is None else theta, inputs)
 
-    def predict(self, table, level=0.9):
+    def predict(self, table, level=0.9, of="owned"):
         columns = {symbol: table[column].to_numpy() for symbol, column in self.inputs.items()}
         low, high = np.quantile(self.curve(columns, self.replicates), [(1 - level) / 2, (1 + level) / 2], axis=0)
         return pd.DataFrame({"value": self.curve(columns), "low": low, "high": high, "decades_beyond": 0.0})

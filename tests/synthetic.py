@@ -50,7 +50,7 @@ class KnownFit:
     def curve(self, columns, theta=None):
         return self.law.curve(self.theta if theta is None else theta, columns)
 
-    def predict(self, table, level=0.9):
+    def predict(self, table, level=0.9, of="owned"):
         columns = {symbol: table[column].to_numpy() for symbol, column in self.inputs.items()}
         low, high = np.quantile(self.curve(columns, self.replicates), [(1 - level) / 2, (1 + level) / 2], axis=0)
         value = self.curve(columns)

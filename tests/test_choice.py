@@ -80,6 +80,20 @@ def test_too_few_rows_for_the_criterion_are_said_in_words():
     assert not {"nan", "inf", "-inf"} & set(chosen.summary().split())
 
 
+@pytest.mark.parametrize("count", [6, 7])
+def test_too_few_rows_for_the_interaction_are_fitted_by_the_plain_law(count):
+    """6 rows: the interaction has as many parameters; alone and as one of several groups."""
+    table = grid(PLAIN, 0.01, 1).sample(40, random_state=3)
+    some = table.iloc[:count]
+    chosen, plain = (fit(some, law, "fd", STEPPED, replicates=5) for law in ("size_steps", "size_steps_plain"))
+    assert chosen.law.name == "size_steps_plain" and chosen.values == pytest.approx(plain.values, rel=1e-4)
+    note = "the interaction is left out: Law 'size_steps_interaction' has 6 parameters but the table has 6 rows"
+    assert (note in " ".join(chosen.notes)) == (count == 6)
+    both = pd.concat([table.assign(g="many"), some.assign(g="few"), some.iloc[:5].assign(g="fewer")])
+    groups = fit_groups(both, "g", "size_steps", "fd", STEPPED, replicates=5)
+    assert set(groups.fits) == {"many", "few"} and "'size_steps_plain' has 5 parameters" in groups.refused["fewer"]
+
+
 def test_a_held_out_prediction_that_overflows_is_an_infinite_error():
     """A law that rises with size, its largest size set absurdly far out: no warning, no NaN."""
     result = fit(grid(PLAIN | {"g": 1.1, "B": 80.0 * 1e6**-1.1}, 0.02), "size_steps_interaction", "fd", STEPPED)

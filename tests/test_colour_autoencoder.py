@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from collect import weights  # noqa: E402
-from collect.models import colour_autoencoder, tiny_t2i  # noqa: E402
+from collect.models import autoencoder, colour_autoencoder, tiny_t2i  # noqa: E402
 from collect.training import loop, losses  # noqa: E402
 from collect.training import text_parts as parts  # noqa: E402
 
@@ -26,10 +26,10 @@ def test_only_the_decoder_learns_when_the_encoder_is_frozen():
 
 def test_a_round_trip_has_the_shapes_of_latents_and_images():
     model = colour_autoencoder.build(scaling_factor=2.0).eval()
-    latents = colour_autoencoder.encode(model, IMAGES[:3])
+    latents = autoencoder.encode(model, IMAGES[:3])
     assert latents.shape == (3, *tiny_t2i.LATENT)
-    assert torch.equal(latents, 2 * colour_autoencoder.encode(rescaled(model, 1.0), IMAGES[:3]))
-    assert colour_autoencoder.decode(model, latents).shape == (3, 3, 32, 32)
+    assert torch.equal(latents, 2 * autoencoder.encode(rescaled(model, 1.0), IMAGES[:3]))
+    assert autoencoder.decode(model, latents).shape == (3, 3, 32, 32)
 
 
 def rescaled(model, scaling_factor):
@@ -45,9 +45,9 @@ def test_latents_have_unit_deviation_and_the_loss_falls(tmp_path):
     tensors, about = weights.load(tmp_path / "autoencoder.safetensors")
     model = colour_autoencoder.build(float(about["scaling_factor"]))
     model.load_state_dict(tensors)
-    latents = colour_autoencoder.encode(model.eval(), IMAGES)
+    latents = autoencoder.encode(model.eval(), IMAGES)
     assert latents.shape == (20, *tiny_t2i.LATENT) and latents.std().item() == pytest.approx(1, rel=0.05)
-    assert colour_autoencoder.decode(model, latents).shape == IMAGES.shape
+    assert autoencoder.decode(model, latents).shape == IMAGES.shape
     assert list(parts.make_autoencoder(tmp_path, IMAGES, 30)) == []
 
 

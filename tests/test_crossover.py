@@ -7,7 +7,7 @@ from synthetic import SIZES, B, E, a, b, family, known_fit, law
 
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.crossover import cross, crossings, crossover, crossovers, measured_crossings
-from scalinglaws.decide.curves import cost_curve, measured_curve
+from scalinglaws.decide.curves import Curve, cost_curve, measured_curve
 from scalinglaws.decide.fitted import whole
 from scalinglaws.schema import InputError
 
@@ -99,6 +99,7 @@ def test_measured_crossings_of_an_unknown_size():
         ({"unit": "500ms"}, "No unit '500ms' for a budget. Known units"),
         ({"level": "high"}, "level='high': give a number between 0 and 1"),
         ({"level": 90}, "level=90: give a number between 0 and 1"),
+        ({"of": "mine"}, "of='mine': give one of curve, owned, new_model"),
         ({"at": "c8"}, "at= and along= are for levels of a column"),
         ({"cost": "seconds"}, "cost='seconds': give a CostModel"),
         ({"price": 2.0}, "price= is for unit='money'"),
@@ -150,9 +151,31 @@ def test_measured_curves_without_a_common_place_do_not_cross():
         cross(one, two)
 
 
+@pytest.mark.parametrize("rises", [False, True])
+def test_own_errors_shift_whole_curves(rises):
+    """4 e^u / x = 2 / sqrt(x) at x = 4 e^2u; of qualities that rise, x e^-u = 2 sqrt(x) at the same place."""
+    x, power = np.geomspace(0.1, 1e3, 9), 1.0 if rises else -1.0
+    shifts = np.log(np.linspace(0.8, 1.3, 101))
+
+    def curve(label, scale, slope, own):
+        def at(x):
+            return scale * np.asarray(x) ** (slope * power)
+
+        return Curve(label, "s", rises, (x[0], x[-1]), at, lambda x: np.tile(at(x), (101, 1)), own=own)
+
+    one = curve("a", 1.0 if rises else 4.0, 1.0, -shifts if rises else shifts)
+    found = cross(one, curve("b", 2.0, 0.5, np.zeros(101)), of="owned", beyond=0)
+    assert found.cost == pytest.approx(4, rel=1e-3) and found.of == "owned"
+    ends = np.quantile(np.exp(shifts), [0.05, 0.95], method="nearest")
+    assert [found.low, found.high] == pytest.approx(list(4 * ends**2), rel=1e-3)
+
+
 def test_the_result_shows_itself():
     found = crossover(known_fit(spread=0.02), ("c8", "c16"))
-    assert repr(found).startswith("<Crossover: c8 and c16 cross at 1.983e+07 FLOPs per image (90%")
+    start = "<Crossover: c8 and c16 cross at 1.983e+07 FLOPs per image by the law (90% interval for the models you own"
+    assert repr(found).startswith(start) and found.to_frame()["of"].tolist() == ["owned"]
+    by_law = crossover(known_fit(spread=0.02), ("c8", "c16"), of="curve")
+    assert repr(by_law).startswith("<Crossover: c8 and c16 cross at 1.983e+07 FLOPs per image (90% interval 1.")
     assert "\n" not in repr(found)
     assert "<table" in found._repr_html_() and found.to_frame()["first"].tolist() == ["c8"]
     assert "curves" not in found.record()

@@ -103,7 +103,7 @@ def test_prediction_says_how_far_it_reaches():
     predicted = result.predict(pd.DataFrame({"gflops": [100.0, 5520.0]}))
     assert predicted["decades_beyond"].tolist() == pytest.approx([0.0, 1.0])
     assert (predicted["low"] <= predicted["value"]).all() and (predicted["value"] <= predicted["high"]).all()
-    curve = result.predict(pd.DataFrame({"gflops": [100.0]}), mean=True)
+    curve = result.predict(pd.DataFrame({"gflops": [100.0]}), of="curve")
     assert (curve["high"] - curve["low"]).iloc[0] < (predicted["high"] - predicted["low"]).iloc[0]
 
 

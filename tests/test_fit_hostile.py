@@ -125,7 +125,7 @@ def test_weight_zero_leaves_a_row_out():
 def test_quality_that_does_not_improve_with_size_is_no_law():
     sprint = pd.DataFrame({"params": [6e8, 6e8, 1.6e9, 1.6e9], "fid": [7.04, 6.48, 7.69, 6.54]})
     result = fit(sprint, "power_floor", "fid", {"N": "params"})
-    assert result.warnings[0].startswith("No law: a constant explains 'fid' as well")
+    assert result.warnings[0].startswith("No law: 'fid' does not fall with N (params) in these 4 rows")
 
 
 def test_rows_that_turn_up_again_are_reported():

@@ -51,13 +51,21 @@ def test_three_rows_without_significance_are_no_evidence_for_a_constant():
     assert power(many).warnings[0].startswith("No law: a constant explains 'q' as well")
 
 
+@pytest.mark.parametrize("y", [[4.0, 4.4, 3.98], [4.0, 3.7, 3.99], [4.0, 4.3, 3.999, 4.1]])
+def test_few_rows_that_a_constant_fits_well_are_no_evidence_for_it_either(y):
+    text = " ".join(power(y).warnings)
+    assert "a constant explains" not in text and ("Too few rows to tell" in text or "does not fall" in text)
+
+
 def test_three_rows_that_rise_are_no_falling_law():
-    assert power([3.0, 4.0, 5.0]).warnings[0].startswith("No law: a constant explains 'q' as well")
+    first = power([3.0, 4.0, 5.0]).warnings[0]
+    assert first.startswith("No law: 'q' does not fall with N (n) in these 3 rows, so the best curve is flat")
 
 
 def test_configurations_are_explained():
     warnings = " ".join(fit(EDM2.iloc[:4], "power_floor", "fid", {"N": "gflops"}).warnings)
-    assert "4 configurations (different values of N (gflops)) for 3 parameters" in warnings
+    assert "4 configurations (different values of N (gflops)) for 3 parameters: the residuals hardly" in warnings
+    assert "lean on that of other studies" in warnings and "Only 0" not in warnings
     table = rows("size_steps_plain", 0.02).iloc[::13].assign(run=lambda t: np.arange(len(t)) % 3)
     warnings = " ".join(fit(table, "size_steps_plain", "y", BOTH).warnings)
     assert "7 configurations (different combinations of N (N) and S (S)) for 5 parameters" in warnings
@@ -71,6 +79,10 @@ def test_only_a_series_that_first_falls_turns_up_again():
     texts = [" ".join(fit(pd.DataFrame({"s": steps, "q": q}), "power_floor", "q", {"S": "s"}).warnings)
              for q in (turned, rising)]  # fmt: skip
     assert "turns up again beyond s of about 16 in 1 of 1 curves" in texts[0]
+    both = pd.concat([pd.DataFrame({"n": n, "s": steps, "q": q}) for n, q in ((1.0, turned), (2.0, 0.9 * turned),
+                                                                               (4.0, rising))])  # fmt: skip
+    text = " ".join(fit(both, "size_steps_plain", "q", {"N": "n", "S": "s"}).warnings)
+    assert "turns up again beyond s of about 16 in 2 of 3 curves" in text and "rises with s in 1 of 3 curves" in text
     assert "turns up again" not in texts[1] and "Quality rises with s in 1 of 1 curves" in texts[1]
 
 

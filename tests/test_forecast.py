@@ -1,12 +1,14 @@
 """Forecasts of short series: against brute force, laws with known parameters, and studies the prior has not seen."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from scalinglaws.forecasting import prior, series
 from scalinglaws.forecasting.design import FEATURES, Design, design, evidence
-from scalinglaws.forecasting.forecast import OF, forecast, of_series
+from scalinglaws.forecasting.forecast import OF, forecast, of_series, series_of
 from scalinglaws.schema import InputError
 
 
@@ -117,6 +119,45 @@ def test_what_cannot_be_forecast_is_a_sentence():
         forecast(rows([1e8, 1e8], [3.0, 2.0]), "fid", "params", [1e9])
     with pytest.raises(InputError, match="No interval named"):
         forecast(rows([1e8, 2e8], [3.0, 2.0]), "fid", "params", [1e9]).interval(of="everything")
+
+
+def test_repeats_are_averaged_geometrically_and_their_spread_is_the_error():
+    x, y = [1e8, 1e8, 2e8, 2e8, 4e8], np.array([9.0, 9.9, 6.0, 6.6, 5.0])
+    one = series_of(rows(x, y, seed=[0, 1, 0, 1, 0]), "fid", "params")
+    assert one.y == pytest.approx([np.sqrt(9.0 * 9.9), np.sqrt(6.0 * 6.6), 5.0])
+    between = np.log(1.1) / np.sqrt(2)  # the standard deviation of each pair, and so of the pool
+    assert one.se / one.y == pytest.approx(between / np.sqrt([2, 2, 1]))
+    assert forecast(rows(x, y, seed=[0, 1, 0, 1, 0]), "fid", "params", [8e8]).interval()[0, 0] > 3
+    with pytest.raises(InputError, match="repeated values, and they differ in guidance"):
+        series_of(rows(x, y, seed=[0, 1, 0, 1, 0], guidance=[1, 2, 1, 1, 1]), "fid", "params")
+
+
+def test_a_quality_that_rises_is_forecast_to_rise_and_a_share_stays_below_one():
+    table = pd.DataFrame({"params": [1e8, 2e8, 4e8, 8e8], "precision": [0.5, 0.62, 0.74, 0.86]})
+    answer = forecast(table, "precision", "params", [1.6e9, 1.6e10])
+    assert answer.value[0] > 0.86 and answer.interval().max() <= 1
+    sentence = answer.prior_sentence()
+    assert "precision at params = 1.6e+09 could be" in sentence and "floor" not in sentence
+
+
+def test_a_bundled_study_is_known_by_its_column_and_left_out():
+    table = rows([46, 102, 181, 282], [3.53, 2.56, 2.25, 2.06], "gflops_per_forward")
+    seen = forecast(table, "fid", "gflops_per_forward", [406])
+    unseen = forecast(table.assign(study="edm2-students"), "fid", "gflops_per_forward", [406])
+    named = forecast(table, "fid", "gflops_per_forward", [406], leave_out="edm2")
+    assert np.array_equal(unseen.interval(), named.interval()) and not np.array_equal(seen.interval(), named.interval())
+
+
+def test_a_forecast_in_five_views_and_json():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    answer = forecast(rows([1e8, 2e8, 4e8], [9.0, 6.5, 5.2]), "fid", "params", [8e8])
+    assert repr(answer).startswith("<Forecast: fid 4.") and "at params = 8e+08, from 3 rows>" in repr(answer)
+    assert "<table" in answer._repr_html_() and "With your 3 rows alone" in answer._repr_html_()
+    record = json.loads(json.dumps(answer.record()))
+    assert record["forecast"][0]["x"] == 8e8 and sum(record["laws"].values()) == pytest.approx(1)
+    ax = answer.plot()
+    assert ax.get_xlabel() == "params" and "rows seen" in [t.get_text() for t in ax.get_legend().get_texts()]
+    plt.close(ax.figure)
 
 
 def test_the_learned_gradient_is_right(monkeypatch):

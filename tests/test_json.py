@@ -24,6 +24,9 @@ def tables(tmp_path_factory):
     mine = runs[["params", "steps", "fd", "seconds_per_image"]].set_axis(["params", "nfe", "fid", "time_s"], axis=1)
     mine.loc[3, "fid"] = np.nan
     mine.to_csv(folder / "mine.csv", index=False)
+    N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e8, 1e10, 6), np.geomspace(1e9, 1e12, 6)))
+    loss = 1.8172 + 482.01 * N**-0.3478 + 2085.43 * D**-0.3658  # Besiroglu et al. 2024
+    pd.DataFrame({"params": N, "tokens": D, "loss": loss}).to_csv(folder / "training.csv", index=False)
     return folder
 
 
@@ -43,6 +46,13 @@ COMMANDS = (
     ("ask", "mine.csv"), ("crossover", "runs.csv"), ("crossover", "runs.csv", "--between", "c8", "c16"),
     ("crossover", "two.csv", "--by", "sampler", "--between", "ddim", "dpm", "--at", "c16"),
     ("crossover", "two.csv", "--by", "sampler"), ("compare", "runs.csv", "--laws", "size_steps_plain", "bnsl_1"),
+    ("forecast", "runs.csv", "--at", "N=1e8,1e9", "--where", "steps=8"),
+    ("forecast", "two.csv", "--at", "steps=512", "--where", "sampler=ddim", "model=c16", "--no-prior"),
+    ("allocate", "training.csv", "--quality", "loss", "--budget", "1e21 FLOPs"),
+    ("allocate", "training.csv", "--quality", "loss", "--law", "kaplan", "--serve", "1e9", "--quality-wanted", "2.5"),
+    ("design", "runs.csv", "--spend", "1e12 FLOPs", "--budget", "1e8"),
+    ("design", "runs.csv", "--spend", "1e13 FLOPs", "--question", "crossover", "--between", "c8", "c16"),
+    ("backtest", "edm2", "--rivals", "last,floor_raw"),
     ("guidance", "samplers.csv", "--where", "sampler=ddim"), ("studies",), ("studies", "edm2"), ("schema", "fit"),
 )  # fmt: skip
 

@@ -35,6 +35,9 @@ TRUTH = {
         {"E": 5, "A": 3e3, "a": 0.4, "B": 600, "g": -0.2, "b": 1.1}, cross(N=SIZES, S=spread(2, 256, 8))),
     "size_steps_product": ({"E": 3, "A": 5e3, "a": 0.4, "b": 0.7}, cross(N=SIZES, S=spread(2, 256, 8))),
     "size_training": ({"E": 1.7, "A": 400, "a": 0.34, "B": 400, "b": 0.28}, cross(N=SIZES, C=spread(1e17, 1e21, 10))),
+    "size_training_steps": (
+        {"E": 5, "A": 3e3, "a": 0.5, "B": 6e5, "h": -0.15, "b": 0.6, "K": 60, "g": 0.08, "k": 1.4},
+        cross(N=SIZES, D=spread(1e6, 1e9, 5), S=spread(2, 128, 6))),
     "steps_turn": ({"E": 3, "B": 30, "b": 1.2, "C": 0.05, "c": 0.6}, line(1, 1000, 24, "S")),
     "size_steps_turn": (
         {"E": 3, "A": 3e3, "a": 0.5, "B": 30, "b": 1.2, "C": 0.05, "c": 0.6}, cross(N=SIZES, S=spread(1, 1000, 12))),

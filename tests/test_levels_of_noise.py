@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
+import scalinglaws as sl
 from scalinglaws.fitting import levels
+from scalinglaws.schema import InputError
 
 
 def family(model_sd, cell_sd, models=30, rows=8, seed=0):
@@ -58,8 +60,6 @@ def test_an_error_is_never_zero():
 
 @pytest.mark.slow
 def test_the_bundled_family_has_both():
-    import scalinglaws as sl
-
     table = sl.read("tiny-ldm")
     rows = table[(table.sampler == "ddim") & (table.guidance == 1)]
     fit = sl.fit(rows, law="size_steps", quality="fd", inputs={"N": "flops_per_forward", "S": "steps"}, replicates=5)
@@ -69,8 +69,6 @@ def test_the_bundled_family_has_both():
 
 def owned_family(seed=0, model_sd=0.05, cell_sd=0.01):
     """Sizes by steps of a known law, each size with an error of its own."""
-    import scalinglaws as sl
-
     rng = np.random.default_rng(seed)
     sizes, steps = np.geomspace(1e6, 1e8, 6), np.array([4.0, 8, 16, 32, 64])
     n, s = (v.ravel() for v in np.meshgrid(sizes, steps, indexing="ij"))
@@ -83,21 +81,85 @@ def owned_family(seed=0, model_sd=0.05, cell_sd=0.01):
 
 def test_three_intervals_are_named_and_nested():
     fit, table = owned_family(model_sd=0.02)
-    found = levels.predict(fit, table)
+    found = fit.predict(table, of="all")
     widths = {of: np.log(found[f"{of}_high"] / found[f"{of}_low"]).median() for of in levels.OF}
     assert 0 < 0.95 * widths["curve"] < widths["new_model"] and 0.95 * widths["owned"] < widths["new_model"]
     assert (found.filter(like="_high").min(axis=1) > found.filter(like="_low").max(axis=1) * 0.9).all()
     inside = (found["owned_low"] <= table["fd"]) & (table["fd"] <= found["owned_high"])
     assert inside.mean() > 0.8
+    for of in levels.OF:
+        one = fit.predict(table, of=of)
+        assert one["low"].equals(found[f"{of}_low"].rename("low")) and one["value"].equals(found["value"])
+    with pytest.raises(InputError, match="of='mean': give one of curve, owned, new_model, all"):
+        fit.predict(table, of="mean")
 
 
-def test_a_models_own_error_moves_what_is_said_of_it():
-    """The model that came out 10 % better than its law is likelier the best among those owned than among new ones."""
-    fit, table = owned_family(3)
-    rows = table[table["S"] == 64]
-    owned = levels.probability_best(fit, rows, "owned")
-    fresh = levels.probability_best(fit, rows, "new_model")
-    assert owned.sum() == pytest.approx(1) and fresh.sum() == pytest.approx(1)
-    assert owned.max() > fresh.max()
-    truth = rows["fd"].to_numpy().argmin()
-    assert owned[truth] > fresh[truth]
+def test_a_models_own_error_moves_its_interval():
+    """A model that came out 10 % better than its law: of a new measurement of it, not of a new model of its size."""
+    fit, table = owned_family(3, model_sd=0.08)
+    found = fit.predict(table, of="all")
+    off = np.log(table["fd"] / found["value"]).groupby(table["model"]).mean()
+    rows = table["model"] == off.abs().idxmax()
+    middle = np.log(found["owned_low"] * found["owned_high"])[rows] / 2
+    assert abs((np.log(table["fd"][rows]) - middle).mean()) < 0.05
+    widths = {of: np.log(found[f"{of}_high"] / found[f"{of}_low"])[rows].median() for of in levels.OF}
+    assert off.abs().max() > 0.1 and widths["owned"] < 0.7 * widths["new_model"]
+
+
+@pytest.mark.parametrize("residuals", ["log", "raw", "log1p"])
+def test_an_exact_fit_has_an_interval(residuals):
+    """4 rows on a law, forecast 100 times beyond: residuals of nothing do not measure the noise, the prior does."""
+    n = np.array([1e6, 3e6, 1e7, 3e7])
+    table = pd.DataFrame({"params": n, "fid": 6 + 5000 * n**-0.6})
+    fit = sl.fit(table, "power_floor", "fid", {"N": "params"}, residuals=residuals, replicates=200)
+    found = fit.predict(pd.DataFrame({"params": [3e7, 3e9]}), of="all")
+    widths = pd.DataFrame({of: np.log(found[f"{of}_high"] / found[f"{of}_low"]) for of in levels.OF})
+    assert (widths > 0.02).all(axis=None) and (widths < 1).all(axis=None)
+    assert (widths.iloc[1] > widths.iloc[0]).all()
+
+
+def test_along_steps_all_rows_are_one_model_and_its_error_belongs_to_a_new_one():
+    steps = 2.0 ** np.arange(10)
+    shock = np.exp(0.01 * np.random.default_rng(0).standard_normal(10))
+    table = pd.DataFrame({"steps": steps, "fd": (5 + 60 / steps) * shock})
+    fit = sl.fit(table, "power_floor", "fd", {"S": "steps"}, replicates=400)
+    assert fit.levels.models == 1 and fit.levels.model_sd == pytest.approx(np.exp(levels.PRIOR["model"][0]), rel=0.1)
+    found = fit.predict(table, of="all")
+    widths = {of: np.log(found[f"{of}_high"] / found[f"{of}_low"]).median() for of in levels.OF}
+    assert widths["owned"] < 0.06 < widths["new_model"]
+    assert "from other studies: all rows are of one model" in fit.summary()
+
+
+def test_rows_that_go_the_wrong_way_are_noise_to_a_law_on_its_bound():
+    """A falling law is flat through rows that rise: what it misses is noise, not a slope that it could have had."""
+    table = pd.DataFrame({"n": np.geomspace(1, 100, 4), "q": [3.0, 4.0, 5.0, 6.0]})
+    fit = sl.fit(table, "power", "q", {"N": "n"}, replicates=100)
+    found = fit.predict(table)
+    assert fit.levels.total > 0.15 and ((found["low"] < table["q"]) & (table["q"] < found["high"])).all()
+
+
+def test_seeds_of_a_training_are_models_of_their_own():
+    rng = np.random.default_rng(0)
+    sizes, seeds, steps = np.geomspace(1e6, 1e8, 4), np.arange(5), np.array([4.0, 16, 64])
+    n, k, s = (v.ravel() for v in np.meshgrid(sizes, seeds, steps, indexing="ij"))
+    own = 0.05 * rng.standard_normal((4, 5))
+    y = (5 + 300 * n**-0.3 + 60 * s**-1.2) * np.exp(np.repeat(own.ravel(), 3) + 0.005 * rng.standard_normal(60))
+    table = pd.DataFrame({"N": n, "S": s, "train_seed": k, "fd": y})
+    fit = sl.fit(table, "size_steps_plain", "fd", {"N": "N", "S": "S"}, replicates=100)
+    assert fit.levels.models == 20 and fit.levels.model_sd == pytest.approx(own.std(), rel=0.35)
+    new = pd.DataFrame({"N": sizes[0], "S": 16.0, "train_seed": seeds})
+    middle = np.log(fit.predict(new)["low"] * fit.predict(new)["high"]).to_numpy() / 2
+    assert np.corrcoef(middle, own[0])[0, 1] > 0.95  # each seed has the interval of its own
+    unnamed = fit.predict(new.iloc[:1].drop(columns="train_seed"))  # any of the five
+    assert unnamed["high"].iloc[0] > np.exp(middle.max()) and unnamed["low"].iloc[0] < np.exp(middle.min())
+
+
+def test_many_rows_may_show_less_noise_than_the_grid_and_standard_errors_that_are_shared():
+    n = np.geomspace(1e6, 1e9, 60)
+    shock = 2e-4 * np.random.default_rng(0).standard_normal(60)
+    table = pd.DataFrame({"params": n, "loss": (2 + 400 * n**-0.3) * np.exp(shock)})
+    table["loss_se"] = 0.03 * table["loss"]  # of the images or texts that all cells share
+    fit = sl.fit(table, "power_floor", "loss", {"N": "params"}, replicates=200)
+    found = fit.predict(table)
+    assert not fit.levels.independent
+    assert np.log(found["high"] / found["low"]).median() == pytest.approx(2 * 1.645 * 2e-4, rel=0.5)

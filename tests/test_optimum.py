@@ -95,7 +95,7 @@ class Turning:
         value = 1 + np.log(columns["S"] / 20) ** 2
         return value if theta is None else value + np.zeros((len(theta), 1))
 
-    def predict(self, table, level=0.9):
+    def predict(self, table, level=0.9, of="owned"):
         value = self.curve({"S": table["steps"].to_numpy()})
         return table.assign(value=value, low=value, high=value, decades_beyond=0.0)
 
@@ -125,6 +125,7 @@ def test_a_budget_below_the_cheapest_names_it():
         (1e8, {"unit": "furlongs"}, "No unit 'furlongs' for a budget"),
         (1e8, {"decode": True}, "optimum: got an unexpected keyword argument 'decode'. Arguments: fit, budget, unit"),
         (1e8, {"level": 0}, "level=0: give a number between 0 and 1"),
+        (1e8, {"of": "mine"}, "of='mine': give one of curve, owned, new_model"),
         (1e8, {"steps": ["few"]}, "steps=.'few'.: give numbers of steps"),
         (1e8, {"steps": [0]}, "give numbers of steps above 0"),
         (1e8, {"sizes": ["c99"]}, "No size 'c99'. Known sizes: c8, c12"),
@@ -184,6 +185,10 @@ def test_the_best_setting_is_the_best_of_their_optima():
 def test_the_summary_reads_as_sentences():
     text = optimum(known_fit(spread=0.02), 1e8).summary()
     assert text.startswith("Best for 1e+08 FLOPs per image: c24 with 27 steps.\nfd 4.7")
+    assert "% probability that c24 is the best of the models you own." in text
+    texts = [optimum(known_fit(spread=0.02), 1e8, of=of).summary() for of in ("curve", "new_model")]
+    assert "interval of the law's curve" in texts[0] and "it is the best size in " in texts[0]
+    assert "interval of a model trained anew" in texts[1] and "is the best size for models trained anew." in texts[1]
 
 
 def test_the_measured_frontier_is_beaten_by_no_row():

@@ -133,7 +133,7 @@ def test_sizes_that_share_an_error_are_reported_and_clusters_widen_the_interval(
     whole = fit(sized(1), "size_steps_plain", "y", {"N": "N", "S": "S"})
     assert "Rows with the same N (N) share an error" in whole.notes[0]
     new = pd.DataFrame({"N": [1e10], "S": [64.0]})
-    width = [float(np.ptp(result.predict(new, mean=True)[["low", "high"]].to_numpy())) for result in (alone, whole)]
+    width = [float(np.ptp(result.predict(new, of="curve")[["low", "high"]].to_numpy())) for result in (alone, whole)]
     assert width[1] > 1.5 * width[0] and whole.bootstrap == "pair"
 
 

@@ -1,16 +1,19 @@
-"""Verbs that make a family: data, train, release, family."""
+"""Verbs that make models: data, train, finetune, personalise, distil, release, family."""
 
 import json
 import shutil
 from pathlib import Path
 
+import yaml
+
 from collect.config import FamilyFile, TextFamilyFile, family_kind, read_config
+from collect.config.trainings import DistilFile, FinetuneFile, PersonaliseFile
 from collect.datasets import emoji
 from collect.datasets.fashion_mnist import download
 from collect.models import shapes
 from collect.progress import show
 from collect.run.sweep import pick_device
-from collect.training import family, text
+from collect.training import distil, family, finetune, parallel, personalise, text
 from collect.training.text_parts import make_scenes
 from scalinglaws.schema import InputError
 
@@ -19,12 +22,19 @@ TRAINERS = {  # kind of family file: what makes it, fields in which a run may be
     FamilyFile: (family, ("steps", "widths")),
     TextFamilyFile: (text, ("steps", "widths", "seeds", "parts", "check")),
 }
+TUNINGS = {  # verb: the class of its file, what runs it, what it is
+    "finetune": (FinetuneFile, finetune.finetune, "train a checkpoint on, or make it a super-resolution model"),
+    "personalise": (PersonaliseFile, personalise.personalise, "teach a checkpoint a subject from a few images"),
+    "distil": (DistilFile, distil.distil, "make a student of few steps of a checkpoint"),
+}
 
 
 def register(verbs):
     """Add the verbs to the sub-parsers of `collect`."""
     _data(verbs)
     _train(verbs)
+    for name in TUNINGS:
+        _tuning(verbs, name)
     _release(verbs)
     _family(verbs)
 
@@ -48,6 +58,17 @@ def _train(verbs):
     verb.add_argument("--download", action="store_true", help="fetch Fashion-MNIST if it is not here")
     verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     verb.set_defaults(run=train)
+
+
+def _tuning(verbs, name):
+    *_, what = TUNINGS[name]
+    verb = verbs.add_parser(name, help=f"{what}; resumes what is there")
+    verb.add_argument("file", help="what to do (YAML; keys: collect/config/trainings.py)")
+    verb.add_argument("--out", help=f"folder of the run (default: the file's `out`, or runs/{name}/<file>)")
+    verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    precisions = " or ".join(parallel.PRECISIONS)
+    verb.add_argument("--accelerate", metavar="PRECISION", help=f"under `accelerate launch`: {precisions} (mixed)")
+    verb.set_defaults(run=tune, verb=name)
 
 
 def _release(verbs):
@@ -122,6 +143,36 @@ def train(args):
     for event in trainer.measure_snapshots(file, folder, widths, device):
         show(event.text)
     show(f"Trained in {folder}. Next: scalinglaws collect release {folder} FOLDER")
+    return 0
+
+
+def _same_run(path, given, folder):
+    """Keep a tuning's file, its paths resolved, in the run's folder; InputError where that holds another one's run.
+
+    More steps, another `out` or `save_every` continue a run.
+    """
+    kept = Path(folder) / "training.yaml"
+    if kept.exists():
+        free = {name: getattr(given, name) for name in ("steps", "out", "save_every")}
+        if read_config(kept, type(given)).model_copy(update=free) != given:
+            raise InputError(f"{folder} holds a run of another file than {path}: choose another --out.")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    kept.write_text(yaml.safe_dump(given.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+
+def tune(args):
+    """One given model trained further, from its file to a checkpoint that a sweep can use."""
+    kind, run, _ = TUNINGS[args.verb]
+    given = read_config(args.file, kind).resolved(args.file)
+    folder = Path(args.out or given.out or f"runs/{args.verb}/{Path(args.file).stem}")
+    where = parallel.accelerated(args.accelerate) if args.accelerate else parallel.Alone(pick_device(args.device))
+    if where.first:
+        _same_run(args.file, given, folder)
+    for event in run(given, folder, where):
+        if where.first:
+            show(event.text)
+    if where.first:
+        show(f"Done in {folder}: `family: {folder}` in a sweep file measures it.")
     return 0
 
 

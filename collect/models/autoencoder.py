@@ -24,18 +24,18 @@ def build(scaling_factor=1.0):
 
 
 def to_model(images):
-    """uint8 [image, 32, 32] -> float32 [image, 1, 32, 32] in -1..1."""
-    return images[:, None].float() / 127.5 - 1
+    """uint8 [image, h, w] or [image, channel, h, w] -> float32 [image, channel, h, w] in -1..1."""
+    return (images if images.ndim == 4 else images[:, None]).float() / 127.5 - 1
 
 
 @torch.no_grad()
 def encode(model, images, batch=1000):
-    """Posterior means float32 [image, 4, 8, 8] of uint8 images, times the scaling factor."""
+    """Posterior means float32 [image, latent, 8, 8] of uint8 images, times the scaling factor."""
     parts = [model.encode(to_model(chunk)).latent_dist.mean for chunk in images.split(batch)]
     return torch.cat(parts) * model.config.scaling_factor
 
 
 @torch.no_grad()
 def decode(model, latents, batch=500):
-    """float images [image, 1, 32, 32] in -1..1 of scaled latents [image, 4, 8, 8]."""
+    """float images [image, channel, 32, 32] in -1..1 of scaled latents [image, latent, 8, 8]."""
     return torch.cat([model.decode(z / model.config.scaling_factor).sample for z in latents.split(batch)])

@@ -1,9 +1,10 @@
-"""tiny-t2i's shared autoencoder: 3x32x32 images to 8x8x8 latents (f = 4), diffusers' AutoencoderKL."""
+"""tiny-t2i's shared autoencoder: 3x32x32 images to 8x8x8 latents (f = 4), diffusers' AutoencoderKL.
 
-import torch
+Images and latents pass through it by `autoencoder.encode` and `autoencoder.decode`.
+"""
+
 from diffusers import AutoencoderKL
 
-from collect.models.pipelines.parts import to_model
 from collect.models.tiny_t2i import LATENT
 
 
@@ -29,16 +30,3 @@ def freeze_encoder(model):
     for part in (model.encoder, model.quant_conv):
         part.requires_grad_(False)
     return model
-
-
-@torch.no_grad()
-def encode(model, images, batch=250):
-    """Posterior means float32 [image, 8, 8, 8] of uint8 images [image, 3, 32, 32], times the scaling factor."""
-    parts = [model.encode(to_model(chunk)).latent_dist.mean for chunk in images.split(batch)]
-    return torch.cat(parts) * model.config.scaling_factor
-
-
-@torch.no_grad()
-def decode(model, latents, batch=32):
-    """float images [image, 3, 32, 32] in -1..1 of scaled latents [image, 8, 8, 8]."""
-    return torch.cat([model.decode(z / model.config.scaling_factor).sample for z in latents.split(batch)])

@@ -135,6 +135,7 @@ def _plan(ask, done, missing, sizes, left, most):
     return design(
         pd.DataFrame(done.values()), ask.question, f"{min(left, 1e300)!r} {ask.unit}", budget=ask.budget,
         between=ask.between, quality=ask.quality, candidates=pd.DataFrame(rows), enough=ask.until, most=most,
+        compare=False,
     )  # fmt: skip
 
 

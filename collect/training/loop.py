@@ -11,11 +11,13 @@ the step, and the average of the weights has a power-function profile (Karras et
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from collect import weights
+from collect.training.parallel import Alone
 from scalinglaws.schema import InputError
 
 FIRST_SNAPSHOT = 125  # steps
@@ -56,9 +58,9 @@ def is_doubling(step, first=FIRST_SNAPSHOT):
     return step % first == 0 and ratio > 0 and ratio & (ratio - 1) == 0
 
 
-def step_generator(seed, step):
-    """The generator of one step."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+def step_generator(seed, step, rank=0):
+    """The generator of one step, of one of several processes."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step + (rank << 48))
 
 
 @dataclass
@@ -81,9 +83,9 @@ def start(build, config, device="cpu"):
     return State(model, average, torch.optim.AdamW(trained, config.rate, weight_decay=config.weight_decay))
 
 
-def save_state(state, path):
-    """Weights, average, Adam's moments and the step as one safetensors file."""
-    tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
+def save_state(state, path, model=None):
+    """Weights, average, Adam's moments and the step as one safetensors file; model: the State's without a wrapper."""
+    tensors = {f"model.{k}": v for k, v in (model or state.model).state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in state.average.items()}
     for index, moments in state.optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
@@ -106,51 +108,58 @@ def load_state(state, path):
     return state
 
 
-def optimize(model, optimizer, loss, generator, clip=None):
+def optimize(model, optimizer, loss, generator, clip=None, where=None):
     """One step of an optimizer on a loss, the gradient's norm held to `clip`; returns the loss."""
-    value = loss(model, generator)
+    where, value = where or Alone(), loss(model, generator)
     optimizer.zero_grad()
-    value.backward()
+    where.backward(value)
     if clip is not None:
-        torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], clip)
+        where.clip(optimizer.param_groups[0]["params"], clip)
     optimizer.step()
     return value.item()
 
 
-def advance(state, loss, config):
+def advance(state, loss, config, where=None):
     """One step of a State; returns the loss."""
-    step = state.step + 1
+    where, step = where or Alone(), state.step + 1
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, step)
-    value = optimize(state.model, state.optimizer, loss, step_generator(config.seed, step), config.clip)
-    _average(state, ema_decay(config.gamma, step))
+    if getattr(loss, "averaged", False):
+        loss = partial(loss, average=state.average)
+    generator = step_generator(config.seed, step, where.rank)
+    value = optimize(state.model, state.optimizer, loss, generator, config.clip, where)
+    _average(state, where.bare(state.model), ema_decay(config.gamma, step))
     state.step = step
     return value
 
 
 @torch.no_grad()
-def _average(state, decay):
-    now = state.model.state_dict()
+def _average(state, model, decay):
+    now = model.state_dict()
     pairs = [(kept, now[k]) for k, kept in state.average.items() if kept.is_floating_point()]
     torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], 1 - decay)
 
 
-def train(build, loss, config, steps, folder, save_every=250, device="cpu"):
+def train(build, loss, config, steps, folder, save_every=250, device="cpu", where=None):
     """Train build() up to `steps` in `folder`, resuming what is there; yields (step, loss).
 
     Leaves `state.safetensors` and one `average-<step>.safetensors` at each doubling step and at the last.
+    A loss with the attribute `averaged` is called with `average`, {name: tensor} of the average of the weights, too.
+    where: the processes and the precision (parallel.py); by default this process on `device`.
     """
-    folder = Path(folder)
-    state = start(build, config, device)
+    folder, where = Path(folder), where or Alone(device)
+    state = start(build, config, where.device)
     if (folder / "state.safetensors").exists():
         load_state(state, folder / "state.safetensors")
+    state.model, state.optimizer = where.prepare(state.model, state.optimizer)
     while state.step < steps:
-        value = advance(state, loss, config)
-        if is_doubling(state.step) or state.step == steps:
+        value = advance(state, loss, config, where)
+        if where.first and (is_doubling(state.step) or state.step == steps):
             weights.save(state.average, snapshot(folder, state.step), {"step": state.step})
-        if state.step % save_every == 0 or state.step == steps:
-            save_state(state, folder / "state.safetensors")
+        if where.first and (state.step % save_every == 0 or state.step == steps):
+            save_state(state, folder / "state.safetensors", where.bare(state.model))
         yield state.step, value
+    where.wait()
 
 
 def train_one_cycle(build, loss, steps, peak_rate, weight_decay=0.0, clip=None, seed=0):

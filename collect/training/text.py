@@ -19,7 +19,7 @@ from collect import weights
 from collect.datasets import emoji, scenes
 from collect.families.text import TextFamily
 from collect.jobs import Batch
-from collect.models import colour_autoencoder, tiny_t2i
+from collect.models import autoencoder, tiny_t2i
 from collect.models.model import to_images
 from collect.store.store import Store
 from collect.training import loop, losses
@@ -110,7 +110,7 @@ def measure_floors(family, archives, count=None, batch=250):
         for first in range(0, count, batch):
             part = images[first : first + batch]
             if name == "autoencoded":
-                part = to_images(colour_autoencoder.decode(model, colour_autoencoder.encode(model, part)))
+                part = to_images(autoencoder.decode(model, autoencoder.encode(model, part)))
             indices, prompts = np.arange(first, first + len(part)), captions[first : first + batch]
             sums = {m.name: m.add(sums[m.name], Batch(indices, part, {"prompts": prompts})) for m in scores}
         row = {"model": name, "n_samples_for_metric": count}

@@ -14,7 +14,7 @@ from collect.datasets import emoji, scenes
 from collect.families.text import TextFamily
 from collect.metrics import sums
 from collect.metrics.reference import write_sums
-from collect.models import colour_autoencoder, dual_encoder
+from collect.models import autoencoder, colour_autoencoder, dual_encoder
 from collect.models.tiny_t2i import TOKENS
 from collect.training import loop, losses
 
@@ -62,7 +62,7 @@ def make_autoencoder(folder, images, steps):
     yield from loop.train(build, loss, AUTOENCODER, steps, place)
     model = colour_autoencoder.build()
     weights.load_into(model, loop.snapshot(place, steps))
-    factor = 1 / colour_autoencoder.encode(model.eval(), images[:5000]).std().item()
+    factor = 1 / autoencoder.encode(model.eval(), images[:5000]).std().item()
     weights.save(model.state_dict(), out, {"scaling_factor": factor, "steps": steps})
 
 
@@ -165,7 +165,7 @@ def make_encoded(folder, images, captions):
     tensors = weights.load(path)[0] if path.exists() else {}
     if set(tensors) != {"latents", "text", "empty"}:
         family = TextFamily(folder)
-        latents = colour_autoencoder.encode(family.autoencoder(), images).half()
+        latents = autoencoder.encode(family.autoencoder(), images).half()
         tower, tokenizer = family.text_encoder(), family.tokenizer()
         starts = range(0, len(captions), 1000)
         parts = [dual_encoder.tokenize(tokenizer, captions[first : first + 1000]) for first in starts]

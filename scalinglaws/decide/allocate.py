@@ -1,11 +1,10 @@
 """Which size and how much data for a training budget.
 
 allocate(fit, "1e21 FLOPs")          N*, D* of a law in size and data, with intervals and the flat region
+along_budgets(fit, budgets)          the same for many budgets, as one table
 
-Serving beside training: `decide.serving`; the two other approaches of Hoffmann et al. 2022: `decide.isoflop`.
-
-Cost of training is 6 N D by default (Kaplan et al. 2020: 2 FLOPs a parameter forward, 4 backward), 3 F D where the size
-is a forward pass in FLOPs, a column of the table, or a function.
+What a training costs: `decide.training_cost`; serving beside training: `decide.serving`; the two other approaches of
+Hoffmann et al. 2022: `decide.isoflop`.
 """
 
 from dataclasses import dataclass, field
@@ -13,11 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from scalinglaws import display
+from scalinglaws.decide.arguments import check_level, check_positive
+from scalinglaws.decide.training_cost import TrainingCost, training_cost
 from scalinglaws.schema import InputError
 from scalinglaws.units import parse
 
 FLAT = 0.01  # quality within this share of the best: the flat region
 GRID = 600  # sizes tried between the ends
+BEYOND = 1e3  # sizes are tried this many times beyond the fitted ones, either way
 DATA = ("D", "C")  # symbols of data and of training compute
 
 
@@ -25,11 +28,11 @@ DATA = ("D", "C")  # symbols of data and of training compute
 class Allocation:
     """Size and data a training budget should buy.
 
-    size and data in the units of their columns, per_size = data / size; quality at the optimum; intervals {name: (low,
-    high)} of size, data, per_size and quality from the bootstrap; flat (low, high) the sizes whose quality is within
-    1 %
-    of the best at this budget. decades_beyond > 0: a projection. closed is the closed form (size, data), where there
-    is one.
+    size and data in the units of their columns; quality at the optimum; intervals {name: (low, high)} of size, data,
+    per_size, quality and exponent from the bootstrap; flat (low, high): the sizes whose quality is within 1 % of the
+    best at this budget. decades_beyond > 0: a projection. exponents (of size, of data) with which the optimum grows
+    with the budget; closed: the closed form (size, data), where there is one. seen: items processed, more than `data`
+    where they repeat; epochs = seen / unique, train_steps = seen / batch, where these were given.
     """
 
     budget: float
@@ -42,116 +45,78 @@ class Allocation:
     decades_beyond: float
     level: float
     columns: tuple
-    exponents: tuple | None = None
+    exponents: tuple
     closed: tuple | None = None
+    seen: float | None = None
+    epochs: float | None = None
+    train_steps: float | None = None
     profile: pd.DataFrame = field(default=None, repr=False, compare=False)
+    warnings: tuple = ()
     notes: tuple = ()
 
     @property
     def per_size(self) -> float:
+        """Data per unit of size: tokens or images per parameter."""
         return self.data / self.size
 
     def __repr__(self):
-        return (f"<Allocation of {self.budget:.3g}: {self.columns[0]} {self.size:.3g}, "
-                f"{self.columns[1]} {self.data:.3g}, {self.columns[2]} {self.quality:.4g}>")  # fmt: skip
+        return (f"Allocation({self.budget:.3g}: {self.columns[0]} {self.size:.3g}, "
+                f"{self.columns[1]} {self.data:.3g}, {self.columns[2]} {self.quality:.4g})")  # fmt: skip
 
-    def to_frame(self, level=None) -> pd.DataFrame:
-        """One row a quantity: value, low, high."""
+    def to_frame(self) -> pd.DataFrame:
+        """One row a quantity: quantity, value, low, high."""
         values = {"size": self.size, "data": self.data, "per_size": self.per_size, "quality": self.quality}
-        return pd.DataFrame(
-            [
-                {"quantity": k, "value": v, "low": self.intervals[k][0], "high": self.intervals[k][1]}
-                for k, v in values.items()
-            ]
-        )
+        rows = [(k, v, *self.intervals[k]) for k, v in values.items()]
+        scale = np.array(self.intervals["data"]) / self.data  # of epochs and steps: as the data
+        for name in ("epochs", "train_steps"):
+            value = getattr(self, name)
+            if value is not None:
+                rows.append((name, value, *(value * scale)))
+        return pd.DataFrame(rows, columns=["quantity", "value", "low", "high"])
 
     def summary(self) -> str:
         """The answer in plain lines."""
+        return "\n".join([*self._lines(), *(f"Warning: {w}" for w in self.warnings)])
+
+    def _lines(self):
         size, data, quality = self.columns
-        percent = f"{self.level:.0%}"
-        kind = (f"a projection: {self.decades_beyond:.1f} decades beyond the fitted rows" if self.decades_beyond > 0
-                else "within the range of the fitted rows")  # fmt: skip
-        lines = [f"Budget {self.budget:.4g} ({self.cost}); {kind}."]
         names = {"size": size, "data": data, "per_size": f"{data} per {size}", "quality": quality}
+        low, high = self.intervals["exponent"]
+        said = "a projection" if self.decades_beyond > 0 else "a prediction, within the range of the fitted rows"
+        lines = [f"Budget {self.budget:.4g} ({self.cost}): {said}."]
         for row in self.to_frame().itertuples():
-            lines.append(
-                f"  {names[row.quantity]}: {row.value:.4g} ({percent} interval {row.low:.4g} to {row.high:.4g})"
-            )
+            span = f"{self.level:.0%} interval {row.low:.4g} to {row.high:.4g}"
+            lines.append(f"  {names.get(row.quantity, row.quantity)}: {row.value:.4g} ({span})")
+        lines.append(f"  {size} grows as budget^{self.exponents[0]:.3f} ({low:.3f} to {high:.3f}).")
         lines.append(
             f"  {size} of {self.flat[0]:.3g} to {self.flat[1]:.3g} lose less than {FLAT:.0%}: the optimum is flat."
         )
-        if self.exponents:
-            lines.append(f"  {size} grows as budget^{self.exponents[0]:.3f}, {data} as budget^{self.exponents[1]:.3f}.")
-        return "\n".join(lines + [f"Note: {n}" for n in self.notes])
+        return [*lines, *self.notes]
 
     def _repr_html_(self):
-        from scalinglaws import display
-
-        return display.html_page(repr(self), self.summary()) if hasattr(display, "html_page") else self.summary()
+        lines = self._lines()
+        return display.html_page(repr(self), self.to_frame(), self.warnings, (lines[0], lines[-1 - len(self.notes)]))
 
     def plot(self, ax=None):
-        """Quality against size along the budget, through `scalinglaws.plots.band`."""
+        """Quality against size along the budget, with the interval of the optimum; returns the matplotlib Axes."""
         from scalinglaws import plots
 
-        curve = self.profile.rename(columns={"size": "x", "quality": "value"}).assign(label="at this budget")
-        points = pd.DataFrame({"x": [self.size], "y": [self.quality], "label": ["optimum"]})
-        return plots.band(curve, points, self.columns[0], self.columns[2], ax)
+        best = pd.DataFrame([{"budget": self.budget, "size": self.size, "quality": self.quality,
+                              "low": self.intervals["size"][0], "high": self.intervals["size"][1]}])  # fmt: skip
+        curve = self.profile.assign(budget=self.budget)
+        shown = curve[curve["quality"] <= 2 * self.quality]
+        return plots.isoflop_profiles(shown, best, None, self.columns[0], self.columns[2], ax)
 
 
-@dataclass(frozen=True)
-class TrainingCost:
-    """Cost of training: words; of(N, D) an increasing function of both; power (c, p, q) where it is c N^p D^q."""
-
-    words: str
-    of: object
-    power: tuple | None = None
-
-    def data(self, sizes, budget):
-        """D that the budget leaves for each size, by formula or bisection; 0 where the size alone is too dear."""
-        sizes = np.asarray(sizes, float)
-        if self.power:
-            c, p, q = self.power
-            return (budget / (c * sizes**p)) ** (1 / q)
-        low, high = np.full(sizes.shape, -20.0), np.full(sizes.shape, 50.0)  # log10 D
-        for _ in range(80):
-            middle = (low + high) / 2
-            over = self.of(sizes, 10**middle) > budget
-            low, high = np.where(over, low, middle), np.where(over, middle, high)
-        return np.where(self.of(sizes, 10.0**-20) > budget, 0.0, 10**low)
-
-
-def training_cost(fit, cost=None) -> TrainingCost:
-    """The cost model of a fit: None for 6 N D (3 F D where size is FLOPs per forward), a column, a number, a function.
-
-    A number c means c N D. A column of the fit's table is described by c N^p D^q, with its largest deviation in the
-    words.
-    """
-    size = fit.inputs["N"]
-    if cost is None:
-        factor = {"flops_per_forward": 3.0, "macs_per_forward": 6.0, "gflops_per_forward": 3e9}.get(size, 6.0)
-        return TrainingCost(f"{factor:g} x {size} x data", lambda n, d: factor * n * d, (factor, 1.0, 1.0))
-    if callable(cost):
-        return TrainingCost(getattr(cost, "__name__", "a function"), cost)
-    if isinstance(cost, int | float):
-        return TrainingCost(f"{cost:g} x {size} x data", lambda n, d: cost * n * d, (float(cost), 1.0, 1.0))
-    if cost not in fit.table:
-        raise InputError(f"No column {cost!r} for the cost of training; the table has {', '.join(fit.table.columns)}.")
-    if "D" not in fit.inputs:
-        raise InputError("A cost column needs a law in size and data (symbols N and D).")
-    logs = np.log(fit.table[[size, fit.inputs["D"], cost]].to_numpy(float))
-    design = np.column_stack([np.ones(len(logs)), logs[:, :2]])
-    (c, p, q), *_ = np.linalg.lstsq(design, logs[:, 2], rcond=None)
-    worst = float(np.expm1(np.abs(design @ [c, p, q] - logs[:, 2]).max()))
-    words = f"column {cost} as {np.exp(c):.3g} N^{p:.3f} D^{q:.3f}, off by {worst:.0%} at most"
-    return TrainingCost(words, lambda n, d: np.exp(c) * n**p * d**q, (float(np.exp(c)), float(p), float(q)))
-
-
-def allocate(fit, budget, unit="flops", *, cost=None, sizes=None, level=0.9) -> Allocation:
+def allocate(
+    fit, budget, unit="flops", *, cost=None, sizes=None, level=0.9, at=None, batch=None, unique=None
+) -> Allocation:
     """The size and data that a training budget should buy.
 
     fit: a Fit of a law in N and D (such as chinchilla) or in N and training compute C (size_training); budget: a number
     or text with a unit ("1e21 FLOPs"); cost: see `training_cost`; sizes: (low, high) to look between (default: the
-    fitted sizes, 1,000 times either way). Raises InputError.
+    fitted sizes, 1,000 times either way); at: values of other inputs of the law, such as {"S": 32}. batch: items per
+    training step, to have train_steps; unique: different items there are, to have epochs. Raises InputError.
 
     >>> import numpy as np, pandas as pd
     >>> from scalinglaws.fitting import fit
@@ -159,36 +124,62 @@ def allocate(fit, budget, unit="flops", *, cost=None, sizes=None, level=0.9) -> 
     >>> runs = pd.DataFrame({"N": N, "D": D, "loss": 1.8172 + 482.01 * N**-0.3478 + 2085.43 * D**-0.3658})
     >>> law = fit(runs, "chinchilla", "loss", {"N": "N", "D": "D"}, replicates=5)  # Besiroglu et al. 2024
     >>> answer = allocate(law, "5.76e23 FLOPs")
-    >>> 15 < answer.per_size < 30  # about 20 tokens a parameter
+    >>> 15 < answer.per_size < 30  # about 20 tokens per parameter
+    True
+
+    With few data, repeated (Muennighoff et al. 2023), the same budget is better spent on a larger model:
+
+    >>> from scalinglaws.decide.training_cost import RepeatedData
+    >>> few = allocate(law, "5.76e23 FLOPs", cost=RepeatedData(2e11))
+    >>> few.size > answer.size and few.epochs > 1
     True
     """
-    spend = parse(budget, unit).value
-    if not spend > 0:
-        raise InputError(f"A training budget of {budget!r} buys nothing: give a number above 0, such as '1e21 FLOPs'.")
-    law = _check(fit)
+    spend, level = _spend(budget, unit), check_level(level)
+    at = _check(fit, at)
     model = training_cost(fit, cost)
-    size, data, quality = _optimum(fit, model, spend, fit.theta[None], sizes)
-    drawn = _optimum(fit, model, spend, np.asarray(fit.replicates), sizes)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    named = {"size": drawn[0], "data": drawn[1], "per_size": drawn[1] / drawn[0], "quality": drawn[2]}
-    intervals = {k: tuple(np.quantile(v[np.isfinite(v)], tails).tolist()) for k, v in named.items()}
-    grid, values = _profile(fit, model, spend, fit.theta[None], sizes)
+    unique = getattr(cost, "unique", None) if unique is None else unique
+    draws = np.asarray(fit.replicates)
+    best, drawn = (_optimum(fit, model, spend, theta, sizes, at) for theta in (fit.theta[None], draws))
+    growth, grown = (_exponent(fit, model, spend, theta, sizes, at) for theta in (fit.theta[None], draws))
+    named = drawn | {"per_size": drawn["data"] / drawn["size"], "exponent": grown}
+    grid, values = profile_at(fit, model, spend, fit.theta[None], sizes, at)
     good = np.flatnonzero(values[0] <= values[0].min() * (1 + FLAT))
+    size, data, quality = (float(best[name][0]) for name in ("size", "data", "quality"))
     closed, exponents = closed_form(fit, model, spend)
-    notes = _notes(fit, grid, size[0], law)
+    seen = data if model.seen is None else float(model.seen(data))
+    beyond = _beyond(fit, size, data, spend)
     return Allocation(
-        spend, float(size[0]), float(data[0]), float(quality[0]), model.words, intervals,
-        (float(grid[good[0]]), float(grid[good[-1]])), _beyond(fit, size[0], data[0], spend), level,
-        (fit.inputs["N"], fit.inputs.get("D", "data"), fit.quality), exponents, closed,
-        pd.DataFrame({"size": grid, "data": model.data(grid, spend), "quality": values[0]}), notes,
+        spend, size, data, quality, model.words, _intervals(named, level),
+        (float(grid[good[0]]), float(grid[good[-1]])), beyond, level,
+        (fit.inputs["N"], fit.inputs.get("D", "data"), fit.quality),
+        exponents or (float(growth[0]), _data_exponent(model, growth[0])), closed, seen,
+        unique and seen / check_positive(unique, "unique"), batch and seen / check_positive(batch, "batch"),
+        pd.DataFrame({"size": grid, "data": model.data(grid, spend), "quality": values[0]}),
+        _warnings(fit, grid, size, beyond, named["size"]), _notes(fit, seen, data),
     )  # fmt: skip
+
+
+def along_budgets(fit, budgets, unit="flops", *, cost=None, sizes=None, level=0.9, at=None) -> pd.DataFrame:
+    """N*, D* and quality for many budgets, a row each: budget, and size, data, quality, each with _low and _high.
+
+    Arguments as for `allocate`. Raises InputError.
+    """
+    at, model, draws, rows = _check(fit, at), training_cost(fit, cost), np.asarray(fit.replicates), []
+    for spend in (_spend(budget, unit) for budget in budgets):
+        best = _optimum(fit, model, spend, fit.theta[None], sizes, at)
+        spans = _intervals(_optimum(fit, model, spend, draws, sizes, at), check_level(level))
+        row = {"budget": spend}
+        for name, value in best.items():
+            row |= {name: float(value[0]), f"{name}_low": spans[name][0], f"{name}_high": spans[name][1]}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def closed_form(fit, model: TrainingCost, budget):
     """((N*, D*), exponents of the budget) of E + A N^-a + B D^-b at cost c N^p D^q; (None, None) for other laws.
 
-    N* = (a A q / (b B p))^(q / (a q + b p)) (budget / c)^(b / (a q + b p)): Hoffmann et al. 2022, eq. 4, with p = q =
-    1.
+    N* = (a A q / (b B p))^(q / (a q + b p)) (budget / c)^(b / (a q + b p)) for A N^-a and B (c N^p / budget)^(b / q):
+    Hoffmann et al. 2022, eq. 4, with p = q = 1.
     """
     if fit.law.name != "chinchilla" or not model.power:
         return None, None
@@ -198,72 +189,107 @@ def closed_form(fit, model: TrainingCost, budget):
         return None, None
     total = a * q + b * p
     size = (a * v["A"] * q / (b * v["B"] * p)) ** (q / total) * (budget / c) ** (b / total)
-    return (size, float(model.data(size, budget))), (b / total, a / total)
+    return (float(size), float(model.data(size, budget))), (b / total, a / total)
 
 
-def _check(fit):
-    law = fit.law
-    if "N" not in law.inputs or not any(s in law.inputs for s in DATA) or len(law.inputs) != 2:
+def ends(fit, sizes=None):
+    """(low, high) between which sizes are tried."""
+    if sizes is not None:
+        return check_positive(sizes[0], "sizes"), check_positive(sizes[1], "sizes")
+    held = fit.table[fit.inputs["N"]].to_numpy(float)
+    return held.min() / BEYOND, held.max() * BEYOND
+
+
+def _spend(budget, unit):
+    spend = parse(budget, unit).value
+    if not spend > 0:
+        raise InputError(f"A training budget of {budget!r} buys nothing: give a number above 0, such as '1e21 FLOPs'.")
+    return spend
+
+
+def _check(fit, at):
+    """Values of the law's inputs other than size and data, or InputError."""
+    law, at = fit.law, dict(at or {})
+    rest = [s for s in law.inputs if s != "N" and s not in DATA]
+    if "N" not in law.inputs or len(law.inputs) - len(rest) != 2:
         raise InputError(
             f"allocate needs a law in size and data (N and D) or size and training compute (N and C); {law.name!r} has "
             f"{', '.join(law.inputs)}. Fit 'chinchilla', 'kaplan' or 'size_training'."
         )
-    return law
+    if set(at) != set(rest):
+        told = f"at= with a value of {', '.join(rest)}" if rest else "no at="
+        raise InputError(f"The law {law.name!r} has the inputs {', '.join(law.inputs)}: give {told}; got {at or None}.")
+    return at
 
 
-def ends(fit, sizes):
-    if sizes is not None:
-        return float(sizes[0]), float(sizes[1])
-    held = fit.table[fit.inputs["N"]].to_numpy(float)
-    return held.min() / 1e3, held.max() * 1e3
-
-
-def _profile(fit, model, budget, theta, sizes):
-    """(sizes [n], quality [replicate, n]) along the budget."""
+def profile_at(fit, model, budget, theta, sizes, at):
+    """(sizes [n], quality [replicate, n]) along the budget, for theta [replicate, parameter]."""
     grid = np.geomspace(*ends(fit, sizes), GRID)
-    return grid, _along(fit, model, budget, theta, grid)
-
-
-def _along(fit, model, budget, theta, grid):
+    inputs = {"N": grid} | {symbol: np.full(grid.shape, float(value)) for symbol, value in at.items()}
     if "C" in fit.law.inputs:
-        inputs = {"N": grid, "C": np.full(grid.shape, budget)}
+        inputs["C"] = np.full(grid.shape, budget)
     else:
-        inputs = {"N": grid, "D": np.maximum(model.data(grid, budget), 1e-12)}
-    with np.errstate(all="ignore"):
-        values = np.asarray(fit.curve(inputs, theta))
-    return np.where(np.isfinite(values), values, np.inf)
+        inputs["D"] = np.maximum(model.data(grid, budget), 1e-12)
+    values = np.asarray(fit.curve(inputs, theta))
+    return grid, np.where(np.isfinite(values), values, np.inf)
 
 
-def _optimum(fit, model, budget, theta, sizes):
-    """Numeric (N*, D*, quality) [replicate]: the best of the grid, then a parabola through its neighbours, in ln N."""
-    grid, values = _profile(fit, model, budget, theta, sizes)
+def _optimum(fit, model, budget, theta, sizes, at):
+    """Numeric size, data, quality [replicate]: the best of the grid, then a parabola through its neighbours in ln N."""
+    grid, values = profile_at(fit, model, budget, theta, sizes, at)
     best = np.clip(values.argmin(1), 1, len(grid) - 2)
     rows = np.arange(len(values))
-    left, middle, right = (values[rows, best + k] for k in (-1, 0, 1))
-    curvature = left - 2 * middle + right
     with np.errstate(all="ignore"):
+        left, middle, right = (values[rows, best + k] for k in (-1, 0, 1))
+        curvature = left - 2 * middle + right
         shift = np.where(curvature > 0, np.clip(0.5 * (left - right) / curvature, -1, 1), 0.0)
-        found = middle - 0.25 * (left - right) * shift
+        quality = middle - 0.25 * (left - right) * shift
     size = np.exp(np.log(grid[best]) + shift * np.log(grid[1] / grid[0]))
-    return size, model.data(size, budget), found
+    return {"size": size, "data": model.data(size, budget), "quality": quality}
+
+
+def _exponent(fit, model, budget, theta, sizes, at):
+    """d ln N* / d ln budget [replicate], by twice and half the budget."""
+    half, twice = (_optimum(fit, model, budget * k, theta, sizes, at)["size"] for k in (0.5, 2.0))
+    return np.log(twice / half) / np.log(4.0)
+
+
+def _data_exponent(model, growth):
+    """Of the data, where the cost is c N^p D^q and N grows with this exponent; nan where it is another function."""
+    return (1 - model.power[1] * float(growth)) / model.power[2] if model.power else float("nan")
+
+
+def _intervals(named, level):
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    finite = {k: v[np.isfinite(v)] for k, v in named.items()}
+    return {k: tuple(np.quantile(v, tails).tolist()) if len(v) else (np.nan, np.nan) for k, v in finite.items()}
 
 
 def _beyond(fit, size, data, budget):
     """Decades by which the optimum lies outside the fitted rows, the most of its inputs."""
-    at = {"N": size, "D": data, "C": budget}
-    reach = [0.0]
-    for symbol in fit.law.inputs:
+    at, reach = {"N": size, "D": data, "C": budget}, [0.0]
+    for symbol in set(fit.law.inputs) & set(at):
         held = fit.table[fit.inputs[symbol]].to_numpy(float)
         reach += [np.log10(at[symbol] / held.max()), np.log10(held.min() / at[symbol])]
     return float(max(reach))
 
 
-def _notes(fit, grid, size, law):
-    notes = []
+def _warnings(fit, grid, size, beyond, drawn):
+    said = []
+    if beyond > 0:
+        said.append(f"A projection: the optimum lies {beyond:.2g} decades beyond the fitted rows.")
     if size < grid[0] * 1.02 or size > grid[-1] / 1.02:
-        notes.append(
-            "The optimum lies at an end of the sizes tried: the law gives none inside, or `sizes` is too narrow."
-        )
-    if "C" in law.inputs:
+        said.append("The optimum lies at an end of the sizes tried: the law gives none inside, or `sizes` is narrow.")
+    astray = float(np.mean((drawn < grid[0] * 1.02) | (drawn > grid[-1] / 1.02)))
+    if astray > 0.05:
+        said.append(f"{astray:.0%} of the bootstrap replicates have no optimum inside the sizes tried.")
+    return tuple(said)
+
+
+def _notes(fit, seen, data):
+    notes = []
+    if "C" in fit.law.inputs:
         notes.append("The law is in training compute, so the cost model only turns size and budget into data.")
+    if seen > data * 1.001:
+        notes.append(f"{seen:.4g} items are processed for the effect of {data:.4g} that are all new.")
     return tuple(notes)

@@ -1,7 +1,8 @@
 """Where two curves cross: two sizes as steps grow, two samplers, a student and its teacher, two measured curves.
 
 Every bootstrap replicate gives its own first crossing; the interval is theirs, and `probability` is the share of
-replicates that cross at all within the range searched.
+replicates that cross at all within the range searched. A trained model's own error shifts its whole curve; `of` says
+whether it is that of the models that are owned, of models trained anew, or left out (the curves of the law).
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -24,12 +25,17 @@ from scalinglaws.decide.curves import (
     needed,
     symbol_along,
 )  # fmt: skip
+from scalinglaws.decide.zeros import first_zeros, zeros
+from scalinglaws.fitting.levels import check_of, is_sampling, names_models
 from scalinglaws.schema import InputError
 
 POINTS = 400  # places at which two fitted curves are compared
 FAR = 0.05  # decades beyond the data that are worth a warning
 DRAWN = 100  # of those are kept for a figure
-SHOWN = ("first", "second", "cost", "value", "low", "high", "probability", "below", "above", "decades_beyond")
+SHOWN = ("first", "second", "cost", "value", "low", "high", "probability", "below", "above", "decades_beyond", "of")
+WHOSE = {"curve": "", "owned": " for the models you own", "new_model": " for models trained anew"}
+OUTSIDE = "The law's curves cross outside the interval: the models you own differ from the law by errors of their own."
+ALONG_SIZE = "Along a size every place is another model: the interval is that of the law's curves."
 APART = "The two were never measured at one place: the curves cross only in the law."
 
 
@@ -58,6 +64,7 @@ class Crossover:
     at: str = ""  # what is the same for both, such as model = c16
     quality: str = "quality"
     curves: pd.DataFrame = field(default=None, repr=False, compare=False)  # x, value, low, high, label
+    of: str = "curve"  # whose interval and probability: levels.OF
 
     def __repr__(self):
         return f"<Crossover: {self._sentence()}>"
@@ -66,11 +73,12 @@ class Crossover:
         """The answer in plain lines."""
         unit = UNITS.get(self.unit, self.unit)
         low, high = (f"{x:.3g}" for x in self.searched)
-        lines = [self._sentence(), f"{self.probability:.0%} of the refits cross from {low} to {high} {unit}."]
+        those = f"{'refits' if self.of == 'curve' else 'draws'}{WHOSE[self.of]}"
+        lines = [self._sentence(), f"{self.probability:.0%} of the {those} cross from {low} to {high} {unit}."]
         return "\n".join(lines + [f"Warning: {w}" for w in self.warnings])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row: the two curves, cost, value, low, high, probability, below, above, decades_beyond."""
+        """One row: the two curves, cost, value, low, high, probability, below, above, decades_beyond, of."""
         return pd.DataFrame([{k: getattr(self, k) for k in SHOWN}])
 
     def record(self) -> dict:
@@ -94,15 +102,16 @@ class Crossover:
             return f"{pair} do not cross: {self.below} is better throughout."
         low, high = (f"{side} the range searched" if end is None else f"{end:.4g}"
                      for end, side in ((self.low, "below"), (self.high, "beyond")))  # fmt: skip
-        return (f"{pair} cross at {self.cost:.4g} {unit} ({self.level:.0%} interval {low} to {high}): "
-                f"{self.below} is better below, {self.above} above.")  # fmt: skip
+        law = "" if self.of == "curve" else " by the law"
+        return (f"{pair} cross at {self.cost:.4g} {unit}{law} ({self.level:.0%} interval{WHOSE[self.of]} {low} to "
+                f"{high}): {self.below} is better below, {self.above} above.")  # fmt: skip
 
 
 def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", **about) -> Crossover:
     """Where two Curves cross first; fitted ones are searched `beyond` decades past what both were measured at.
 
-    Measured curves are compared only where both were measured; InputError where there is no such place. about: `by`
-    and `at` of the Crossover.
+    Measured curves are compared only where both were measured; InputError where there is no such place. about: `by`,
+    `at` and `of` of the Crossover.
 
     >>> import numpy as np
     >>> from scalinglaws.decide.curves import measured_curve
@@ -117,7 +126,7 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
     x = _places(one, two, data, beyond)
     draws = [one.draws(x), two.draws(x)]
     count = max(map(len, draws)) if min(map(len, draws)) == 1 else min(map(len, draws))
-    replicates = _gap(*(rows[:count] for rows in draws), one.rises)
+    replicates = _gap(*(rows[:count] for rows in draws), one.rises) + _own_gap(one, two, count)
     first = _gap(one.at(x), two.at(x), one.rises)
     cost = _exp(first_zeros(np.log(x), first)[0])
     crossings = first_zeros(np.log(x), replicates)
@@ -131,6 +140,8 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
     notes = [*one.notes, *two.notes, *([APART] if data[1] < data[0] else [])]
     if past > FAR:
         notes.append(f"The crossing is {past:.1f} decades beyond what both were measured at.")
+    if cost and not (low or 0.0) <= cost <= (high or np.inf):
+        notes.append(OUTSIDE)
     if len(zeros(np.log(x), first)) > 1:
         notes.append("The curves cross more than once; this is the lowest crossing.")
     some = slice(None, None, max(1, len(x) // DRAWN))  # every few places are kept for a figure
@@ -152,13 +163,18 @@ def crossings(one: Curve, two: Curve) -> list[float]:
 
 @checked
 def crossover(
-    source, between, *, cost=None, unit=None, stages=("denoise",), price=None, at=None, along=None, level=0.9
-) -> Crossover:
+    source, between, *, cost=None, unit=None, stages=("denoise",), price=None, at=None, along=None, level=0.9,
+    of="owned",
+) -> Crossover:  # fmt: skip
     """Where the two sizes, or the two levels of a column, `between` cross.
 
     source: a Fit of a law in size and steps, and between two sizes, labels or numbers; or the Groups of fit_groups, or
     the Fit of a shared law, and between two of its levels, such as samplers. Levels run along the cost per image at
     the size `at`, or along the input `along`, such as 'steps'; a law of one input runs along that.
+
+    of: whose crossing the interval and the probability are for: owned, the models of the fit, each with its own error
+    as its rows show it; new_model, models trained anew; curve, the law alone. Levels that are settings of sampling are
+    of one model, whose own error cancels.
 
     cost: a CostModel; or unit (flops, seconds, joules or money; default flops), stages (of denoise, text, decode) and
     price (money per hour) from which one is built of the rows fitted. InputError for anything that cannot be answered.
@@ -171,19 +187,25 @@ def crossover(
     c8 below 2.3e+08 flops
     """
     level = check_level(level)
+    check_of(of)
     if not (fitted.has_levels(source) or (at is None and along is None)):
         raise InputError("at= and along= are for levels of a column; two sizes are compared along cost.")
     laws, by = _laws(source, between)
     price_rows = pricing(cost, unit, stages, price)
     if by == "size":
         cost = _cost(laws[0][0], price_rows)
-        curves = [cost_curve(law, cost, size) for law, size in laws]
-        return _coloured(cross(*curves, level=level, quality=laws[0][0].quality), laws[0][0].size_labels, True)
+        curves = [cost_curve(law, cost, size, of=of) for law, size in laws]
+        return _coloured(cross(*curves, level=level, quality=laws[0][0].quality, of=of), laws[0][0].size_labels, True)
     first = laws[0]
     symbol = symbol_along(first, along)
-    curves = [_level_curve(law, symbol, at, price_rows) for law in laws]
+    sized = symbol is not None and hasattr(first.fit, "levels") and names_models(first.fit, symbol)
+    of = "curve" if sized else of
+    own = "curve" if of == "new_model" and is_sampling(by) else of  # one model's error shifts both curves alike
+    curves = [_level_curve(law, symbol, at, price_rows, own) for law in laws]
     same = "" if at is None or len(first.inputs) == 1 else f"{'model' if 'model' in first.table else 'size'} = {at}"
-    crossing = cross(*curves, level=level, quality=first.quality, by=by, at=same)
+    crossing = cross(*curves, level=level, quality=first.quality, by=by, at=same, of=of)
+    if sized:
+        crossing = replace(crossing, warnings=(*crossing.warnings, ALONG_SIZE))
     return _coloured(crossing, fitted.level_names(source), False)
 
 
@@ -253,12 +275,12 @@ def _cost(law, price_rows):
     return price_rows(law.table, law.size_column, law.steps_column)
 
 
-def _level_curve(law, symbol, at, price_rows):
+def _level_curve(law, symbol, at, price_rows, of):
     """A level's curve along an input, or along cost at the size `at`."""
     if symbol is not None:
-        return input_curve(law, symbol, held_at(law, symbol, at))
+        return input_curve(law, symbol, held_at(law, symbol, at), of)
     size = law.find_size(needed(law, law.axes[0], at))
-    return cost_curve(law, _cost(law, price_rows), size, law.label)
+    return cost_curve(law, _cost(law, price_rows), size, law.label, of)
 
 
 def _measured_level(law, symbol, at, price_rows):
@@ -312,21 +334,10 @@ def _gap(one, two, rises):
         return np.log(one) - np.log(two) if rises else np.log(two) - np.log(one)
 
 
-def first_zeros(x, gap):
-    """The first zero of each curve [replicate] along x, straight between points; NaN where there is none."""
-    gap = np.atleast_2d(gap)
-    changes = np.sign(gap[:, 1:]) * np.sign(gap[:, :-1]) < 0
-    i, rows = changes.argmax(axis=1), np.arange(len(gap))
-    here, then = gap[rows, i], gap[rows, i + 1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        zero = x[i] + (x[i + 1] - x[i]) * here / (here - then)
-    return np.where(changes.any(axis=1), zero, np.nan)
-
-
-def zeros(x, gap):
-    """Every zero of one curve along x."""
-    changes = np.flatnonzero(np.sign(gap[1:]) * np.sign(gap[:-1]) < 0) if len(gap) > 1 else []
-    return [x[i] + (x[i + 1] - x[i]) * gap[i] / (gap[i] - gap[i + 1]) for i in changes]
+def _own_gap(one, two, count):
+    """What the own errors of the two trained models add to the gap [replicate, 1]; 0 without them."""
+    own = [0.0 if curve.own is None else curve.own[:count] for curve in (one, two)]
+    return np.reshape(own[0] - own[1] if one.rises else own[1] - own[0], (-1, 1))
 
 
 def _exp(value):

@@ -33,6 +33,7 @@ class Curve:
     domain: tuple[float, float] | None = None  # (from, to) the law was fitted over; None: the span
     points: np.ndarray | None = None  # x of the measured points [point], rising; None: fitted
     notes: tuple[str, ...] = ()
+    own: np.ndarray | None = None  # [replicate] ln of the trained model's own error, which shifts the whole curve
 
     @property
     def fitted(self) -> bool:
@@ -46,8 +47,8 @@ class Curve:
         return pd.DataFrame({"x": x, "value": self.at(x), "low": low, "high": high, "label": self.label})
 
 
-def cost_curve(law: FittedLaw, cost, size, label=None) -> Curve:
-    """The law's quality along cost at one size, as steps grow."""
+def cost_curve(law: FittedLaw, cost, size, label=None, of="curve") -> Curve:
+    """The law's quality along cost at one size, as steps grow; `own` is for one of levels.OF."""
     if not law.steps_column:
         raise InputError(
             "A curve along cost needs a law with steps, such as size_steps; or name the input to compare along: "
@@ -62,8 +63,9 @@ def cost_curve(law: FittedLaw, cost, size, label=None) -> Curve:
         x = np.atleast_1d(np.asarray(x, float))
         return law.quality_at(size, cost.steps(size, x), theta)
 
+    own = law.own_errors({law.axes[0]: np.array([float(size)])}, of)[:, 0]
     return Curve(law.label_of(size) if label is None else label, cost.unit, law.rises, ends[0], quality,
-                 lambda x: quality(x, law.replicates), ends[1], notes=(*law.notes, *cost.notes))  # fmt: skip
+                 lambda x: quality(x, law.replicates), ends[1], notes=(*law.notes, *cost.notes), own=own)  # fmt: skip
 
 
 def law_curves(fit, cost=None, level=0.9, points=60) -> pd.DataFrame:
@@ -81,16 +83,17 @@ def law_curves(fit, cost=None, level=0.9, points=60) -> pd.DataFrame:
     return table.assign(label=pd.Categorical(table["label"], law.size_labels, ordered=True))
 
 
-def input_curve(law: FittedLaw, symbol, held) -> Curve:
-    """The law's quality along one input, the others held at {symbol: value}."""
+def input_curve(law: FittedLaw, symbol, held, of="curve") -> Curve:
+    """The law's quality along one input, the others held at {symbol: value}; `own` is for one of levels.OF."""
     x = law.table[law.inputs[symbol]].astype(float)
 
     def quality(x, theta=None):
         x = np.atleast_1d(x)
         return law.at({symbol: x} | {s: np.full(np.size(x), v) for s, v in held.items()}, theta)
 
+    own = law.own_errors({symbol: x.to_numpy()[:1]} | {s: np.array([float(v)]) for s, v in held.items()}, of)[:, 0]
     return Curve(law.label, law.inputs[symbol], law.rises, (float(x.min()), float(x.max())), quality,
-                 lambda x: quality(x, law.replicates))  # fmt: skip
+                 lambda x: quality(x, law.replicates), own=own)  # fmt: skip
 
 
 def measured_curve(label, x, quality, unit, rises, errors=None) -> Curve:

@@ -119,7 +119,7 @@ class Plan:
 def design(
     source, question="optimum", spend="1e15 FLOPs", *, budget=None, between=None, quality=None, law=None, inputs=None,
     where=None, of=None, steps=None, sizes=None, samples=None, candidates=None, training=None, price=None,
-    enough=None, most=MOST,
+    enough=None, most=MOST, compare=True,
 ) -> Plan:  # fmt: skip
     """The measurements that reduce the loss of a decision most per unit of cost, as many as `spend` pays.
 
@@ -130,9 +130,11 @@ def design(
     the best size to train (default where `training` is given).
 
     Candidates: every measured model at every measured number of steps and at `steps`, new or repeated, with `samples`
-    images each, one or several counts (default: as in the table); or the rows of `candidates` (model or the column of the
-    sizes, steps, samples, cost in the unit of the spend). With `training` (the cost of training a size: True for the table's train_flops, a number, or a function
-    of the size) also a second seed of every size, and the new `sizes`. enough: the loss that is not worth reducing.
+    images each, one or several counts (default: as in the table); or the rows of `candidates`, with the columns model
+    or the law's size, steps, samples, and cost in the unit of the spend. With `training`, the cost of training a size
+    (True for the table's train_flops, a number, or a function of the size), also a second seed of every size, and the
+    new `sizes`. enough: the loss that is not worth reducing. compare: whether other orders of the same spend are
+    valued beside the plan.
     price: money per hour of the machine, for a spend in money. most: picks at most.
 
     Raises InputError for an argument that cannot be used, naming what is allowed.
@@ -157,7 +159,7 @@ def design(
     picks = greedy(experiment, spend, loss, enough, most)
     cells = _cells(experiment, picks, loss)
     expected = float(cells["loss_after"].iloc[-1]) if len(cells) else loss
-    others = _others(experiment, loss, picks["cost"].sum(), most) if len(cells) else {}
+    others = _others(experiment, loss, picks["cost"].sum(), most) if compare and len(cells) else {}
     return Plan(question, loss, expected, experiment.decision.unit, enough, experiment.answer(), spend, unit, cells,
                 others, experiment.notes)  # fmt: skip
 

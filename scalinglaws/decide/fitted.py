@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import laws, schema
-from scalinglaws.fitting import Groups, fit_groups
+from scalinglaws.fitting import Groups, draws, fit_groups
 from scalinglaws.fitting import fit as fit_one
 from scalinglaws.schema import InputError
 
@@ -48,14 +48,30 @@ class FittedLaw:
 
     @property
     def replicates(self):
-        """Bootstrap parameters [replicate, parameter]."""
-        return self.fit.replicates if self.order is None else self.fit.replicates[self.order]
+        """Parameters [replicate, parameter] of the curve's own uncertainty."""
+        theta = self.fit.curve_replicates if hasattr(self.fit, "curve_replicates") else self.fit.replicates
+        return theta if self.order is None else theta[self.order]
+
+    def own_errors(self, x, of):
+        """ln of the own errors [replicate, n] of the trained models at inputs {symbol: [n]}, for one of levels.OF.
+
+        A size that was not measured has one for new_model only.
+        """
+        if getattr(self.fit, "levels", None) is None:
+            return np.zeros((len(self.replicates), len(next(iter(x.values())))))
+        errors = draws.model_errors(self.fit, self._with_group(x), pd.DataFrame(), of, unseen=False)
+        return errors if self.order is None else errors[self.order]
 
     def at(self, x, theta=None):
         """Quality [..., n] at inputs {symbol: [n]}; theta [..., parameter]."""
-        count = len(np.atleast_1d(next(iter(x.values()))))
-        own = {} if self.group is None else {self.fit.law.inputs[-1]: np.array([self.group] * count, object)}
-        return self.fit.curve(x | own, theta)
+        return self.fit.curve(self._with_group(x), theta)
+
+    def _with_group(self, x):
+        """The inputs {symbol: [n]} and, of a shared law, the number of the group."""
+        if self.group is None:
+            return x
+        names = np.array([self.group] * len(np.atleast_1d(next(iter(x.values())))), object)
+        return x | {self.fit.law.inputs[-1]: self.fit.law.numbers(self.fit.law.inputs[-1], names)}
 
     def quality_at(self, size, steps, theta=None):
         """Quality [..., n] at sizes [n] and steps [n]; theta [..., parameter]."""

@@ -1,7 +1,9 @@
 """The best size and steps for a budget per image, with an interval and the probability that the size is the best.
 
 Steps are whole. A size may spend at most the budget; where the law falls with steps it spends all of it, where the
-law turns it stops at its best number of steps.
+law turns it stops at its best number of steps. `of` says for whom: the curves of the law, the models that are owned
+(each with its own error as its rows show it), or models trained anew. A cell's error is no quality of a model and takes
+no part in which is the best.
 """
 
 import math
@@ -14,12 +16,15 @@ from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, check_positive, checked
 from scalinglaws.decide.cost import UNITS, pricing
 from scalinglaws.decide.fitted import whole
+from scalinglaws.fitting.levels import check_of
 from scalinglaws.schema import InputError, NoAnswer
 from scalinglaws.units import parse
 
 FLAT = 0.01  # sizes within this share of the best, or within the noise, are as good as the best
 GRID = 200  # step counts tried for a size, at most
+INTERVAL = {"curve": "the law's curve", "owned": "a new measurement", "new_model": "a model trained anew"}
 NAMED = 8  # sizes listed one by one; more are given as a range
+SURER = 0.05  # by which another size must be likelier the best to be named
 FAR = 0.05  # decades beyond the data that are worth a warning
 
 
@@ -37,7 +42,7 @@ class Optimum:
     value: float  # quality
     low: float
     high: float
-    probability: float  # share of bootstrap replicates in which this size is the best
+    probability: float  # that this size is the best: share of replicates, own errors included as `of` says
     budget: float  # unit per image
     unit: str
     quality: str
@@ -46,6 +51,7 @@ class Optimum:
     candidates: pd.DataFrame = field(repr=False, compare=False)
     warnings: tuple[str, ...] = ()
     size_column: str = "size"
+    of: str = "curve"  # whose intervals and probabilities: levels.OF
 
     def __repr__(self):
         return (f"<Optimum: {self.model} with {self.steps} steps for {self.budget:g} {UNITS[self.unit]} per image, "
@@ -57,8 +63,8 @@ class Optimum:
         return "\n".join(lines + [f"Warning: {w}" for w in self.warnings])
 
     def to_frame(self) -> pd.DataFrame:
-        """The candidates, one row a size, with `best` true for the size chosen."""
-        return self.candidates.assign(best=self.candidates["size"] == self.size)
+        """The candidates, one row a size, with `best` true for the size chosen, and `of`."""
+        return self.candidates.assign(best=self.candidates["size"] == self.size, of=self.of)
 
     def record(self) -> dict:
         """Every field but the candidates, for JSON."""
@@ -78,23 +84,33 @@ class Optimum:
         return f"Best for {self.budget:g} {UNITS[self.unit]} per image: {self.model} with {self.steps} steps."
 
     def _details(self):
-        yield (f"{self.quality} {self.value:.4g} ({self.level:.0%} interval {self.low:.4g} to {self.high:.4g}); "
-               f"it is the best size in {self.probability:.0%} of the refits.")  # fmt: skip
+        yield (f"{self.quality} {self.value:.4g} ({self.level:.0%} interval of {INTERVAL[self.of]} {self.low:.4g} to "
+               f"{self.high:.4g}); {self._probable()}.")  # fmt: skip
         if len(self.flat) > 1:
             listed = ", ".join(self.flat) if len(self.flat) <= NAMED else f"{self.flat[0]} to {self.flat[-1]}"
             yield f"As good within the noise: {listed}."
 
+    def _probable(self):
+        """How probable it is that the size is the best, and among what."""
+        if self.of == "curve":
+            return f"it is the best size in {self.probability:.0%} of the refits"
+        among = {"owned": "the best of the models you own", "new_model": "the best size for models trained anew"}
+        return f"{self.probability:.0%} probability that {self.model} is {among[self.of]}"
+
 
 @checked
 def optimum(
-    fit, budget, unit=None, *, sizes=None, steps=None, level=0.9, cost=None, price=None, stages=("denoise",)
-) -> Optimum:
+    fit, budget, unit=None, *, sizes=None, steps=None, level=0.9, cost=None, price=None, stages=("denoise",),
+    of="owned",
+) -> Optimum:  # fmt: skip
     """The best size and steps for `budget` per image.
 
     fit: a law in size, or in size and steps. budget: a number in `unit` (flops, seconds, joules or money; default the
     unit of `cost`, or flops), or text such as "3e12 FLOPs", "500ms", "0.2 J" or "$0.001". sizes: labels or numbers
     (default the measured ones; "continuous" for any between them). steps: the step counts allowed (default any whole
-    number from the fewest measured). level: of the intervals.
+    number from the fewest measured). level: of the intervals. of: whose intervals and probabilities: owned, the models
+    of the fit, each with its own error as its rows show it (a size that was not measured has none); new_model, models
+    trained anew, each with an error of its own; curve, the law alone.
 
     cost: a CostModel; or stages (of denoise, text, decode) and price (money per hour) from which one is built of the
     rows fitted. Raises NoAnswer where the budget buys nothing, InputError where a stage has no data or an argument
@@ -107,6 +123,7 @@ def optimum(
     <Optimum: c16 with 60 steps for 5e+08 FLOPs per image, fd 14.2>
     """
     level = check_level(level)
+    check_of(of)
     law = whole(fit)
     budget, unit = _budget(budget, unit, cost)
     cost = pricing(cost, unit if cost is None else None, stages, price)(law.table, law.size_column, law.steps_column)
@@ -123,7 +140,7 @@ def optimum(
             f"A budget of {budget:g} {UNITS[cost.unit]} per image is below the cheapest candidate: "
             f"{law.label_of(asked[cheap])} at {first:g} steps costs {costs[cheap]:.4g}; raise the budget."
         )
-    table = _candidates(law, cost, pairs, level)
+    table = _candidates(law, cost, pairs, level, of)
     best = table.iloc[int(table["value"].argmax() if law.rises else table["value"].argmin())]
     ratio = best["value"] / table["value"] if law.rises else table["value"] / best["value"]
     noise = float(fit.noise) / (best["value"] if getattr(fit, "residual_scale", "log") == "raw" else 1.0)
@@ -131,8 +148,8 @@ def optimum(
     known = {k: best[k] for k in ("size", "model", "cost", "value", "low", "high", "probability")}
     return Optimum(
         **known, steps=int(best["steps"]), budget=budget, unit=cost.unit, quality=law.quality, level=level,
-        flat=tuple(flat), candidates=table, warnings=tuple(_warnings(law, cost, best, budget)),
-        size_column=law.size_column,
+        flat=tuple(flat), candidates=table, warnings=(*_warnings(law, cost, best, budget), *_likelier(table, best, of)),
+        size_column=law.size_column, of=of,
     )  # fmt: skip
 
 
@@ -243,16 +260,24 @@ def _continuous(law, cost, budget):
     return sorted(dict(sorted(zip(map(float, size), map(int, counts), strict=True))).items())
 
 
-def _candidates(law, cost, pairs, level):
+def _candidates(law, cost, pairs, level, of):
     """One row a candidate, with intervals and the probability of being the best."""
     size, steps = np.array(pairs, float).T
-    table = law.fit.predict(law.frame(size, steps), level=level)
+    table = law.fit.predict(law.frame(size, steps), level=level, of=of)
     table = pd.DataFrame({c: np.asarray(table[c], float) for c in ("value", "low", "high", "decades_beyond")})
-    values = law.quality_at(size, steps, law.replicates)
+    values = law.quality_at(size, steps, law.replicates) * np.exp(law.own_errors({law.axes[0]: size}, of))
     best = values.argmax(axis=-1) if law.rises else values.argmin(axis=-1)
     known = {"size": size, "model": [law.label_of(n) for n in size], "steps": steps.astype(int)}
     known |= {"cost": cost.per_image(size, steps)}
     return pd.DataFrame(known).join(table).assign(probability=np.bincount(best, minlength=len(size)) / len(best))
+
+
+def _likelier(table, best, of):
+    """Another size that is likelier the best than the one the law says, as where the models' own errors decide."""
+    first = table.loc[table["probability"].idxmax()]
+    if of != "curve" and first["probability"] > best["probability"] + SURER:
+        yield (f"By the law {best['model']} is the best; by its own rows {first['model']} is likelier to be "
+               f"({first['probability']:.0%}): trained models differ from the law.")  # fmt: skip
 
 
 def _warnings(law, cost, best, budget):

@@ -183,7 +183,8 @@ def _judged(grid, belief):
         best = [decision.sign * grid.truth(group) for group in decision.groups]
         lost = [decision.sign * grid.truth([c])[0] - b.min() for c, b in zip(chosen, best, strict=True)]
         sizes = belief.points["size"].to_numpy()
-        return float(np.mean(lost)), float(np.mean([sizes[c] in likely for c, likely in zip(chosen, grid.likely)]))
+        held = [sizes[c] in likely for c, likely in zip(chosen, grid.likely, strict=True)]
+        return float(np.mean(lost)), float(np.mean(held))
     at, (whole, low, high) = decision.crossing(belief.mean, places), grid.crossing
     if at is None or whole is None:
         return (0.0 if at is whole else float(np.log(places[-1] / places[0]))), at is whole
@@ -198,7 +199,8 @@ def replays(grid, count=200, orders=ORDERS, **options) -> pd.DataFrame:
 def summary(table) -> pd.DataFrame:
     """One row an order: share within the whole grid's interval, mean and 95 % regret, cells, spent."""
     groups = table.groupby("order", sort=False)
+    regret = groups["regret"]
     return pd.DataFrame({
-        "within": groups["within"].mean(), "regret": groups["regret"].mean(), "regret95": groups["regret"].quantile(0.95),
+        "within": groups["within"].mean(), "regret": regret.mean(), "regret95": regret.quantile(0.95),
         "cells": groups["cells"].mean(), "spent": groups["spent"].mean(),
     }).reset_index()  # fmt: skip

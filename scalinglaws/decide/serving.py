@@ -1,104 +1,302 @@
-"""Which size and how much data where training and a lifetime of serving are paid together.
+"""Which size, training length, steps and guidance, where training and a lifetime of serving are paid together.
 
-serve(fit, quality, served)     Sardana et al. 2024, arXiv:2401.00448, with steps and guidance in the cost of serving
+serve(fit, quality, served, steps=[...])     Sardana et al. 2024, arXiv:2401.00448, with steps and guidance in the cost
+
+Total cost = cost of training(N, D) + served (calls forward(N) + fixed), least over N, D, S and guidance among those
+whose law gives the wanted quality; the search is in `decide.cheapest`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from scalinglaws.decide.allocate import GRID, ends, training_cost
+from scalinglaws import display, units
+from scalinglaws.decide.allocate import ends
+from scalinglaws.decide.arguments import check_level, check_positive
+from scalinglaws.decide.cheapest import Option, Prices, cheapest, costs
+from scalinglaws.decide.cost import calls_from
+from scalinglaws.decide.training_cost import FORWARD, training_cost
+from scalinglaws.fitting.result import Groups
 from scalinglaws.schema import InputError
+
+GRID = 240  # sizes tried
+DRAWS = 300  # bootstrap replicates that are solved
+HOUR = 3600.0  # s
+
+
+class OutOfReach(InputError):
+    """No size, training length and steps give the wanted quality by the law; the message says what is the best."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """Size, data (and steps) of least total cost, training and serving together, at a wanted quality."""
+    """Size, data, steps and guidance of least total cost, training and serving together, at a wanted quality.
 
+    total, training, serving in `unit`; intervals {name: (low, high)} of size, data and total from the bootstrap, over
+    the replicates that reach the quality, whose share is `reached`; plans: the best and the naive ones beside it, a row
+    each; profile: the cheapest way at each size. decades_beyond > 0: a projection.
+    """
+
+    quality: float
+    served: float
     size: float
     data: float
     steps: float | None
+    guidance: object
     total: float
     training: float
     serving: float
-    quality: float
+    unit: str
     intervals: dict
-    training_only: tuple  # size and data if nothing were served
-    columns: tuple
+    chosen: dict  # {(guidance, steps): share of the replicates}
+    reached: float
+    decades_beyond: float
     level: float
+    columns: tuple
+    plans: pd.DataFrame = field(repr=False, compare=False)
+    profile: pd.DataFrame = field(repr=False, compare=False)
+    warnings: tuple = ()
+
+    def __repr__(self):
+        steps = f", {self.steps:g} steps" if self.steps is not None else ""
+        return (
+            f"Serving({self.columns[2]} {self.quality:.4g}, {self.served:.3g} served: {self.columns[0]} "
+            f"{self.size:.3g}, {self.columns[1]} {self.data:.3g}{steps}; {self.total:.3g} {self.unit})"
+        )
+
+    @property
+    def training_only(self) -> tuple:
+        """(size, data) of the cheapest training to the quality, served with the default steps."""
+        return tuple(self.plans[["size", "data"]].iloc[1])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a plan, the best first: plan, size, data, steps, guidance, training, serving, total, times_best."""
+        return self.plans
 
     def summary(self) -> str:
         """The answer in plain lines."""
-        steps = f", {self.steps:.0f} sampling steps" if self.steps else ""
-        low, high = self.intervals["size"]
-        return (
-            f"For {self.columns[2]} {self.quality:.4g}: {self.columns[0]} {self.size:.4g} ({self.level:.0%} interval "
-            f"{low:.4g} to {high:.4g}), {self.columns[1]} {self.data:.4g}{steps}.\n"
-            f"Total cost {self.total:.4g}: training {self.training:.4g}, serving {self.serving:.4g}.\n"
-            f"Training alone would take {self.columns[0]} {self.training_only[0]:.4g}, {self.columns[1]} "
-            f"{self.training_only[1]:.4g}."
-        )
+        return "\n".join([*self._lines(), *(f"Warning: {w}" for w in self.warnings)])
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row."""
-        return pd.DataFrame([{k: getattr(self, k) for k in ("size", "data", "steps", "total", "training", "serving")}])
+    def _lines(self):
+        size, data, quality = self.columns
+        spans = {name: f"{self.level:.0%} interval {low:.4g} to {high:.4g}"
+                 for name, (low, high) in self.intervals.items()}  # fmt: skip
+        ways = ", ".join(f"{_way(*key)} {share:.0%}" for key, share in self.chosen.items() if _way(*key))
+        said = "a projection" if self.decades_beyond > 0 else "a prediction, within the range of the fitted rows"
+        lines = [
+            f"For {quality} {self.quality:.4g}, {self.served:.4g} served: {said}.",
+            f"  {size}: {self.size:.4g} ({spans['size']})",
+            f"  {data}: {self.data:.4g} ({spans['data']})",
+            *([f"  {_way(self.guidance, self.steps)} (of the replicates: {ways})"] if ways else []),
+            f"  total {self.total:.4g} {self.unit} ({spans['total']}): training {self.training:.4g}, serving "
+            f"{self.serving:.4g}",
+        ]
+        for row in self.plans.iloc[1:].itertuples():
+            if not np.isfinite(row.total):
+                lines.append(f"  {row.plan}: does not reach {quality} {self.quality:.4g}.")
+                continue
+            way = _way(row.guidance, row.steps)
+            lines.append(f"  {row.plan}: {size} {row.size:.4g}, {data} {row.data:.4g}{', ' if way else ''}{way}, "
+                         f"{row.times_best:.3g} times the cost.")  # fmt: skip
+        return lines
+
+    def _repr_html_(self):
+        return display.html_page(repr(self), self.plans, self.warnings, self._lines()[:5])
+
+    def plot(self, ax=None):
+        """Cost of training, of serving and of both against size, the plans marked; returns the matplotlib Axes."""
+        from scalinglaws import plots
+
+        near = self.profile[self.profile["total"] <= 30 * self.total]
+        curves = near.melt("size", ["total", "training", "serving"], "label", "value").rename(columns={"size": "x"})
+        curves = curves[curves["value"] > self.total / 30].assign(low=lambda t: t["value"], high=lambda t: t["value"])
+        points = self.plans.rename(columns={"size": "x", "total": "y", "plan": "label"})
+        label = f"cost at {self.columns[2]} {self.quality:.4g} ({self.unit})"
+        curves = curves.astype({"label": pd.CategoricalDtype(curves["label"].unique())})
+        return plots.marks(points[points["y"] <= 30 * self.total], plots.band(curves, None, self.columns[0], label, ax))
 
 
-def serve(fit, quality, served, *, cost=None, per_item=None, steps=None, calls=1.0, sizes=None, level=0.9) -> Serving:
-    """The size and training that make a wanted quality cheapest over a lifetime of serving.
+def serve(
+    fit, quality, served, *, cost=None, per_item=None, fixed=0.0, steps=None, calls=None, sizes=None, speed=None,
+    price=None, default_steps=None, level=0.9,
+) -> Serving:  # fmt: skip
+    """The size, training length, steps and guidance that make a wanted quality cheapest over a lifetime of serving.
 
-    fit: a law in N and D, or N, D and S (sampling steps; one joint law fitted on rows of both kinds). quality: the
-    value wanted. served: items over the lifetime. per_item(N): FLOPs of one forward pass of an item (default 2 N, or
-    the size itself where its column is FLOPs per forward). steps: step counts allowed, where the law has S. calls:
-    network evaluations per step (2 under classifier-free guidance). Sardana et al. 2024, arXiv:2401.00448, eq. 3, with
-    steps. Raises InputError.
+    fit: a Fit of a law in N and D, or N, D and S (size_training_steps; one joint law fitted on rows of both kinds), or
+    a fit for each guidance, {weight: Fit} or fit_groups(by="guidance"). quality: the value wanted. served: images (or
+    tokens) over the lifetime. cost: of training, see `training_cost`. per_item(N): FLOPs of one forward pass (default
+    2 N, or the size itself where its column is FLOPs per forward); fixed: FLOPs an image besides, such as decoding.
+    steps: the step counts allowed, where the law has S. calls: network evaluations per step (default: as counted in the
+    rows' `nfe`; without it 2 where guidance is above 1, else 1), or {guidance: calls}. speed: FLOP/s, or (training,
+    serving), for costs in seconds; price: money per hour besides, such as "$2.50/h". default_steps: of the naive plan
+    (default: the most allowed). Raises InputError; OutOfReach where no size gives the quality.
+
+    >>> import numpy as np, pandas as pd
+    >>> from scalinglaws.fitting import fit
+    >>> N, D, S = (v.ravel() for v in np.meshgrid([1e7, 1e8, 1e9, 1e10], [1e8, 1e9, 1e10], [4, 8, 16, 32]))
+    >>> fd = 2 + 3e3 * N**-0.4 + 2e4 * N**-0.05 * D**-0.45 + 20 * N**0.05 * S**-1.2
+    >>> law = fit(pd.DataFrame({"N": N, "D": D, "S": S, "fd": fd}), "size_training_steps", "fd",
+    ...           {"N": "N", "D": "D", "S": "S"}, replicates=5)
+    >>> few, many = (serve(law, 8.0, served, steps=[4, 8, 16, 32]) for served in (1e3, 1e12))
+    >>> many.size < few.size and many.data > few.data and many.steps <= few.steps
+    True
     """
-    if "N" not in fit.law.inputs or "D" not in fit.law.inputs:
-        raise InputError(f"serve needs a law in N and D; {fit.law.name!r} has {', '.join(fit.law.inputs)}.")
-    if "S" in fit.law.inputs and steps is None:
-        raise InputError("The law has sampling steps S: give the step counts allowed, such as steps=[8, 16, 32].")
-    model = training_cost(fit, cost)
-    forward = per_item or ((lambda n: n) if fit.inputs["N"] == "flops_per_forward" else (lambda n: 2.0 * n))
-    counts = np.atleast_1d(np.asarray(steps, float)) if "S" in fit.law.inputs else np.array([1.0])
-    grid = np.geomspace(*ends(fit, sizes), GRID // 2)
-    options = (fit, model, forward, quality, grid, counts, calls)
-    best = _cheapest(*options, served, fit.theta)
-    if best is None:
-        floor = float(np.min(fit.curve(_inputs(fit, grid, np.full(grid.shape, 1e30), counts.max()))))
-        raise InputError(
-            f"No size reaches {fit.quality} {quality:g} by this law, whose best is {floor:.4g}: ask for less."
-        )
-    alone = _cheapest(*options, 0.0, fit.theta)
-    draws = [_cheapest(*options, served, t) for t in np.asarray(fit.replicates)[:200]]
-    kept = np.array([d[:2] for d in draws if d is not None])
+    fits = _fits(fit)
+    first, level = next(iter(fits.values())), check_level(level)
+    if not (served >= 0 and np.isfinite(served)):
+        raise InputError(f"served={served!r}: give the number of images over the lifetime, 0 or more.")
+    prices = _prices(first, cost, per_item, fixed, speed, price)
+    options = _options(fits, steps, calls)
+    quality, grid = float(quality), np.geomspace(*ends(first, sizes), GRID)
+    point = {label: one.theta[None] for label, one in fits.items()}
+    best = cheapest(options, quality, prices, served, grid, point)
+    if not np.isfinite(best["total"][0]):
+        raise OutOfReach(_unreachable(options, quality, grid))
+    count = min(DRAWS, *(len(one.replicates) for one in fits.values()))
+    draws = {label: np.asarray(one.replicates)[:count] for label, one in fits.items()}
+    drawn = cheapest(options, quality, prices, served, grid, draws)
+    able = np.isfinite(drawn["total"])
     tails = [(1 - level) / 2, (1 + level) / 2]
-    intervals = {name: tuple(np.quantile(kept[:, i], tails).tolist()) for i, name in enumerate(("size", "data"))}
-    size, data, count, training, serving = best
-    return Serving(size, data, count if "S" in fit.law.inputs else None, training + serving, training, serving, quality,
-                   intervals, alone[:2], (fit.inputs["N"], fit.inputs["D"], fit.quality), level)  # fmt: skip
+    intervals = {k: tuple(np.quantile(drawn[k][able], tails).tolist()) if able.any() else (np.nan, np.nan)
+                 for k in ("size", "data", "total")}  # fmt: skip
+    chosen = pd.Series(drawn["option"][able].astype(int)).value_counts(normalize=True)
+    option = options[int(best["option"][0])]
+    size, data, training, serving = (float(best[k][0]) for k in ("size", "data", "training", "serving"))
+    beyond = _beyond(option.fit, size, data, option.steps)
+    return Serving(
+        quality, float(served), size, data, option.steps, option.guidance, training + serving, training, serving,
+        prices.unit, intervals, {(options[k].guidance, options[k].steps): float(v) for k, v in chosen.items()},
+        float(able.mean()), beyond, level, (first.inputs["N"], first.inputs["D"], first.quality),
+        _plans(options, quality, prices, served, grid, point, best, default_steps),
+        _profile(options, quality, prices, served, grid, point),
+        _warnings(beyond, float(able.mean()), quality, first.quality),
+    )  # fmt: skip
 
 
-def _inputs(fit, sizes, data, count):
-    inputs = {"N": sizes, "D": data}
-    return inputs | {"S": np.full(sizes.shape, count)} if "S" in fit.law.inputs else inputs
+def _fits(fit):
+    """{guidance: Fit} of a Fit, a mapping or Groups; InputError where a law has no N and D, or their inputs differ."""
+    given = fit.fits if isinstance(fit, Groups) else dict(fit) if isinstance(fit, Mapping) else {None: fit}
+    if not given:
+        raise InputError("serve needs a fit; the mapping given is empty.")
+    for one in given.values():
+        if "N" not in one.law.inputs or "D" not in one.law.inputs or set(one.law.inputs) - {"N", "D", "S"}:
+            raise InputError(
+                f"serve needs a law in N and D, or N, D and S; {one.law.name!r} has {', '.join(one.law.inputs)}. Fit "
+                "'chinchilla' or 'size_training_steps'."
+            )
+        if one.inputs != next(iter(given.values())).inputs:
+            raise InputError("The fits of different guidance must be of the same law's inputs and columns.")
+    return given
 
 
-def _cheapest(fit, model, forward, quality, grid, counts, calls, served, theta):
-    """(size, data, steps, training, serving) of least cost; None if no size reaches the quality."""
-    best = None
-    for count in counts:
-        low, high = np.full(grid.shape, -3.0), np.full(grid.shape, 30.0)  # log10 D
-        with np.errstate(all="ignore"):
-            reached = fit.curve(_inputs(fit, grid, 10**high, count), theta) <= quality
-            for _ in range(60):
-                middle = (low + high) / 2
-                good = fit.curve(_inputs(fit, grid, 10**middle, count), theta) <= quality
-                low, high = np.where(good, low, middle), np.where(good, middle, high)
-            training = np.where(reached, model.of(grid, 10**high), np.inf)
-        serving = served * forward(grid) * count * calls
-        total = training + serving
-        k = int(np.argmin(total))
-        if np.isfinite(total[k]) and (best is None or total[k] < best[3] + best[4]):
-            best = (float(grid[k]), float(10 ** high[k]), float(count), float(training[k]), float(serving[k]))
-    return best
+def _options(fits, steps, calls):
+    """Every way to serve: guidance by steps."""
+    first = next(iter(fits.values()))
+    if "S" not in first.law.inputs:
+        counts = [None]
+    elif steps is None:
+        raise InputError("The law has sampling steps S: give the step counts allowed, such as steps=[8, 16, 32].")
+    else:
+        counts = [check_positive(float(s), "steps") for s in np.atleast_1d(steps)]
+    options = []
+    for guidance, one in fits.items():
+        given = calls.get(guidance) if isinstance(calls, Mapping) else calls
+        per_step = _calls(one, guidance) if given is None else check_positive(given, "calls", "per step")
+        for count in counts:
+            of = per_step if callable(per_step) else lambda s, c=per_step: c * s
+            options.append(Option(guidance, one, count, float(of(1.0 if count is None else count))))
+    return options
+
+
+def _calls(fit, guidance):
+    """Network evaluations per image of a number of steps, as counted in the fitted rows; 1 or 2 per step without."""
+    column = fit.inputs.get("S", "steps")
+    if "nfe" in fit.table and column in fit.table and "S" in fit.law.inputs:
+        return calls_from(fit.table, column)[0].at
+    return 2.0 if isinstance(guidance, int | float) and guidance > 1 else 1.0
+
+
+def _prices(fit, cost, per_item, fixed, speed, price):
+    factor = FORWARD.get(fit.inputs["N"], 6.0) / 3  # FLOPs of a forward pass per unit of size
+    forward = per_item or (lambda n: factor * n)
+    if speed is None:
+        if price is not None:
+            raise InputError("price= needs speed=, the FLOP/s of training and serving, such as speed=(2e14, 1e14).")
+        return Prices(training_cost(fit, cost), forward, float(fixed), (1.0, 1.0), "FLOPs")
+    pair = tuple(speed) if isinstance(speed, tuple | list) else (speed, speed)
+    rates = [check_positive(v, "speed", "FLOP/s") for v in pair]
+    hourly, unit = (HOUR, "s") if price is None else (units.price(price).value, units.price(price).currency or "money")
+    scales = tuple(hourly / HOUR / rate for rate in rates)
+    return Prices(training_cost(fit, cost), forward, float(fixed), scales, unit)
+
+
+def _plans(options, quality, prices, served, grid, thetas, best, default_steps):
+    """The best plan and two naive ones: train compute-optimally and serve with the default steps; the largest size."""
+    counts, fit = [o.steps for o in options if o.steps is not None], options[0].fit
+    usual = [o for o in options if o.steps in (None, default_steps or max(counts, default=None))]
+    if not usual:
+        raise InputError(f"default_steps={default_steps!r} is none of the steps allowed: {counts}.")
+    largest = np.array([fit.table[fit.inputs["N"]].max()], float)
+    plans = {
+        "best": (options, best),
+        f"trained compute-optimally{', default steps' if counts else ''}": (
+            usual,
+            cheapest(usual, quality, prices, 0.0, grid, thetas),
+        ),
+        "largest size measured": (options, cheapest(options, quality, prices, served, largest, thetas)),
+    }
+    rows = []
+    for plan, (ways, got) in plans.items():
+        way, size, data = ways[int(got["option"][0])], float(got["size"][0]), float(got["data"][0])
+        training, serving = prices.of(size, data, way.calls, served)
+        total = float(training + serving) if np.isfinite(got["total"][0]) else np.inf
+        rows.append({"plan": plan, "size": size, "data": data, "steps": way.steps, "guidance": way.guidance,
+                     "training": float(training), "serving": float(serving), "total": total})  # fmt: skip
+    frame = pd.DataFrame(rows)
+    return frame.assign(times_best=frame["total"] / frame["total"].iloc[0])
+
+
+def _profile(options, quality, prices, served, grid, thetas):
+    """The cheapest way at each size: size, data, training, serving, total, steps, guidance."""
+    every = []
+    for way in options:
+        paid = costs(way, quality, prices, served, grid[None], thetas[way.guidance])
+        row = pd.DataFrame({name: value[0] for name, value in paid.items()})
+        every.append(row.assign(steps=way.steps, guidance=way.guidance))
+    frame = pd.concat(every, ignore_index=True)
+    return frame[np.isfinite(frame["total"])].sort_values("total").drop_duplicates("size").sort_values("size")
+
+
+def _beyond(fit, size, data, steps):
+    """Decades by which the plan lies outside the fitted rows, the most of its inputs."""
+    at, reach = {"N": size, "D": data, "S": steps}, [0.0]
+    for symbol in fit.law.inputs:
+        held = fit.table[fit.inputs[symbol]].to_numpy(float)
+        reach += [np.log10(at[symbol] / held.max()), np.log10(held.min() / at[symbol])]
+    return float(max(reach))
+
+
+def _unreachable(options, quality, grid):
+    """A sentence with the best that the law gives with endless data, at the sizes and steps tried."""
+    best = min(float(np.min(o.fit.curve(o.inputs(grid) | {"D": np.full(grid.shape, 1e30)}))) for o in options)
+    name = options[0].fit.quality
+    more = " or allow more steps" if options[0].steps is not None else ""
+    return f"No size reaches {name} {quality:g} by this law, whose best is {best:.4g}: ask for a higher value{more}."
+
+
+def _warnings(beyond, reached, quality, name):
+    said = []
+    if beyond > 0:
+        said.append(f"A projection: the plan lies {beyond:.2g} decades beyond the fitted rows.")
+    if reached < 0.95:
+        said.append(f"Only {reached:.0%} of the bootstrap replicates reach {name} {quality:g}: it may be out of reach.")
+    return tuple(said)
+
+
+def _way(guidance, steps):
+    """Guidance and steps in words; empty where neither was a choice."""
+    words = [f"guidance {guidance:g}" if isinstance(guidance, int | float) else str(guidance or ""),
+             f"{steps:g} steps" if steps is not None and steps == steps else ""]  # fmt: skip
+    return ", ".join(w for w in words if w)

@@ -13,7 +13,7 @@ from scalinglaws.fitting.multistart import estimate, multistart, solved
 from scalinglaws.fitting.options import Options
 from scalinglaws.fitting.problem import Problem
 from scalinglaws.fitting.result import Fit, Groups
-from scalinglaws.fitting.selection import choose
+from scalinglaws.fitting.selection import choose, without_interaction
 from scalinglaws.fitting.settings import DIAGNOSTICS
 from scalinglaws.schema import InputError
 
@@ -87,8 +87,13 @@ def _fit_tables(tables: dict, law, quality, inputs, options) -> dict:
         for label in tables:
             pair = [one[label] for one in both]
             try:
-                refusal = next((one for one in pair if isinstance(one, InputError)), None)
-                results[label] = choose(law, *same_delta(pair)) if refusal is None else refusal
+                plain, rich = pair
+                if isinstance(plain, InputError):
+                    results[label] = plain
+                elif isinstance(rich, InputError):
+                    results[label] = without_interaction(law, plain, rich)
+                else:
+                    results[label] = choose(law, *same_delta(pair))
             except InputError as refusal:
                 results[label] = refusal
         return results

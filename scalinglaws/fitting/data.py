@@ -135,7 +135,8 @@ def _enough(table, law, y, x, inputs, quality):
     if len(y) <= count:
         raise InputError(
             f"Law {law.name!r} has {count} parameters but the table has {len(y)} rows: "
-            f"collect at least {count + 1 - len(y)} more or choose a law with fewer parameters."
+            f"collect at least {count + 1 - len(y)} more or choose a law with fewer parameters; "
+            "scalinglaws.forecast averages laws from two rows on."
         )
     if np.ptp(y) <= 1e-12 * abs(y).max():
         raise InputError(f"Quality {quality!r} is {y[0]:g} in every row: there is nothing to fit.")

@@ -26,7 +26,7 @@ def _named(fit, symbols) -> str:
 def _no_law(fit):
     """The law goes the wrong way, or a constant does as well.
 
-    Evidence for a constant needs rows: a p-value of 0.3 from one degree of freedom says nothing.
+    Evidence for a constant needs rows: a p-value of 0.3, or of 0.95, from one degree of freedom says nothing.
     """
     if higher_is_better(fit.quality) and fit.law.trend == "falls":
         yield (f"Higher {fit.quality!r} is better, but {fit.law.name!r} only falls: with one input fit 'ceiling' or "
@@ -35,7 +35,11 @@ def _no_law(fit):
     if p <= DIAGNOSTICS.constant:
         return
     inputs = ", ".join(f"{symbol} ({column})" for symbol, column in fit.inputs.items())
-    if p >= DIAGNOSTICS.as_well or spare >= DIAGNOSTICS.enough:
+    if spare < DIAGNOSTICS.enough and fit.law.trend != "turns" and set(fit.trust.inactive) == set(fit.law.measures):
+        turn = {"falls": "fall", "rises": "rise"}[fit.law.trend]
+        yield (f"No law: {fit.quality!r} does not {turn} with {inputs} in these {fit.rows} rows, so the best curve is "
+               "flat; do not extrapolate from this.")  # fmt: skip
+    elif spare >= DIAGNOSTICS.enough:
         yield (f"No law: a constant explains {fit.quality!r} as well as a curve in {inputs} does (p = {p:.2g}); "
                "do not extrapolate from this.")  # fmt: skip
     else:
@@ -82,8 +86,9 @@ def _few_values(fit):
             yield (f"Only {different} different values of {symbol} ({fit.inputs[symbol]}): extrapolation in {symbol} "
                    "depends on the law being right, which so few values hardly test.")  # fmt: skip
     if data.clusters - len(fit.law.params) < DIAGNOSTICS.few_spare:
+        leans = ", and intervals of predictions lean on that of other studies" if fit.residual_scale == "log" else ""
         yield (f"{data.clusters} configurations ({_configuration(fit)}) for {len(fit.law.params)} parameters: the "
-               "residuals hardly measure the noise.")  # fmt: skip
+               f"residuals hardly measure the noise{leans}.")  # fmt: skip
 
 
 def _configuration(fit) -> str:
@@ -137,13 +142,14 @@ def _turns(fit):
             continue
         worst = np.expm1(max(c["_y"].iloc[-1] - c["_y"].min() for c in up))
         falls_first = [c for c in up if _rises(c["_y"].to_numpy()[::-1], fit.noise)]
-        count = f"in {len(up)} of {len(curves)} curves (by up to {worst:.0%})"
+        only_rise, by = len(up) - len(falls_first), f"of {len(curves)} curves (by up to {worst:.0%})"
         if falls_first:
             start = np.median([c[symbol].iloc[int(c["_y"].argmin())] for c in falls_first])
-            yield (f"Quality turns up again beyond {fit.inputs[symbol]} of about {start:.4g} {count}; "
-                   "this law only falls: fit the falling part or a law with a turn.")  # fmt: skip
-        else:
-            yield f"Quality rises with {fit.inputs[symbol]} {count}, but this law only falls and cannot follow."
+            yield (f"Quality turns up again beyond {fit.inputs[symbol]} of about {start:.4g} in {len(falls_first)} "
+                   f"{by}; this law only falls: fit the falling part or a law with a turn.")  # fmt: skip
+        if only_rise:
+            yield (f"Quality rises with {fit.inputs[symbol]} in {only_rise} {by}, but this law only falls and cannot "
+                   "follow.")  # fmt: skip
 
 
 def _rises(y, noise) -> bool:
@@ -166,13 +172,14 @@ def details(fit) -> list[str]:
         f"objective {fit.objective:.8g}, noise {fit.noise:.4g}",
         f"{trust.agreed} of {trust.starts} starts agree; condition {trust.condition:.3g}; "
         f"90 % intervals from {fit.count} {fit.bootstrap} replicates",
+        *([fit.levels.summary()] if fit.levels else []),
     ]
 
 
 def summary(fit) -> str:
     """The fit in plain text: law, parameters with intervals, noise, trust, notes and warnings."""
-    source, inputs, how, state = details(fit)
+    source, inputs, *how = details(fit)
     table = fit.interval(0.9).to_string(float_format=lambda v: f"{v:.6g}")
     doubtful = [f"warning: {sentence}" for sentence in fit.warnings]
     notes = [f"note: {note}" for note in fit.notes]
-    return "\n".join([headline(fit), source, inputs, table, how, state, *notes, *doubtful])
+    return "\n".join([headline(fit), source, inputs, table, *how, *notes, *doubtful])

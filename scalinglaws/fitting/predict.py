@@ -4,12 +4,10 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import schema
-from scalinglaws.fitting import bootstrap
-from scalinglaws.fitting.settings import BOOTSTRAP
+from scalinglaws.fitting import draws, levels
 from scalinglaws.schema import InputError
 
 HUGE = 1e300  # stands for a replicate that runs away: differences of quantiles must not overflow
-SMALL = 50  # rows below which new noise is normal; from there on the residuals themselves are drawn
 POINTS, CURVES = 60, 24  # of a curve; curves of a figure, at most
 
 
@@ -19,34 +17,21 @@ def check_level(level: float) -> None:
         raise InputError(f"level must lie between 0 and 1; got {level!r}.")
 
 
-def predict(fit, table, level: float, mean: bool) -> pd.DataFrame:
-    """value, low, high, decades_beyond for each row of table; see Fit.predict."""
+def predict(fit, table, level: float, of: str) -> pd.DataFrame:
+    """value, low, high (or those of all of levels.OF), decades_beyond for each row of table; see Fit.predict."""
     check_level(level)
+    levels.check_of(of, (*levels.OF, "all"))
     x = {symbol: _new_input(fit, table, symbol, column) for symbol, column in fit.inputs.items()}
-    value, draws = fit.curve(x), fit.curve(x, fit.replicates)
-    if not mean:
-        draws = _with_noise(fit, draws)
-    draws = np.clip(np.nan_to_num(draws, nan=HUGE, posinf=HUGE, neginf=-HUGE), -HUGE, HUGE)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    out = pd.DataFrame({"value": value, "low": np.minimum(low, value), "high": np.maximum(high, value)})
+    value = fit.curve(x)
+    out = pd.DataFrame({"value": value})
+    for one in levels.OF if of == "all" else (of,):
+        drawn = draws.quality(fit, x, table, one)
+        drawn = np.clip(np.nan_to_num(drawn, nan=HUGE, posinf=HUGE, neginf=-HUGE), -HUGE, HUGE)
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        before = f"{one}_" if of == "all" else ""
+        out[f"{before}low"], out[f"{before}high"] = np.minimum(low, value), np.maximum(high, value)
     out["decades_beyond"] = np.max([_beyond(fit.problem.data.x[s], x[s]) for s in fit.law.measures], axis=0)
     return out.set_axis(table.index)
-
-
-def _with_noise(fit, draws):
-    """draws [replicate, row] times exp(noise), or plus noise on the raw scale; Student-distributed."""
-    rng = np.random.default_rng([fit.seed, BOOTSTRAP.noise_stream])
-    spare = max(fit.rows - len(fit.law.params), 1)
-    scale = bootstrap.student_scale(bootstrap.degrees_of_freedom(fit.problem), len(draws), rng)[:, None]
-    pool = fit.residuals * np.sqrt(fit.rows / spare)
-    if fit.rows < SMALL:
-        noise = rng.standard_normal(draws.shape) * max(fit.noise, float(np.sqrt(np.mean(pool**2))))
-    else:
-        noise = rng.choice(pool, draws.shape) * rng.choice([-1.0, 1.0], draws.shape)
-    if fit.residual_scale == "raw":
-        return draws + scale * noise
-    offset = fit.problem.objective.loss.offset
-    return (draws + offset) * np.exp(scale * noise) - offset
 
 
 def _new_input(fit, table, symbol, column):
@@ -93,7 +78,7 @@ def figure_tables(fit, level: float) -> tuple[pd.DataFrame, pd.DataFrame, str]:
         low, high = rows[column].astype(float).min(), rows[column].astype(float).max()
         x = np.geomspace(low, high, POINTS) if low > 0 else np.linspace(low, high, POINTS)
         grid = pd.DataFrame({column: x}).assign(**{c: rows[c].iloc[0] for c in others})
-        band = fit.predict(grid, level, mean=True)
+        band = fit.predict(grid, level, of="curve")
         curves.append(band[["value", "low", "high"]].assign(x=x, label=label))
         points.append(pd.DataFrame({"x": rows[column].astype(float), "y": rows[fit.quality], "label": label}))
     return pd.concat(curves, ignore_index=True), pd.concat(points, ignore_index=True), column

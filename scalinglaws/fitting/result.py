@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import display
-from scalinglaws.fitting import bootstrap, diagnostics, messages, predict
+from scalinglaws.fitting import bootstrap, diagnostics, draws, messages, predict
+from scalinglaws.fitting.levels import Levels
 from scalinglaws.fitting.options import Options
 from scalinglaws.fitting.problem import Problem, robust_sd
 from scalinglaws.fitting.profile import profile_interval, student_quantile
@@ -97,6 +98,11 @@ class Fit:
         return robust_sd(self.residuals, len(self.law.params))
 
     @cached_property
+    def levels(self) -> Levels | None:
+        """The error of a trained model and of a cell; None where residuals on the raw scale alone show the noise."""
+        return draws.levels_of(self)
+
+    @cached_property
     def trust(self) -> diagnostics.Trust:
         """Starts that agreed, next basin, bounds, condition, floor: as numbers."""
         return diagnostics.assess(self.problem, self.minima)
@@ -111,6 +117,13 @@ class Fit:
     def replicates(self) -> np.ndarray:
         """Natural parameters [replicate, P] of the bootstrap, in the order of law.params."""
         return self.resampled(self.count, self.seed, self.bootstrap) if self.draws is None else self.draws
+
+    @cached_property
+    def curve_replicates(self) -> np.ndarray:
+        """Natural parameters [replicate, P] for intervals of the curve: the replicates, or where the residuals are
+        those of a near-exact fit, refits of rows with errors drawn from `levels`.
+        """
+        return draws.curve_replicates(self)
 
     def resampled(self, count: int, seed: int = 0, method: str = "auto") -> np.ndarray:
         """Natural parameters [count, P] of a bootstrap with another count, seed or method; not kept."""
@@ -138,16 +151,20 @@ class Fit:
         with np.errstate(all="ignore"):
             return self.law.curve(self.theta if theta is None else theta, inputs)
 
-    def predict(self, table: pd.DataFrame, level: float = 0.9, mean: bool = False) -> pd.DataFrame:
+    def predict(self, table: pd.DataFrame, level: float = 0.9, of: str = "owned") -> pd.DataFrame:
         """The quality at new inputs, with an interval.
 
-        table: a DataFrame with the fitted input columns (or columns named by symbol), n rows, in the units of the fit.
-        level: probability that the interval should hold. mean: False for the interval of a new measurement, noise
-        included; True for that of the curve itself.
+        table: a DataFrame with the fitted input columns (or columns named by symbol), n rows, in the units of the fit;
+        `model` and `train_seed` are read where the fit has them. level: probability that the interval should hold. of:
+        what the interval is for. curve: the law itself; owned: a new measurement of a model that is owned, so of its
+        own error as its rows show it (one not in the fit has an error drawn anew) and the error of a cell; new_model: a
+        measurement of a model trained anew; all: the three.
 
-        Returns a DataFrame with the table's index [n]: value, low, high (unit of the quality) and decades_beyond, how
-        far the row lies outside the fitted inputs in powers of ten (0 inside). Raises InputError for a missing column,
-        for inputs that are not above zero and for a level outside 0 to 1.
+        Returns a DataFrame with the table's index [n]: value, low, high (unit of the quality; for `all` curve_low,
+        curve_high, owned_low, ..., new_model_high) and decades_beyond, how far the row lies outside the fitted inputs
+        in powers of ten (0 inside). The noise is that of `levels`, or of the residuals on the raw scale. Raises
+        InputError for a missing column, for inputs that are not above zero, for a level outside 0 to 1 and for another
+        interval.
 
         >>> import pandas as pd
         >>> from scalinglaws import fit
@@ -159,7 +176,7 @@ class Fit:
         1   1.84            0.26
         """
         with np.errstate(all="ignore"):
-            return predict.predict(self, table, level, mean)
+            return predict.predict(self, table, level, of)
 
     def interval(self, level: float = 0.9, method: str = "bootstrap") -> pd.DataFrame:
         """value, low and high of every parameter; the index holds their names.

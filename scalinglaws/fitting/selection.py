@@ -48,6 +48,12 @@ def choose(name: str, plain: Fit, rich: Fit) -> Fit:
     return replace(best, notes=(*best.notes, note))
 
 
+def without_interaction(name: str, plain: Fit, refusal: Exception) -> Fit:
+    """The plain law where the interaction cannot be fitted, as with too few rows, with a note that says why."""
+    note = f"{name}: {plain.law.name} chosen; the interaction is left out: {refusal}"
+    return replace(plain, notes=(*plain.notes, note))
+
+
 def held_out(fit: Fit) -> float | None:
     """Root mean square log residual on the rows of the largest first input, fitted without them; None if too few."""
     data, symbol = fit.problem.data, next(iter(fit.inputs))

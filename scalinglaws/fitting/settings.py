@@ -128,8 +128,7 @@ class Diagnostics:
     floor: float = 0.05  # p-value above which the floor is not identified
     zero: float = 0.01  # of the floor: an interval that starts below this holds 0
     constant: float = 0.05  # p-value above which the rows do not exclude a constant
-    as_well: float = 0.9  # p-value from which a constant literally explains the rows as well, however few they are
-    enough: int = 8  # degrees of freedom from which a smaller p-value is evidence for a constant, too
+    enough: int = 8  # degrees of freedom from which a large p-value is evidence for a constant
     inactive: float = 1e-3  # change of ln quality over the data's range below which an input is inactive
     gap: float = 0.01  # relative rise of the next basin below which parameters are ambiguous
     condition: float = 1e4  # of the scaled Jacobian, from which parameters trade against each other

@@ -1,38 +1,42 @@
-"""Forecasts of a short series: a Bayesian average over laws, noise levels and trends, with a prior learned from
-studies.
+"""Forecasts of a short series: a Bayesian average over laws, noise and trends, with a prior learned from studies.
 
 The model is that of `design`; `forecast` is what a user calls.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from scalinglaws import schema
-from scalinglaws.forecasting import prior, series
-from scalinglaws.forecasting.design import LAWS, design, evidence, mixture
+from scalinglaws import display, schema
+from scalinglaws.fitting.levels import OF
+from scalinglaws.forecasting import prior
+from scalinglaws.forecasting.design import LAWS, design, mixture
+from scalinglaws.forecasting.series import AXES, Series, own_error, rises
+from scalinglaws.forecasting.siblings import evidence_of
 from scalinglaws.schema import InputError
 
-OF = ("curve", "owned", "new_model")  # what an interval is for, see Forecast.quantiles
+WORDS = {"curve": "of the curve", "owned": "of a new measurement of a model you own",
+         "new_model": "of a measurement of a model you would train"}  # fmt: skip
+SHORT = {"curve": "the curve", "owned": "a model you own", "new_model": "a model you would train"}  # in figures
+SEEDS = ("seed", "train_seed")  # repeats of one row differ in them
+POINTS = 40  # of a drawn curve
 
 
 @dataclass(frozen=True)
 class Forecast:
     """A weighted mixture of normals in ln y at every new x.
 
-    new [new]; weights [point] sum to 1, the points that matter only; mean and curve_variance [new, point]; sigma
-    [point]
-    the relative error of one row; floor [point, any] is E (0 without one); last_y the last measured value. cell_share
-    is the
-    share of sigma^2 that is a cell's own (images drawn again), the rest is the trained model's. width multiplies the
-    logs of intervals about the median: the calibration learned on studies left out.
+    seen: the rows. new [new]; weights [point] sum to 1, of the points that matter only; mean and curve_variance
+    [new, point]; sigma [point] the relative error of one row; floor [point, any] is E (0 without one); law [point].
+    prior_law: weight of each kind of law before the rows. width multiplies the logs of intervals about the median: the
+    calibration learned on studies left out. model_sd: relative error of a trained model, where the rows are of one
+    model. cell_share: share of sigma^2 that is a cell's own (images drawn again), the rest is the trained model's.
+    cell_error: known relative standard error of a new measurement. leave_out, use_prior: as given.
     """
 
-    column: str
-    quality: str
-    rows: int
+    seen: Series = field(repr=False)
     new: np.ndarray
     weights: np.ndarray
     mean: np.ndarray
@@ -41,42 +45,59 @@ class Forecast:
     floor: np.ndarray
     law: np.ndarray
     prior_law: dict
-    flat: dict
-    last_x: float
-    last_y: float
-    one_model: bool
     width: float
     model_sd: float
     cell_share: float
+    cell_error: float = 0.0
+    leave_out: str | None = None
+    use_prior: bool = True
+
+    @property
+    def quality(self) -> str:
+        """The column that is forecast."""
+        return self.seen.quality
+
+    @property
+    def column(self) -> str:
+        """The column of x."""
+        return self.seen.column
+
+    @property
+    def rows(self) -> int:
+        """How many rows were seen."""
+        return len(self.seen)
 
     @property
     def value(self) -> np.ndarray:
         """The median forecast [new]."""
         return self.quantiles((0.5,), of="curve")[:, 0]
 
-    def quantiles(self, levels, of="owned", cell_error=0.0) -> np.ndarray:
+    def quantiles(self, levels, of="owned", cell_error=None) -> np.ndarray:
         """Quantiles [new, level] of one of OF: curve, owned or new_model.
 
         curve: the law itself. owned: one more measurement of a model you own, which adds the error of a cell (along
         size, of a model whose own error is in the curve). new_model: a measurement of a model you would train, which
         adds the error a trained model has of its own. cell_error: relative standard error of the new measurement where
-        it is known. Raises InputError for any other interval.
+        it is known (default: that of the rows). Raises InputError for any other interval.
         """
         if of not in OF:
             raise InputError(f"No interval named {of!r}. Known: {', '.join(OF)}.")
-        square = self.sigma**2
-        if self.one_model:
-            extra = {"curve": 0 * square, "owned": square, "new_model": square + self.model_sd**2}[of]
-        else:
+        square, known = self.sigma**2, self.cell_error if cell_error is None else cell_error
+        if self.seen.kind == "size":
             extra = {"curve": 0 * square, "owned": square * self.cell_share, "new_model": square}[of]
-        sd = np.sqrt(self.curve_variance + extra + (cell_error**2 if of != "curve" else 0.0))
+        else:
+            extra = {"curve": 0 * square, "owned": square, "new_model": square + self.model_sd**2}[of]
+        sd = np.sqrt(self.curve_variance + extra + (known**2 if of != "curve" else 0.0))
         levels = np.append(np.asarray(levels, float), 0.5)
         logs = np.array([mixture(self.weights, m, s, levels) for m, s in zip(self.mean, sd, strict=True)])
         middle = logs[:, -1:]
-        return np.exp(middle + self.width * (logs[:, :-1] - middle))
+        most = schema.COLUMNS[self.quality].allowed.high if self.quality in schema.COLUMNS else np.inf
+        return np.minimum(np.exp(middle + self.width * (logs[:, :-1] - middle)), most)
 
     def interval(self, level=0.9, of="owned") -> np.ndarray:
         """[new, 2] the central interval of one of OF."""
+        if not 0 < level < 1:
+            raise InputError(f"level must lie between 0 and 1; got {level!r}.")
         return self.quantiles(((1 - level) / 2, (1 + level) / 2), of)
 
     def laws(self) -> dict:
@@ -88,60 +109,115 @@ class Forecast:
         return tuple(_weighted(self.floor, self.weights, [(1 - level) / 2, (1 + level) / 2]))
 
     def to_frame(self, level=0.9) -> pd.DataFrame:
-        """One row a new x: value and the three intervals."""
+        """One row a new x: x, value, low and high of the three intervals, decades beyond the rows."""
         columns = {self.column: self.new, "value": self.value}
         for of in OF:
             low, high = self.interval(level, of).T
             columns |= {f"{of}_low": low, f"{of}_high": high}
-        reach = np.log10(np.maximum(self.new / self.last_x, 1))
-        return pd.DataFrame(columns | {"decades_beyond": reach})
+        return pd.DataFrame(columns | {"decades_beyond": np.log10(np.maximum(self.new / self.seen.x[-1], 1))})
+
+    @property
+    def last_x(self) -> float:
+        """The largest x seen."""
+        return float(self.seen.x[-1])
+
+    @property
+    def last_y(self) -> float:
+        """The quality there."""
+        return float(self.seen.y[-1])
+
+    @property
+    def flat(self) -> dict:
+        """What the rows say without a prior of studies, 90 %: floor, and low and high of the first forecast."""
+        alone = self.alone()
+        low, high = alone.interval(of="new_model" if self.seen.kind == "size" else "owned")[0]
+        return {"floor": alone.floor_interval(), "low": float(low), "high": float(high)}
+
+    def alone(self) -> "Forecast":
+        """The same rows without a prior of studies."""
+        return replace(of_series(self.seen, self.new, use_prior=False), cell_error=self.cell_error)
+
+    def prior_sentence(self, level=0.9) -> str:
+        """How much of the answer is the prior: floor and first forecast with the rows alone, and with the studies."""
+        of = "new_model" if self.seen.kind == "size" else "owned"
+        alone = self.alone() if self.use_prior else self
+        (low, high), (floor, top) = alone.interval(level, of)[0], alone.floor_interval(level)
+        first, last = self.interval(level, of)[0] if rises(self.quality) else self.floor_interval(level)
+        ahead = f"{self.quality} at {self.column} = {self.new[0]:.4g}"
+        start = f"With your {self.rows} rows alone"
+        if not self.use_prior:
+            text = f"{start} the floor could be {floor:.3g} to {top:.3g}; no studies were used as a prior"
+        elif rises(self.quality):
+            text = f"{start} {ahead} could be {low:.4g} to {high:.4g}; studies like yours put it at {first:.4g} to "
+            text += f"{last:.4g}"
+        else:
+            text = f"{start} the floor could be {floor:.3g} to {top:.3g}; studies like yours put it at {first:.3g} to "
+            text += f"{last:.3g}. Without them {ahead} could be {low:.4g} to {high:.4g}"
+        return f"{text} ({level:.0%} intervals)."
 
     def summary(self, level=0.9) -> str:
         """What is forecast, by which laws, and how much of it is the prior."""
-        percent = f"{level:.0%}"
         lines = []
         for row in self.to_frame(level).itertuples(index=False):
             x, value, *limits, reach = row
-            named = zip(("of the curve", "of a new measurement of a model you own", "of a model you would train"),
-                        limits[::2], limits[1::2], strict=True)  # fmt: skip
             kind = f", a projection {reach:.1f} decades beyond the rows" if reach > 0 else ""
             lines.append(f"{self.quality} at {self.column} = {x:.4g}: {value:.4g}{kind}")
-            lines += [f"  {percent} interval {words}: {low:.4g} to {high:.4g}" for words, low, high in named]
-        laws = ", ".join(f"{name} {weight:.0%}" for name, weight in self.laws().items())
+            named = zip(OF, limits[::2], limits[1::2], strict=True)
+            lines += [f"  {level:.0%} interval {WORDS[of]}: {low:.4g} to {high:.4g}" for of, low, high in named]
+        return "\n".join([*lines, self._averaged(), self.prior_sentence(level)])
+
+    def record(self, level=0.9) -> dict:
+        """Everything, for JSON."""
+        frame = self.to_frame(level).rename(columns={self.column: "x"})
         low, high = self.floor_interval(level)
-        lines.append(f"Laws averaged: {laws}.")
-        lines.append(
-            f"With your {self.rows} rows alone the floor could be {self.flat['floor'][0]:.3g} to "
-            f"{self.flat['floor'][1]:.3g}; with studies like yours it is {low:.3g} to {high:.3g}. With the rows alone "
-            f"the first forecast would be {self.flat['low']:.4g} to {self.flat['high']:.4g}."
-        )
-        return "\n".join(lines)
+        return {
+            "quality": self.quality, "column": self.column, "rows": self.rows, "level": level,
+            "forecast": frame.to_dict("records"), "laws": self.laws(),
+            "floor": {"low": low, "high": high}, "used_prior": self.use_prior, "notes": [self.prior_sentence(level)],
+        }  # fmt: skip
 
     def __repr__(self):
-        return f"Forecast of {self.quality} at {len(self.new)} values of {self.column} from {self.rows} rows"
+        low, high = self.interval()[0]
+        more = f" (and {len(self.new) - 1} more)" if len(self.new) > 1 else ""
+        return (f"<Forecast: {self.quality} {self.value[0]:.4g} ({low:.4g} to {high:.4g}) at {self.column} = "
+                f"{self.new[0]:.4g}{more}, from {self.rows} rows>")  # fmt: skip
 
     def _repr_html_(self):
-        from scalinglaws import display
-
-        return display.html_page(repr(self), self.summary()) if hasattr(display, "html_page") else self.summary()
+        headline = f"{self.quality} beyond {self.rows} rows of {self.column}"
+        return display.html_page(headline, self.to_frame(), notes=[self._averaged(), self.prior_sentence()])
 
     def plot(self, ax=None):
-        """Value and interval at the new x, through `scalinglaws.plots.band`."""
+        """The rows seen and the forecast beyond them, with the three intervals (90 %); returns the matplotlib Axes."""
         from scalinglaws import plots
 
-        low, high = self.interval().T
-        curve = pd.DataFrame({"x": self.new, "value": self.value, "low": low, "high": high, "label": "forecast"})
-        return plots.band(curve, pd.DataFrame({"x": [self.last_x], "y": [self.last_y], "label": "last row"}),
-                          self.column, self.quality, ax)  # fmt: skip
+        ahead = np.geomspace(self.seen.x[-1], self.new.max(), POINTS)
+        drawn = replace(of_series(self.seen, ahead, self.leave_out, self.use_prior), cell_error=self.cell_error)
+        bands = []
+        for of in reversed(OF):  # the widest first, below the others
+            low, high = drawn.interval(of=of).T
+            bands.append(pd.DataFrame({"x": ahead, "value": drawn.value, "low": low, "high": high, "label": SHORT[of]}))
+        rows = pd.DataFrame({"x": self.seen.x, "y": self.seen.y, "label": "rows seen"})
+        if np.isfinite(self.seen.se).any():
+            rows["se"] = self.seen.se
+        return plots.band(pd.concat(bands), rows, self.column.replace("_", " "), self.quality, ax)
+
+    def _averaged(self):
+        laws = ", ".join(f"{name} {weight:.0%}" for name, weight in self.laws().items())
+        return f"Laws averaged: {laws}."
 
 
-def forecast(table, quality, column, new, *, kind=None, sampler=None, leave_out=None, use_prior=True) -> Forecast:
+def forecast(
+    table, quality, column, new, *, kind=None, sampler=None, leave_out=None, use_prior=True, pooled=False
+) -> Forecast:
     """Forecast of one curve of a table beyond its last row; two rows are enough.
 
-    table: rows of one curve (all other settings equal); column: the axis, such as params or steps; new: values beyond
-    the largest; kind: size, steps or training (default: by the column); sampler: the solver's name where steps are the
-    axis (default: the table's column). use_prior=False answers from the rows and a weak prior alone. `leave_out` is a
-    bundled study, or a group of them, that the prior must not have seen. Raises InputError.
+    table: rows of one curve (all other settings equal; rows that differ in `seed` or `train_seed` only are averaged
+    geometrically, and their spread is the error of a row). quality: a column with values above 0, in any unit, whether
+    it falls or rises. column: the axis, such as params or steps; new: values beyond the largest. kind: size, steps or
+    training (default: by the column). sampler: the solver's name where steps are the axis (default: the table's
+    column). leave_out: a bundled study, or a group of them, that the prior must not have seen (default: the study the
+    rows say they are of). use_prior=False answers from the rows and a weak prior alone. pooled: rows of one x are
+    repeats, whatever they differ in. Raises InputError.
 
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"params": [125e6, 280e6, 498e6, 777e6, 1119e6], "fid": [3.53, 2.56, 2.25, 2.06, 1.96]})
@@ -149,22 +225,64 @@ def forecast(table, quality, column, new, *, kind=None, sampler=None, leave_out=
     >>> bool(1.8 < answer.value[0] < 2.0)
     True
     """
+    one = series_of(table, quality, column, kind, sampler, pooled)
+    known = one.se[np.isfinite(one.se)] / one.y[np.isfinite(one.se)]
+    answer = of_series(one, new, leave_out or one.study, use_prior)
+    return replace(answer, cell_error=float(np.median(known)) if len(known) else 0.0)
+
+
+def series_of(table, quality, column, kind=None, sampler=None, pooled=False) -> Series:
+    """The rows of one curve as a Series; see `forecast` for the arguments and the errors."""
+    if not isinstance(table, pd.DataFrame):
+        raise InputError(f"A forecast needs a pandas DataFrame; got {type(table).__name__}.")
     faults = schema.check(table, [column, quality])
     if faults:
         raise InputError(faults[0])
-    kind = kind or next((k for k, names in series.AXES.items() if column in names), "size")
-    rows = table.sort_values(column)
-    if rows[column].duplicated().any():
-        raise InputError(
-            f"Column {column!r} holds {rows[column].duplicated().sum()} repeated values: a forecast takes the rows of "
-            "one curve; choose the other settings first (scalinglaws.measurements.where), or average repeats."
-        )
-    error = rows[f"{quality}_se"] if f"{quality}_se" in rows else pd.Series(np.nan, rows.index)
+    kind = kind or next((k for k, names in AXES.items() if column in names), "size")
+    if kind not in AXES:
+        raise InputError(f"No kind of axis named {kind!r}. Known: {', '.join(AXES)}.")
+    rows, error = _one_row_each(table, quality, column, pooled)
     name = sampler or (rows["sampler"].iloc[0] if "sampler" in rows else "")
-    study = rows["study"].iloc[0] if "study" in rows else "table"
-    one = series.Series(study, kind, quality, column, study, rows[column].to_numpy(float),
-                        rows[quality].to_numpy(float), error.to_numpy(float), {"sampler": name})  # fmt: skip
-    return of_series(one, new, leave_out, use_prior)
+    return Series(_study(table), kind, quality, column, "", rows[column].to_numpy(float),
+                         rows[quality].to_numpy(float), error, {"sampler": name})  # fmt: skip
+
+
+def _study(table):
+    """The study that rows say they are of, "table" where they do not."""
+    named = table["study"].dropna().astype(str) if "study" in table else ()
+    return named.iloc[0] if len(named) else "table"
+
+
+def _one_row_each(table, quality, column, pooled):
+    """(one row each x, sorted, repeats averaged; standard errors [row], NaN where none is known)."""
+    table = table.reset_index(drop=True)
+    held, y = f"{quality}_se", table[quality].astype(float)
+    error = schema.numbers(table[held]) if held in table else pd.Series(np.nan, table.index)
+    if not table[column].duplicated().any():
+        rows = table.iloc[np.argsort(table[column].to_numpy(float))]
+        return rows, own_error(rows, quality)
+    same = table.groupby(column, sort=True)
+    if not pooled:
+        _refuse_unlike(table, same, column)
+    logs, relative = np.log(y).groupby(table[column]), ((error / y) ** 2).groupby(table[column])
+    free = len(table) - len(same)
+    between = np.sqrt(((np.log(y) - logs.transform("mean")) ** 2).sum() / free)  # of the repeats of one x, pooled
+    rows = same.first().reset_index().assign(**{quality: np.exp(logs.mean().to_numpy())})
+    spread = np.fmax(between, np.sqrt(relative.mean().to_numpy())) / np.sqrt(same.size().to_numpy())
+    return rows, rows[quality].to_numpy() * spread
+
+
+def _refuse_unlike(table, same, column):
+    """InputError where rows of one x are not known to be repeats."""
+    settings = [c for c in ("family", "model", *schema.unpooled()) if c in table and c != column]
+    differ = [c for c in settings if (same[c].nunique(dropna=False) > 1).any()]
+    if differ or not any(c in table and same[c].nunique().max() > 1 for c in SEEDS):
+        why = f"they differ in {differ[0]}" if differ else "no column seed says that they are repeats"
+        raise InputError(
+            f"Column {column!r} holds {table[column].duplicated().sum()} repeated values, and {why}: a forecast takes "
+            "the rows of one curve; choose the other settings first (scalinglaws.measurements.where), or name repeats "
+            "by a column seed."
+        )
 
 
 def of_series(one, new, leave_out=None, use_prior=True, fine=True) -> Forecast:
@@ -172,31 +290,25 @@ def of_series(one, new, leave_out=None, use_prior=True, fine=True) -> Forecast:
     new = np.atleast_1d(np.asarray(new, float))
     if len(one) < 2:
         raise InputError(f"A forecast needs 2 rows or more; given were {len(one)}: measure one more {one.column}.")
+    if not len(new) or not np.isfinite(new).all():
+        raise InputError(f"Give numbers of {one.column} beyond {one.x[-1]:.4g} to forecast at; got {new.tolist()}.")
     if (new < one.x[-1]).any():
         raise InputError(
             f"A forecast looks beyond the rows: {one.column} = {new.min():.4g} is below the largest, {one.x[-1]:.4g}; "
             "inside the rows use scalinglaws.fit(...).predict."
         )
     points = design(fine)
-    found = evidence(one.x, one.y, new, one.se, points)
+    found = evidence_of(one, new, points)
     learned = prior.load(leave_out) if use_prior else prior.weak()
     prior_logs = points.features @ (prior.context_of(one) @ learned.coefficients) + points.log_volume
-    logs = found.loglik + prior_logs
-    flat_logs = found.loglik + points.features @ prior.initial()[0] + points.log_volume
-    weights, keep = _heavy(logs)
-    law = np.broadcast_to(points.law[:, None], logs.shape)[keep]
+    weights, keep = _heavy(found.loglik + prior_logs)
     before = np.exp(prior_logs - logsumexp(prior_logs))
-    flat_weights, flat_keep = _heavy(flat_logs)
-    flat_floor = _floors(one, points, flat_keep)
-    flat_sd = np.sqrt(found.variance[0][flat_keep] + _noise(points, flat_keep) ** 2)
-    low, high = np.exp(mixture(flat_weights, found.mean[0][flat_keep], flat_sd, np.array([0.05, 0.95])))
-    flat = {"floor": tuple(_weighted(flat_floor, flat_weights, [0.05, 0.95])), "low": float(low), "high": float(high)}
     return Forecast(
-        one.column, one.quality, len(one), new, weights, found.mean[:, keep], found.variance[:, keep],
-        _noise(points, keep), _floors(one, points, keep), law,
-        {name: float(before[points.law == name].sum()) for name in LAWS}, flat, float(one.x[-1]), float(one.y[-1]),
-        one.kind != "size", learned.width.get(one.kind, 1.0) if len(one) > 2 else 1.0, learned.model_sd,
-        learned.cell_share,
+        one, new, weights, found.mean[:, keep], found.variance[:, keep], _noise(points, keep),
+        _floors(one, points, keep), np.broadcast_to(points.law[:, None], keep.shape)[keep],
+        {name: float(before[points.law == name].sum()) for name in LAWS},
+        learned.width.get(one.kind, 1.0) if len(one) > 2 else 1.0, learned.model_sd, learned.cell_share,
+        leave_out=leave_out, use_prior=use_prior,
     )  # fmt: skip
 
 

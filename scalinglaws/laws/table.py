@@ -33,6 +33,8 @@ ROWS = (
     power_sum("size_steps_interaction", "E + A*N^-a + B*N^g*S^-b", "size_steps_plain, B depends on size"),
     power_sum("size_steps_product", "E + A*N^-a*S^-b", "one term in both: more steps make up for size"),
     power_sum("size_training", "E + A*N^-a + B*N^b*C^-b", f"{HOFFMANN}, with training compute C ~ N D"),
+    power_sum("size_training_steps", "E + A*N^-a + B*N^h*D^-b + K*N^g*S^-k",
+              f"{HOFFMANN}, and a term in steps; both shift with size"),
     power_sum("steps_turn", "E + B*S^-b + C*S^c", "power_floor in steps and a rise", bounds={"c": UP}, trend="turns"),
     power_sum("size_steps_turn", "E + A*N^-a + B*S^-b + C*S^c", "size_steps_plain and a rise in steps",
               bounds={"c": UP}, trend="turns"),

@@ -1,0 +1,120 @@
+"""`collect finetune`: a checkpoint trained on, or made a super-resolution model, from its file to a checkpoint folder.
+
+encoded       x of every image, encoded once                         encoded.safetensors
+training      the one loop                                           state.safetensors, average-<step>.safetensors
+checkpoint    the average of the last step as a diffusers folder     checkpoint/, family.yaml
+"""
+
+from pathlib import Path
+
+import torch
+
+from collect import weights
+from collect.models.pipelines.encoding import encode_images, image_channels
+from collect.models.pipelines.super_resolution import enlarge, latent_channels, widen
+from collect.training import loop
+from collect.training.denoising import denoising
+from collect.training.events import TrainingEvent
+from collect.training.examples import Examples, holds_scenes, read_examples, reduced
+from collect.training.parallel import Alone
+from collect.training.pretrained import open_pretrained, release, task_of_family, write_family
+from scalinglaws.schema import InputError
+
+PICTURES = 100  # scenes written as images that a super-resolution model is measured on
+
+
+def optimizer_config(file):
+    """The OptimizerConfig of a training file."""
+    return loop.OptimizerConfig(file.rate, file.warmup, file.decay_after, file.clip, seed=file.seed)
+
+
+def open_base(file, device="cpu"):
+    """The Pretrained that a training file names."""
+    return open_pretrained(file.base, file.label, file.step, file.options, device)
+
+
+def trained(file, build, loss, folder, where, stage="train", every=100):
+    """The one loop up to the file's steps, as TrainingEvents."""
+    config, name = optimizer_config(file), Path(folder).name
+    for step, value in loop.train(build, loss, config, file.steps, folder, file.save_every, where=where):
+        if step % every == 0 or step == file.steps:
+            yield TrainingEvent(stage, name, f"{name}: step {step} of {file.steps}, loss {value:.4f}")
+
+
+def encoded(path, make):
+    """The x of make(), kept in a file and read from there the next time."""
+    if not Path(path).exists():
+        weights.save({"x": make()}, path)
+    return weights.load(path)[0]["x"]
+
+
+def colours(images, channels):
+    """uint8 [n, channels, h, w] of colour images: grey ones by the mean where one channel is wanted."""
+    return images if channels == images.shape[1] else images.float().mean(1, keepdim=True).round().to(torch.uint8)
+
+
+def plain_examples(file, base, folder):
+    """(Examples, uint8 images) of a file's data, encoded as the base model takes them."""
+    images, conditions = read_examples(file.data, base.side, base.task)
+    images = colours(images, image_channels(base.pipe, base.model))
+    x = encoded(Path(folder) / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
+    return Examples(x, conditions), images
+
+
+def upscale_examples(file, base, folder):
+    """Examples of super-resolution: x of each image, and beside it x of its small copy, enlarged."""
+    images, _ = read_examples(file.data, base.side, "unconditional")
+    images = colours(images, image_channels(base.pipe, base.model))
+    small = lambda: enlarge(reduced(images, file.factor), base.side)  # noqa: E731
+    x = encoded(Path(folder) / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
+    beside = encoded(Path(folder) / "encoded-small.safetensors", lambda: encode_images(base.pipe, base.model, small()))
+    if holds_scenes(file.data) and file.images is None:
+        write_images(images[:PICTURES], Path(folder) / "images")
+    return Examples(x, {"beside": beside, "prompts": [file.prompt] * len(x)})
+
+
+def upscale_task(file):
+    """What family.yaml says of the images to enlarge."""
+    images = file.images or ("images" if holds_scenes(file.data) else file.data)
+    return {"images": images, "factor": file.factor, "prompt": file.prompt}
+
+
+def write_images(images, folder):
+    """One PNG for each of uint8 images [n, 3, h, w]."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{i:04d}.png")
+
+
+def widened(base, pretrained=True):
+    """(Pretrained of the task upscale around a widened denoiser, build of one to train)."""
+    extra = latent_channels(base.pipe)
+    wide = base.with_denoiser(widen(base.model.denoiser, extra), "upscale")
+    return wide, lambda: widen(base.trainable(pretrained), extra).requires_grad_(True)
+
+
+def finetune(file, folder, where=None):
+    """Train as a FinetuneFile (paths resolved) says, in a folder, resuming what is there; yields TrainingEvents.
+
+    Leaves a diffusers folder `checkpoint` and the family.yaml that `collect run` opens.
+    """
+    folder, where = Path(folder), where or Alone()
+    base = open_base(file, where.device)
+    if base.task == "upscale":
+        raise InputError(f"{file.base} is a super-resolution model: give the model it was made from.")
+    if file.task == "super-resolution":
+        model, build = widened(base, file.pretrained)
+        examples, about = upscale_examples(file, base, folder), upscale_task(file)
+    else:
+        model, build, about = base, lambda: base.trainable(file.pretrained), {}
+        examples, _ = plain_examples(file, base, folder)
+    loss = denoising(model, examples, file.batch, file.drop)
+    yield from trained(file, build, loss, folder, where)
+    if where.first:
+        task = task_of_family(model, examples.conditions, folder, **about)
+        release(model, build, loop.snapshot(folder, file.steps), folder / "checkpoint")
+        row = {"label": folder.name, "path": "checkpoint", "train_steps": file.steps}
+        write_family(folder, task, [row], model.options)
+        yield TrainingEvent("checkpoint", folder.name, f"{folder / 'checkpoint'}: {file.steps} steps")

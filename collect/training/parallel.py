@@ -1,0 +1,81 @@
+"""Where a training runs: in this process alone, or in those that `accelerate launch` started, with mixed precision."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from scalinglaws.schema import InputError
+
+PRECISIONS = ("no", "bf16")  # fp16's loss scale is a state that no snapshot keeps
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One process, float32."""
+
+    device: str = "cpu"
+    rank: int = 0
+    first: bool = True  # writes the files
+
+    def prepare(self, model, optimizer):
+        return model, optimizer
+
+    def bare(self, model):
+        return model
+
+    def backward(self, loss):
+        loss.backward()
+
+    def clip(self, parameters, norm):
+        torch.nn.utils.clip_grad_norm_(parameters, norm)
+
+    def wait(self):
+        pass
+
+
+@dataclass(frozen=True)
+class Accelerated:
+    """Hugging Face accelerate: each process draws a batch of its own, gradients are averaged; process 0 writes."""
+
+    own: object = field(repr=False)  # accelerate.Accelerator
+
+    @property
+    def device(self):
+        return self.own.device
+
+    @property
+    def rank(self):
+        return self.own.process_index
+
+    @property
+    def first(self):
+        return self.own.is_main_process
+
+    def prepare(self, model, optimizer):
+        return self.own.prepare(model, optimizer)
+
+    def bare(self, model):
+        return self.own.unwrap_model(model)
+
+    def backward(self, loss):
+        self.own.backward(loss)
+
+    def clip(self, parameters, norm):
+        self.own.clip_grad_norm_(parameters, norm)
+
+    def wait(self):
+        self.own.wait_for_everyone()
+
+
+def accelerated(precision="no"):
+    """The Accelerated of this process; InputError where accelerate is not installed or the precision is not known."""
+    if precision not in PRECISIONS:
+        raise InputError(f"No precision '{precision}' to train in: choose {' or '.join(PRECISIONS)}.")
+    try:
+        from accelerate import Accelerator
+    except ImportError:
+        raise InputError(
+            "Several GPUs and mixed precision need accelerate: pip install accelerate, then "
+            "accelerate launch --module scalinglaws.cli collect ... --accelerate bf16."
+        ) from None
+    return Accelerated(Accelerator(mixed_precision=precision))

@@ -1,0 +1,64 @@
+"""Verbs about files and studies: new, studies, report, schema."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from scalinglaws import examples, infer, studies
+from scalinglaws.commands.reading import Reply
+from scalinglaws.schema import InputError
+
+SCHEMA = Path(__file__).parents[1] / "answers.schema.json"
+
+
+def new(args):
+    """Write a small csv of real measurements and a sweep file to start from."""
+    paths, commands = examples.write(args.folder)
+    text = "\n".join([*(f"Wrote {p}" for p in paths), "", "Try:", *(f"  {c}" for c in commands)])
+    return Reply({"files": [str(p) for p in paths], "commands": commands}, text)
+
+
+def list_studies(args):
+    """The bundled studies, or one with its caveats."""
+    if args.name:
+        study = studies.describe(args.name)
+        lines = [f"{study.name}: {study.title}", f"rows      {study.rows}", f"quality   {', '.join(study.quality)}"]
+        lines += [f"family    {f}" for f in study.families] + [f"source    {s}" for s in study.sources]
+        return Reply(asdict(study), "\n".join(lines + [f"caveat    {c}" for c in study.caveats]))
+    known = [studies.describe(name) for name in studies.names()]
+    lines = [f"{s.name:16} {s.rows:4} rows  {', '.join(s.quality):34} {s.title}" for s in known]
+    return Reply([asdict(s) for s in known], "\n".join(lines))
+
+
+def report(args):
+    """Run a notebook and print the path of its HTML; with --all build the site of a table."""
+    from scalinglaws import notebooks
+
+    if args.all:
+        return _site(args)
+    if args.name is None:
+        raise InputError(f"Name a notebook ({', '.join(notebooks.names())}), or build a site: --all [TABLE].")
+    path = notebooks.report(args.name, infer.pairs(args.parameter), args.out)
+    return Reply({"report": str(path)}, f"Report: {path}")
+
+
+def _site(args):
+    """Every page of a table (default: tiny-ldm)."""
+    from scalinglaws import site
+
+    given = {"quality": args.quality, "where": infer.pairs(args.where), "read_as": infer.pairs(args.read_as)}
+    made = site.build(args.name or "tiny-ldm", args.out, price=args.price, board=args.board, **given)
+    left_out = [{"what": what, "why": why} for what, why in made.left_out]
+    data = {"report": str(made.index), "pages": [str(page) for page in made.pages], "left_out": left_out}
+    return Reply(data, made.summary())
+
+
+def show_schema(args):
+    """The JSON Schema of what --json prints."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    if args.verb:
+        if args.verb not in schema["$defs"]:
+            known = ", ".join(name for name in schema["$defs"] if name[0].islower())
+            raise InputError(f"No JSON Schema for {args.verb!r}. Commands: {known}.")
+        schema = {k: v for k, v in schema.items() if k != "oneOf"} | {"$ref": f"#/$defs/{args.verb}"}
+    return Reply(schema, json.dumps(schema, indent=2))

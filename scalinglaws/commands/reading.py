@@ -1,0 +1,57 @@
+"""What all verbs share: the Reply, how options become a question to a law, and lines for people."""
+
+from dataclasses import dataclass
+
+from scalinglaws import infer
+from scalinglaws.schema import InputError
+
+FAR = 0.05  # decades beyond the data that are worth a warning
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: `data` as JSON, `text` for people."""
+
+    data: object
+    text: str
+
+
+def question(args, choose=False, by=(), law=None, inputs=None):
+    """The Question that a verb's options put to the table; `law` and `inputs` where the verb has no such options."""
+    level(args)
+    law, inputs = law or getattr(args, "law", None), inputs or infer.pairs(getattr(args, "inputs", None))
+    where, read_as = infer.pairs(args.where), infer.pairs(args.read_as)
+    return infer.question(args.file, args.quality, law, inputs, where, choose, by, read_as, args.strict)
+
+
+def level(args):
+    """The level of the intervals, refused outside 0 to 1."""
+    if not 0 < args.level < 1:
+        raise InputError(f"--level {args.level:g}: give a number between 0 and 1, such as 0.9.")
+    return args.level
+
+
+def fitted(args):
+    """(Fit, Question) of a verb that fits one law."""
+    asked = question(args)
+    return asked.fit(**fit_options(args)), asked
+
+
+def fit_options(args):
+    """Options of fit()."""
+    return {"loss": args.loss, "delta": args.delta, "seed": args.seed}
+
+
+def stages(args):
+    """What a budget per image pays for."""
+    return ("denoise", *(["text"] if args.text else []), *(["decode"] if args.decode else []))
+
+
+def under(asked, text):
+    """The text below how the columns were read."""
+    return "\n".join([*asked.sentences(), text])
+
+
+def with_warnings(text, warnings):
+    """The text with one line a warning below it."""
+    return "\n".join([text, *(f"Warning: {w}" for w in warnings)])

@@ -1,0 +1,197 @@
+"""Draws of the quality at new inputs: of the curve, of a model that is owned, of a model trained anew.
+
+A draw is one bootstrap replicate of the law, one pair of errors (model_sd, cell_sd) of the posterior of `levels`, the
+own error of every trained model given its rows and that replicate, and the error of a cell.
+"""
+
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws.fitting import bootstrap, levels
+from scalinglaws.fitting.batching import minimise_all
+from scalinglaws.fitting.settings import BOOTSTRAP, SOLVER
+from scalinglaws.schema import InputError
+
+SMALL = 50  # rows below which new noise is normal; from there on the residuals themselves are drawn
+EXACT = 0.5  # of the posterior's noise: residuals below it do not measure the noise
+
+
+def levels_of(fit) -> levels.Levels | None:
+    """The errors by which a fit's noise is drawn; None where the residuals alone do it.
+
+    By levels are fits on the log scale, and others whose residuals are those of a near-exact fit.
+    """
+    try:
+        found = levels.of_fit(fit)
+    except InputError:
+        return None
+    return found if fit.residual_scale == "log" or _near_exact(fit, found) else None
+
+
+def curve_replicates(fit) -> np.ndarray:
+    """Natural parameters [replicate, P] for the curve's own interval: the bootstrap's replicates.
+
+    Residuals of a near-exact fit do not measure the noise, so replicates drawn from them would have no width: there
+    the rows are refitted with errors drawn from the posterior of both levels, which the prior keeps above zero.
+    """
+    found = fit.levels
+    if found is None or not _near_exact(fit, found):
+        return fit.replicates
+    problem, group = fit.problem.with_loss(delta=np.inf), levels.models(fit)[0]
+    rng = np.random.default_rng([fit.seed, BOOTSTRAP.stream, 1])
+    sds = found.draws(fit.count, fit.seed)
+    own = sds[:, :1] * rng.standard_normal((fit.count, group.max() + 1)) * (found.models > 1)
+    logs = np.log(fit.curve(problem.data.x)) + own[:, group]
+    logs = logs + np.hypot(sds[:, 1:], _known(fit)) * rng.standard_normal(logs.shape)
+    objective = problem.objective.with_(target=problem.objective.loss.transform(np.exp(logs)))
+    starts = np.tile(fit.minima.theta[0], (fit.count, 1))
+    limits = replace(SOLVER, iterations=BOOTSTRAP.iterations, stall_tolerance=BOOTSTRAP.stall_tolerance)
+    with np.errstate(all="ignore"):
+        refits = minimise_all([objective], [starts], limits)[0]
+        return problem.coordinates.natural(problem.law.sort(refits.theta))
+
+
+def own_errors(fit, chosen) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sd [replicate, chosen] of ln of the own error of some of the fit's trained models [chosen].
+
+    Best linear unbiased prediction, given the model's rows and the replicate of the law. Where the whole table is one
+    model its error is in the curve: 0.
+    """
+    group, known = levels.models(fit)
+    theta = fit.curve_replicates
+    if len(known) == 1:
+        return np.zeros((len(theta), 1)), np.zeros((len(theta), 1))
+    order = np.argsort(group, kind="stable")
+    order = order[np.isin(group[order], chosen)]
+    starts = np.searchsorted(group[order], chosen)
+    x, y = {s: v[order] for s, v in fit.problem.data.x.items()}, np.log(fit.problem.data.y[order])
+    sds, stated = fit.levels.draws(len(theta), fit.seed), _known(fit)[order]
+    means, deviations = [], []
+    block = max(1, BOOTSTRAP.block // len(y))
+    for k in range(0, len(theta), block):
+        some = sds[k : k + block]
+        with np.errstate(all="ignore"):
+            residual = np.nan_to_num(y - np.log(fit.curve(x, theta[k : k + block])), posinf=0.0, neginf=0.0)
+        weight = 1 / (some[:, 1:] ** 2 + stated**2)  # [replicate, row]
+        precision = np.add.reduceat(weight, starts, axis=1) + 1 / some[:, :1] ** 2
+        means.append(np.add.reduceat(weight * residual, starts, axis=1) / precision)
+        deviations.append(precision**-0.5)
+    return np.concatenate(means), np.concatenate(deviations)
+
+
+def model_errors(fit, x, table, of, unseen=True) -> np.ndarray:
+    """ln of the own error [replicate, row] of the trained models of new rows, for one of levels.OF.
+
+    x {symbol: [row]}; table: rows with `model` or `train_seed` where a model is to be told by them. curve: 0. owned:
+    the error of a model of the fit as its rows show it, of several that fit the row any of them; that of a model not
+    seen is drawn anew if `unseen`, else 0. new_model: drawn anew, one for all rows of a model.
+    """
+    count, rows = len(fit.curve_replicates), len(next(iter(x.values())))
+    if of == "curve" or fit.levels is None:
+        return np.zeros((count, rows))
+    sds = fit.levels.draws(count, fit.seed)[:, 0]
+    number, matches, names = _trained(fit, x, table)
+    errors, each = np.zeros((count, len(names))), np.arange(count)
+    chosen = np.unique(np.concatenate(matches)) if of == "owned" else []
+    own = own_errors(fit, chosen) if len(chosen) else None
+    for k, (owned, name) in enumerate(zip(matches, names, strict=True)):
+        rng = np.random.default_rng([fit.seed, BOOTSTRAP.noise_stream, zlib.crc32(name.encode())])
+        normal = rng.standard_normal(count)
+        if of == "owned" and len(owned):
+            one = np.searchsorted(chosen, owned[0] if len(owned) == 1 else rng.choice(owned, count))
+            mean, sd = (part[each, one] for part in own)
+            errors[:, k] = mean + sd * normal
+        elif of == "new_model" or unseen:
+            errors[:, k] = sds * normal
+    return errors[:, number]
+
+
+def quality(fit, x, table, of) -> np.ndarray:
+    """Quality [replicate, row] of new rows for one of levels.OF; with a cell's error but for the curve."""
+    drawn = fit.curve(x, fit.curve_replicates)
+    if of == "curve":
+        return drawn
+    if fit.levels is None:
+        return _with_residuals(fit, drawn)
+    return drawn * np.exp(model_errors(fit, x, table, of) + _cell_errors(fit, table, drawn.shape))
+
+
+def log_residuals(fit) -> np.ndarray:
+    """ln measured - ln law [row], whatever the scale of the fit."""
+    with np.errstate(all="ignore"):
+        return np.log(fit.problem.data.y) - np.log(fit.curve(fit.problem.data.x))
+
+
+def _near_exact(fit, found) -> bool:
+    spare = max(fit.rows - len(fit.law.params), 1)
+    return bool(np.sqrt(np.sum(log_residuals(fit) ** 2) / spare) < EXACT * np.hypot(found.total, found.known))
+
+
+def _known(fit) -> np.ndarray:
+    """Relative standard errors [row] of the fitted rows, where they are those of single cells."""
+    known = levels.known_errors(fit, fit.table)
+    return np.zeros(fit.rows) if known is None else known * fit.levels.independent
+
+
+def _cell_errors(fit, table, shape) -> np.ndarray:
+    """ln of the error of a cell [replicate, row]: normal, or with the shape of many residuals."""
+    rng = np.random.default_rng([fit.seed, BOOTSTRAP.noise_stream])
+    known = levels.known_errors(fit, table)
+    known = fit.levels.known if known is None else known * fit.levels.independent
+    sd = np.hypot(fit.levels.draws(shape[0], fit.seed)[:, 1:], known)
+    if fit.rows < SMALL:
+        return sd * rng.standard_normal(shape)
+    pool = _cell_residuals(fit)
+    width = np.sqrt(np.mean(pool**2))
+    if not width > 0:
+        return sd * rng.standard_normal(shape)
+    return sd * rng.choice(pool / width, shape) * rng.choice([-1.0, 1.0], shape)
+
+
+def _cell_residuals(fit) -> np.ndarray:
+    """Residuals [row] less the own errors of their models, in units of what a cell's error is thought to be."""
+    group, sd = levels.models(fit)[0], np.hypot(fit.levels.cell_sd, _known(fit))
+    residual, weight = log_residuals(fit), sd**-2.0
+    own = np.bincount(group, weight * residual) / (np.bincount(group, weight) + fit.levels.model_sd**-2)
+    return (residual - own[group] * (group.max() > 0)) / sd
+
+
+def _with_residuals(fit, drawn) -> np.ndarray:
+    """Draws with the noise of the residuals, added on the raw scale, else multiplied; Student-distributed."""
+    rng = np.random.default_rng([fit.seed, BOOTSTRAP.noise_stream])
+    spare = max(fit.rows - len(fit.law.params), 1)
+    scale = bootstrap.student_scale(bootstrap.degrees_of_freedom(fit.problem), len(drawn), rng)[:, None]
+    pool = fit.residuals * np.sqrt(fit.rows / spare)
+    if fit.rows < SMALL:
+        noise = rng.standard_normal(drawn.shape) * max(fit.noise, float(np.sqrt(np.mean(pool**2))))
+    else:
+        noise = rng.choice(pool, drawn.shape) * rng.choice([-1.0, 1.0], drawn.shape)
+    if fit.residual_scale == "raw":
+        return drawn + scale * noise
+    offset = fit.problem.objective.loss.offset
+    return (drawn + offset) * np.exp(scale * noise) - offset
+
+
+def _trained(fit, x, table):
+    """Of new rows: number of the trained model [row], indices of the fit's models that it may be, its name [model]."""
+    known = levels.models(fit)[1]
+    new = pd.DataFrame({c: x[s] for s, c in fit.inputs.items() if levels.names_models(fit, s)})
+    for column in ("model", "train_seed"):
+        if column in known and column in table and column not in new:
+            new[column] = np.asarray(table[column])
+    if new.empty:
+        return np.zeros(len(next(iter(x.values()))), int), [np.arange(len(known))], [""]
+    groups = new.groupby(list(new), dropna=False, sort=False)
+    each = new.drop_duplicates()
+    matches, names = [], []
+    for row in each.itertuples(index=False, name=None):
+        same = np.ones(len(known), bool)
+        for column, value in zip(new, row, strict=True):
+            held = known[column]
+            same &= np.isclose(held, value, rtol=1e-6) if isinstance(value, float) else (held == value).to_numpy()
+        matches.append(np.flatnonzero(same))
+        names.append(" ".join(f"{value:.12g}" if isinstance(value, float) else str(value) for value in row))
+    return groups.ngroup().to_numpy(), matches, names

@@ -1,0 +1,122 @@
+"""One linked static site of a table: an index, the interactive page, every notebook, contact sheets, the board."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalinglaws import backtest, infer, notebooks, studies
+from scalinglaws.forecasting import page as board_page
+from scalinglaws.forecasting import series
+from scalinglaws.schema import InputError
+from scalinglaws.site import index, page, pictures
+from scalinglaws.site.answers import STOPS, answers
+
+EXPLORER, TABLE, BOARD, INDEX = "explore.html", "table.csv", "board.html", "index.html"
+TOP = "font: 15px system-ui, sans-serif; padding: 12px 16px; text-decoration: underline"  # links on a notebook's page
+RIVALS = ("last", "power", "floor")  # on the board: the quick ones
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a site lies, and what could not be made of it."""
+
+    index: Path
+    pages: tuple[Path, ...]
+    left_out: tuple[tuple[str, str], ...] = ()  # (what, why)
+
+    def __repr__(self):
+        return f"<Site: {self.index}, {len(self.pages)} pages>"
+
+    def summary(self) -> str:
+        """The paths, and what was left out."""
+        lines = [f"Site: {self.index}", *(f"  {path}" for path in self.pages)]
+        return "\n".join(lines + [f"Left out {what}: {why}" for what, why in self.left_out])
+
+
+def explore(source, path="explore.html", *, title=None, images=None, sheets=(), nav=(), **asked) -> Path:
+    """Write the interactive page of a table and return its path.
+
+    source and asked: as for `answers.answers`: quality, law, inputs, where, read_as, price, level, of, stops, options
+    of fit(). images: {(model, steps): path}. sheets: paths of contact sheets with a grid (see `pictures`). nav: (href,
+    text) of links.
+    """
+    shown = answers(source, **asked)
+    return _explorer(shown, path, title or _name(source), images, sheets, nav)
+
+
+def build(source="tiny-ldm", out="site", *, names=None, board=False, images=None, sheets=None, claims=None, title=None,
+          where=None, read_as=None, quality=None, law=None, inputs=None, level=0.9, price=None, stops=STOPS,
+          **options) -> Site:  # fmt: skip
+    """Build the site of a table in the folder `out`: the function behind `scalinglaws report --all`.
+
+    source, quality, law, inputs, where, read_as: as for `infer.question`. names: notebooks to run (default: all; () for
+    none); one that cannot run on the table is listed with the reason. board: forecast the hidden values of every
+    bundled study and of this table, which takes minutes. images: {(model, steps): path}; sheets: paths of contact
+    sheets (default: the PNG files beside the table that begin with its name). claims: a csv, see `index.read_claims`
+    (default: data/claims.csv, for a bundled study). price: money per hour of the machine. Raises InputError where the
+    table cannot be read.
+    """
+    folder, name = Path(out), _name(source)
+    asked = {"quality": quality, "law": law, "inputs": inputs}
+    question = infer.question(source, where=where, read_as=read_as, choose=True, **asked)
+    folder.mkdir(parents=True, exist_ok=True)
+    question.table.to_csv(folder / TABLE, index=False)
+    sheets = pictures.beside(source) if sheets is None else [Path(sheet) for sheet in sheets]
+    nav, pages, left_out, shown = [(INDEX, "Index")], [], [], None
+    try:
+        shown = answers(source, where=where, read_as=read_as, price=price, level=level, stops=stops, **asked, **options)
+        _explorer(shown, folder / EXPLORER, name, images, sheets, nav)
+        pages.append((EXPLORER, "The best choice for a budget", "Interactive: budget in, size and steps out."))
+    except InputError as error:
+        left_out.append(("the interactive page", str(error)))
+    given = {"study": str(folder / TABLE), "quality": question.quality, "law": law or "", "level": level}
+    for notebook in notebooks.names() if names is None else names:
+        try:
+            pages.append(_notebook(notebook, given, folder, page.links(nav, TOP)))
+        except InputError as error:
+            left_out.append((f"notebook {notebook}", str(error)))
+    if board:
+        pages.append(_board(folder, question.table, name, bundled=source in studies.names()))
+    hrefs = [shutil.copy(sheet, folder / sheet.name).name for sheet in sheets]
+    scored = _claims(claims, source)
+    path = index.write(folder / INDEX, title or name, shown, EXPLORER, pages, left_out, hrefs, scored, TABLE)
+    return Site(path, tuple(folder / href for href, *_ in pages), tuple(left_out))
+
+
+def _explorer(shown, path, title, images, sheets, nav):
+    labels = [model["label"] for model in shown["models"]]
+    grids = [sheet for sheet in map(pictures.read_sheet, sheets) if sheet]
+    drawn = pictures.embedded(labels, images, grids)
+    return page.write(path, shown, f"{title}: the best choice for a budget", drawn, nav)
+
+
+def _notebook(name, given, folder, top):
+    """(href, title, first sentence) of a notebook run on the table."""
+    known = notebooks.known_parameters(name)
+    if "study" not in known:
+        raise InputError(f"It takes no table (no parameter 'study' among {', '.join(known)}).")
+    path = notebooks.report(name, {k: v for k, v in given.items() if k in known}, folder, top)
+    return path.name, *notebooks.title(name)
+
+
+def _board(folder, table, name, bundled):
+    """(href, title, sentence) of the board: bundled studies, and the table where it is not one of them."""
+    found = series.published() + ([] if bundled else series.from_table(table, name))
+    board = backtest.backtest(found, RIVALS)
+    board_page.write(folder / BOARD, board, found, backtest.summary(board))
+    return BOARD, "The board of backtests", "The last value of every series hidden and forecast."
+
+
+def _claims(claims, source):
+    """The scoreboard's rows: of the file given, or of data/claims.csv for a bundled study; None without one."""
+    if claims is not None:
+        return index.read_claims(claims)
+    if isinstance(source, str) and source in studies.names():
+        homes = (studies.HERE / "data", studies.HERE.parent / "data")
+        return next((index.read_claims(h / "claims.csv") for h in homes if (h / "claims.csv").exists()), None)
+    return None
+
+
+def _name(source):
+    """What a source is called in titles."""
+    return Path(source).stem if isinstance(source, str | Path) else "measurements"

@@ -1,0 +1,141 @@
+"""The first page of a site: the table, the answer in short, the scoreboard of claims, and links to every page."""
+
+import math
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+import scalinglaws
+from scalinglaws.schema import InputError
+from scalinglaws.site.page import HERE
+
+VERDICTS = ("holds", "does not hold here", "undecided")
+GLANCE = 7  # budgets shown at a glance
+PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T", "P", "E")  # of 1000 ** -3 and up
+
+
+def write(path, title, answers, explorer, pages, left_out, sheets=(), claims=None, table="") -> Path:
+    """Write the index and return its path.
+
+    answers: of `answers.answers`, or None; explorer: href of the interactive page. pages: (href, title, sentence).
+    left_out: (what, why). sheets: hrefs of images. claims: of `read_claims`. table: href of the rows.
+    """
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        _glance(answers, explorer) if answers else "",
+        _scoreboard(claims) if claims is not None else "",
+        _section("Pages", _links(pages)) if pages else "",
+        _section("Contact sheets", "".join(_sheet(href) for href in sheets)) if sheets else "",
+        _section("Left out", _list(f"{what}: {why}" for what, why in left_out)) if left_out else "",
+        _section("The table", _about(answers, table)) if answers else "",
+    ]
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    head = (f'<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f'<meta name="color-scheme" content="light dark">\n<title>{escape(title)}</title>\n'
+            f"<style>\n{style}</style>")  # fmt: skip
+    body = "\n".join(part for part in parts if part)
+    foot = f"<footer><p>scalinglaws {scalinglaws.__version__}</p></footer>"
+    text = (f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n<main>\n{body}\n</main>\n{foot}\n'
+            "</body>\n</html>\n")  # fmt: skip
+    Path(path).write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def read_claims(path) -> pd.DataFrame:
+    """The scoreboard's rows, a csv with the columns claim, verdict and any others, shown as they stand.
+
+    verdict: holds, does not hold here, or undecided.
+    """
+    table = pd.read_csv(path, comment="#", dtype=str, keep_default_na=False)
+    missing = [c for c in ("claim", "verdict") if c not in table]
+    if missing:
+        raise InputError(f"{path}: a scoreboard needs the column {missing[0]!r}; it has {', '.join(table.columns)}.")
+    wrong = table.loc[~table["verdict"].isin(VERDICTS), "verdict"]
+    if len(wrong):
+        raise InputError(f"{path}: verdict {wrong.iloc[0]!r}; give one of {', '.join(VERDICTS)}.")
+    return table
+
+
+def middle(answers):
+    """(scale, stop) in the middle of the first scale."""
+    scale = answers["scales"][0]
+    return scale, scale["stops"][len(scale["stops"]) // 2]
+
+
+def amount(value, symbol) -> str:
+    """A cost with the unit's prefix; seconds above one and money as they are.
+
+    >>> amount(3.04e8, "FLOPs"), amount(0.0021, "s"), amount(150.0, "s"), amount(0.0004, "")
+    ('304 MFLOPs', '2.1 ms', '150 s', '0.0004 money')
+    """
+    if not symbol:
+        return f"{value:.3g} money"
+    power = min(max(math.floor(math.log10(value) / 3), -3), 0 if symbol == "s" else 6)
+    return f"{float(f'{value:.3g}') / 1000**power:g} {PREFIXES[power + 3]}{symbol}"
+
+
+def _glance(answers, explorer):
+    """The answer in the middle of the measured costs, and a table of budgets that lead into the interactive page."""
+    scale, stop = middle(answers)
+    chosen = range(0, len(scale["stops"]), max((len(scale["stops"]) - 1) // (GLANCE - 1), 1))
+    several = len(answers["settings"]) > 1
+    heads = ["Budget per image", "Size", *(["Setting"] if several else []), "Steps", answers["quality"],
+             f"{answers['level']:.0%} interval", "Probability"]  # fmt: skip
+    rows = [_glance_row(answers, scale, scale["stops"][k], explorer, several) for k in chosen]
+    table = (f"<table><caption>Budgets in {escape(scale['name'])}; each leads to its place on the interactive page."
+             f"</caption><thead><tr>{''.join(f'<th scope=col>{escape(h)}</th>' for h in heads)}</tr></thead>"
+             f"<tbody>{''.join(rows)}</tbody></table>")  # fmt: skip
+    more = f'<p><a href="{_href(explorer, scale, stop)}">Choose a budget on the interactive page</a></p>'
+    said = f'<p class="lead">{escape(" ".join(stop["text"]))}</p>'
+    doubts = [scale["warnings"][k] for k in stop["warnings"]]
+    said += f"<p>Reasons for doubt:</p>{_list(doubts)}" if doubts else ""
+    region = f'<div class="scroll" role="region" aria-label="The best size by budget" tabindex="0">{table}</div>'
+    return _section("The best size by budget", said + region + more)
+
+
+def _glance_row(answers, scale, stop, explorer, several):
+    setting, model, steps, _, value, low, high, probability = stop["settings"][0]
+    cells = [answers["models"][model]["label"], *([answers["settings"][setting]["label"]] if several else []),
+             str(steps), f"{value:.4g}", f"{low:.4g} to {high:.4g}", f"{probability:.0%}"]  # fmt: skip
+    budget = amount(stop["budget"], scale["symbol"])
+    first = f'<th scope="row"><a href="{_href(explorer, scale, stop)}">{escape(budget)}</a></th>'
+    return f"<tr>{first}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _href(explorer, scale, stop):
+    return escape(f"{explorer}#unit={scale['key']}&budget={stop['budget']!r}")
+
+
+def _scoreboard(claims):
+    count = ", ".join(f"{(claims['verdict'] == v).sum()} {v}" for v in VERDICTS)
+    table = claims.to_html(index=False, border=0, justify="left")
+    region = f'<div class="scroll claims" role="region" aria-label="Claims of the paper" tabindex="0">{table}</div>'
+    return _section("Claims of the paper", f"<p>{len(claims)} claims: {count}.</p>{region}")
+
+
+def _links(pages):
+    return "<ul>" + "".join(
+        f'<li><a href="{escape(href)}">{escape(title)}</a>{f". {escape(sentence)}" if sentence else ""}</li>'
+        for href, title, sentence in pages
+    ) + "</ul>"  # fmt: skip
+
+
+def _sheet(href):
+    name = escape(Path(href).stem)
+    return (f'<figure><a href="{escape(href)}"><img src="{escape(href)}" alt="Contact sheet {name}: models down, steps '
+            f'across"></a><figcaption>{name}</figcaption></figure>')  # fmt: skip
+
+
+def _about(answers, table):
+    said = [*answers["read"], *answers["skipped"], f"{answers['rows']} measurements, data {answers['data']}."]
+    rows = f'<p><a href="{escape(table)}">The rows as read (csv)</a></p>' if table else ""
+    return _list(said) + rows
+
+
+def _list(sentences):
+    return "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in sentences) + "</ul>"
+
+
+def _section(title, inner):
+    return f"<section>\n<h2>{escape(title)}</h2>\n{inner}\n</section>"

@@ -1,0 +1,252 @@
+"""Continued training and super-resolution: the widened layer, the loss, and files to checkpoints of three kinds."""
+
+import csv
+
+import numpy as np
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import tiny_pipelines  # noqa: E402
+
+from collect import weights  # noqa: E402
+from collect.config.trainings import FinetuneFile  # noqa: E402
+from collect.families import open_family  # noqa: E402
+from collect.models.pipelines import encoding, super_resolution  # noqa: E402
+from collect.models.pipelines.loading import load_pipeline  # noqa: E402
+from collect.models.tasks import small_and_target  # noqa: E402
+from collect.sampling import loop as sampling  # noqa: E402
+from collect.sampling.loop import SamplingConfig  # noqa: E402
+from collect.training import examples, loop  # noqa: E402
+from collect.training import pretrained as opening  # noqa: E402
+from collect.training.denoising import denoising  # noqa: E402
+from collect.training.finetune import open_base, optimizer_config, upscale_examples, widened  # noqa: E402
+from scalinglaws.schema import InputError  # noqa: E402
+
+KINDS = ("ddim", "sd", "dit", "sd3")  # pixels, a U-Net of text, a transformer of classes, flow matching
+SAMPLER = {"sd3": "euler", "flux": "euler"}
+
+
+def opened(name, **options):
+    pipe, task, resolution = tiny_pipelines.build(name)
+    options |= {"resolution": resolution} if resolution else {}
+    assert opening.task_of(pipe) == task
+    return opening.adapted(pipe, task, options)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Pipelines of random weights, and a folder of eight pictures with captions and classes."""
+    from PIL import Image
+
+    place = tmp_path_factory.mktemp("tuning")
+    for name in KINDS:
+        tiny_pipelines.build(name)[0].save_pretrained(place / name)
+    rng = np.random.default_rng(0)
+    for kind, column, values in (("text", "caption", ("a red cat", "a dog")), ("class", "class", (3, 7))):
+        (place / kind).mkdir()
+        with open(place / kind / "captions.csv", "w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["file", column])
+            for i in range(8):
+                Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(place / kind / f"{i}.png")
+                rows.writerow([f"{i}.png", values[i % 2]])
+    return place
+
+
+def settings(folders, name, **more):
+    data = folders / ("class" if name == "dit" else "text")
+    return {"base": str(folders / name), "data": str(data), "steps": 4, "batch": 4, "warmup": 1, "rate": 1e-3} | more
+
+
+def cli(tmp_path, said, verb, content, *args):
+    path = tmp_path / f"{verb}.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return said("collect", verb, path, "--device", "cpu", *args)
+
+
+@pytest.mark.parametrize("name", ["ddim", "sd", "sdxl", "dit", "pixart", "sd3"])
+def test_a_widened_denoiser_starts_as_the_narrow_one(name):
+    """The zeros add nothing: the same outputs, to the bit, whatever is beside the noise; the new weights do learn."""
+    base = opened(name)
+    wide, build = widened(base)
+    noise = torch.randn(2, *base.model.shape, generator=torch.Generator().manual_seed(1))
+    beside, t = torch.randn(2, *base.model.shape), torch.tensor([999, 7])
+    given = {"prompts": ["a cat", ""], "classes": torch.tensor([1000, 1000])}
+    cond, _ = sampling.encode(base.model, given)
+    both, _ = sampling.encode(wide.model, given | {"beside": beside})
+    with torch.no_grad():
+        narrow = base.model.call(base.model.denoiser, noise, t, cond, 1.0)
+        made = [wide.model.call(build(), noise, t, both | {"beside": y}, 1.0) for y in (beside, 0 * beside)]
+    assert wide.model.shape == base.model.shape and torch.equal(*made)
+    assert torch.allclose(made[0], narrow, atol=1e-6) and narrow.abs().max() > 1e-3
+    net = build()
+    wide.model.call(net, noise, t, both, 1.0).square().sum().backward()
+    first = next(p for p in net.parameters() if p.dim() == 4 and p.shape[1] == 2 * base.model.shape[0])
+    c = base.model.shape[0]
+    assert first[:, c:].abs().max() == 0 and first.grad[:, c:].abs().max() > 0
+
+
+def test_the_first_layer_with_zeros_is_exact_in_whole_numbers():
+    """Weights and inputs whose sums have no rounding: equal to the bit in whatever order the channels are added."""
+    net = tiny_pipelines.text_unet()
+    wide = super_resolution.widen(net, 4)
+    with torch.no_grad():
+        for conv in (net.conv_in, wide.conv_in):
+            conv.weight.copy_((conv.weight * 100).round()), conv.bias.copy_((conv.bias * 100).round())
+        x, y = torch.randint(-8, 8, (2, 3, 4, 8, 8)).float()
+        assert torch.equal(wide.conv_in(torch.cat([x, y], 1)), net.conv_in(x))
+
+
+def test_small_images_are_those_of_the_task(tmp_path):
+    """Training and sweep see the same small images."""
+    from PIL import Image
+
+    picture = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    small, target = small_and_target(tmp_path / "a.png", 64, 4)
+    images, _ = examples.read_examples(tmp_path, 64, "unconditional")
+    assert torch.equal(images[0], target) and torch.equal(examples.reduced(images, 4)[0], small)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_encoding_undoes_decoding(name):
+    """An identity in the place of the autoencoder shows the scaling and shift alone."""
+    base = opened(name)
+    vae = encoding.autoencoder_of(base.pipe)
+    if vae is None:
+        images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+        assert torch.equal(base.model.finish(encoding.encode_images(base.pipe, base.model, images)), images)
+        return
+    z = torch.randn(2, 4, base.side // 2, base.side // 2)
+
+    class Posterior:
+        latent_dist = type("Gaussian", (), {"mean": z})
+
+    vae.encode, vae.decode = lambda x: Posterior, lambda x, return_dict: (x,)
+    images = torch.zeros(2, 3, base.side, base.side, dtype=torch.uint8)
+    x = encoding.encode_images(base.pipe, base.model, images)
+    assert torch.allclose(base.model.decode(x), z, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_loss_is_its_definition(name):
+    """Against diffusers' own schedulers, drawn by the same generator."""
+    from diffusers import DDPMScheduler
+
+    base = opened(name)
+    x = torch.randn(6, *base.model.shape)
+    labels = {"prompts": ["a cat", "a dog"] * 3, "classes": torch.arange(6)}
+    loss = denoising(base, examples.Examples(x, labels), batch=5, drop=0.0)
+    loss = loss(base.model.denoiser, loop.step_generator(0, 1))
+    g = loop.step_generator(0, 1)
+    chosen, noise = torch.randint(6, (5,), generator=g), torch.randn(5, *x.shape[1:], generator=g)
+    level = torch.randint(1000, (5,), generator=g)
+    cond, _ = sampling.encode(base.model, {"prompts": [labels["prompts"][i] for i in chosen], "classes": chosen})
+    if name == "sd3":
+        s = ((level + 1) / 1000).view(-1, 1, 1, 1)
+        z, t, target = (1 - s) * x[chosen] + s * noise, level + 1, noise - x[chosen]
+    else:
+        schedule = DDPMScheduler.from_config(base.model.schedule)
+        z, t, target = schedule.add_noise(x[chosen], noise, level), level, noise
+    with torch.no_grad():
+        expected = (base.model.call(base.model.denoiser, z, t, cond, 1.0) - target).square().mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("task, name", [
+    ("continue", "ddim"), ("continue", "dit"), ("super-resolution", "sd"),
+    *(pytest.param(task, name, marks=pytest.mark.slow) for task, name in (
+        ("continue", "sd"), ("continue", "sd3"), ("super-resolution", "ddim"), ("super-resolution", "dit"),
+        ("super-resolution", "sd3"))),
+])  # fmt: skip
+def test_from_a_file_to_a_checkpoint_that_samples(task, name, folders, tmp_path, said):
+    content = settings(folders, name, task=task, factor=2)
+    code, out, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert "step 4 of 4, loss" in out and "nan" not in out
+    base, made = load_pipeline(folders / name, "float32"), load_pipeline(tmp_path / "run" / "checkpoint", "float32")
+    part = "unet" if hasattr(base, "unet") else "transformer"
+    before, after = getattr(base, part).state_dict(), getattr(made, part).state_dict()
+    moved = [k for k in before if before[k].shape == after[k].shape and not torch.equal(before[k], after[k])]
+    assert len(moved) > len(before) / 2
+    kind = yaml.safe_load((tmp_path / "run" / "family.yaml").read_text())["task"]["kind"]
+    config, indices = SamplingConfig(SAMPLER.get(name, "ddim"), 2), range(2)
+    if task == "continue":
+        family = open_family(tmp_path / "run")
+        model, todo = family.model("run"), family.task
+        assert kind == opening.task_of(base) and family.columns("run")["train_steps"] == 4
+    else:
+        todo = open_family(tmp_path / "run").task
+        model = super_resolution.adapt(made, resolution=todo.side)
+        assert kind == "upscale" == opening.task_of(made)
+    samples, _ = sampling.samples(model, todo, config, indices)
+    assert samples.dtype == torch.uint8 and samples.shape[2:] == (opening.adapted(made, kind, {}).side,) * 2
+
+
+def test_killed_and_resumed_leaves_the_same_weights(folders, tmp_path, said):
+    """Stopped after step 3, when the state on disk is that of step 2."""
+    content = settings(folders, "sd", task="super-resolution", factor=2, save_every=2, steps=5)
+    file = FinetuneFile(**content)
+    base = open_base(file)
+    model, build = widened(base)
+    data = upscale_examples(file, base, tmp_path / "resumed")
+    loss, config = denoising(model, data, file.batch, file.drop), optimizer_config(file)
+    for step, _ in loop.train(build, loss, config, 5, tmp_path / "resumed", file.save_every):
+        if step == 3:
+            break
+    kept = {}
+    for name in ("straight", "resumed"):
+        assert cli(tmp_path, said, "finetune", content, "--out", tmp_path / name)[0] == 0
+        kept[name] = weights.load(tmp_path / name / "state.safetensors")[0]
+    assert kept["straight"].keys() == kept["resumed"].keys()
+    assert all(torch.equal(value, kept["resumed"][k]) for k, value in kept["straight"].items())
+
+
+def test_without_pretraining_the_weights_are_drawn_anew(folders):
+    base = opened("sd")
+    torch.manual_seed(5)
+    drawn = base.trainable(pretrained=False).state_dict()
+    assert not torch.equal(drawn["conv_in.weight"], base.model.denoiser.state_dict()["conv_in.weight"])
+    kept, given = base.trainable().state_dict(), base.model.denoiser.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in given.items())
+
+
+WRONG = [
+    ({"base": "nowhere"}, "No folder .*nowhere: give a diffusers folder"),
+    ({"data": "nowhere"}, "No images"),
+    ({"steps": 0}, "line [0-9]+: 'steps' was 0"),
+    ({"task": "upscale"}, "'task' was 'upscale': Input should be 'continue' or 'super-resolution'"),
+    ({"lr": 1}, "'lr' was 1: Extra inputs are not permitted .allowed keys: base, label"),
+    ({"step": 5}, "a step is a snapshot of a label"),
+    ({"task": "super-resolution", "factor": 3}, "Images of 16 pixels cannot be made 3 times smaller"),
+]
+
+
+@pytest.mark.parametrize("change, sentence", WRONG)
+def test_what_is_wrong_is_one_sentence(change, sentence, folders, tmp_path, said):
+    import re
+
+    code, _, err = cli(tmp_path, said, "finetune", settings(folders, "sd") | change, "--out", tmp_path / "run")
+    assert code == 2 and re.search(sentence, err), err
+    assert err.count("\n") == 1
+
+
+def test_another_file_does_not_continue_a_run(folders, tmp_path, said):
+    content = settings(folders, "sd", steps=1)
+    assert cli(tmp_path, said, "finetune", content, "--out", tmp_path / "run")[0] == 0
+    code, _, err = cli(tmp_path, said, "finetune", content | {"rate": 0.1}, "--out", tmp_path / "run")
+    assert code == 2 and "holds a run of another file" in err
+
+
+def test_captions_that_are_missing_are_named(folders, tmp_path):
+    with pytest.raises(InputError, match="must have the columns file and caption; it has file, class"):
+        examples.read_examples(folders / "class", 16, "text")
+    with pytest.raises(InputError, match="write a csv with columns file,caption"):
+        (folders / "text" / "captions.csv").rename(tmp_path / "captions.csv")
+        try:
+            examples.read_examples(folders / "text", 16, "text")
+        finally:
+            (tmp_path / "captions.csv").rename(folders / "text" / "captions.csv")

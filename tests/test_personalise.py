@@ -1,0 +1,65 @@
+"""DreamBooth: its loss term by term, and subjects of random pipelines from their files to checkpoints."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from test_finetune import cli, folders, opened, settings  # noqa: E402, F401 - a fixture
+
+from collect import weights  # noqa: E402
+from collect.families import open_family  # noqa: E402
+from collect.sampling import loop as sampling  # noqa: E402
+from collect.training import loop  # noqa: E402
+from collect.training.dreambooth import prior_preservation  # noqa: E402
+from collect.training.examples import Examples  # noqa: E402
+
+PRIOR = {"sampler": "ddim", "steps": 2, "samples": 3}
+SUBJECTS = {
+    "sd": {"prompt": "a red cat", "class_prompt": "a cat"},
+    "dit": {"subject_class": 5},
+    "ddim": {},
+}
+
+
+def test_the_loss_is_the_subject_and_lambda_times_the_prior():
+    """|eps(z, c) - noise|^2 of both, drawn in turn from the step's generator, written out with diffusers' scheduler."""
+    from diffusers import DDPMScheduler
+
+    base = opened("sd")
+    both = [Examples(torch.randn(3, *base.model.shape), {"prompts": [p] * 3}) for p in ("a red cat", "a cat")]
+    schedule, g, parts = DDPMScheduler.from_config(base.model.schedule), loop.step_generator(0, 1), []
+    for data in both:
+        chosen, noise = torch.randint(3, (2,), generator=g), torch.randn(2, *base.model.shape, generator=g)
+        t, _ = torch.randint(1000, (2,), generator=g), torch.rand(2, generator=g)
+        cond, _ = sampling.encode(base.model, data.take(chosen))
+        with torch.no_grad():
+            made = base.model.denoiser(schedule.add_noise(data.x[chosen], noise, t), t, **cond).sample
+        parts.append((made - noise).square().mean().item())
+    for weight in (0.0, 1.0, 2.5):
+        value = prior_preservation(base, *both, batch=2, weight=weight)(base.model.denoiser, loop.step_generator(0, 1))
+        assert value.item() == pytest.approx(parts[0] + weight * parts[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_a_subject_of_a_random_pipeline(name, folders, tmp_path, said):  # noqa: F811
+    content = settings(folders, name, steps=2, prior=PRIOR, **SUBJECTS[name])
+    code, out, err = cli(tmp_path, said, "personalise", content, "--out", tmp_path / "run")
+    assert code == 0 and "8 images of the subject, 3 of its class" in out and "nan" not in out, err
+    state = weights.load(tmp_path / "run" / "state.safetensors")[0]
+    assert all(torch.isfinite(value).all() for value in state.values())
+    family = open_family(tmp_path / "run")
+    config = sampling.SamplingConfig("ddim", 2)
+    samples, given = sampling.samples(family.model("run"), family.task, config, range(2))
+    assert len(samples) == 2 and family.columns("run")["variant"] == "personalised"
+    assert given.get("prompts", [content.get("prompt")])[0] == content.get("prompt")
+
+
+@pytest.mark.parametrize("name, change, sentence", [
+    ("sd", {}, "This model reads text: give prompt"),
+    ("dit", {}, "give subject_class"),
+    ("sd", {"prompt": "a red cat"}, "give both: prompt"),
+])  # fmt: skip
+def test_what_a_subject_lacks_is_one_sentence(name, change, sentence, folders, tmp_path, said):  # noqa: F811
+    code, _, err = cli(tmp_path, said, "personalise", settings(folders, name) | change, "--out", tmp_path / "run")
+    assert code == 2 and sentence in err and err.count("\n") == 1
