@@ -12,6 +12,7 @@ Our forecasts use a prior that has not seen the study at hand or its relatives. 
 import argparse
 import hashlib
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -42,11 +43,11 @@ def user(source, study="table") -> list[series.Series]:
     return series.from_table(table, study) + series.best_guidance(table, study)
 
 
-def backtest(found=None, methods=None, least: int = 2, processes: int = 1) -> pd.DataFrame:
+def backtest(found=None, methods=None, least: int = 2, processes: int = 1, progress=None) -> pd.DataFrame:
     """Each series' largest x hidden: one row a series and method; then one row a decision and method (`decisions`).
 
     found: series (default: all bundled); methods: names in rivals.RIVALS besides ours (default: all); least: rows that
-    must be seen; processes: how many to share the work.
+    must be seen; processes: how many to share the work; progress: called with (questions done, all) after each.
     Columns: question (position in `found`), asked (kind of question: size, steps, training, best guidance, guidance
     strength, decision), study, group, kind, quality, label, seen, x, truth, method, value, q05, q25, q75, q95, error
     (relative), in90, in50, interval_score (90 %, of ln y), crps (of ln y), regret (decisions only), refused (why a
@@ -57,15 +58,15 @@ def backtest(found=None, methods=None, least: int = 2, processes: int = 1) -> pd
     unknown = [name for name in methods if name not in rivals.RIVALS]
     if unknown:
         raise InputError(f"No rival named {unknown[0]!r}. Known: {', '.join(rivals.RIVALS)}.")
-    questions = ((number, one) for number, one in enumerate(found) if len(one) > least)
-    answer = partial(_answers, methods=methods)
-    if processes > 1:
-        with ProcessPoolExecutor(processes) as pool:
-            parts = list(pool.map(answer, questions, chunksize=8))
-    else:
-        parts = [answer(question) for question in questions]
+    questions = [(number, one) for number, one in enumerate(found) if len(one) > least]
+    answer, parts = partial(_answers, methods=methods), []
+    with ProcessPoolExecutor(processes) if processes > 1 else nullcontext() as pool:
+        for part in pool.map(answer, questions, chunksize=8) if pool else map(answer, questions):
+            parts.append(part)
+            if progress:
+                progress(len(parts), len(questions))
     board = scored(pd.DataFrame([row for part in parts for row in part]))
-    return pd.concat([board, decisions(board, found[:])], ignore_index=True).astype({"question": int})
+    return pd.concat([board, decisions(board, found)], ignore_index=True).astype({"question": int})
 
 
 def _answers(question, methods):

@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from scalinglaws.forecasting.forecast import forecast
 from scalinglaws.forecasting.series import AXES
-from scalinglaws.schema import InputError, numbers
+from scalinglaws.schema import numbers
 from scalinglaws.stacking import LEAST
 
 LAST, FORECAST = "same as last", "forecast"
@@ -92,14 +92,9 @@ def candidates(table, quality, inputs, along, leave_out=None, use_prior=True) ->
         return []
     table = table.assign(**{c: numbers(table[c]) for c in (quality, *inputs.values())})
     found = [Last(table, quality, inputs, along)]
-    if len(inputs) == 1:
+    if len(inputs) == 1 and table[inputs[along]].nunique() > 1:
         kind = axis(along, inputs[along])
-        one = Average(table, quality, inputs[along], kind, leave_out, use_prior)
-        try:
-            one.forecast([table[inputs[along]].max()])
-            found.append(one)
-        except InputError:  # one value only
-            pass
+        found.append(Average(table, quality, inputs[along], kind, leave_out, use_prior))
     return found
 
 

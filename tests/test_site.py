@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from PIL import Image
-from site_pages import QUICK, data_of, page_in, sheet_in, user_csv
+from site_pages import QUICK, data_of, sheet_in
 from synthetic import SIZES, STEPS, family, law
 
 import scalinglaws as sl
@@ -30,16 +30,6 @@ def rows():
 @pytest.fixture(scope="module")
 def shown(rows):
     return answers(rows, **QUICK)
-
-
-@pytest.fixture(scope="module")
-def csv(tmp_path_factory):
-    return user_csv(tmp_path_factory.mktemp("user"))
-
-
-@pytest.fixture(scope="module")
-def explorer(csv, tmp_path_factory):
-    return page_in(tmp_path_factory.mktemp("page"), csv)
 
 
 class Checker(HTMLParser):
@@ -103,8 +93,8 @@ def test_every_stop_says_what_optimum_says(rows, shown):
             assert others == sorted(others) and np.isclose(best.value, others[0])
 
 
-def test_an_exact_table_gives_the_best_of_the_law_it_follows(csv):
-    shown = answers(csv, **QUICK)
+def test_an_exact_table_gives_the_best_of_the_law_it_follows(user_table):
+    shown = answers(user_table, **QUICK)
     sizes, labels = SIZES, [model["label"] for model in shown["models"]]
     assert labels == list(SIZES) and shown["settings"][0]["sampler"] == "ddim"
     scale = shown["scales"][0]
@@ -143,11 +133,11 @@ def test_colours_are_those_of_the_figures(shown):
     assert {model["label"]: model["colour"] for model in shown["models"]} == figures
 
 
-def test_budgets_in_money_are_those_in_seconds_at_the_price(csv):
+def test_budgets_in_money_are_those_in_seconds_at_the_price(user_table):
     fewer = QUICK | {"stops": 3}
-    scales = {scale["key"]: scale for scale in answers(csv, price=3600, **fewer)["scales"]}
+    scales = {scale["key"]: scale for scale in answers(user_table, price=3600, **fewer)["scales"]}
     assert [stop["budget"] for stop in scales["money"]["stops"]] == [s["budget"] for s in scales["seconds"]["stops"]]
-    assert not {"money", "money-decode"} & {scale["key"] for scale in answers(csv, **fewer)["scales"]}
+    assert not {"money", "money-decode"} & {scale["key"] for scale in answers(user_table, **fewer)["scales"]}
 
 
 def test_a_setting_without_times_is_left_out_of_budgets_in_time(shown):
@@ -227,7 +217,7 @@ def test_the_shipped_sheet_has_a_grid_that_covers_it():
         assert white[top : top + height, left - 1].all()
 
 
-def test_a_site_links_its_pages_and_says_what_it_left_out(csv, tmp_path, monkeypatch):
+def test_a_site_links_its_pages_and_says_what_it_left_out(user_table, tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "names", lambda: ["sampling_efficiency", "unknown"])
     ran = []
 
@@ -241,7 +231,7 @@ def test_a_site_links_its_pages_and_says_what_it_left_out(csv, tmp_path, monkeyp
     monkeypatch.setattr(notebooks, "known_parameters", lambda name: {"study": "x"} if name != "unknown" else {"n": 1})
     claims = tmp_path / "claims.csv"
     claims.write_text("claim,verdict,numbers\nSmall wins,holds,9 of 9\nLarge <wins>,undecided,-\n")
-    made = site.build(csv, tmp_path / "site", sheets=[sheet_in(tmp_path)], claims=claims, **QUICK)
+    made = site.build(user_table, tmp_path / "site", sheets=[sheet_in(tmp_path)], claims=claims, **QUICK)
     assert [page.name for page in made.pages] == ["explore.html", "sampling_efficiency.html"]
     for page in (made.index, *made.pages):
         for href in check_page(page).loads:
@@ -273,7 +263,7 @@ def test_a_verdict_is_one_of_three(tmp_path):
         index.read_claims(claims)
 
 
-def test_the_verb_builds_the_site_and_its_json_is_as_the_schema_says(said, csv, tmp_path, monkeypatch):
+def test_the_verb_builds_the_site_and_its_json_is_as_the_schema_says(said, user_table, tmp_path, monkeypatch):
     jsonschema = pytest.importorskip("jsonschema")
     asked = {}
 
@@ -282,11 +272,13 @@ def test_the_verb_builds_the_site_and_its_json_is_as_the_schema_says(said, csv, 
         return site.Site(tmp_path / "index.html", (tmp_path / "explore.html",), (("notebook x", "no rows"),))
 
     monkeypatch.setattr(site, "build", build)
-    code, out, _ = said("report", "--all", csv, "--out", tmp_path, "--where", "sampler=ddim", "--price", "2", "--json")
+    code, out, _ = said(
+        "report", "--all", user_table, "--out", tmp_path, "--where", "sampler=ddim", "--price", "2", "--json"
+    )
     schema = json.loads(said("schema", "report")[1])
     jsonschema.validate(json.loads(out), schema)
     assert code == 0 and json.loads(out)["left_out"] == [{"what": "notebook x", "why": "no rows"}]
-    assert asked["source"] == str(csv) and asked["where"] == {"sampler": "ddim"} and asked["price"] == "2"
+    assert asked["source"] == str(user_table) and asked["where"] == {"sampler": "ddim"} and asked["price"] == "2"
     assert said("report", "--all")[0] == 0 and asked["source"] == "tiny-ldm"
     code, _, err = said("report")
     assert code == 2 and "Name a notebook (" in err and "--all [TABLE]" in err
@@ -294,9 +286,9 @@ def test_the_verb_builds_the_site_and_its_json_is_as_the_schema_says(said, csv, 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_a_notebook_of_a_site_needs_no_network(csv, tmp_path):
+def test_a_notebook_of_a_site_needs_no_network(user_table, tmp_path):
     pytest.importorskip("papermill")
-    made = site.build(csv, tmp_path, names=["predict_size"], **QUICK)
+    made = site.build(user_table, tmp_path, names=["predict_size"], **QUICK)
     text = made.pages[1].read_text()
     assert not re.search(r"""<(script|link|img)\b[^>]*(src|href)=["'](https?:)?//|import\(["']http""", text)
     assert 'href="index.html"' in text and "Predicting a size that was not measured" in made.index.read_text()

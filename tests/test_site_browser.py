@@ -7,22 +7,12 @@ import shutil
 import subprocess
 
 import pytest
-from site_pages import data_of, page_in, user_csv
+from site_pages import data_of
 
 import scalinglaws as sl
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(not BROWSER, reason="no chromium or google-chrome on PATH")
-
-
-@pytest.fixture(scope="module")
-def csv(tmp_path_factory):
-    return user_csv(tmp_path_factory.mktemp("user"))
-
-
-@pytest.fixture(scope="module")
-def explorer(csv, tmp_path_factory):
-    return page_in(tmp_path_factory.mktemp("page"), csv)
 
 
 def browse(path, tmp_path, anchor="", script=""):
@@ -45,13 +35,13 @@ def text_of(dom, name):
 @needs_browser
 @pytest.mark.slow
 @pytest.mark.parametrize("key", ["flops", "seconds-decode", "money"])
-def test_the_browser_shows_the_answer_of_the_nearest_budget(explorer, csv, tmp_path, key):
+def test_the_browser_shows_the_answer_of_the_nearest_budget(explorer, user_table, tmp_path, key):
     shown = data_of(explorer)
     scale = next(scale for scale in shown["scales"] if scale["key"] == key)
     stop = scale["stops"][3]
     dom = browse(explorer, tmp_path, f"#unit={key}&budget={1.04 * stop['budget']}")
     price = {"price": 2.0} if key == "money" else {}
-    fit = sl.question(csv).fit(replicates=40)
+    fit = sl.question(user_table).fit(replicates=40)
     best = sl.optimum(fit, stop["budget"], scale["unit"], stages=scale["stages"], **price)
     sentence = " ".join(best.summary().split("\nWarning: ")[0].split("\n"))
     assert text_of(dom, "sentence") == text_of(dom, "live") == sentence

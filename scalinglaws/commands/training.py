@@ -177,6 +177,8 @@ def _count(text):
 
 def _record(answer):
     rows = {row["quantity"]: {k: row[k] for k in ("value", "low", "high")} for row in records(answer.to_frame())}
+    low, high = answer.intervals["exponent"]
+    rows["exponent"] = {"value": answer.exponents[0], "low": low, "high": high}
     return {
         "budget": answer.budget, "cost": answer.cost, **rows, "flat": list(answer.flat),
         "decades_beyond": answer.decades_beyond, "closed": answer.closed and list(answer.closed),

@@ -19,14 +19,14 @@ from scalinglaws.decide.cheapest import Option, Prices, cheapest, costs
 from scalinglaws.decide.cost import calls_from
 from scalinglaws.decide.training_cost import FORWARD, training_cost
 from scalinglaws.fitting.result import Groups
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, NoAnswer
 
 GRID = 240  # sizes tried
 DRAWS = 300  # bootstrap replicates that are solved
 HOUR = 3600.0  # s
 
 
-class OutOfReach(InputError):
+class OutOfReach(NoAnswer):
     """No size, training length and steps give the wanted quality by the law; the message says what is the best."""
 
 
