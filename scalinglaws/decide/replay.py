@@ -3,7 +3,7 @@
 A replay starts with a few cheap cells, chosen at random, and uncovers one cell after another until the share is spent;
 all orders answer with the same belief. Orders:
 
-    design       greatest reduction of the decision's expected loss per unit of cost
+    design       greatest reduction of the decision's expected loss per unit of cost; stops where none is to be had
     V-optimal    greatest reduction of the mean variance over the whole grid per unit of cost
     D-optimal    greatest gain in ln det of the information on the law's parameters per unit of cost
     one at a time  sizes at the middle steps, steps at the middle size, then about the next pair
@@ -19,6 +19,7 @@ import pandas as pd
 
 from scalinglaws.decide import worth
 from scalinglaws.decide.belief import Belief, believe
+from scalinglaws.decide.design import ENOUGH, NEGLIGIBLE
 from scalinglaws.decide.experiment import Experiment, prepare
 from scalinglaws.schema import InputError
 
@@ -41,6 +42,7 @@ class Grid:
     relative: np.ndarray | None = field(repr=False)  # stated relative errors [cell]
     cost: np.ndarray = field(repr=False)
     whole: Belief = field(repr=False)
+    least: float  # a gain of the decision's loss below this is none
 
     def believe(self, seen, z, start=None) -> Belief:
         """The belief after the cells `seen` were measured as z [cell]."""
@@ -103,7 +105,7 @@ def whole_grid(source, question="optimum", **options) -> Grid:
     relative = (table[stated] / table[problem.quality]).to_numpy(float) if stated in table else None
     cost = problem.cost.per_image(cells["size"].to_numpy(float), cells["steps"].to_numpy(float))
     z = np.log(table[problem.quality].to_numpy(float))
-    return Grid(experiment, cells, z, relative, cost, experiment.belief)
+    return Grid(experiment, cells, z, relative, cost, experiment.belief, NEGLIGIBLE * ENOUGH[question])
 
 
 def replay(grid: Grid, order: str, share=0.2, first=4, seed=0, noise=True) -> dict:
@@ -125,7 +127,10 @@ def replay(grid: Grid, order: str, share=0.2, first=4, seed=0, noise=True) -> di
     plain = None if follows else _plain(grid, order, rng)
     while len(affordable := np.setdiff1d(np.flatnonzero(grid.cost <= left), seen)):
         if follows:
-            pick = int(affordable[np.argmax(MERITS[order](grid, belief, affordable, seen) / grid.cost[affordable])])
+            merit = MERITS[order](grid, belief, affordable, seen)
+            if order == "design" and merit.max() < grid.least:
+                break
+            pick = int(affordable[np.argmax(merit / grid.cost[affordable])])
         else:
             pick = next(cell for cell in plain if cell in affordable)
         seen.append(pick)
