@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from collect.cli import sweeps
 from collect.jobs import Job, Outcome
 from collect.run import adaptive
 from collect.run.adaptive import Ask
@@ -122,10 +123,66 @@ def test_the_first_cells_differ_in_size_and_steps(opener):
     assert total([job for job in opener.jobs if job.cell in first]) < 0.02 * total(opener.jobs)
 
 
-def test_a_sweep_of_several_samplers_is_refused():
-    file = SimpleNamespace(samplers=["ddim", "euler"], guidance=[1.0], guidance_interval=[None], seeds=[0], best_of=[1])
+def sweep_file(**values):
+    one = {"samplers": ["ddim"], "guidance": [1.0], "guidance_interval": [None], "seeds": [0], "best_of": [1]}
+    return SimpleNamespace(**one | values)
+
+
+def test_a_sweep_that_mixes_more_than_sizes_and_steps_is_refused():
     with pytest.raises(InputError, match="2 samplers"):
-        adaptive.check(file)
+        adaptive.check(sweep_file(samplers=["ddim", "euler"]), SIZES)
+    with pytest.raises(InputError, match="no model xs"):
+        adaptive.check(sweep_file(), SIZES, ("s", "xs"))
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"question": "best"}, "No question 'best'"),
+    ({"question": "crossover"}, "between two models"),
+    ({"between": ("s", "m")}, "between two models"),
+    ({"question": "largest", "budget": 1e9}, "for the optimum, not for largest"),
+    ({"unit": "money"}, "no cost in money"),
+    ({"until": 0.0}, "a loss above 0, such as 0.002"),
+])  # fmt: skip
+def test_a_question_that_cannot_be_asked_is_refused_before_a_cell_is_measured(values, message):
+    with pytest.raises(InputError, match=message):
+        Ask(**values)
+
+
+def test_a_spend_below_the_first_cells_measures_nothing(opener):
+    with pytest.raises(InputError, match="The first cells"):
+        list(adaptive.run(opener, Ask("largest", 1.0), opener.sizes))
+    assert not opener.measured
+
+
+def test_other_cells_come_first_where_the_cheapest_fail(opener):
+    opener.fails = ("s", 2)
+    assert last(adaptive.run(opener, Ask("largest", until=0.05), opener.sizes)).plan.loss <= 0.05
+    opener.fails = None
+    events = adaptive.run(opener, Ask("largest", until=1e-9), opener.sizes, retry=True)
+    assert next(event for event in events if event.kind == "chosen")
+    assert ("s", 2) in opener.measured, "--retry measures it after all"
+
+
+def test_the_command_line_measures_a_simulated_sweep(opener, said, monkeypatch, tmp_path):
+    def profile(label):
+        return SimpleNamespace(columns=lambda guidance: opener.sizes[label] | {"params": SIZES[label]})
+
+    def missing(retry):
+        return [job for job in opener.jobs if not store.has(job.name, job.key)]
+
+    store = Store(tmp_path / "store")
+    opener.sweep = SimpleNamespace(file=sweep_file(), labels=list(SIZES), family=SimpleNamespace(cost_profile=profile),
+                                   store=store, jobs=opener.jobs, doubts=[], missing=missing)  # fmt: skip
+    monkeypatch.setattr(sweeps, "Opener", lambda *place: opener)
+    code, out, err = said("collect", "run", "x.yaml", "--spend", "1e9 FLOPs")
+    assert code == 2 and "--spend: only for a run with --adaptive" in err
+    words = ["collect", "run", "x.yaml", "--adaptive", "--budget", "2e8 FLOPs", "--until", "0.005"]
+    code, out, err = said(*words, "--spend", "1e9 FLOPs")
+    assert code == 2 and "raise it" in err and not opener.measured
+    code, out, err = said(*words, "--spend", "1e12 FLOPs", "--json")
+    assert code == 0 and json.loads(out.splitlines()[-1])["done"] == len(opener.measured)
+    assert "Stopped: " in err and "below 0.005" in err
+    assert cost_of(opener.measured) < 0.5 * total(opener.jobs)
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ def _run_options(verb):
     verb.add_argument("--retry", action="store_true", help="try failed cells again")
     verb.add_argument("--adaptive", action="store_true", help="choose the next cell by what the answer still lacks")
     chosen = verb.add_argument_group("with --adaptive")
-    chosen.add_argument("--question", default="optimum", help="optimum, crossover or largest (default: optimum)")
+    chosen.add_argument("--question", help="optimum, crossover or largest (default: optimum)")
     chosen.add_argument(
         "--spend", help="stop once this is spent: '1e15 FLOPs' or '2 GPU-hours', finished cells included"
     )
@@ -110,6 +110,9 @@ def plan(args):
 
 def run(args):
     """Measure with a progress display; a plain line per cell where there is no terminal."""
+    given = [f"--{n}" for n in ("question", "spend", "until", "budget", "between", "quality") if getattr(args, n)]
+    if given and not args.adaptive:
+        raise InputError(f"{', '.join(given)}: only for a run with --adaptive.")
     opener = _opener(args)
     sweep = opener.sweep
     for doubt in sweep.doubts:
@@ -133,13 +136,12 @@ def run(args):
 
 def _adaptive(args, opener, start, options):
     """Events of an adaptive run as the arguments ask for it."""
-    sweep = opener.sweep
-    adaptive.check(sweep.file)
-    spend, unit = adaptive.spend_of(args.spend) if args.spend else (float("inf"), "flops")
-    ask = adaptive.Ask(args.question, spend, unit, args.until, args.budget, args.between and tuple(args.between),
-                       args.quality)  # fmt: skip
-    known = {label: sweep.family.cost_profile(label).columns(1) for label in sweep.labels}
-    sizes = {label: {c: columns[c] for c in ("params", "flops_per_forward")} for label, columns in known.items()}
+    sweep, between = opener.sweep, args.between and tuple(args.between)
+    spend, unit = adaptive.spend_of(args.spend) if args.spend is not None else (float("inf"), "flops")
+    ask = adaptive.Ask(args.question or "optimum", spend, unit, args.until, args.budget, between, args.quality)
+    adaptive.check(sweep.file, sweep.labels, between)
+    profiles = {label: sweep.family.cost_profile(label).columns(1) for label in sweep.labels}
+    sizes = {label: {c: known[c] for c in ("params", "flops_per_forward")} for label, known in profiles.items()}
     return adaptive.run(opener, ask, sizes, start, **options)
 
 

@@ -160,8 +160,10 @@ def design(
     cells = _cells(experiment, picks, loss)
     expected = float(cells["loss_after"].iloc[-1]) if len(cells) else loss
     others = _others(experiment, loss, picks["cost"].sum(), most) if compare and len(cells) else {}
+    least = experiment.costs(experiment.candidates.index).min()
+    small = f"The cheapest candidate costs {least:.3g} {UNITS[unit]}, more than the spend of {spend:.3g}: raise it."
     return Plan(question, loss, expected, experiment.decision.unit, enough, experiment.answer(), spend, unit, cells,
-                others, experiment.notes)  # fmt: skip
+                others, (*experiment.notes, *[small] * bool(least > spend)))  # fmt: skip
 
 
 def spend_of(given, unit=None) -> tuple[float, str]:
