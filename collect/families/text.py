@@ -28,10 +28,10 @@ SAMPLING = SCHEDULE | {  # starts at pure noise (Lin et al. 2023, arXiv:2305.088
     "steps_offset": 1,
 }
 METRICS = (  # what a sweep measures unless it says otherwise: distances on two networks, and how prompts are met
-    {"name": "distances", "features": "effnet-lite0-96", "reference": "reference-effnet-lite0-96.safetensors",
-     "columns": ("fd", "fd_inf", "kd", "precision", "recall")},
     {"name": "distances", "features": "judge", "weights": "judge", "reference": "reference-judge.safetensors",
-     "columns": ("fd", "fd_inf", "kd")},
+     "columns": ("fd", "kd", "precision", "recall")},
+    {"name": "distances", "features": "effnet-lite0-96", "reference": "reference-effnet-lite0-96.safetensors",
+     "columns": ("fd", "kd", "precision", "recall")},
     {"name": "matching", "model": "judge", "others": "prompts.txt"},
     {"name": "clip", "model": "judge"},
 )  # fmt: skip
@@ -43,6 +43,7 @@ class TextFamily:
 
     folder: Path
     snapshots: dict = field(default_factory=dict, hash=False)  # label: another weight file to use, such as a snapshot
+    prompts: Path | None = None  # captions in place of the family's own
 
     @cached_property
     def file(self):
@@ -52,14 +53,19 @@ class TextFamily:
     def name(self):
         return self.file.family
 
-    @property
+    @cached_property
     def labels(self):
-        return self.file.labels
+        """Those of the file whose weights are here: a release need not hold every training seed.
+
+        All of the file's where no weights are: costs need none.
+        """
+        here = [label for label in self.file.labels if self.path(label).exists()]
+        return here or self.file.labels
 
     @property
     def task(self):
         """The captions that samples are drawn for, in turn."""
-        return tasks.prompts(Path(self.folder) / "prompts.txt")
+        return tasks.prompts(self.prompts or Path(self.folder) / "prompts.txt")
 
     def path(self, label):
         """The weight file of a label."""
@@ -138,7 +144,8 @@ class TextFamily:
         steps = int(metadata.get("train_steps") or metadata["step"])
         images = steps * self.file.recipe.batch
         flops = 3 * self.cost_profile(label).columns(1)["flops_per_forward"] * images
-        return {
+        asked = {"dataset": Path(self.prompts).stem} if self.prompts else {}
+        return asked | {
             "model": label,
             "base_channels": self.file.width(label),
             "train_seed": self.file.seed(label),
