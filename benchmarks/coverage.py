@@ -1,13 +1,18 @@
 """How often 90 % intervals hold the truth: every law of the table, by design, method and number of sizes.
 
 python -m benchmarks.coverage [--datasets 200] [--laws power_floor bnsl_1] [--methods bootstrap profile]
+python -m benchmarks.coverage --predictions    of the next size, models and cells with errors drawn from the prior
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from scalinglaws.fitting import coverage, fit
+from scalinglaws.fitting.levels import OF, PRIOR
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from test_laws import TRUTH, rows
@@ -22,13 +27,38 @@ def show(title, one, options, method):
           f"{cover.min():.3f}  highest {cover.idxmax()} {cover.max():.3f}", flush=True)  # fmt: skip
 
 
+def predictions(sizes, datasets):
+    """One line: how often each 90 % interval holds a model of the next size, trained once; half width of the second."""
+    held, width = dict.fromkeys(OF, 0), []
+    for seed in range(datasets):
+        rng = np.random.default_rng(seed)
+        model_sd, cell_sd = (np.exp(rng.normal(*PRIOR[level])) for level in ("model", "cell"))
+        table = pd.DataFrame({"params": np.geomspace(1e6, 1e9, sizes + 1)})
+        curve = 1.8 + 3e3 * table["params"] ** -0.55
+        own, cell = rng.standard_normal((2, sizes + 1))
+        table["fid"] = curve * np.exp(model_sd * own + cell_sd * cell)
+        one = fit(table.iloc[:-1], "power_floor", "fid", "params", replicates=400)
+        found = one.predict(table.iloc[-1:], of="all").iloc[0]
+        for of in OF:
+            truth = curve.iloc[-1] if of == "curve" else table["fid"].iloc[-1]
+            held[of] += found[f"{of}_low"] <= truth <= found[f"{of}_high"]
+        width.append(np.log(found["owned_high"] / found["owned_low"]) / 2)
+    shares = "  ".join(f"{of} {count / datasets:.3f}" for of, count in held.items())
+    print(f"next size after {sizes:2d}: {shares}  half width {np.median(width):.3f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--datasets", type=int, default=200)
     parser.add_argument("--noise", type=float, default=0.02)
     parser.add_argument("--laws", nargs="*", default=list(TRUTH))
     parser.add_argument("--methods", nargs="*", default=["bootstrap", "profile"])
+    parser.add_argument("--predictions", action="store_true")
     options = parser.parse_args()
+    if options.predictions:
+        for sizes in FEW:
+            predictions(sizes, options.datasets)
+        return
     for name in options.laws:
         one = fit(rows(name), name, "y", {s: s for s in TRUTH[name][1]}, loss="squares", replicates=400)
         for method in options.methods:

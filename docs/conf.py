@@ -84,7 +84,9 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "api": [], "json": [], "score": [], "architecture": [], "gallery/**": []}
+html_sidebars = {page: [] for page in ("index", "api", "json", "score", "architecture", "gallery/**")} | {
+    page: [] for page in ("forecast", "training_budget", "board", "design")
+}
 
 
 def plain_docstring(app, what, name, obj, options, lines):

@@ -7,6 +7,7 @@ from scalinglaws.answer import ask
 from scalinglaws.decide.allocate import allocate
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.crossover import crossover, crossovers
+from scalinglaws.decide.design import design
 from scalinglaws.decide.guidance import optimal_guidance
 from scalinglaws.decide.optimum import optimum
 from scalinglaws.decide.samplers import compare_samplers
@@ -25,8 +26,8 @@ except PackageNotFoundError:  # run from the checkout
 
 __all__ = [
     "InputError", "NoAnswer", "__version__", "allocate", "ask", "compare", "compare_samplers", "cost_model",
-    "crossover", "crossovers", "fit", "fit_groups", "forecast", "laws", "optimal_guidance", "optimum", "question",
-    "read", "serve", "studies", "units",
+    "crossover", "crossovers", "design", "fit", "fit_groups", "forecast", "laws", "optimal_guidance", "optimum",
+    "question", "read", "serve", "studies", "units",
 ]  # fmt: skip
 
 

@@ -6,34 +6,38 @@
 <Answer: c16 with 60 steps for 5e+08 FLOPs per image, fd 14.2>
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, infer, measurements, units
+from scalinglaws import display, infer, measurements, studies, units
 from scalinglaws.decide import fitted, measured
 from scalinglaws.decide.cost import UNITS, CostModel, cost_model
 from scalinglaws.decide.crossover import crossovers
 from scalinglaws.decide.curves import law_curves
 from scalinglaws.decide.fitted import STEPS
 from scalinglaws.decide.optimum import Optimum, at_budgets, best_setting, optima
-from scalinglaws.infer import Question
+from scalinglaws.fitting.options import Options
+from scalinglaws.forecasting.forecast import Forecast
+from scalinglaws.infer import TRAINING, Question
+from scalinglaws.largest import AVERAGE, NAIVE, HeldOut, hold_out, next_size, predict_largest
 from scalinglaws.schema import InputError, NoAnswer
 
 OPTIMISTIC = "chosen on the rows it is reported on, so its lead is a little optimistic"
 NEARBY = 10.0  # crossovers within this factor of the budget are shown
-PLAIN = {1: "power", 2: "size_steps_product"}  # by the number of inputs: the law everyone draws first
-NAIVE = "same as the largest size seen"
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a table says about a budget: how it was read, the law, the best size and steps, and how far to trust them.
 
-    `optimum` is None where no budget can be priced or a law does not run in size; `notes` say why. `settings` has one
-    row a sampler and guidance, best first; `crossovers` one row a pair of neighbouring sizes near the budget;
-    `held_out` one row a way to predict the largest size from the others: way, median_error, largest_error, rows.
+    `fit` is None where the rows are too few for a law, `optimum` where no budget can be priced or a law does not run in
+    size; `notes` say why. `settings` has one row a sampler and guidance, best first; `crossovers` one row a pair of
+    neighbouring sizes near the budget; `held_out` one row a way to predict the largest size from the others: way,
+    median_error, largest_error, rows. `next_size` is the forecast for a model twice as large as the largest, at the
+    steps that `next_at` says (for rows of one model: for twice the steps or the training); None where no two sizes
+    were measured alike.
     """
 
     question: Question
@@ -46,6 +50,9 @@ class Answer:
     notes: tuple[str, ...] = ()  # what could not be answered, and why
     cost: CostModel | None = field(default=None, repr=False)
     options: dict = field(default_factory=dict, repr=False)  # of fit()
+    next_size: Forecast | None = field(default=None, repr=False, compare=False)
+    next_at: str = ""  # such as " at steps = 64"
+    level: float = 0.9  # of the intervals
 
     def __repr__(self):
         return f"<Answer: {self._short()}>"
@@ -59,7 +66,8 @@ class Answer:
     def warnings(self):
         """Reasons for doubt, of the answer and of the law."""
         of_optimum = self.optimum.warnings if self.optimum else ()
-        return tuple(dict.fromkeys((*of_optimum, *_no_better_than_last(self.held_out), *self.fit.warnings)))
+        of_law = self.fit.warnings if self.fit else ()
+        return tuple(dict.fromkeys((*of_optimum, *_no_better_than_last(self.held_out), *of_law)))
 
     def summary(self) -> str:
         """The answer in plain lines, the most important first."""
@@ -70,8 +78,12 @@ class Answer:
             parts.append(f"Every size at this budget:\n{display.text_table(self.optimum.candidates)}")
         if len(self.crossovers):
             parts.append(f"Crossovers of neighbouring sizes near the budget:\n{display.text_table(self.crossovers)}")
-        parts.append(f"Law: {self.fit.quality} = {self.fit.law.equation}\n"
-                     f"{self.fit.interval(0.9).to_string(float_format=display.NUMBER)}")  # fmt: skip
+        if self.fit:
+            parts.append(f"Law: {self.fit.quality} = {self.fit.law.equation}\n"
+                         f"{self.fit.interval(0.9).to_string(float_format=display.NUMBER)}")  # fmt: skip
+        if self.next_size:
+            parts.append(f"Twice the largest {self.next_size.column}{self.next_at}, by laws averaged:\n"
+                         f"{self.next_size.summary(self.level)}")  # fmt: skip
         if len(self.held_out):
             size = next(iter(self.question.inputs.values()))
             head = f"The largest {size}, predicted from the smaller ones (errors are shares of the measured value):"
@@ -81,18 +93,23 @@ class Answer:
         return "\n\n".join([p for p in ("\n".join(said), *parts, "\n".join(sentences)) if p])
 
     def to_frame(self) -> pd.DataFrame:
-        """The sizes to choose from, one row each, or the law's parameters where there is no optimum."""
-        return self.optimum.to_frame() if self.optimum else self.fit.interval(0.9).reset_index()
+        """The sizes to choose from; without an optimum the law's parameters; without a law the forecast."""
+        if self.optimum:
+            return self.optimum.to_frame()
+        return self.fit.interval(0.9).reset_index() if self.fit else self.next_size.to_frame(self.level)
 
     def record(self) -> dict:
         """Everything, for JSON."""
-        interval = self.fit.interval(self.optimum.level if self.optimum else 0.9)
+        law = {"law": None, "equation": None, "values": {}, "low": {}, "high": {}}
+        if self.fit:
+            interval = self.fit.interval(self.level)
+            law = {"law": self.fit.law.name, "equation": self.fit.law.equation, "values": self.fit.values,
+                   "low": interval["low"].to_dict(), "high": interval["high"].to_dict()}  # fmt: skip
         return {
             "optimum": self.optimum and self.optimum.record() | {"candidates": records(self.optimum.candidates)},
             "setting": self.setting, "settings": records(self._settings()), "crossovers": records(self.crossovers),
-            "law": self.fit.law.name, "equation": self.fit.law.equation, "values": self.fit.values,
-            "low": interval["low"].to_dict(), "high": interval["high"].to_dict(),
-            "held_out": records(self.held_out), "warnings": list(self.warnings), **described(self.question),
+            **law, "held_out": records(self.held_out), "warnings": list(self.warnings), **described(self.question),
+            "next_size": self.next_size and self.next_size.record(self.level) | {"at": self.next_at.strip()},
             "skipped": list(self.notes),
         }  # fmt: skip
 
@@ -101,8 +118,8 @@ class Answer:
         return display.html_page(self._short(), self.to_frame(), self.warnings, notes)
 
     def plot(self, ax=None):
-        """Quality of every size at the budget, or the fitted law; returns the matplotlib Axes."""
-        return (self.optimum or self.fit).plot(ax)
+        """Quality of every size at the budget, or the fitted law, or the forecast; returns the matplotlib Axes."""
+        return (self.optimum or self.fit or self.next_size).plot(ax)
 
     def plot_costs(self, ax=None):
         """Quality against sampling cost of every size: measured points, the law, and where neighbours cross."""
@@ -125,10 +142,9 @@ class Answer:
         best = measured.winners(self.rows, along, self.fit.quality, cost)
         return plots.winners(at_budgets(self.fit, along, cost=cost), cost.label, measured=best, ax=ax)
 
-    def hold_out(self, size=None):
+    def hold_out(self, size=None) -> HeldOut:
         """One size (default: the largest) predicted from the others; see HeldOut."""
-        return hold_out(self.question.groups()[self.setting], size, self.optimum.level if self.optimum else 0.9,
-                        self.options)  # fmt: skip
+        return hold_out(self.question.groups()[self.setting], size, self.level, self.options)
 
     def _priced(self):
         if self.cost is None:
@@ -136,6 +152,10 @@ class Answer:
         return self.cost
 
     def _short(self):
+        if self.fit is None:
+            (low, high), ahead = self.next_size.interval(self.level)[0], self.next_size
+            return (f"no law, {ahead.quality} {ahead.value[0]:.3g} ({low:.3g} to {high:.3g}) at {ahead.column} = "
+                    f"{ahead.new[0]:.4g}{self.next_at}")  # fmt: skip
         if self.optimum is None:
             return f"no optimum, {self.fit.quality} = {self.fit.law.equation}"
         o = self.optimum
@@ -148,7 +168,7 @@ class Answer:
 
 def ask(
     source, budget=None, *, quality=None, law=None, inputs=None, where=None, read_as=None, unit=None, price=None,
-    stages=("denoise",), sizes=None, steps=None, level=0.9, strict=False, **options,
+    stages=("denoise",), sizes=None, steps=None, level=0.9, strict=False, use_prior=True, **options,
 ) -> Answer:  # fmt: skip
     """The best size and steps for a budget per image, with everything that was assumed on the way.
 
@@ -156,30 +176,71 @@ def ask(
     "$0.001", or a number in `unit` (default: what the table is priced in); None: the middle of the measured costs.
     quality, law, inputs, where, read_as, strict: as for `infer.question`, by default read from the columns. price:
     money per hour of the machine, such as 2.5 or "$2.50/h". stages: of denoise, text and decode. sizes, steps: those
-    allowed. level: of the intervals. options go to fit(). Raises InputError where a question cannot be understood,
-    NoAnswer where the measurements hold no answer.
+    allowed. level: of the intervals. use_prior: whether the forecast of the next size uses the prior learned from
+    studies; a bundled study is forecast by one that has not seen it. options go to fit().
+
+    Where the rows are too few for a law, as with two or three sizes, the answer is that forecast, and its notes say why
+    there is no law. Raises InputError where a question cannot be understood, NoAnswer where the measurements hold no
+    answer.
     """
     question = infer.question(source, quality, law, inputs, where, choose=True, read_as=read_as, strict=strict)
-    fits, skipped = question.fits(**options)
-    priced = {"price": price, "stages": stages}
-    most = max(fits, key=lambda label: fits[label].rows)
+    known = {"use_prior": use_prior}  # of forecasts; rows without a column study are known by the study's name
+    if isinstance(source, str) and source in studies.names():
+        known["leave_out"] = source
+    asked = Options.of(options)  # wrong options are refused, whatever the rows
     try:
+        fits, skipped = question.fits(**options)
+    except InputError as error:
+        if any(column not in question.table for column in (asked.se, asked.weights) if column):
+            raise
+        return _without_law(question, error, level, known)
+    priced = {"price": price, "stages": stages}
+    try:
+        _refuse_training(question)
         asked = question.budget(budget, unit, price) if budget is not None else _middle(question, fits, unit, priced)
         sizes = [question.size(s) for s in sizes] if not isinstance(sizes, str | None) else sizes
         answers, poor = best_affordable(fits, asked, sizes=sizes, steps=steps, level=level, **priced)
     except InputError as error:
         if budget is not None:
             raise
-        held_out = predict_largest(question.groups()[most], fits[most])
+        most = max(fits, key=lambda label: fits[label].rows)
         notes = (*skipped, f"No optimum: {error}")
-        return Answer(question, fits[most], most, None, pd.DataFrame(), pd.DataFrame(), held_out, notes)
+        return _completed(Answer(question, fits[most], most, None, *_nothing(), notes, options=options, level=level),
+                          known)  # fmt: skip
     label, table = best_setting(answers)
     near, why = _near(fits[label], asked, level, priced)
-    held_out = predict_largest(question.groups()[label], fits[label], options)
     middle = [f"No budget given: {asked.value:.3g} {UNITS[asked.unit]}, the middle of the measured costs, is taken."]
     notes = (*(middle if budget is None else ()), *skipped, *poor, *why)
     cost = _cost(fits[label], asked.unit, priced)
-    return Answer(question, fits[label], label, answers[label], table, near, held_out, notes, cost, options)
+    return _completed(Answer(question, fits[label], label, answers[label], table, near, pd.DataFrame(), notes, cost,
+                             options, level=level), known)  # fmt: skip
+
+
+def _without_law(question, error, level, known):
+    """The Answer of rows too few for a law: the forecast alone, of the setting with the most rows."""
+    label, _ = question.main()
+    note = f"No law was fitted: {error} The answer is a forecast that averages laws."
+    answer = _completed(Answer(question, None, label, None, *_nothing(), (note,), level=level), known)
+    if answer.next_size is None:  # nothing can be said of larger sizes either
+        raise error
+    return answer
+
+
+def _nothing():
+    """No settings, crossovers and errors of held-out sizes."""
+    return pd.DataFrame(), pd.DataFrame(), pd.DataFrame()
+
+
+def _completed(answer, known):
+    """The Answer with the largest size predicted from the others, and the next one forecast."""
+    one = answer.question.groups()[answer.setting]
+    held_out = predict_largest(one, answer.fit, answer.options, **known)
+    at = answer.optimum.steps if answer.optimum else None
+    try:
+        ahead, words = next_size(one, at, **known)
+    except InputError as error:
+        return replace(answer, held_out=held_out, notes=(*answer.notes, f"No forecast of a larger size: {error}"))
+    return replace(answer, held_out=held_out, next_size=ahead, next_at=words)
 
 
 def best_affordable(fits, budget, **options):
@@ -188,88 +249,6 @@ def best_affordable(fits, budget, **options):
     if budget.unit == "money":
         options["price"] = price
     return optima(fits, budget.value, budget.unit, **options)
-
-
-def predict_largest(question, fit, options=None) -> pd.DataFrame:
-    """The largest size predicted from the others: by the law, by a plain power law, and by the next smaller size.
-
-    Columns: way, median_error, largest_error (shares of the measured value), rows. Empty where too few rows remain.
-    """
-    seen, held = question.hold_out()
-    ways = [(fit.law.name, fit.law)]
-    plain = PLAIN.get(len(question.inputs))
-    if plain and plain != fit.law.name and fit.law.trend != "rises":
-        ways.append((f"{plain} (a plain power law)", plain))
-    rows = []
-    for name, law in ways:
-        try:
-            again = infer.fit(seen.table, law, question.quality, question.inputs, **(options or {}))
-            x = {symbol: held[column].to_numpy(float) for symbol, column in question.inputs.items()}
-            rows.append((name, again.curve(x) / held[question.quality].to_numpy(float) - 1))
-        except InputError:
-            continue
-    if rows and (same := _same_as_last(question, seen.table, held)) is not None:
-        rows.append((NAIVE, same))
-    table = [{"way": n, "median_error": np.median(abs(e)), "largest_error": abs(e).max(), "rows": len(e)}
-             for n, e in rows]  # fmt: skip
-    return pd.DataFrame(table, columns=["way", "median_error", "largest_error", "rows"])
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """One size predicted by the law fitted to the others, beside what was measured.
-
-    table: one row a measurement of that size: model, inputs, measured, value, low, high, inside, error (predicted over
-    measured, less one).
-    """
-
-    question: Question = field(repr=False)  # of the other sizes
-    fit: object = field(repr=False)  # to the other sizes
-    table: pd.DataFrame = field(repr=False, compare=False)
-    rows: pd.DataFrame = field(repr=False, compare=False)  # the rows held out
-    name: str = ""
-    level: float = 0.9
-
-    def __repr__(self):
-        return f"<HeldOut: {self._sentence()}>"
-
-    def summary(self) -> str:
-        """How far off the prediction is, and its rows."""
-        return f"{self._sentence()}\n{display.text_table(self.table)}"
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a measurement of the size held out."""
-        return self.table
-
-    def _repr_html_(self):
-        return display.html_page(self._sentence(), self.table, self.fit.warnings)
-
-    def plot(self, ax=None):
-        """The seen sizes, the prediction with its interval and the measured rows; returns the matplotlib Axes."""
-        from scalinglaws import plots
-
-        size, *others = self.question.inputs.values()
-        curve = self.question.curve(self.fit, self.rows, self.level)
-        seen = self.question.table if "model" in self.question.table else self.question.table.assign(
-            model=self.question.table[size].astype(str))  # fmt: skip
-        return plots.held_out(seen, self.rows, curve, self.question.quality, others[0] if others else size, ax=ax)
-
-    def _sentence(self):
-        error, inside = self.table["error"].abs(), self.table["inside"].mean()
-        return (f"{self.name} predicted from the others: median error {error.median():.1%}, largest "
-                f"{error.max():.1%}; {inside:.0%} of the {len(self.table)} measured rows lie inside the "
-                f"{self.level:.0%} interval.")  # fmt: skip
-
-
-def hold_out(question, size=None, level=0.9, options=None) -> HeldOut:
-    """One size (default: the largest) predicted by the law fitted to the others."""
-    seen, rows = question.hold_out(size or None)
-    if rows.empty or seen.table.empty:
-        raise InputError(f"No size {size!r} to hold out, or no other one.")
-    fit = seen.fit(**(options or {}))
-    first = rows[next(iter(question.inputs.values()))].iloc[0]
-    name = str(rows["model"].iloc[0]) if "model" in rows else f"{first:g}"
-    return HeldOut(seen, fit, seen.check(fit, rows, level), rows, name, level)
 
 
 def described(question) -> dict:
@@ -286,22 +265,27 @@ def records(table) -> list[dict]:
 
 
 def _no_better_than_last(held_out):
-    """A warning where the law predicts the largest size no better than the next smaller size does by itself."""
+    """A warning where the last value, or the forecast, predicts the largest size better than the law does."""
     error = dict(zip(held_out.get("way", ()), held_out.get("median_error", ()), strict=True))
-    law = next(iter(error.values()), 0.0)
-    if error.get(NAIVE, np.inf) < law:
-        yield (f"'{NAIVE}' predicts the largest size better ({error[NAIVE]:.1%}) than the law fitted without it "
-               f"({law:.1%}): between the measured sizes the law holds, beyond them do not trust it.")  # fmt: skip
+    first = next(iter(error), None)
+    others = {way: error[way] for way in (NAIVE, AVERAGE) if way in error}
+    if first in (None, *others) or not others:
+        return
+    best = min(others, key=others.get)
+    if others[best] < error[first]:
+        advice = "do not trust it" if best == NAIVE else "take the forecast of the next size"
+        yield (f"'{best}' predicts the largest size better ({others[best]:.1%}) than the law fitted without it "
+               f"({error[first]:.1%}): between the measured sizes the law holds, beyond them {advice}.")  # fmt: skip
 
 
-def _same_as_last(question, seen, held):
-    """Relative errors [row] if the largest size were as good as the largest one seen, at the same other inputs."""
-    size, *others = question.inputs.values()
-    last = seen[seen[size] == seen[size].max()]
-    known = last.groupby(others)[question.quality].mean() if others else last[question.quality].mean()
-    guess = held[others[0]].map(known) if others else pd.Series(known, index=held.index)
-    error = (guess / held[question.quality] - 1).dropna().to_numpy(float)
-    return error if len(error) else None
+def _refuse_training(question):
+    """InputError where rows differ in their training only: no size and no steps to choose for a budget per image."""
+    column = next(iter(question.inputs.values()))
+    if len(question.inputs) == 1 and column in TRAINING:
+        raise InputError(
+            f"a budget per image chooses a size and steps, and these rows differ in {column} only; for a training "
+            "budget see scalinglaws.allocate."
+        )
 
 
 def _middle(question, fits, unit, priced):

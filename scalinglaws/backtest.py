@@ -1,104 +1,97 @@
 """The board: every series of the bundled studies, its last values hidden, forecast by us and by rivals on the same
-rows.
+rows, and the decisions that follow from the forecasts.
 
     board = backtest()                 one row a question and a method
     print(summary(board))              medians, coverage, interval scores beside the rivals
+    print(table(board))                the same in short, as markdown
+    python -m scalinglaws.backtest --write data/board.csv --page board.html
 
 Our forecasts use a prior that has not seen the study at hand or its relatives. Nothing is chosen per study.
 """
 
 import argparse
 import hashlib
-from itertools import chain
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from scalinglaws import measurements
-from scalinglaws.forecasting import page, rivals, series
+from scalinglaws.forecasting import language as language_sets
+from scalinglaws.forecasting import page, rivals, scores, series, surfaces
 from scalinglaws.forecasting.forecast import of_series
+from scalinglaws.forecasting.scores import LEVELS, scored
 from scalinglaws.schema import InputError
 
 OURS = "forecast"
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-DISTANCES = ("fid", "fd", "fd_dinov2")  # the qualities most studies print
-LANGUAGE = (  # file, columns renamed, quality, settings of a series
-    ("epoch_chinchilla_svg_extracted_data.csv", {"Model Size": "params", "Training FLOP": "train_flops"}),
-    ("kyotakano_chinchilla_llm_df.csv", {"N": "params", "C": "train_flops"}),
-    ("mlfoundations_scaling_models.csv", {"loss_shard-{0000000..0000010}.tar": "loss", "dataset": "family"}),
-    ("revisiting_nsl_benchmark_nmt.csv", {"Loss": "loss", "Seen Examples": "train_images", "Model": "model"}),
-    ("bnsl_4digit_addition.csv", {"test_loss": "loss", "dataset_size": "train_images"}),
-)
+DISTANCES = ("fid", "fd", "fd_effnet_lite0", "fd_dinov2")  # the qualities most studies print
+DECISION = "decision"  # the kind of question that is no forecast
+SEEN = (("3 values (2 seen)", 2, 2), ("4 or more", 3, 99), ("5 or more", 4, 99))  # values; least and most rows seen
+STORED = ("asked", "study", "group", "kind", "quality", "label", "seen", "x", "truth", "method", *LEVELS, "regret",
+          "refused")  # fmt: skip
 
 
-def language(folder="../shared/data/language") -> tuple[list, list]:
-    """(series, sentences of what was skipped) of the language sets, which are not shipped."""
-    found, skipped = [], []
-    for name, renamed in LANGUAGE:
-        path = Path(folder) / name
-        if not path.exists():
-            skipped.append(f"{name}: not in {folder}, skipped.")
-            continue
-        table = pd.read_csv(path).rename(columns=renamed)
-        found += _language(name.split("_")[0], table)
-    return found, skipped
-
-
-def _language(study, table):
-    if study in ("bnsl", "revisiting"):
-        return series.from_table(table.assign(family=study), study, 3, ("training",))
-    if study == "mlfoundations":
-        rows = table.assign(model=table["params"].astype(str), epochs=table["multiplier"])
-        by_length = [series.from_table(part.drop(columns=["params_no_embed", "tokens"]), study, 3, ("size",))
-                     for _, part in rows.groupby(["family", "multiplier"])]  # fmt: skip
-        by_size = [series.from_table(part[["family", "tokens", "loss"]], study, 3, ("training",))
-                   for _, part in rows.groupby(["family", "params"])]  # fmt: skip
-        return list(chain(*by_length, *by_size))
-    # sizes and training compute in bins: rows of one size within 3 %, loss against its training compute
-    key = (np.log(table["params"]) / 0.03).round()
-    parts = [part for _, part in table.groupby(key) if len(part) >= 4]
-    name = f"{study}-chinchilla" if study == "epoch" else study
-    return list(chain(*(series.from_table(p[["train_flops", "loss"]], name, 4, ("training",)) for p in parts)))
+language = language_sets.load  # (folder) -> (series, sentences of what was skipped)
 
 
 def user(source, study="table") -> list[series.Series]:
     """Series of a user's table."""
-    return series.from_table(measurements.read(source), study)
+    table = measurements.read(source)
+    return series.from_table(table, study) + series.best_guidance(table, study)
 
 
-def backtest(found=None, methods=None, least: int = 2, prior_from: str = "others") -> pd.DataFrame:
-    """Each series' largest x hidden: one row a series and method.
+def backtest(found=None, methods=None, least: int = 2, processes: int = 1, progress=None) -> pd.DataFrame:
+    """Each series' largest x hidden: one row a series and method; then one row a decision and method (`decisions`).
 
-    found: series (default: all bundled); methods: names in rivals.RIVALS besides ours; least: rows that must be seen.
-    Columns: question, study, group, kind, quality, label, seen, x, truth, method, value, q05, q25, q75, q95, error
-    (relative), in90, in50, interval_score (90 %, of ln y), crps (of ln y), refused (why a method gave nothing).
+    found: series (default: all bundled); methods: names in rivals.RIVALS besides ours (default: all); least: rows that
+    must be seen; processes: how many to share the work; progress: called with (questions done, all) after each.
+    Columns: question (position in `found`), asked (kind of question: size, steps, training, best guidance, guidance
+    strength, decision), study, group, kind, quality, label, seen, x, truth, method, value, q05, q25, q75, q95, error
+    (relative), in90, in50, interval_score (90 %, of ln y), crps (of ln y), regret (decisions only), refused (why a
+    method gave nothing). Raises InputError for an unknown rival.
     """
     found = series.published() if found is None else found
     methods = tuple(rivals.RIVALS) if methods is None else tuple(methods)
-    rows = []
-    for number, one in enumerate(found):
-        if len(one) <= least:
-            continue
-        seen, new, truth = series.hidden_largest(one)
-        about = {"question": number, "study": one.study, "group": one.group, "kind": one.kind, "quality": one.quality,
-                 "label": one.label, "seen": len(seen), "x": new, "truth": truth}  # fmt: skip
-        rows.append(about | {"method": OURS} | _ours(seen, new, one))
-        rows += [about | {"method": name} | _rival(name, seen, new) for name in methods]
-    return _scored(pd.DataFrame(rows))
+    unknown = [name for name in methods if name not in rivals.RIVALS]
+    if unknown:
+        raise InputError(f"No rival named {unknown[0]!r}. Known: {', '.join(rivals.RIVALS)}.")
+    questions = [(number, one) for number, one in enumerate(found) if len(one) > least]
+    answer, parts = partial(_answers, methods=methods), []
+    with ProcessPoolExecutor(processes) if processes > 1 else nullcontext() as pool:
+        for part in pool.map(answer, questions, chunksize=8) if pool else map(answer, questions):
+            parts.append(part)
+            if progress:
+                progress(len(parts), len(questions))
+    board = scored(pd.DataFrame([row for part in parts for row in part]))
+    return pd.concat([board, decisions(board, found)], ignore_index=True).astype({"question": int})
+
+
+def _answers(question, methods):
+    """Rows of one question: what ours and every rival say."""
+    number, one = question
+    seen, new, truth = series.hidden_largest(one)
+    about = {"question": number, "asked": one.asked or one.kind, "study": one.study, "group": one.group,
+             "kind": one.kind, "quality": one.quality, "label": one.label, "seen": len(seen), "x": new,
+             "truth": truth}  # fmt: skip
+    rows = [about | {"method": OURS} | _ours(seen, new, one)]
+    return rows + [about | {"method": name} | _rival(name, seen, new) for name in methods]
 
 
 def _ours(seen, new, one):
     answer = of_series(seen, [new], leave_out=one.group)
     relative = np.nan_to_num(one.se[-1] / one.y[-1])
-    found = answer.quantiles(LEVELS, of="new_model" if one.kind == "size" else "owned", cell_error=relative)[0]
-    return dict(zip(("q05", "q25", "value", "q75", "q95"), found, strict=True)) | {"refused": ""}
+    of = "new_model" if one.kind == "size" else "owned"
+    found = answer.quantiles(tuple(LEVELS.values()), of=of, cell_error=relative)[0]
+    return dict(zip(LEVELS, found, strict=True)) | {"refused": ""}
 
 
 def _rival(name, seen, new):
     rng = np.random.default_rng(int(hashlib.sha256(f"{seen.study}{seen.label}".encode()).hexdigest()[:8], 16))
     try:
-        value, draws = rivals.RIVALS[name](seen.x, seen.y, new, rng)
+        value, draws = rivals.RIVALS[name](seen, new, rng)
     except InputError as refusal:
         return {"value": np.nan, "refused": str(refusal)}
     row = {"value": value, "refused": ""}
@@ -108,89 +101,156 @@ def _rival(name, seen, new):
     return row
 
 
-def _scored(board):
-    """Errors and scores; intervals are scored in ln y, so that studies weigh alike."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        truth, tiny = np.log(board["truth"]), 1e-6
-        logs = {q: np.log(board[q].clip(lower=board["truth"] * tiny)) for q in ("q05", "q25", "value", "q75", "q95")}
-    board["error"] = (board["value"] / board["truth"] - 1).abs()
-    has = board["q05"].notna()
-    for name, low, high in (("in90", "q05", "q95"), ("in50", "q25", "q75")):
-        inside = (board[low] <= board["truth"]) & (board["truth"] <= board[high])
-        board[name] = inside.astype(float).where(has)
-    miss = (logs["q05"] - truth).clip(lower=0) + (truth - logs["q95"]).clip(lower=0)
-    board["interval_score"] = logs["q95"] - logs["q05"] + 2 / 0.1 * miss
-    pinball = [np.maximum(p * (truth - logs[q]), (p - 1) * (truth - logs[q]))
-               for p, q in zip(LEVELS, ("q05", "q25", "value", "q75", "q95"), strict=True)]  # fmt: skip
-    board["crps"] = 2 * sum(w * p for w, p in zip((0.15, 0.225, 0.25, 0.225, 0.15), pinball, strict=True))
-    return board
+def decisions(board: pd.DataFrame, found: list[series.Series]) -> pd.DataFrame:
+    """Which size a budget buys when the largest model of a surface is forecast whole: one row a surface and method.
 
-
-def compare(board: pd.DataFrame, keep=None) -> pd.DataFrame:
-    """Ours beside each rival on the rows that rival answered. One row a rival.
-
-    Columns: rows, ours and theirs (median error), mean, worst, interval score and coverage where the rival has one.
+    regret: the share by which the measured quality of the size chosen exceeds the best, mean over the budgets of
+    surfaces.regret; a method that refused one of the surface's series makes no decision. The rules `largest affordable`
+    and `smallest` need no forecast.
     """
-    board = board if keep is None else board[keep(board)]
-    own = board[board["method"] == OURS].set_index("question")
-    result = []
-    for name, theirs in board[board["method"] != OURS].groupby("method", sort=False):
-        theirs = theirs[theirs["value"].notna()].set_index("question")
-        ours = own.loc[theirs.index]
-        both = theirs["q05"].notna()
-        result.append({
-            "rival": name, "rows": len(theirs), "ours": ours["error"].median(), "theirs": theirs["error"].median(),
-            "ours_mean": ours["error"].mean(), "theirs_mean": theirs["error"].mean(),
-            "ours_worst": ours["error"].max(), "theirs_worst": theirs["error"].max(),
-            "better": float((ours["error"] < theirs["error"]).mean()),
-            "score_rows": int(both.sum()), "ours_score": ours.loc[both, "interval_score"].mean(),
-            "theirs_score": theirs.loc[both, "interval_score"].mean(), "theirs_in90": theirs["in90"].mean(),
-        })  # fmt: skip
-    return pd.DataFrame(result)
+    rows, forecasts = [], board.set_index(["method", "question"])["value"]
+    methods = list(dict.fromkeys(board["method"]))
+    position = {id(one): number for number, one in enumerate(found)}
+    for surface in surfaces.from_series(found):
+        numbers = [position.get(id(one)) for one in surface.slices]
+        believed = {name: forecasts.reindex([(name, n) for n in numbers]).to_numpy() for name in methods}
+        believed = {name: values for name, values in believed.items() if np.isfinite(values).all()}
+        lost = surfaces.regret(surface, believed)
+        about = {"question": len(found) + len(rows), "asked": DECISION, "study": surface.study,
+                 "group": series.group_of(surface.study), "kind": "size", "quality": surface.quality,
+                 "label": f"{surface.label}, {surface.along}", "seen": len(surface.sizes) - 1, "x": surface.sizes[-1],
+                 "refused": ""}  # fmt: skip
+        rows += [about | {"method": name, "regret": lost[name].mean()} for name in lost.columns]
+    return pd.DataFrame(rows)
+
+
+def whole_models(board: pd.DataFrame, found: list[series.Series]) -> pd.DataFrame:
+    """The whole largest model of every surface: one row a surface and method: steps, median and worst error, in90."""
+    rows = []
+    position = {id(one): number for number, one in enumerate(found)}
+    for surface in surfaces.from_series(found):
+        part = board[board["question"].isin([position[id(one)] for one in surface.slices])]
+        for name, held in part.groupby("method", sort=False):
+            if held["value"].notna().all():
+                rows.append({"study": surface.study, "surface": f"{surface.label}, {surface.along}",
+                             "quality": surface.quality, "method": name, "steps": len(held),
+                             "error": held["error"].median(), "worst": held["error"].max(),
+                             "in90": held["in90"].mean()})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def compare(board: pd.DataFrame) -> pd.DataFrame:
+    """Ours beside each rival on the rows that rival answered, one row a rival; see `scores.compare`."""
+    return scores.compare(board[board["asked"] != DECISION], OURS)
 
 
 def summary(board: pd.DataFrame, distances_only: bool = False) -> str:
-    """The board as text: for each kind of question our errors and coverage, then each rival on the rows it answered."""
+    """The board as text: for each kind of question our errors and coverage, then each rival on the rows it answered;
+    then the regret of the decisions.
+    """
     if distances_only:
         board = board[board["quality"].isin(DISTANCES)]
+    forecasts = board[board["asked"] != DECISION]
     lines = []
-    for kind, part in board.groupby("kind", sort=False):
-        for words, low, high in (("3 values (2 seen)", 2, 2), ("4 or more", 3, 99), ("5 or more", 4, 99)):
+    for asked, part in forecasts.groupby("asked", sort=False):
+        for words, low, high in SEEN:
             rows = part[part["seen"].between(low, high)]
             own = rows[rows["method"] == OURS]
             if own.empty:
                 continue
             lines.append(
-                f"next {kind}, {words}: {len(own)} series; median error {own['error'].median():.2%}, mean "
-                f"{own['error'].mean():.1%}, worst {own['error'].max():.0%}; "
-                f"90 % intervals hold {own['in90'].mean():.0%}, "
-                f"50 % {own['in50'].mean():.0%}; interval score {own['interval_score'].mean():.3f}, "
-                f"crps {own['crps'].mean():.4f}"
+                f"{_words(asked)}, {words}: {len(own)} series; median error {own['error'].median():.2%}, mean "
+                f"{own['error'].mean():.1%}, worst {own['error'].max():.0%}; 90 % intervals hold "
+                f"{own['in90'].mean():.0%}, 50 % {own['in50'].mean():.0%}; interval score "
+                f"{own['interval_score'].mean():.3f}, crps {own['crps'].mean():.4f}"
             )
-            for r in compare(rows).itertuples():
-                scored = f"; interval score {r.ours_score:.3f} against {r.theirs_score:.3f}" if r.score_rows else ""
-                lines.append(f"    {r.rival:20s} {r.rows:4d} rows: {r.ours:7.2%} against {r.theirs:7.2%}{scored}")
+            lines += [_beside(r) for r in compare(rows).itertuples() if r.rows]
+    lost = board[board["asked"] == DECISION]
+    if len(lost):
+        lines.append(
+            f"decisions on {lost[lost['method'] == OURS].shape[0]} surfaces, the largest model unseen; regret:"
+        )
+        lines += [f"    {name:20s} {len(r):4d} surfaces: mean {r.mean():.2%}, worst {r.max():.2%}"
+                  for name, r in lost.groupby("method", sort=False)["regret"]]  # fmt: skip
     return "\n".join(lines)
 
 
+def _words(asked):
+    return f"next {asked}" if asked in series.AXES else asked
+
+
+def _beside(r):
+    scored_too = f"; interval score {r.ours_score:.3f} against {r.theirs_score:.3f}" if r.score_rows else ""
+    return (
+        f"    {r.rival:20s} {r.rows:4d} rows ({r.refused} refused): {r.ours:7.2%} against {r.theirs:7.2%}{scored_too}"
+    )
+
+
+def table(board: pd.DataFrame) -> str:
+    """The board in short, as a markdown table: median errors beside the naive rule and the best rival, and coverage.
+
+    A rival counts as the best where it answered at least half of the questions. Errors are of the rows that both
+    answered.
+    """
+    lines = ["| question | series | forecast | same as last | best rival | 90 % / 50 % intervals cover |",
+             "|---|---|---|---|---|---|"]  # fmt: skip
+    for asked, part in board[board["asked"] != DECISION].groupby("asked", sort=False):
+        for words, low, high in SEEN[:2]:
+            rows = part[part["seen"].between(low, high)]
+            own = rows[rows["method"] == OURS]
+            if own.empty:
+                continue
+            beside = compare(rows)
+            last = beside[beside["rival"] == "last"]
+            able = beside[(beside["rival"] != "last") & (2 * beside["rows"] >= len(own))].sort_values("theirs")
+            best = f"{able['theirs'].iloc[0]:.1%} ({able['rival'].iloc[0]})" if len(able) else "none"
+            naive = f"{last['theirs'].iloc[0]:.1%}" if len(last) else ""
+            lines.append(f"| {_words(asked)}, {words} | {len(own)} | {own['error'].median():.1%} | {naive} | {best} | "
+                         f"{own['in90'].mean():.0%} / {own['in50'].mean():.0%} |")  # fmt: skip
+    lost = board[board["asked"] == DECISION]
+    if len(lost):
+        regrets = lost.pivot_table(index=["study", "label", "quality"], columns="method", values="regret")
+        others = regrets.drop(columns=[OURS, "last"], errors="ignore").dropna(axis=1, thresh=len(regrets) / 2)
+        others = others.mean().sort_values()
+        lines.append(f"| size for a budget, largest model unseen: regret | {len(regrets)} surfaces | "
+                     f"{regrets[OURS].mean():.2%} | {regrets['last'].mean() if 'last' in regrets else np.nan:.2%} | "
+                     f"{others.iloc[0]:.2%} ({others.index[0]}) | |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def write(board: pd.DataFrame, path) -> Path:
+    """Store a board as csv: values to five digits."""
+    board.reindex(columns=list(STORED)).to_csv(path, index=False, float_format="%.5g")
+    return Path(path)
+
+
+def read(path) -> pd.DataFrame:
+    """A stored board, scored again. Questions are numbered in the order of the file."""
+    board = pd.read_csv(path, dtype={"refused": str, "label": str}).fillna({"refused": "", "label": ""})
+    keys = ["asked", "study", "quality", "label", "seen", "x", "truth"]
+    board["question"] = board.groupby(keys, sort=False, dropna=False).ngroup()
+    return scored(board)
+
+
 def main(words=None):
-    """python -m scalinglaws.backtest [--page FILE] [--rivals NAME,...] [TABLE ...]: run the board and print it."""
+    """python -m scalinglaws.backtest [--page FILE] [--write CSV] [--rivals NAME,...] [TABLE ...]: run the board."""
     parser = argparse.ArgumentParser(prog="scalinglaws backtest", description=main.__doc__)
     parser.add_argument("tables", nargs="*", help="csv or parquet files of your own, besides the bundled studies")
     parser.add_argument("--page", help="write every series, drawn, to this HTML file")
-    parser.add_argument("--language", default="../shared/data/language", help="folder of the language sets")
-    parser.add_argument("--rivals", default="last,power,floor,floor_raw", help=f"of {', '.join(rivals.RIVALS)}")
+    parser.add_argument("--write", help="store one row a question and method in this csv file")
+    parser.add_argument("--language", help="folder of the language sets, to be asked too")
+    parser.add_argument("--rivals", default=",".join(rivals.RIVALS), help=f"of {', '.join(rivals.RIVALS)}")
+    parser.add_argument("--processes", type=int, default=1, help="processes that share the work")
     options = parser.parse_args(words)
-    unknown = [name for name in options.rivals.split(",") if name not in rivals.RIVALS]
-    if unknown:
-        raise InputError(f"No rival named {unknown[0]!r}. Known: {', '.join(rivals.RIVALS)}.")
-    others, skipped = language(options.language)
+    others, skipped = language(options.language) if options.language else ([], [])
     found = series.published() + others + [one for path in options.tables for one in user(path, Path(path).stem)]
-    board = backtest(found, options.rivals.split(","))
+    board = backtest(found, options.rivals.split(","), processes=options.processes)
     text = summary(board)
     print("\n".join([text, *skipped]))
+    if options.write:
+        write(board, options.write)
     if options.page:
-        page.write(options.page, board, found, text)
+        page.write(options.page, board, found, table(board))
 
 
 if __name__ == "__main__":

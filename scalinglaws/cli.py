@@ -58,13 +58,16 @@ def build(argv):
     parser = Parser("scalinglaws", description="Which size, how many steps, for the budget I have.")
     parser.add_argument("--version", action="version", version=f"scalinglaws {scalinglaws.__version__}")
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_verbs(verbs, _law_options(), _budget_options())
+    _add_decisions(verbs, _law_options(), _budget_options())
+    _add_laws(verbs, _law_options())
+    _add_plans(verbs)
+    _add_files(verbs)
     for point in entry_points(group=GROUP):
         _join(verbs, point, wanted=next((a for a in argv if not a.startswith("-")), None) == point.name)
     return parser
 
 
-def _add_verbs(verbs, law, budget):
+def _add_decisions(verbs, law, budget):
     verb = _verb(verbs, "new", commands.new, [_json_option()])
     verb.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="where to write (default: here)")
     verb = _verb(verbs, "ask", commands.ask, [law, budget])
@@ -80,6 +83,8 @@ def _add_verbs(verbs, law, budget):
     verb.add_argument("--along", metavar="INPUT", help="with --by: the input to run along (default: cost per image)")
     verb.add_argument("--share", nargs="+", metavar="PARAM", help="with --by: parameters the levels have in common")
 
+
+def _add_laws(verbs, law):
     verb = _verb(verbs, "fit", commands.fit, [law])
     verb.add_argument("--by", nargs="+", metavar="COLUMN", help="one fit for every value of these columns")
     verb.add_argument("--checks", action="store_true", help="add statsmodels' table, line, residuals and lack of fit")
@@ -91,6 +96,8 @@ def _add_verbs(verbs, law, budget):
     verb.add_argument("--along", metavar="SYMBOL", help="the input whose largest values are hidden (default: size)")
     verb.add_argument("--hide", default="largest", help="largest values one by one, or the top decade")
 
+
+def _add_plans(verbs):
     verb = _verb(verbs, "forecast", commands.forecast, [_table_options(), _level_option()])
     verb.add_argument("--at", nargs="+", required=True, metavar="COLUMN=V[,V]", help="values beyond the rows, such as "
                       "params=1e9,2e9 or steps=64; model=LABEL: the size of a row without quality")  # fmt: skip
@@ -103,8 +110,8 @@ def _add_verbs(verbs, law, budget):
     verb.add_argument("--sizes", nargs=2, type=float, metavar=("LOW", "HIGH"), help="sizes to look between")
     verb.add_argument("--serve", metavar="IMAGES", help="images over a lifetime, paid together with the training")
     verb.add_argument("--quality-wanted", type=float, metavar="Q", help="with --serve: the quality to be reached")
-    verb.add_argument("--calls", type=float, default=1.0, help="with --serve: forward passes per image (or per step)")
-    verb.add_argument("--steps", type=int, nargs="+", help="with --serve and a law with steps: those allowed")
+    verb.add_argument("--calls", type=float, help="with --serve: forward passes per image (or per step)")
+    verb.add_argument("--steps", type=int, nargs="+", help="where the law has steps: those allowed")
     verb = _verb(verbs, "backtest", commands.backtest, [_json_option()])
     verb.add_argument("tables", nargs="*", metavar="TABLE", help="your tables or studies (default: every bundled one)")
     verb.add_argument(
@@ -112,12 +119,33 @@ def _add_verbs(verbs, law, budget):
     )
     verb.add_argument("--page", metavar="FILE", help="write every series, drawn, to this HTML file")
     verb.add_argument("--language", metavar="FOLDER", help="a folder of language-model sets to add")
-
+    verb = _verb(verbs, "design", commands.design, [_law_options()])
+    verb.add_argument("--question", default="optimum", help="optimum, crossover or largest (default: optimum)")
+    verb.add_argument("--spend", required=True, help="what may be spent, such as '2 GPU-hours', '1e15 FLOPs' or '$3'")
+    verb.add_argument("--budget", nargs="+", help="per image, in the unit of the spend (default: all measured)")
+    verb.add_argument("--between", nargs=2, metavar=("ONE", "OTHER"), help="two sizes, for --question crossover")
+    verb.add_argument("--steps", type=int, nargs="+", help="further step counts to consider")
+    verb.add_argument("--samples", type=int, nargs="+", help="images of a cell (default: as in the table)")
+    verb.add_argument("--training", nargs="?", const="column", metavar="COST", help="consider trainings, at this cost")
+    verb.add_argument("--of", choices=("owned", "new_model"), help="decide among models owned, or sizes to train")
+    verb.add_argument("--price", help="money per hour of the machine, such as 2.5 or '$2.50/h'")
+    verb.add_argument("--enough", type=float, metavar="LOSS", help="the loss that is not worth reducing")
+    verb.add_argument("--most", type=int, default=20, metavar="PICKS", help="picks at most (default: 20)")
     _verb(verbs, "guidance", commands.guidance, [_table_options()])
+
+
+def _add_files(verbs):
     verb = _verb(verbs, "studies", commands.list_studies, [_json_option()])
     verb.add_argument("name", nargs="?", metavar="NAME", help="one study, with its sources and caveats")
     verb = _verb(verbs, "report", commands.report, [_json_option()])
-    verb.add_argument("name", metavar="NAME", help="a notebook, such as sampling_efficiency")
+    verb.add_argument("name", nargs="?", metavar="NAME", help="a notebook, such as sampling_efficiency; with --all a "
+                      "table or study (default: tiny-ldm)")  # fmt: skip
+    verb.add_argument("--all", action="store_true", help="build one site: index, interactive page, every notebook")
+    verb.add_argument("--quality", metavar="COLUMN", help="with --all: what is chosen by (default: fd or fid)")
+    verb.add_argument("--where", nargs="+", action="extend", metavar="COLUMN=VALUE", help="with --all: these rows only")
+    verb.add_argument("--read-as", nargs="+", action="extend", metavar="COLUMN=MEANING", help="with --all: see ask")
+    verb.add_argument("--price", help="with --all: money per hour of the machine, for budgets in money")
+    verb.add_argument("--board", action="store_true", help="with --all: add the board of backtests; takes minutes")
     verb.add_argument("-p", "--parameter", action="append", metavar="KEY=VALUE", help="a parameter of the notebook")
     verb.add_argument("--out", default="reports", metavar="FOLDER", help="where the report goes (default: reports)")
     verb = _verb(verbs, "schema", commands.show_schema, [_json_option()])

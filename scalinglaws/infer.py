@@ -17,6 +17,7 @@ from scalinglaws.spellings import PRINTED, read_columns, without_unit
 from scalinglaws.units import Quantity, parse
 from scalinglaws.units import price as parse_price
 
+TRAINING = ("train_images", "train_steps", "epochs", "tokens", "train_flops")  # columns of a training length
 CHOICES = ("sampler", "guidance")  # a law answers for one value of each; a budget chooses between them
 
 
@@ -239,7 +240,8 @@ def mixing(table, inputs, chosen=()):
 
     Rows that differ in the `chosen` columns are different points.
     """
-    sized = any(c not in schema.COLUMNS or schema.COLUMNS[c].kind != "steps" for c in inputs.values())
+    sized = any(c not in TRAINING and (c not in schema.COLUMNS or schema.COLUMNS[c].kind != "steps")
+                for c in inputs.values())  # fmt: skip
     free = [*schema.unpooled(), *(() if sized else ("model", *schema.names(kind="size")))]
     free = [c for c in free if c in table and c not in inputs.values()]
     same = table.groupby([*inputs.values(), *chosen], dropna=False)
@@ -280,7 +282,10 @@ def quality_of(table):
 
 
 def _inputs(table, law):
-    """{symbol: column} for the law: size first, then steps where they vary and the law takes them."""
+    """{symbol: column} for the law: size first, then steps where they vary and the law takes them.
+
+    Where neither varies, the training length.
+    """
     choices = laws.CHOICES.get(law, (law,)) if isinstance(law, str) else (law,)
     symbols = laws.find(choices[0]).inputs if law else ("N", "S")
     sizes, steps = schema.names(kind="size"), schema.names(kind="steps")
@@ -290,12 +295,16 @@ def _inputs(table, law):
         return dict(zip(symbols, columns, strict=True))
     if columns and (len(symbols) == 1 or not law):
         return {"N" if size else "S": columns[0]}
+    trained = _first(table, TRAINING, False)
+    if trained and (not law or len(symbols) == 1):
+        return {"D": trained}
     have = ", ".join(map(str, table.columns))
     constant = [c for c in sizes + steps if c in table and table[c].notna().any() and table[c].nunique() == 1]
     if constant:
         listed = " and ".join(f"{c} = {table[c].dropna().iloc[0]:g}" for c in constant[:2])
         raise InputError(
-            f"Nothing varies that a law could run along: every row has {listed}. Measure another size or steps."
+            f"Nothing varies that a law could run along: every row has {listed}. Measure another size, other steps or "
+            "another training length."
         )
     named = " ".join(f"{s}=COLUMN" for s in symbols)
     raise InputError(

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from scalinglaws.forecasting.forecast import of_series, series_of
+from scalinglaws.forecasting.forecast import forecast
 from scalinglaws.forecasting.series import AXES
-from scalinglaws.schema import InputError, numbers
+from scalinglaws.schema import numbers
 from scalinglaws.stacking import LEAST
 
 LAST, FORECAST = "same as last", "forecast"
@@ -75,9 +75,8 @@ class Average:
         return replace(self, table=self.table[keep])
 
     def forecast(self, new):
-        one = series_of(self.table, self.quality, self.column, self.kind, pooled=True)
-        study = self.leave_out or one.study
-        return of_series(one, new, study, self.use_prior)
+        return forecast(self.table, self.quality, self.column, new, kind=self.kind, leave_out=self.leave_out,
+                        use_prior=self.use_prior, pooled=True)  # fmt: skip
 
     def predict(self, table, level=0.9) -> pd.DataFrame:
         """Of a model you would train along size, else of a new measurement."""
@@ -93,13 +92,13 @@ def candidates(table, quality, inputs, along, leave_out=None, use_prior=True) ->
         return []
     table = table.assign(**{c: numbers(table[c]) for c in (quality, *inputs.values())})
     found = [Last(table, quality, inputs, along)]
-    if len(inputs) == 1:
-        known = any(inputs[along] in names for names in AXES.values())
-        kind = None if known else {"S": "steps", "D": "training", "C": "training"}.get(along)
-        one = Average(table, quality, inputs[along], kind, leave_out, use_prior)
-        try:
-            one.forecast([table[inputs[along]].max()])
-            found.append(one)
-        except InputError:  # one value only
-            pass
+    if len(inputs) == 1 and table[inputs[along]].nunique() > 1:
+        kind = axis(along, inputs[along])
+        found.append(Average(table, quality, inputs[along], kind, leave_out, use_prior))
     return found
+
+
+def axis(symbol, column) -> str:
+    """The kind of axis of a law's input: by its column where that is known, else by its symbol."""
+    by_column = next((kind for kind, names in AXES.items() if column in names), None)
+    return by_column or {"S": "steps", "D": "training", "C": "training"}.get(symbol, "size")

@@ -3,13 +3,14 @@
 Naive ways to predict stand among the laws (see `naive`); weights are those of `stacking`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, naive, stacking
 from scalinglaws import laws as table_of_laws
+from scalinglaws import naive, stacking
+from scalinglaws.comparison import Comparison
 from scalinglaws.fitting.api import fit, refit, same_delta
 from scalinglaws.fitting.diagnostics import calibration
 from scalinglaws.fitting.messages import doubts
@@ -31,115 +32,6 @@ class Fold:
     hidden_from: float  # smallest hidden value of the input
     keep: np.ndarray  # [row] bool
     hide: np.ndarray  # [row] bool
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
-    """Laws ranked on the same hidden rows, best first; see compare() for the columns of `ranked`."""
-
-    ranked: pd.DataFrame
-    quality: str
-    column: str  # whose largest values were hidden
-    level: float  # of the intervals in `inside`
-    predictions: pd.DataFrame  # one row a law and hidden row: law, hidden_from, measured, predicted, low, high, error
-    candidates: dict = field(default_factory=dict)  # name: Fit, naive.Last or naive.Average, of all rows
-    logarithmic: bool = True  # predictions are averaged in ln quality
-
-    @property
-    def best(self) -> str | None:
-        """The law with the smallest error on the hidden rows, or "same as last" where no law errs less than that.
-
-        None unless two fitted laws were ranked. The forecast is an average of laws, and not named here.
-        """
-        ranked = self.ranked[self.ranked["held_out"].notna() & (self.ranked["law"] != naive.FORECAST)]
-        return ranked["law"].iloc[0] if (ranked["law"] != naive.LAST).sum() > 1 else None
-
-    @property
-    def weights(self) -> dict:
-        """The weight of each law in the average, largest first; laws that were not ranked have none."""
-        held = self.ranked[self.ranked["weight"] > 0].sort_values("weight", ascending=False, kind="stable")
-        return dict(zip(held["law"], held["weight"], strict=True))
-
-    @property
-    def notes(self) -> list[str]:
-        """What is to be said of each law, where there is something."""
-        return [f"{row.law}: {row.note}" for row in self.ranked.itertuples() if row.note]
-
-    def predict(self, table, level=0.9) -> pd.DataFrame:
-        """value, low, high of each row of `table` by the average of the laws with their weights.
-
-        value is the median of the mixture, low and high the ends of its central interval, never of zero width. Where a
-        law says nothing of a row (`forecast` within the measured rows), the others share its weight. Raises InputError
-        where a column is missing, a level is not between 0 and 1, or no law is left.
-        """
-        if not 0 < level < 1:
-            raise InputError(f"level must lie between 0 and 1; got {level!r}.")
-        if self.column not in table:
-            raise InputError(f"The average needs the column {self.column!r}; given were {', '.join(map(str, table))}.")
-        out = pd.DataFrame(np.nan, table.index, ["value", "low", "high"])
-        largest = max(one.table[self.column].max() for one in self.candidates.values())
-        within = table[self.column].to_numpy(float) < largest
-        for inner in (False, True):
-            if (within == inner).any():
-                out[within == inner] = self._mixture(table[within == inner], level, inner)
-        return out
-
-    def _mixture(self, table, level, within):
-        held = {k: w for k, w in self.weights.items() if not (within and k == naive.FORECAST)}
-        if not held:  # rows between the measured ones, where nothing was ranked
-            held = dict.fromkeys([k for k in self.candidates if k != naive.FORECAST], 1.0)
-        if not held:
-            raise InputError("No law is left to predict between the measured rows: fit one, or collect more rows.")
-        scale = np.log if self.logarithmic else np.asarray
-        with np.errstate(all="ignore"):
-            parts = [[scale(end) for end in self.candidates[k].predict(table, self.level)[["value", "low", "high"]]
-                      .to_numpy(float).T] for k in held]  # fmt: skip
-        stacked = stacking.halves(*np.moveaxis(np.array(parts), 1, 0), self.level)
-        tail = (1 - level) / 2
-        w = np.array(list(held.values())) / sum(held.values())
-        ends = stacking.quantiles(w, stacked, [0.5, tail, 1 - tail]).T
-        return np.exp(ends) if self.logarithmic else ends
-
-    def _headline(self) -> str:
-        hidden = self.ranked["hidden"].max()
-        if np.isnan(hidden):
-            return f"{self.quality}: no law could be ranked with the largest {self.column} hidden"
-        said = {None: "no winner: fewer than two laws were ranked",
-                naive.LAST: "no law predicts better than the last value"}  # fmt: skip
-        best = said.get(self.best, f"{self.best} predicts best")
-        if self.best and self.ranked["law"].iloc[0] == naive.FORECAST:
-            best += ", the forecast (an average of laws) better still"
-        return f"{self.quality}, {int(hidden)} rows of the largest {self.column} hidden: {best}"
-
-    def _average(self) -> str:
-        shares = ", ".join(f"{law} {weight:.0%}" for law, weight in self.weights.items())
-        return f"The average of the laws (.predict): {shares}." if shares else "No law was ranked: there is no average."
-
-    def __len__(self) -> int:
-        return len(self.ranked)
-
-    def __repr__(self) -> str:
-        return f"Comparison({self._headline()})"
-
-    def summary(self) -> str:
-        """The ranking as text, with the weights and the notes."""
-        table = display.text_table(self.ranked.drop(columns="note"))
-        return "\n".join([self._headline(), table, self._average(), *self.notes])
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a law, best first; the columns are those of compare()."""
-        return self.ranked
-
-    def _repr_html_(self) -> str:
-        return display.html_page(
-            self._headline(), self.ranked.drop(columns="note"), notes=[self._average(), *self.notes]
-        )
-
-    def plot(self, ax=None):
-        """Predicted against measured quality of the hidden rows, with intervals, by law; returns the Axes."""
-        from scalinglaws import plots
-
-        return plots.predicted_against_measured(self.predictions, self.quality, ax)
 
 
 def folds(x: np.ndarray, hide: str = "largest", count: int = 3) -> list[Fold]:
@@ -240,8 +132,8 @@ def compare(
     'power_floor'
     >>> ranking.to_frame()[["law", "parameters", "hidden"]]
                 law  parameters  hidden
-    0      forecast         NaN       2
-    1   power_floor         3.0       2
+    0   power_floor         3.0       2
+    1      forecast         NaN       2
     2  same as last         0.0       2
     3         power         2.0       2
     >>> bool(1.8 < ranking.predict(pd.DataFrame({"gflops": [800]}))["value"][0] < 1.91)
@@ -267,12 +159,7 @@ def compare(
     raw = bool(best) and best.residual_scale == "raw"
     scored, predictions, known = [], [], {}
     for one in (*fits, *plain):
-        real = isinstance(one, Fit)
-        if shared and (not real or len(usable(one, shared)) == len(shared)):
-            predicted = pd.concat([_predict(one, fold, level, rows, quality, raw) for fold in shared])
-        else:  # no row where the law cannot be refitted on each of the folds
-            predicted = pd.DataFrame(columns=["hidden_from", "measured", "predicted", "low", "high", "error"])
-        name = one.law.name if real else one.name
+        name, predicted = _hidden_rows(one, shared, level, rows, quality, raw)
         scored.append(_about(one, factor) | _score(predicted))
         predictions.append(predicted.assign(law=name))
         known[name] = one
@@ -284,6 +171,17 @@ def compare(
     logarithmic = not raw and bool((rows[quality] > 0).all())
     ranked["weight"] = ranked["law"].map(_weights(predictions, level, logarithmic, known)).astype(float)
     return Comparison(ranked, quality, inputs.get(symbol, symbol), level, predictions, known, logarithmic)
+
+
+def _hidden_rows(one, shared, level, rows, quality, raw):
+    """(name, rows of _predict on every shared fold) of a Fit or a naive way; no row of a law that cannot be refitted on
+    each of them."""
+    real = isinstance(one, Fit)
+    if shared and (not real or len(usable(one, shared)) == len(shared)):
+        predicted = pd.concat([_predict(one, fold, level, rows, quality, raw) for fold in shared])
+    else:
+        predicted = pd.DataFrame(columns=["hidden_from", "measured", "predicted", "low", "high", "error"])
+    return one.law.name if real else one.name, predicted
 
 
 def _fit_all(table, given, quality, inputs, options):
@@ -320,7 +218,10 @@ def _naive_folds(rows, plain, hide, count):
 
 
 def _weights(predictions, level, logarithmic, known) -> dict:
-    """{law: weight} by the hidden rows; the forecast alone where nothing could be hidden."""
+    """{law: weight} by the hidden rows; the forecast alone where nothing could be hidden.
+
+    Before any hidden row the forecast, which averages laws itself, has half of the weight, the others equal shares.
+    """
     if not len(predictions):
         return {name: 1.0 for name in known if name == naive.FORECAST}
     scale = np.log if logarithmic else np.asarray
@@ -329,7 +230,9 @@ def _weights(predictions, level, logarithmic, known) -> dict:
         with np.errstate(all="ignore"):
             found = stacking.halves(*(scale(part[c].to_numpy(float)) for c in ("predicted", "low", "high")), level)
         logs[law] = found.log_density(scale(part["measured"].to_numpy(float)))
-    return dict(zip(logs, stacking.weights(np.column_stack(list(logs.values()))), strict=True))
+    before = np.array([1.0 if law != naive.FORECAST else max(len(logs) - 1, 1) for law in logs])
+    shares = stacking.weights(np.column_stack(list(logs.values())), before / before.sum())
+    return dict(zip(logs, shares, strict=True))
 
 
 def _about(one, factor) -> dict:

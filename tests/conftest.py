@@ -48,6 +48,22 @@ def small_family(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def user_table(tmp_path_factory):
+    """Path of a user's csv, for the tests of the site."""
+    from site_pages import user_csv
+
+    return user_csv(tmp_path_factory.mktemp("user"))
+
+
+@pytest.fixture(scope="session")
+def explorer(user_table, tmp_path_factory):
+    """Path of the interactive page of that csv."""
+    from site_pages import page_in
+
+    return page_in(tmp_path_factory.mktemp("page"), user_table)
+
+
 @pytest.fixture
 def said(capsys):
     """Run the command line in this process: said(*words) -> (exit code, stdout, stderr)."""

@@ -61,3 +61,10 @@ def known_fit(theta=(E, A, a, B, b), spread=0.0, refits=50, table=None):
     """A KnownFit whose refits scatter log-normally by `spread` about theta."""
     draws = np.random.default_rng(0).normal(size=(refits, len(theta)))
     return KnownFit(theta, family() if table is None else table, np.array(theta) * np.exp(spread * draws))
+
+
+def students():
+    """fid of a teacher and of a student that is better when small, along size: 900 N^-0.3 and 150 N^-0.2."""
+    n = np.geomspace(1e7, 1e9, 6)
+    known = (("teacher", 900.0, 0.3), ("student", 150.0, 0.2))
+    return pd.concat([pd.DataFrame({"params": n, "variant": v, "fid": A * n**-a}) for v, A, a in known])

@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize_scalar
 
-from scalinglaws.decide.allocate import allocate, closed_form
-from scalinglaws.decide.isoflop import envelope, isoflop
+from scalinglaws.decide.allocate import allocate, along_budgets, closed_form
+from scalinglaws.decide.isoflop import at_compute, envelope, isoflop, line
 from scalinglaws.decide.serving import serve
-from scalinglaws.decide.training_cost import training_cost
+from scalinglaws.decide.training_cost import RepeatedData, training_cost
 from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
 
+matplotlib.use("Agg")
 POINTS = Path(__file__).parents[2] / "shared" / "data" / "language" / "epoch_chinchilla_svg_extracted_data.csv"
 TRUE = {"E": 1.69, "A": 406.4, "a": 0.34, "B": 410.7, "b": 0.28}  # Hoffmann et al. 2022, table A3
 
@@ -177,3 +179,84 @@ def test_closed_form_of_a_general_power_cost(exact):
     power = type(cost)(cost.words, cost.of, (2.0, 1.2, 0.9))
     answer = allocate(exact, 1e21, cost=lambda n, d: 2 * n**1.2 * d**0.9)
     assert answer.size == pytest.approx(closed_form(exact, power, 1e21)[0][0], rel=3e-3)
+
+
+def test_repeated_data_cost_what_their_effect_takes_data(exact):
+    """Muennighoff et al. 2023, eq. of effective data: U + U R* (1 - exp(-R / R*)); its inverse is the cost."""
+    cost = RepeatedData(2e9)
+    seen = np.array([1e9, 2e9, 8e9, 4e10])
+    repeats = np.maximum(seen / 2e9 - 1, 0)
+    effective = np.where(repeats > 0, 2e9 + 2e9 * 15.387756 * (1 - np.exp(-repeats / 15.387756)), seen)
+    assert cost.seen(effective) == pytest.approx(seen, rel=1e-9)
+    plenty, few = allocate(exact, 1e21, unique=1e15), allocate(exact, 1e21, cost=RepeatedData(2e9))
+    assert plenty.epochs < 1 and few.epochs == pytest.approx(few.seen / 2e9) and few.epochs > 4
+    assert few.size > plenty.size and few.seen > few.data and "items are processed" in few.summary()
+    n = np.exp(np.linspace(18, 28, 40001))  # brute force over total data, not over its effect
+    repeats = np.maximum(1e21 / 6 / n / 2e9 - 1, 0)
+    effect = np.where(repeats > 0, 2e9 * (1 + 15.387756 * (1 - np.exp(-repeats / 15.387756))), 1e21 / 6 / n)
+    best = loss(n, effect, **TRUE)
+    assert few.size == pytest.approx(n[best.argmin()], rel=0.01) and few.quality == pytest.approx(best.min(), rel=1e-5)
+
+
+def test_steps_and_epochs_are_those_of_the_data(exact):
+    answer = allocate(exact, 1e21, batch=2**20, unique=5e9)
+    frame = answer.to_frame().set_index("quantity")
+    assert frame.loc["train_steps", "value"] == pytest.approx(answer.data / 2**20)
+    assert frame.loc["epochs", "high"] == pytest.approx(answer.intervals["data"][1] / 5e9)
+
+
+def test_many_budgets_are_the_single_ones_and_follow_the_exponents(exact):
+    path = along_budgets(exact, ["1e20 FLOPs", 1e22])
+    one = allocate(exact, 1e22)
+    assert path["size"].iloc[1] == pytest.approx(one.size) and path["data_low"].iloc[1] == one.intervals["data"][0]
+    growth = np.log(path["size"].iloc[1] / path["size"].iloc[0]) / np.log(100)
+    assert growth == pytest.approx(one.exponents[0], abs=1e-3)
+    assert one.intervals["exponent"] == pytest.approx((one.exponents[0],) * 2, abs=5e-3)
+
+
+def test_a_law_with_steps_is_allocated_at_a_number_of_steps():
+    n, d, s = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5), [8, 16, 32]))
+    table = pd.DataFrame({"N": n, "D": d, "S": s, "fd": loss(n, d, **TRUE) + 10 * n**0.02 * s**-1.0})
+    joint = fit(table, "size_training_steps", "fd", {"N": "N", "D": "D", "S": "S"}, replicates=5)
+    for steps in (8, 32):
+        best = minimize_scalar(
+            lambda x, s=steps: loss(np.exp(x), 1e19 / 6 / np.exp(x), **TRUE) + 10 * np.exp(0.02 * x) / s,
+            bounds=(14, 30), method="bounded",
+        )  # fmt: skip
+        assert allocate(joint, 1e19, at={"S": steps}).size == pytest.approx(np.exp(best.x), rel=0.01)
+    with pytest.raises(InputError, match=r"give at= with a value of S"):
+        allocate(joint, 1e19)
+
+
+def test_the_parabola_is_biased_as_it_is_said_to_be():
+    """Of exact profiles that reach 16 times either way of the optimum, the parabola is 5 % off, the surface is not."""
+    rows = []
+    for budget in np.geomspace(1e19, 1e21, 5):
+        sizes = allocate_true(budget) * np.geomspace(1 / 16, 16, 12)
+        rows += [(n, budget / 6 / n, budget, loss(n, budget / 6 / n, **TRUE)) for n in sizes]
+    table = pd.DataFrame(rows, columns=["N", "D", "C", "loss"])
+    off = isoflop(table, "loss", "N", "C")["profiles"]
+    parabola = np.log(off["size"] / allocate_true(off["compute"]))
+    surface = allocate(fit(table, "chinchilla", "loss", {"N": "N", "D": "D"}, replicates=5), 1e20)
+    assert (parabola > 0.04).all() and surface.size == pytest.approx(allocate_true(1e20), rel=5e-3)
+
+
+def test_profiles_from_runs_measured_while_they_trained():
+    table = study().assign(C=lambda t: t["train_flops"])
+    at = at_compute(table, "loss", "N", "C", [1e20, 1e21])
+    true = loss(at["N"], at["C"] / 6 / at["N"], **TRUE)
+    assert at["loss"].to_numpy() == pytest.approx(true.to_numpy(), rel=0.01) and at["C"].nunique() == 2
+    assert at_compute(table, "loss", "N", "C", [1e30]).empty
+    found = isoflop(at_compute(table, "loss", "N", "C", np.geomspace(3e19, 3e20, 6)), "loss", "N", "C")
+    band = line(found, [1e20], 0.9)
+    assert band["low"][0] < band["value"][0] < band["high"][0]
+    assert band["value"][0] == pytest.approx(allocate_true(1e20), rel=0.3)
+
+
+def test_five_views_of_an_allocation(exact):
+    answer = allocate(exact, 1e26)
+    assert repr(answer).startswith("Allocation(1e+26: N ") and "\n" not in repr(answer)
+    page = answer._repr_html_()
+    assert "<table" in page and "projection" in page and "lose less than 1%" in page
+    assert answer.plot().get_xlabel() == "N"
+    matplotlib.pyplot.close("all")

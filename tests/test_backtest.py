@@ -1,11 +1,15 @@
 """The board on a few studies: what is hidden, what rivals answer, scores by hand, decisions on measured surfaces."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from scalinglaws import backtest
-from scalinglaws.forecasting import rivals, series, surfaces
+from scalinglaws.forecasting import language, rivals, series
+from scalinglaws.forecasting.forecast import of_series
 from scalinglaws.schema import InputError
 
 
@@ -55,37 +59,128 @@ def test_ours_is_compared_on_the_rows_a_rival_answered(board):
     assert "next size" in text and "next steps" in text and "90 % intervals hold" in text
 
 
+def answer(name, x, y, new):
+    """What a rival says of a curve."""
+    one = series.Series("table", "size", "fid", "params", "", x, y, np.full(len(x), np.nan))
+    return rivals.RIVALS[name](one, new, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("name", ["power", "floor", "power_raw", "floor_raw", "floor_free"])
 def test_rivals_know_their_own_law(name):
     x = np.array([1.0, 2, 4, 8, 16])
     floor = 0.0 if name.startswith("power") else 2.0
-    value, _ = rivals.RIVALS[name](x, floor + 5 * x**-0.7, 32.0, np.random.default_rng(0))
+    value, _ = answer(name, x, floor + 5 * x**-0.7, 32.0)
     assert value == pytest.approx(floor + 5 * 32**-0.7, rel=1e-3)
 
 
-def test_m4_and_the_engine_answer_or_refuse_in_a_sentence():
+def test_the_engine_answers_or_refuses_in_a_sentence():
     x = 2.0 ** np.arange(8)
-    value, _ = rivals.m4(x, 2 + 5 * x**-0.7, 256.0, None)
-    assert value == pytest.approx(2 + 5 * 256**-0.7, rel=0.02)
-    with pytest.raises(InputError, match="3 rows for 5 parameters"):
-        rivals.m4(x[:3], x[:3], 16.0, None)
-    with pytest.raises(InputError):
-        rivals.RIVALS["engine power_floor"](x[:2], x[:2], 8.0, None)
+    value, limits = answer("engine m4", x, 2 + 5 * x**-0.7, 256.0)
+    assert value == pytest.approx(2 + 5 * 256**-0.7, rel=0.02) and limits[0] <= value <= limits[3]
+    for name in ("engine power_floor", "engine m4", "engine bnsl_1"):
+        with pytest.raises(InputError):
+            answer(name, x[:2], x[:2], 8.0)
+
+
+def test_chinchilla_sees_the_surface_of_size_and_training_length(published):
+    one = next(s for s in published if s.study == "tiny-ldm-training" and (s.kind, s.quality) == ("training", "fd"))
+    seen, new, _ = series.hidden_largest(one)
+    size, length, y = rivals.training_surface(seen)
+    assert len(y) == 7 * 6 and len(set(size)) == 7 and length.max() == seen.x[-1] < new  # nothing hidden
+    assert y[: len(seen)] == pytest.approx(seen.y)
+    curve = next(s for s in published if s.kind == "steps")
+    assert all(len(v) == 0 for v in rivals.training_surface(curve))
+    with pytest.raises(InputError, match="0 rows"):
+        rivals.RIVALS["chinchilla"](curve, 1e9, None)
+
+
+def test_chinchilla_knows_its_own_law(published):
+    pytest.importorskip("chinchilla")
+    one = next(s for s in published if s.study == "tiny-ldm-training" and (s.kind, s.quality) == ("training", "fd"))
+
+    def law(s):
+        return replace(s, y=2 + 3 * (s.settings["params"] / 1e5) ** -0.4 + 20 * (s.x / 1e4) ** -0.5)
+
+    seen = law(replace(one, siblings=tuple(law(s) for s in one.siblings)))
+    value, _ = rivals.RIVALS["chinchilla"](seen.first(6), seen.x[-1], None)
+    assert value == pytest.approx(seen.y[-1], rel=0.01)
 
 
 def test_missing_language_sets_are_said(tmp_path):
-    found, skipped = backtest.language(tmp_path)
-    assert found == [] and len(skipped) == len(backtest.LANGUAGE) and "skipped" in skipped[0]
+    found, skipped = language.load(tmp_path)
+    assert found == [] and len(skipped) == len(language.SETS) and "skipped" in skipped[0]
+
+
+def test_the_best_guidance_is_that_of_a_known_parabola():
+    rows = [{"model": f"m{n}", "params": n * 1e6, "guidance": w, "fid": 10 / n + 4 * np.log(w / (1.5 + n / 10)) ** 2}
+            for n in (1, 2, 4, 8) for w in (1.0, 1.5, 2.0, 3.0, 4.5)]  # fmt: skip
+    found = {one.asked: one for one in series.best_guidance(pd.DataFrame(rows))}
+    assert found["guidance strength"].y == pytest.approx([1.6, 1.7, 1.9, 2.3])
+    assert (found["best guidance"].y >= [10, 5, 2.5, 1.25]).all() and found["best guidance"].kind == "size"
+
+
+def test_errors_that_rows_share_do_not_count(published):
+    shared = pd.DataFrame({"fd": [3.0, 2.0], "fd_se": [0.2, 0.1], "seed": [0, 0]})
+    assert np.isnan(series.own_error(shared, "fd")).all()
+    assert series.own_error(shared.assign(seed=[0, 1]), "fd") == pytest.approx([0.2, 0.1])
+    assert np.isnan(series.own_error(shared[["fd"]], "fd")).all()
+
+
+def test_siblings_show_nothing_beyond_what_is_seen(published):
+    one = next(s for s in published if s.study == "dpm-solver")
+    seen, new, _ = series.hidden_largest(one)
+    assert len(one.siblings) == 6 and all(s.x[-1] <= seen.x[-1] < new for s in seen.siblings)
+
+
+def test_a_steep_curve_stops_at_the_floor_of_its_siblings():
+    x = np.array([4.0, 8, 16, 32, 64])
+    nan = np.full(5, np.nan)
+    steep = series.Series("s", "steps", "fid", "steps", "euler", x, 3 + 4000 / x**2, nan, {"sampler": "heun"})
+    flat = replace(steep, label="fast", y=3 + 60 / x**2, settings={"sampler": "unipc"})
+    alone, helped = steep.first(2), replace(steep, siblings=(flat,)).first(2)
+    miss = [abs(np.log(of_series(s, [64.0]).value[0] / steep.y[-1])) for s in (alone, helped)]
+    assert miss[1] < 0.3 < 2 < miss[0]
+
+
+def test_a_board_is_read_as_it_was_written(board, tmp_path):
+    again = backtest.read(backtest.write(board, tmp_path / "board.csv"))
+    assert (
+        backtest.summary(again).splitlines()[0].split(";")[0] == backtest.summary(board).splitlines()[0].split(";")[0]
+    )
+    assert len(again) == len(board) and backtest.table(again) == backtest.table(board)
 
 
 @pytest.mark.slow
-def test_decisions_on_measured_surfaces_lose_less_than_the_simple_rules():
-    found = [s for s in surfaces.published() if s.quality == "fd" and s.label in ("ddim, 1.0", "dpm++2m, 1.0")]
-    table, budgets = surfaces.summary(found)
-    assert len(table) == 2 and (table["ours_regret"] < 0.005).all()
-    assert (table["ours_regret"] < table["largest_regret"]).all()
-    assert (table["ours_regret"] < table["smallest_regret"]).all()
-    assert budgets.filter(like="regret").min().min() >= -1e-9  # nothing beats the best
+def test_decisions_on_measured_surfaces_lose_less_than_the_simple_rules(published):
+    few = [s for s in published if s.study == "tiny-ldm" and s.quality == "fd" and s.kind == "size" and not s.asked]
+    board = backtest.backtest(few, methods=("last",))
+    lost = board[board["asked"] == "decision"].pivot_table(index="label", columns="method", values="regret")
+    assert len(lost) >= 3 and (lost["forecast"] < 0.005).all() and (lost.min() >= -1e-9).all()
+    assert (lost["forecast"] <= lost["largest affordable"]).all() and (lost["forecast"] <= lost["smallest"]).all()
+    whole = backtest.whole_models(board, few)
+    assert set(whole["method"]) == {"forecast", "last"} and len(whole) == 2 * len(lost)
+
+
+STORED = Path(__file__).resolve().parent.parent / "data" / "board.csv"
+
+
+def test_the_readme_shows_the_stored_board():
+    """python -m scalinglaws.backtest --write data/board.csv, then the table of `backtest.table` into README."""
+    readme = (STORED.parent.parent / "README.md").read_text()
+    if "| question | series |" not in readme:
+        pytest.skip("README shows no board yet")
+    assert backtest.table(backtest.read(STORED)) in readme
+
+
+@pytest.mark.slow
+def test_the_stored_board_is_what_a_run_gives(published):
+    stored, again = backtest.read(STORED), backtest.backtest(published, ("last",))
+    again = again[again["method"].isin(["forecast", "last", "smallest"])].reset_index(drop=True)
+    stored = stored[stored["method"].isin(["forecast", "last", "smallest"])].reset_index(drop=True)
+    assert again["method"].tolist() == stored["method"].tolist() and again["label"].tolist() == stored["label"].tolist()
+    for column in ("value", "q05", "q95", "regret"):
+        expected = pytest.approx(stored[column].to_numpy(), rel=2e-3, abs=1e-4, nan_ok=True)
+        assert again[column].to_numpy() == expected, f"{column}: python -m scalinglaws.backtest --write data/board.csv"
 
 
 def test_the_page_draws_every_series_and_names_failures(tmp_path, published, board):
@@ -94,4 +189,4 @@ def test_the_page_draws_every_series_and_names_failures(tmp_path, published, boa
     text = path.read_text()
     own = board[board["method"] == "forecast"]
     assert text.count("<svg") == len(own) and text.count('class="failed"') == int((own["in90"] == 0).sum())
-    assert "sigma-hat" in text and "nan" not in text.split("Every series")[1]
+    assert "sigma-hat" in text and "nan" not in text.split("<nav>")[1] and 'id="steps"' in text

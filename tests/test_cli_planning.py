@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from synthetic import family
 
 import scalinglaws as sl
 from scalinglaws import cli
@@ -29,6 +30,7 @@ def largest_without_quality():
 
 
 TABLES = {
+    "runs.csv": family(noise=0.02),
     "four.csv": curve(), "one.csv": curve((9.0,)), "two.csv": curve((9.0, 6.5)), "text.csv": curve((9.0, "good", 5.0)),
     "mine.csv": curve().assign(params=lambda t: t.params / 1e9).rename(columns={"params": "model_size_B"}),
     "xl.csv": largest_without_quality(), "clip.csv": training(clip=0.3).drop(columns="loss"),
@@ -152,8 +154,23 @@ def test_the_other_two_approaches_stand_beside_with_their_biases(said, folder, t
 def test_serving_makes_the_model_smaller(answered):
     words = ("allocate", "training.csv", "--quality", "loss", "--quality-wanted", "2.5", "--serve")
     few, many = (answered(*words, count)["serving"] for count in ("1 million images", "1e14"))
-    assert few["size"] == pytest.approx(few["training_only"][0], rel=0.05)
+    alone = next(p for p in few["plans"] if p["plan"] == "trained compute-optimally")
+    assert few["size"] == pytest.approx(alone["size"], rel=0.05)
     assert many["size"] < 0.7 * few["size"] and many["total"] == pytest.approx(many["training"] + many["serving"])
+
+
+def test_a_quality_out_of_reach_is_no_answer(said, folder):
+    words = ("--quality", "loss", "--serve", "1e9", "--quality-wanted", "0.5")
+    code, out, err = said("allocate", folder / "training.csv", *words)
+    assert code == 1 and not out and "No size reaches loss 0.5" in err
+
+
+def test_design_prints_the_library_s_plan(answered, said):
+    words = ("design", "runs.csv", "--spend", "1e13 FLOPs", "--budget", "1e8", "--steps", "128", "--enough", "1e-5")
+    data = answered(*words)
+    plan = sl.design(sl.read("runs.csv"), "optimum", "1e13 FLOPs", budget="1e8", steps=[128], enough=1e-5)
+    assert data["cells"] == plan.record()["cells"] and data["loss"] == plan.loss and data["cost"] <= 1e13
+    assert "Today's answer: " in said(*words)[1]
 
 
 def test_backtest_of_a_table_is_the_library_s_board(answered, said, tmp_path):
@@ -220,9 +237,16 @@ def test_backtest_says_how_far_it_is(said, monkeypatch):
         ("allocate training.csv --quality loss --budget 1e22 --cost gpu", "No column 'gpu' for the cost of training"),
         ("allocate training.csv --quality loss --budget 1e22 --sizes 5 1", "give a smaller and a larger size"),
         ("allocate training.csv --quality loss --serve 1e9", "--serve 1e9 needs --quality-wanted, the loss"),
-        ("allocate training.csv --quality loss --serve 1e9 --quality-wanted 0.5", "No size reaches loss 0.5"),
         ("allocate training.csv --quality loss --serve lots --quality-wanted 2.5", "--serve 'lots': give the images"),
         ("allocate training.csv --quality loss --serve 1e9 --quality-wanted 2.5 --calls 0", "--calls 0: give a number"),
+        ("design tiny-ldm --spend 1e13", "keep one with --where sampler=VALUE"),
+        ("design runs.csv --spend 0", "spend"),
+        ("design runs.csv --spend much", "'much' is no quantity"),
+        ("design runs.csv --spend 1e13 --question luck", "No question 'luck' for a design. Known: optimum"),
+        ("design runs.csv --spend 1e13 --question crossover --between c8 c99", "c99"),
+        ("design runs.csv --spend 1e13 --training lots", "--training lots: give the cost"),
+        ("design runs.csv --spend 1e13 --most 0", "most=0"),
+        ("design runs.csv", "the following arguments are required: --spend"),
         ("backtest --rivals last,luck", "No rival named 'luck'. Known: last, power"),
         ("backtest nowhere.csv", "No file 'nowhere.csv'"),
         ("backtest two.csv", "No curve of 3 values or more"),

@@ -7,7 +7,7 @@ from synthetic import SIZES, B, E, a, b, family, known_fit, law
 
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.crossover import cross, crossings, crossover, crossovers, measured_crossings
-from scalinglaws.decide.curves import cost_curve, measured_curve
+from scalinglaws.decide.curves import Curve, cost_curve, measured_curve
 from scalinglaws.decide.fitted import whole
 from scalinglaws.schema import InputError
 
@@ -149,6 +149,25 @@ def test_measured_curves_without_a_common_place_do_not_cross():
     assert crossings(one, two) == []
     with pytest.raises(InputError, match="were never measured at one s: a from 1 to 2, a from 5 to 9"):
         cross(one, two)
+
+
+@pytest.mark.parametrize("rises", [False, True])
+def test_own_errors_shift_whole_curves(rises):
+    """4 e^u / x = 2 / sqrt(x) at x = 4 e^2u; of qualities that rise, x e^-u = 2 sqrt(x) at the same place."""
+    x, power = np.geomspace(0.1, 1e3, 9), 1.0 if rises else -1.0
+    shifts = np.log(np.linspace(0.8, 1.3, 101))
+
+    def curve(label, scale, slope, own):
+        def at(x):
+            return scale * np.asarray(x) ** (slope * power)
+
+        return Curve(label, "s", rises, (x[0], x[-1]), at, lambda x: np.tile(at(x), (101, 1)), own=own)
+
+    one = curve("a", 1.0 if rises else 4.0, 1.0, -shifts if rises else shifts)
+    found = cross(one, curve("b", 2.0, 0.5, np.zeros(101)), of="owned", beyond=0)
+    assert found.cost == pytest.approx(4, rel=1e-3) and found.of == "owned"
+    ends = np.quantile(np.exp(shifts), [0.05, 0.95], method="nearest")
+    assert [found.low, found.high] == pytest.approx(list(4 * ends**2), rel=1e-3)
 
 
 def test_the_result_shows_itself():

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import brentq
+from synthetic import students
 
 from scalinglaws import laws
 from scalinglaws.decide.cost import cost_model
@@ -92,10 +93,7 @@ def test_measured_seconds_are_those_of_each_sampler():
 
 def test_students_cross_along_size():
     """A student that is better when small and its teacher: A_1 N^-a_1 = A_2 N^-a_2."""
-    n = np.geomspace(1e7, 1e9, 6)
-    table = pd.concat([pd.DataFrame({"params": n, "variant": v, "fid": A * n**-a})
-                       for v, A, a in (("teacher", 900.0, 0.3), ("student", 150.0, 0.2))])  # fmt: skip
-    groups = fit_groups(table, "variant", "power", "fid", {"N": "params"}, replicates=20)
+    groups = fit_groups(students(), "variant", "power", "fid", {"N": "params"}, replicates=20)
     found = crossover(groups, ("student", "teacher"))
     assert found.cost == pytest.approx((900 / 150) ** (1 / 0.1), rel=1e-4)
     assert (found.below, found.above, found.unit) == ("student", "teacher", "params")

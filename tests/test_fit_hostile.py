@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from scalinglaws.fitting import fit
+from scalinglaws.fitting.diagnostics import condition
 from scalinglaws.schema import InputError
 from scalinglaws.validate import compare
 
@@ -141,3 +142,21 @@ def test_compare_refuses_in_sentences():
         compare(GOOD.head(1), quality="q", inputs={"N": "n"})
     with pytest.raises(InputError, match="compare needs inputs as a dict"):
         compare(GOOD, quality="q", inputs="n")
+
+
+def test_rows_of_tiny_weight_do_not_underflow():
+    """Qualities of 1e273 and standard errors of 1e30: a Gram matrix of 0 was once solved."""
+    n = [0.8, 2, 4, 9.8e8, 1.86, 2.49, 2, 1, 1]
+    q = [4e8, 1.9e8, 3e273, 3.43, 2, 2, 1.9, 1.5, 1]
+    e = [2e8, 1e30, 6.5e8, 4, 8.3, 17.5, 2.39, 2.7e8, 1]
+    table = pd.DataFrame({"n": n, "s": n, "q": q, "w": 1.0, "e": e})
+    try_fit(table, "steps_turn", "huber", "raw", "e", "w", "auto")
+
+
+def test_a_condition_that_overflows_is_infinite():
+    class Overflowing:
+        def information(self, theta):
+            return np.full((4, 4), np.inf)
+
+    with np.errstate(all="ignore"):
+        assert condition(Overflowing(), np.zeros(4)) == np.inf

@@ -50,6 +50,8 @@ COMMANDS = (
     ("forecast", "two.csv", "--at", "steps=512", "--where", "sampler=ddim", "model=c16", "--no-prior"),
     ("allocate", "training.csv", "--quality", "loss", "--budget", "1e21 FLOPs"),
     ("allocate", "training.csv", "--quality", "loss", "--law", "kaplan", "--serve", "1e9", "--quality-wanted", "2.5"),
+    ("design", "runs.csv", "--spend", "1e12 FLOPs", "--budget", "1e8"),
+    ("design", "runs.csv", "--spend", "1e13 FLOPs", "--question", "crossover", "--between", "c8", "c16"),
     ("backtest", "edm2", "--rivals", "last,floor_raw"),
     ("guidance", "samplers.csv", "--where", "sampler=ddim"), ("studies",), ("studies", "edm2"), ("schema", "fit"),
 )  # fmt: skip

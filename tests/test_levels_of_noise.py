@@ -130,6 +130,14 @@ def test_along_steps_all_rows_are_one_model_and_its_error_belongs_to_a_new_one()
     assert "from other studies: all rows are of one model" in fit.summary()
 
 
+def test_rows_that_go_the_wrong_way_are_noise_to_a_law_on_its_bound():
+    """A falling law is flat through rows that rise: what it misses is noise, not a slope that it could have had."""
+    table = pd.DataFrame({"n": np.geomspace(1, 100, 4), "q": [3.0, 4.0, 5.0, 6.0]})
+    fit = sl.fit(table, "power", "q", {"N": "n"}, replicates=100)
+    found = fit.predict(table)
+    assert fit.levels.total > 0.15 and ((found["low"] < table["q"]) & (table["q"] < found["high"])).all()
+
+
 def test_seeds_of_a_training_are_models_of_their_own():
     rng = np.random.default_rng(0)
     sizes, seeds, steps = np.geomspace(1e6, 1e8, 4), np.arange(5), np.array([4.0, 16, 64])

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import brentq
+from synthetic import students
 
 from scalinglaws.decide.crossover import crossover
 from scalinglaws.decide.optimum import optimum
@@ -80,10 +81,7 @@ def test_the_error_of_one_model_cancels_between_two_samplers():
 
 
 def test_a_crossing_along_size_is_that_of_the_curves():
-    n = np.geomspace(1e7, 1e9, 6)
-    table = pd.concat([pd.DataFrame({"params": n, "variant": v, "fid": A * n**-a})
-                       for v, A, a in (("teacher", 900.0, 0.3), ("student", 150.0, 0.2))])  # fmt: skip
-    groups = fit_groups(table, "variant", "power", "fid", {"N": "params"}, replicates=20)
+    groups = fit_groups(students(), "variant", "power", "fid", {"N": "params"}, replicates=20)
     found = crossover(groups, ("student", "teacher"))
     assert found.of == "curve" and any("Along a size every place is another model" in w for w in found.warnings)
 

@@ -6,7 +6,7 @@ import pytest
 from synthetic import SIZES, STEPS, A, E, a, row
 
 import scalinglaws as sl
-from scalinglaws.decide.samplers import verdict
+from scalinglaws.decide.samplers import ORDERS, verdict
 from scalinglaws.schema import InputError
 
 INPUTS = {"N": "flops_per_forward", "S": "steps"}
@@ -67,3 +67,8 @@ def test_views(comparison):
     assert "dpm++2m" in repr(comparison) and "order" in comparison.summary()
     assert "<table" in comparison._repr_html_()
     assert len(comparison.plot().lines) >= 2
+
+
+def test_orders_are_those_of_the_samplers_that_draw():
+    samplers = pytest.importorskip("collect.sampling.samplers", exc_type=ImportError).SAMPLERS
+    assert {name: row.order for name, row in samplers.items() if row.order} == ORDERS

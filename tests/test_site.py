@@ -1,15 +1,14 @@
-"""The static site: its answers are those of `sl.optimum`, it needs no network, and Chromium shows what it says."""
+"""The static site: its answers are those of `sl.optimum`, and it needs no network."""
 
 import html as entities
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
+from site_pages import QUICK, data_of, sheet_in
 from synthetic import SIZES, STEPS, family, law
 
 import scalinglaws as sl
@@ -20,8 +19,6 @@ from scalinglaws.schema import InputError, NoAnswer
 from scalinglaws.site import index, pictures
 from scalinglaws.site.answers import COLUMNS, answers
 
-QUICK = {"stops": 5, "replicates": 40}
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VOID = {"meta", "input", "img", "br", "link", "hr", "rect", "path", "circle", "line"}
 
 
@@ -33,38 +30,6 @@ def rows():
 @pytest.fixture(scope="module")
 def shown(rows):
     return answers(rows, **QUICK)
-
-
-@pytest.fixture(scope="module")
-def csv(tmp_path_factory):
-    """A user's table with a column of their own naming, of one sampler, and exact."""
-    path = tmp_path_factory.mktemp("user") / "runs.csv"
-    family().drop(columns="guidance").rename(columns={"seconds_per_image": "gpu_s"}).to_csv(path, index=False)
-    return path
-
-
-@pytest.fixture(scope="module")
-def explorer(csv, tmp_path_factory):
-    """The interactive page of the user's table, with a contact sheet in it."""
-    folder = tmp_path_factory.mktemp("page")
-    return site.explore(csv, folder / "explore.html", sheets=[sheet_in(folder)], price="$2/h", **QUICK)
-
-
-def sheet_in(folder):
-    """A contact sheet of two models by two step counts, every cell of one colour."""
-    sheet = Image.new("RGB", (4 + 2 * 10, 2 * 6), "white")
-    for k, colour in enumerate(("red", "green", "blue", "black")):
-        sheet.paste(colour, (4 + k % 2 * 10, k // 2 * 6, 4 + k % 2 * 10 + 8, k // 2 * 6 + 6))
-    sheet.save(folder / "runs.png")
-    grid = {"models": list(SIZES)[:2], "steps": [4, 16], "left": 4, "top": 0, "width": 8, "height": 6, "gap": 0}
-    (folder / "runs.json").write_text(json.dumps(grid | {"caption": "Two <prompts>"}))
-    return folder / "runs.png"
-
-
-def data_of(path):
-    """The answers within a page."""
-    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.S)[1]
-    return json.loads(text)
 
 
 class Checker(HTMLParser):
@@ -128,8 +93,8 @@ def test_every_stop_says_what_optimum_says(rows, shown):
             assert others == sorted(others) and np.isclose(best.value, others[0])
 
 
-def test_an_exact_table_gives_the_best_of_the_law_it_follows(csv):
-    shown = answers(csv, **QUICK)
+def test_an_exact_table_gives_the_best_of_the_law_it_follows(user_table):
+    shown = answers(user_table, **QUICK)
     sizes, labels = SIZES, [model["label"] for model in shown["models"]]
     assert labels == list(SIZES) and shown["settings"][0]["sampler"] == "ddim"
     scale = shown["scales"][0]
@@ -168,11 +133,11 @@ def test_colours_are_those_of_the_figures(shown):
     assert {model["label"]: model["colour"] for model in shown["models"]} == figures
 
 
-def test_budgets_in_money_are_those_in_seconds_at_the_price(csv):
+def test_budgets_in_money_are_those_in_seconds_at_the_price(user_table):
     fewer = QUICK | {"stops": 3}
-    scales = {scale["key"]: scale for scale in answers(csv, price=3600, **fewer)["scales"]}
+    scales = {scale["key"]: scale for scale in answers(user_table, price=3600, **fewer)["scales"]}
     assert [stop["budget"] for stop in scales["money"]["stops"]] == [s["budget"] for s in scales["seconds"]["stops"]]
-    assert not {"money", "money-decode"} & {scale["key"] for scale in answers(csv, **fewer)["scales"]}
+    assert not {"money", "money-decode"} & {scale["key"] for scale in answers(user_table, **fewer)["scales"]}
 
 
 def test_a_setting_without_times_is_left_out_of_budgets_in_time(shown):
@@ -252,7 +217,7 @@ def test_the_shipped_sheet_has_a_grid_that_covers_it():
         assert white[top : top + height, left - 1].all()
 
 
-def test_a_site_links_its_pages_and_says_what_it_left_out(csv, tmp_path, monkeypatch):
+def test_a_site_links_its_pages_and_says_what_it_left_out(user_table, tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "names", lambda: ["sampling_efficiency", "unknown"])
     ran = []
 
@@ -266,7 +231,7 @@ def test_a_site_links_its_pages_and_says_what_it_left_out(csv, tmp_path, monkeyp
     monkeypatch.setattr(notebooks, "known_parameters", lambda name: {"study": "x"} if name != "unknown" else {"n": 1})
     claims = tmp_path / "claims.csv"
     claims.write_text("claim,verdict,numbers\nSmall wins,holds,9 of 9\nLarge <wins>,undecided,-\n")
-    made = site.build(csv, tmp_path / "site", sheets=[sheet_in(tmp_path)], claims=claims, **QUICK)
+    made = site.build(user_table, tmp_path / "site", sheets=[sheet_in(tmp_path)], claims=claims, **QUICK)
     assert [page.name for page in made.pages] == ["explore.html", "sampling_efficiency.html"]
     for page in (made.index, *made.pages):
         for href in check_page(page).loads:
@@ -298,118 +263,32 @@ def test_a_verdict_is_one_of_three(tmp_path):
         index.read_claims(claims)
 
 
+def test_the_verb_builds_the_site_and_its_json_is_as_the_schema_says(said, user_table, tmp_path, monkeypatch):
+    jsonschema = pytest.importorskip("jsonschema")
+    asked = {}
+
+    def build(source, out, **given):
+        asked.update(given, source=source, out=out)
+        return site.Site(tmp_path / "index.html", (tmp_path / "explore.html",), (("notebook x", "no rows"),))
+
+    monkeypatch.setattr(site, "build", build)
+    code, out, _ = said(
+        "report", "--all", user_table, "--out", tmp_path, "--where", "sampler=ddim", "--price", "2", "--json"
+    )
+    schema = json.loads(said("schema", "report")[1])
+    jsonschema.validate(json.loads(out), schema)
+    assert code == 0 and json.loads(out)["left_out"] == [{"what": "notebook x", "why": "no rows"}]
+    assert asked["source"] == str(user_table) and asked["where"] == {"sampler": "ddim"} and asked["price"] == "2"
+    assert said("report", "--all")[0] == 0 and asked["source"] == "tiny-ldm"
+    code, _, err = said("report")
+    assert code == 2 and "Name a notebook (" in err and "--all [TABLE]" in err
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_a_notebook_of_a_site_needs_no_network(csv, tmp_path):
+def test_a_notebook_of_a_site_needs_no_network(user_table, tmp_path):
     pytest.importorskip("papermill")
-    made = site.build(csv, tmp_path, names=["predict_size"], **QUICK)
+    made = site.build(user_table, tmp_path, names=["predict_size"], **QUICK)
     text = made.pages[1].read_text()
     assert not re.search(r"""<(script|link|img)\b[^>]*(src|href)=["'](https?:)?//|import\(["']http""", text)
     assert 'href="index.html"' in text and "Predicting a size that was not measured" in made.index.read_text()
-
-
-# --- in the browser
-
-needs_browser = pytest.mark.skipif(not BROWSER, reason="no chromium or google-chrome on PATH")
-
-
-def browse(path, tmp_path, anchor="", script=""):
-    """The page's DOM as Chromium has it after `script` ran, as text."""
-    if script:
-        text = path.read_text().replace("</body>", f"<script>{script}</script></body>")
-        path = tmp_path / "driven.html"
-        path.write_text(text)
-    words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    words += ["--virtual-time-budget=4000", "--dump-dom", f"{path.as_uri()}{anchor}"]
-    return subprocess.run(words, capture_output=True, text=True, timeout=180, check=True).stdout
-
-
-def text_of(dom, name):
-    """The text of the element with this id."""
-    inner = re.search(rf'<(\w+)[^>]*\bid="{name}"[^>]*>(.*?)</\1>', dom, re.S)[2]
-    return entities.unescape(re.sub(r"<[^>]+>", " ", inner)).strip()
-
-
-@needs_browser
-@pytest.mark.slow
-@pytest.mark.parametrize("key", ["flops", "seconds-decode", "money"])
-def test_the_browser_shows_the_answer_of_the_nearest_budget(explorer, csv, tmp_path, key):
-    shown = data_of(explorer)
-    scale = next(scale for scale in shown["scales"] if scale["key"] == key)
-    stop = scale["stops"][3]
-    dom = browse(explorer, tmp_path, f"#unit={key}&budget={1.04 * stop['budget']}")
-    price = {"price": 2.0} if key == "money" else {}
-    fit = sl.question(csv).fit(replicates=40)
-    best = sl.optimum(fit, stop["budget"], scale["unit"], stages=scale["stages"], **price)
-    sentence = " ".join(best.summary().split("\nWarning: ")[0].split("\n"))
-    assert text_of(dom, "sentence") == text_of(dom, "live") == sentence
-    facts = re.sub(r"\s+", " ", text_of(dom, "facts"))
-    assert f"Size {best.model} " in facts and f"Steps {best.steps} " in facts and "Sampler ddim" in facts
-    assert f"Probability {best.probability:.0%}" in facts and f"{best.value:.4g}" in facts
-    assert sentence.split(".")[0] in re.search(r'aria-valuetext="([^"]*)"', dom)[1]
-    assert sentence in entities.unescape(re.search(r"<desc[^>]*>(.*?)</desc>", dom, re.S)[1])
-    for row in best.candidates.itertuples():
-        assert re.search(rf"{row.model}(?: \(best\))?</th><td>{row.steps}</td>", dom), row.model
-
-
-KEYS = """{
-const told = () => at("sentence").textContent;
-const slider = at("budget");
-const said = [told()];
-slider.value = 4; slider.dispatchEvent(new Event("input", {bubbles: true})); said.push(told(), location.hash);
-slider.stepUp(); slider.dispatchEvent(new Event("input", {bubbles: true})); said.push(told());
-const area = at("chart").querySelector("svg").getBoundingClientRect();
-const line = at("chart").querySelector(".budget").getBoundingClientRect();
-for (const type of ["pointerdown", "pointermove"]) {
-  const place = type === "pointerdown" ? area.left + 1 : area.right - 1;
-  at("chart").dispatchEvent(new PointerEvent(type, {clientX: place, clientY: line.top, buttons: 1, bubbles: true}));
-  said.push(told());
-}
-at("scale").value = "seconds"; at("scale").dispatchEvent(new Event("change")); said.push(told());
-location.hash = "#answer"; said.push(told());
-const out = document.createElement("pre");
-out.id = "out"; out.textContent = JSON.stringify(said); document.body.append(out);
-}"""
-
-
-@needs_browser
-@pytest.mark.slow
-def test_slider_chart_and_units_move_the_answer(explorer, tmp_path):
-    shown = data_of(explorer)
-    stops = [" ".join(stop["text"]) for stop in shown["scales"][0]["stops"]]
-    times = [" ".join(stop["text"]) for stop in next(s for s in shown["scales"] if s["key"] == "seconds")["stops"]]
-    said = json.loads(text_of(browse(explorer, tmp_path, script=KEYS), "out"))
-    last = len(stops) - 1
-    middle = len(times) // 2
-    expected = [stops[len(stops) // 2], stops[4], f"#unit=flops&budget={shown['scales'][0]['stops'][4]['budget']:.0f}"]
-    assert said == [*expected, stops[min(5, last)], stops[0], stops[last], times[middle], times[middle]]
-
-
-WIDTHS = """
-const wide = (node) => node.getBoundingClientRect().width;
-addEventListener("load", () => setTimeout(() => parent.postMessage({
-  page: document.documentElement.scrollWidth, chart: wide(at("chart").querySelector("svg")), slider: wide(at("budget")),
-  image: !at("picture").hidden && at("picture").innerHTML}, "*"), 50));
-"""
-
-
-@needs_browser
-@pytest.mark.slow
-def test_a_narrow_phone_shows_all_of_it_with_the_image(explorer, tmp_path):
-    stop = data_of(explorer)["scales"][0]["stops"][1]
-    inner = tmp_path / "inner.html"
-    inner.write_text(explorer.read_text().replace("</body>", f"<script>{WIDTHS}</script></body>"))
-    outer = tmp_path / "outer.html"
-    outer.write_text(
-        '<!doctype html><body style="margin:0"><pre id="out"></pre><script>addEventListener("message", (event) => {'
-        'document.getElementById("out").textContent = JSON.stringify(event.data); });</script>'
-        f'<iframe src="{inner.as_uri()}#budget={stop["budget"]}" style="width:360px;height:700px;border:0"></iframe>'
-        "</body>"
-    )
-    measured = json.loads(text_of(browse(outer, tmp_path), "out"))
-    assert measured["page"] <= 360 and 280 <= measured["chart"] <= 360 and measured["slider"] > 250
-    row = stop["candidates"][stop["model"]]
-    label = data_of(explorer)["models"][stop["model"]]["label"]
-    assert label in ("c8", "c12") and f"Images drawn by {label}" in measured["image"]
-    assert ("drawn nearest" in measured["image"]) == (row[1] not in (4, 16))
-    assert "Two &lt;prompts&gt;" in measured["image"]

@@ -136,7 +136,7 @@ def test_weights_are_those_of_stacking():
     logs = rng.normal(0, 1.5, (12, 2))
 
     def loss(w):
-        prior = stacking.ROWS_A_LAW * (np.log(w) + np.log(1 - w))
+        prior = stacking.PRIOR_ROWS * (np.log(w) + np.log(1 - w)) / 2
         return -np.log(w * np.exp(logs[:, 0]) + (1 - w) * np.exp(logs[:, 1])).sum() - prior
 
     best = minimize_scalar(loss, bounds=(1e-6, 1 - 1e-6), method="bounded", options={"xatol": 1e-10}).x

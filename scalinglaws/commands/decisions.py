@@ -1,4 +1,4 @@
-"""Verbs that decide: ask, optimum, crossover, guidance."""
+"""Verbs that decide: ask, optimum, crossover, design, guidance."""
 
 import pandas as pd
 
@@ -9,8 +9,10 @@ from scalinglaws.commands.reading import Reply
 from scalinglaws.decide import fitted
 from scalinglaws.decide.crossover import crossover as cross
 from scalinglaws.decide.crossover import crossovers, measured_crossings
+from scalinglaws.decide.design import design as design_of
 from scalinglaws.decide.guidance import optimal_guidance
 from scalinglaws.decide.optimum import best_setting
+from scalinglaws.schema import InputError
 
 
 def ask(args):
@@ -85,6 +87,23 @@ def _crossover_by(args):
     pairs = crossovers(levels, args.between, **options)
     data = {"by": by, "pairs": records(pairs), "warnings": []} | described(question)
     return Reply(data, reading.under(question, display.text_table(pairs)))
+
+
+def design(args):
+    """What to measure next: the cells and trainings that reduce the loss of a decision most per unit of cost."""
+    question = reading.question(args)
+    sizes = {"between": args.between and [question.size(size) for size in args.between]}
+    training = units.number(args.training) if args.training not in (None, "column") else args.training == "column"
+    if training is None:
+        raise InputError(f"--training {args.training}: give the cost of training a size as a number, or 'column'.")
+    known = {"quality": question.quality, "law": question.law, "inputs": question.inputs}
+    plan = design_of(
+        question.table, args.question, args.spend, **known, budget=args.budget, steps=args.steps, samples=args.samples,
+        training=training or None, of=args.of, price=args.price, enough=args.enough, most=args.most, **sizes,
+    )  # fmt: skip
+    about = described(question)
+    record = plan.record() | about | {"notes": [*about["notes"], *plan.notes]}
+    return Reply(record, reading.under(question, plan.summary()))
 
 
 def guidance(args):

@@ -31,11 +31,26 @@ def list_studies(args):
 
 
 def report(args):
-    """Run a notebook and print the path of its HTML."""
+    """Run a notebook and print the path of its HTML; with --all build the site of a table."""
     from scalinglaws import notebooks
 
+    if args.all:
+        return _site(args)
+    if args.name is None:
+        raise InputError(f"Name a notebook ({', '.join(notebooks.names())}), or build a site: --all [TABLE].")
     path = notebooks.report(args.name, infer.pairs(args.parameter), args.out)
     return Reply({"report": str(path)}, f"Report: {path}")
+
+
+def _site(args):
+    """Every page of a table (default: tiny-ldm)."""
+    from scalinglaws import site
+
+    given = {"quality": args.quality, "where": infer.pairs(args.where), "read_as": infer.pairs(args.read_as)}
+    made = site.build(args.name or "tiny-ldm", args.out, price=args.price, board=args.board, **given)
+    left_out = [{"what": what, "why": why} for what, why in made.left_out]
+    data = {"report": str(made.index), "pages": [str(page) for page in made.pages], "left_out": left_out}
+    return Reply(data, made.summary())
 
 
 def show_schema(args):

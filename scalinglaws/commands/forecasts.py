@@ -58,7 +58,7 @@ def backtest(args):
         raise InputError("No curve of 3 values or more, so nothing can be hidden: measure one more size or step count.")
     if args.page and not Path(args.page).absolute().parent.is_dir():
         raise InputError(f"--page {args.page}: no folder {str(Path(args.page).parent)!r}; make it first.")
-    result = board.backtest(_Reported(found), names)
+    result = board.backtest(found, names, progress=_report)
     text = board.summary(result)
     written = page.write(args.page, result, found, text) if args.page else None
     data = {"rows": records(result), "rivals": records(board.compare(result)), "summary": text.splitlines(),
@@ -180,11 +180,7 @@ def _series(args):
     return found + others, skipped
 
 
-class _Reported(list):
-    """A list that says on stderr how far a loop over it has come."""
-
-    def __iter__(self):
-        for number, one in enumerate(super().__iter__()):
-            if number and number % EVERY == 0:
-                print(f"{number} of {len(self)} series done.", file=sys.stderr)
-            yield one
+def _report(done, of):
+    """Progress of a long run, on stderr."""
+    if done % EVERY == 0:
+        print(f"{done} of {of} series done.", file=sys.stderr)

@@ -9,9 +9,9 @@ from scalinglaws.answer import described, records
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
 from scalinglaws.decide.allocate import allocate as allocate_of
-from scalinglaws.decide.allocate import training_cost
 from scalinglaws.decide.isoflop import envelope, isoflop
 from scalinglaws.decide.serving import serve
+from scalinglaws.decide.training_cost import training_cost
 from scalinglaws.schema import InputError
 from scalinglaws.spellings import COUNTS
 
@@ -36,7 +36,7 @@ def allocate(args):
     data = {"law": law, "equation": fit.law.equation, "values": fit.values, "level": args.level}
     texts, data = [f"{question.quality} = {fit.law.equation}"], data | {"allocation": None, "serving": None}
     if args.budget is not None:
-        answer = allocate_of(fit, _budget(args), cost=cost, sizes=args.sizes, level=args.level)
+        answer = allocate_of(fit, _budget(args), cost=cost, sizes=args.sizes, level=args.level, at=_at(args, fit))
         beside, sentences = _approaches(fit, question, cost, answer)
         texts += [answer.summary(), *sentences]
         data |= {"allocation": _record(answer), "approaches": beside}
@@ -48,6 +48,15 @@ def allocate(args):
     return Reply(data, reading.under(question, reading.with_warnings("\n".join(texts), fit.warnings)))
 
 
+def _at(args, fit):
+    """The steps at which a law with steps is asked for size and data."""
+    if "S" not in fit.law.inputs:
+        return None
+    if not args.steps or len(args.steps) != 1:
+        raise InputError(f"The law {fit.law.name} has sampling steps: say at how many, such as --steps 32.")
+    return {"S": args.steps[0]}
+
+
 def _checked(args):
     """Refuse numbers that mean nothing before anything is read."""
     reading.level(args)
@@ -55,7 +64,10 @@ def _checked(args):
         raise InputError(
             f"--sizes {args.sizes[0]:g} {args.sizes[1]:g}: give a smaller and a larger size, both above 0."
         )
-    for name, value in (("--calls", args.calls), *(("--steps", s) for s in args.steps or ())):
+    for name, value in (
+        *([("--calls", args.calls)] if args.calls is not None else ()),
+        *(("--steps", s) for s in args.steps or ()),
+    ):
         if not 0 < value < float("inf"):
             raise InputError(f"{name} {value:g}: give a number above 0.")
 
@@ -80,7 +92,8 @@ def _inputs(args):
     data = _first(table, (*DATA, *(LENGTHS if args.cost else ()))) if "D" in symbols else None
     compute = _first(table, COMPUTE) if "C" in symbols else None
     if size and (data or compute):
-        return {"N": size} | ({"D": data} if data else {"C": compute})
+        steps = {"S": _first(table, schema.names(kind="steps")) or "steps"} if args.law and "S" in symbols else {}
+        return {"N": size} | ({"D": data} if data else {"C": compute}) | steps
     lack = " or ".join(
         words for symbol, words in (("D", "training data"), ("C", "training compute")) if symbol in symbols
     )
@@ -164,15 +177,19 @@ def _count(text):
 
 def _record(answer):
     rows = {row["quantity"]: {k: row[k] for k in ("value", "low", "high")} for row in records(answer.to_frame())}
+    low, high = answer.intervals["exponent"]
+    rows["exponent"] = {"value": answer.exponents[0], "low": low, "high": high}
     return {
         "budget": answer.budget, "cost": answer.cost, **rows, "flat": list(answer.flat),
         "decades_beyond": answer.decades_beyond, "closed": answer.closed and list(answer.closed),
-        "exponents": answer.exponents and list(answer.exponents), "notes": list(answer.notes),
+        "exponents": list(answer.exponents), "warnings": list(answer.warnings), "notes": list(answer.notes),
         "columns": dict(zip(("size", "data", "quality"), answer.columns, strict=True)),
     }  # fmt: skip
 
 
 def _served(answer):
-    row = records(answer.to_frame())[0]
-    return row | {"quality": answer.quality, "intervals": {k: list(v) for k, v in answer.intervals.items()},
-                  "training_only": list(answer.training_only)}  # fmt: skip
+    names = ("quality", "served", "size", "data", "steps", "total", "training", "serving", "unit", "reached")
+    return {k: getattr(answer, k) for k in (*names, "decades_beyond")} | {
+        "intervals": {k: list(v) for k, v in answer.intervals.items()},
+        "plans": records(answer.to_frame()), "warnings": list(answer.warnings),
+    }  # fmt: skip

@@ -65,8 +65,7 @@ class Allocation:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a quantity: quantity, value, low, high."""
-        values = {"size": self.size, "data": self.data, "per_size": self.per_size, "quality": self.quality,
-                  "exponent": self.exponents[0]}  # fmt: skip
+        values = {"size": self.size, "data": self.data, "per_size": self.per_size, "quality": self.quality}
         rows = [(k, v, *self.intervals[k]) for k, v in values.items()]
         scale = np.array(self.intervals["data"]) / self.data  # of epochs and steps: as the data
         for name in ("epochs", "train_steps"):
@@ -81,13 +80,14 @@ class Allocation:
 
     def _lines(self):
         size, data, quality = self.columns
-        names = {"size": size, "data": data, "per_size": f"{data} per {size}", "quality": quality,
-                 "exponent": f"exponent of {size} in the budget"}  # fmt: skip
+        names = {"size": size, "data": data, "per_size": f"{data} per {size}", "quality": quality}
+        low, high = self.intervals["exponent"]
         said = "a projection" if self.decades_beyond > 0 else "a prediction, within the range of the fitted rows"
         lines = [f"Budget {self.budget:.4g} ({self.cost}): {said}."]
         for row in self.to_frame().itertuples():
             span = f"{self.level:.0%} interval {row.low:.4g} to {row.high:.4g}"
             lines.append(f"  {names.get(row.quantity, row.quantity)}: {row.value:.4g} ({span})")
+        lines.append(f"  {size} grows as budget^{self.exponents[0]:.3f} ({low:.3f} to {high:.3f}).")
         lines.append(
             f"  {size} of {self.flat[0]:.3g} to {self.flat[1]:.3g} lose less than {FLAT:.0%}: the optimum is flat."
         )
@@ -277,7 +277,7 @@ def _beyond(fit, size, data, budget):
 def _warnings(fit, grid, size, beyond, drawn):
     said = []
     if beyond > 0:
-        said.append(f"A projection: the optimum lies {beyond:.1f} decades beyond the fitted rows.")
+        said.append(f"A projection: the optimum lies {beyond:.2g} decades beyond the fitted rows.")
     if size < grid[0] * 1.02 or size > grid[-1] / 1.02:
         said.append("The optimum lies at an end of the sizes tried: the law gives none inside, or `sizes` is narrow.")
     astray = float(np.mean((drawn < grid[0] * 1.02) | (drawn > grid[-1] / 1.02)))

@@ -120,7 +120,7 @@ def prepare(
 def _read(source, quality, law, inputs, where, unit, price):
     """The Problem of a fit, a Question, or anything infer.question reads."""
     start, notes = None, ()
-    if hasattr(source, "curve") and hasattr(source, "inputs"):
+    if hasattr(source, "theta"):
         if has_levels(source):
             raise InputError("A design needs one law, not the levels of a shared one: give one of them.")
         known, form, quality, start, table = source.inputs, source.law, source.quality, source.theta, source.table

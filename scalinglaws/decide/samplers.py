@@ -9,7 +9,7 @@ from scalinglaws import display
 from scalinglaws.decide import fitted
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.cost import UNITS, pricing
-from scalinglaws.decide.optimum import best_setting, optima
+from scalinglaws.decide.optimum import at_budgets
 from scalinglaws.schema import InputError
 
 # order p of a solver: its error falls as steps^-p. A Fréchet distance squares a distance, so near its floor it may fall
@@ -29,10 +29,10 @@ BUDGETS = 40  # along the measured costs
 class SamplerComparison:
     """Rates of the samplers, and the best of them along the budget.
 
-    rates: one row a sampler: level, rate (exponent of steps in the law), low, high, order (of the solver, NaN where it
-    is not known), verdict. winners: one row a budget: budget, level, model, steps, value, probability (that this level
-    is the best at its own best size and steps, by the curves' replicates), second. curves: the best of each level at
-    each budget.
+    rates: one row a sampler: its name, rate (exponent of steps in the law), low, high, order (of the solver, NaN where
+    it is not known), verdict. winners: one row a budget: budget, best, model, steps, value, probability (that this
+    sampler is the best at its own best size and steps, by the curves' replicates), second. curves: the best size and
+    steps of each sampler at each budget, one row each; x is the budget.
     """
 
     by: str
@@ -101,7 +101,9 @@ def compare_samplers(groups, *, unit="flops", stages=("denoise",), price=None, l
         raise InputError(f"One level of {by!r} alone, {names[0]}: keep the rows of two or more.")
     laws = {str(name): fitted.level(groups, name) for name in names}
     rates = pd.DataFrame([{by: name} | _rate(law, level) for name, law in laws.items()])
-    curves = _along(laws, _budgets(laws, unit, stages, price), unit, stages=stages, price=price, level=level)
+    price_rows = pricing(None, unit, stages, price)
+    costs = {name: price_rows(law.table, law.size_column, law.steps_column) for name, law in laws.items()}
+    curves = _along(laws, costs, _budgets(laws, costs), level)
     return SamplerComparison(by, rates, _winners(curves, laws), laws[str(names[0])].quality, unit, level, curves)
 
 
@@ -130,42 +132,40 @@ def verdict(low, high, order) -> str:
     return f"between order {order:g} and {2 * order:g}" if high < 2 * order else f"above twice order {order:g}"
 
 
-def _budgets(laws, unit, stages, price):
+def _budgets(laws, costs):
     """Budgets [budget] between the costs that every sampler was measured at."""
-    spent = []
-    for law in laws.values():
-        cost = pricing(None, unit, stages, price)(law.table, law.size_column, law.steps_column)
-        spent.append(cost.per_image(law.table[law.size_column].to_numpy(float),
-                                    law.table[law.steps_column].to_numpy(float)))  # fmt: skip
+    spent = [costs[name].per_image(law.table[law.size_column].to_numpy(float),
+                                   law.table[law.steps_column].to_numpy(float))
+             for name, law in laws.items()]  # fmt: skip
     low, high = max(s.min() for s in spent), min(s.max() for s in spent)
     if low >= high:
         raise InputError("The samplers were measured at no common cost per image: measure them at similar steps.")
     return np.geomspace(low, high, BUDGETS)
 
 
-def _along(laws, budgets, unit, **options):
+def _along(laws, costs, budgets, level):
     """The best size and steps of every sampler at every budget that buys any."""
-    rows = []
-    for budget in budgets:
-        answers, _ = optima({name: law.fit for name, law in laws.items()}, float(budget), unit, **options)
-        _, table = best_setting(answers)
-        rows.append(table.assign(x=budget, label=table["setting"]))
-    table = pd.concat(rows, ignore_index=True)
+    tables = []
+    for name, law in laws.items():
+        table = at_budgets(law.fit, budgets, cost=costs[name], level=level)
+        tables.append(table[table["best"]].assign(label=name))
+    table = pd.concat([t.astype({"model": str}) for t in tables], ignore_index=True).rename(columns={"budget": "x"})
     return table.assign(label=pd.Categorical(table["label"], list(laws)))
 
 
 def _winners(curves, laws):
     """One row a budget: the best sampler and how sure the replicates are of it."""
-    rows = []
+    rows, rises = [], next(iter(laws.values())).rises
     for budget, part in curves.groupby("x", sort=True):
-        drawn = [_replicated(laws[r.setting], r.size, r.steps, seed) for seed, r in enumerate(part.itertuples())]
+        part = part.sort_values("value", ascending=not rises)
+        drawn = [_replicated(laws[r.label], r.size, r.steps, seed) for seed, r in enumerate(part.itertuples())]
         count = min(map(len, drawn))
         values = np.stack([d[:count] for d in drawn])
-        wins = values.argmax(0) if laws[part["setting"].iloc[0]].rises else values.argmin(0)
+        wins = values.argmax(0) if rises else values.argmin(0)
         first = part.iloc[0]
-        rows.append({"budget": budget, "best": first["setting"], "model": first["model"], "steps": first["steps"],
+        rows.append({"budget": budget, "best": first["label"], "model": first["model"], "steps": first["steps"],
                      "value": first["value"], "probability": float((wins == 0).mean()),
-                     "second": part["setting"].iloc[1] if len(part) > 1 else ""})  # fmt: skip
+                     "second": part["label"].iloc[1] if len(part) > 1 else ""})  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -26,6 +26,10 @@ DRAWS = 300  # bootstrap replicates that are solved
 HOUR = 3600.0  # s
 
 
+class OutOfReach(NoAnswer):
+    """No size, training length and steps give the wanted quality by the law; the message says what is the best."""
+
+
 @dataclass(frozen=True)
 class Serving:
     """Size, data, steps and guidance of least total cost, training and serving together, at a wanted quality.
@@ -61,6 +65,11 @@ class Serving:
             f"Serving({self.columns[2]} {self.quality:.4g}, {self.served:.3g} served: {self.columns[0]} "
             f"{self.size:.3g}, {self.columns[1]} {self.data:.3g}{steps}; {self.total:.3g} {self.unit})"
         )
+
+    @property
+    def training_only(self) -> tuple:
+        """(size, data) of the cheapest training to the quality, served with the default steps."""
+        return tuple(self.plans[["size", "data"]].iloc[1])
 
     def to_frame(self) -> pd.DataFrame:
         """One row a plan, the best first: plan, size, data, steps, guidance, training, serving, total, times_best."""
@@ -122,7 +131,7 @@ def serve(
     steps: the step counts allowed, where the law has S. calls: network evaluations per step (default: as counted in the
     rows' `nfe`; without it 2 where guidance is above 1, else 1), or {guidance: calls}. speed: FLOP/s, or (training,
     serving), for costs in seconds; price: money per hour besides, such as "$2.50/h". default_steps: of the naive plan
-    (default: the most allowed). Raises InputError; NoAnswer where no size reaches the quality.
+    (default: the most allowed). Raises InputError; OutOfReach where no size gives the quality.
 
     >>> import numpy as np, pandas as pd
     >>> from scalinglaws.fitting import fit
@@ -144,7 +153,7 @@ def serve(
     point = {label: one.theta[None] for label, one in fits.items()}
     best = cheapest(options, quality, prices, served, grid, point)
     if not np.isfinite(best["total"][0]):
-        raise NoAnswer(_unreachable(options, quality, grid))
+        raise OutOfReach(_unreachable(options, quality, grid))
     count = min(DRAWS, *(len(one.replicates) for one in fits.values()))
     draws = {label: np.asarray(one.replicates)[:count] for label, one in fits.items()}
     drawn = cheapest(options, quality, prices, served, grid, draws)
@@ -274,13 +283,13 @@ def _unreachable(options, quality, grid):
     best = min(float(np.min(o.fit.curve(o.inputs(grid) | {"D": np.full(grid.shape, 1e30)}))) for o in options)
     name = options[0].fit.quality
     more = " or allow more steps" if options[0].steps is not None else ""
-    return f"No size reaches {name} {quality:g} by this law, whose best is {best:.4g}: ask for less{more}."
+    return f"No size reaches {name} {quality:g} by this law, whose best is {best:.4g}: ask for a higher value{more}."
 
 
 def _warnings(beyond, reached, quality, name):
     said = []
     if beyond > 0:
-        said.append(f"A projection: the plan lies {beyond:.1f} decades beyond the fitted rows.")
+        said.append(f"A projection: the plan lies {beyond:.2g} decades beyond the fitted rows.")
     if reached < 0.95:
         said.append(f"Only {reached:.0%} of the bootstrap replicates reach {name} {quality:g}: it may be out of reach.")
     return tuple(said)

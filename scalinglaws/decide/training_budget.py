@@ -4,7 +4,6 @@ training_budget("tiny-ldm")     rows with steps varied and rows with training le
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,11 @@ import pandas as pd
 from scalinglaws import display, studies
 from scalinglaws.decide.allocate import Allocation, allocate, along_budgets, profile_at
 from scalinglaws.decide.isoflop import at_compute, envelope, isoflop, line
-from scalinglaws.decide.serving import Serving, serve
+from scalinglaws.decide.serving import OutOfReach, Serving, serve
 from scalinglaws.decide.training_cost import training_cost
 from scalinglaws.fitting import fit
 from scalinglaws.fitting.result import Fit
-from scalinglaws.schema import InputError, NoAnswer, names
+from scalinglaws.schema import InputError, names
 
 SIZES = ("flops_per_forward", "params", "N")
 DATA = ("train_images", "train_steps", "tokens", "D")
@@ -153,11 +152,9 @@ def joint_rows(training, sampling):
 def _rows(study, training, quality, size, data):
     """(rows of both kinds, {quality, N, D, S: column})."""
     rows = studies.read(study)
-    if not training and isinstance(study, str) and study == "tiny-ldm":
-        places = [home / "measurements" / "tiny-ldm-training.csv"
-                  for home in (studies.HERE / "data", Path(studies.HERE).parent / "data")]  # fmt: skip
-        training = str(next(path for path in places if path.exists()))
-    rows = joint_rows(studies.read(training), rows) if training else rows
+    if isinstance(study, str) and study == "tiny-ldm":
+        training = training or "tiny-ldm-training"
+    rows = rows if training in (None, "") else joint_rows(studies.read(training), rows)
     known = [c for c in ("fd", "fid", "loss", *names("quality")) if c in rows and rows[c].notna().all()]
     columns = {"quality": quality or next(iter(known), None), "N": size or next((c for c in SIZES if c in rows), None),
                "D": data or next((c for c in DATA if c in rows), None)}  # fmt: skip
@@ -209,7 +206,7 @@ def _serving(law, rows, wanted, served, steps, level):
     fixed = float(decode.mean()) if decode is not None and decode.notna().all() else 0.0
     try:
         return serve(law, wanted, served, steps=allowed, fixed=fixed, level=level), ()
-    except NoAnswer as none:
+    except OutOfReach as none:
         return None, (str(none),)
 
 

@@ -43,12 +43,14 @@ def assess(problem: Problem, minima: Minima) -> Trust:
 
 
 def condition(problem: Problem, theta: np.ndarray) -> float:
-    """Condition number of the Jacobian in internal coordinates, columns scaled to length one; inf if singular."""
+    """Condition number of the Jacobian in internal coordinates, columns scaled to length one; inf if singular or not
+    finite."""
     gram = problem.information(theta)
     size = np.sqrt(np.diag(gram))
-    if not (size > 0).all():
+    scaled = gram / np.outer(size, size)
+    if not np.isfinite(scaled).all():  # a column of length 0 gives 0 / 0
         return float("inf")
-    values = np.linalg.eigvalsh(gram / np.outer(size, size))
+    values = np.linalg.eigvalsh(scaled)
     return float(np.sqrt(values[-1] / values[0])) if values[0] > 1e-15 else float("inf")
 
 

@@ -54,26 +54,28 @@ def curve_replicates(fit) -> np.ndarray:
         return problem.coordinates.natural(problem.law.sort(refits.theta))
 
 
-def own_errors(fit) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sd [replicate, model] of ln of each trained model's own error, given its rows and the replicate.
+def own_errors(fit, chosen) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sd [replicate, chosen] of ln of the own error of some of the fit's trained models [chosen].
 
-    Best linear unbiased prediction. Where the whole table is one model its error is in the curve: 0.
+    Best linear unbiased prediction, given the model's rows and the replicate of the law. Where the whole table is one
+    model its error is in the curve: 0.
     """
-    data, group = fit.problem.data, levels.models(fit)[0]
-    count = group.max() + 1
-    theta, sds = fit.curve_replicates, fit.levels.draws(len(fit.curve_replicates), fit.seed)
-    if count == 1:
+    group, known = levels.models(fit)
+    theta = fit.curve_replicates
+    if len(known) == 1:
         return np.zeros((len(theta), 1)), np.zeros((len(theta), 1))
     order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(count))
-    x, y, known = {s: v[order] for s, v in data.x.items()}, np.log(data.y[order]), _known(fit)[order]
+    order = order[np.isin(group[order], chosen)]
+    starts = np.searchsorted(group[order], chosen)
+    x, y = {s: v[order] for s, v in fit.problem.data.x.items()}, np.log(fit.problem.data.y[order])
+    sds, stated = fit.levels.draws(len(theta), fit.seed), _known(fit)[order]
     means, deviations = [], []
     block = max(1, BOOTSTRAP.block // len(y))
     for k in range(0, len(theta), block):
         some = sds[k : k + block]
         with np.errstate(all="ignore"):
             residual = np.nan_to_num(y - np.log(fit.curve(x, theta[k : k + block])), posinf=0.0, neginf=0.0)
-        weight = 1 / (some[:, 1:] ** 2 + known**2)  # [replicate, row]
+        weight = 1 / (some[:, 1:] ** 2 + stated**2)  # [replicate, row]
         precision = np.add.reduceat(weight, starts, axis=1) + 1 / some[:, :1] ** 2
         means.append(np.add.reduceat(weight * residual, starts, axis=1) / precision)
         deviations.append(precision**-0.5)
@@ -93,12 +95,14 @@ def model_errors(fit, x, table, of, unseen=True) -> np.ndarray:
     sds = fit.levels.draws(count, fit.seed)[:, 0]
     number, matches, names = _trained(fit, x, table)
     errors, each = np.zeros((count, len(names))), np.arange(count)
+    chosen = np.unique(np.concatenate(matches)) if of == "owned" else []
+    own = own_errors(fit, chosen) if len(chosen) else None
     for k, (owned, name) in enumerate(zip(matches, names, strict=True)):
         rng = np.random.default_rng([fit.seed, BOOTSTRAP.noise_stream, zlib.crc32(name.encode())])
         normal = rng.standard_normal(count)
         if of == "owned" and len(owned):
-            one = owned[0] if len(owned) == 1 else rng.choice(owned, count)
-            mean, sd = (part[each, one] for part in fit.own_errors)
+            one = np.searchsorted(chosen, owned[0] if len(owned) == 1 else rng.choice(owned, count))
+            mean, sd = (part[each, one] for part in own)
             errors[:, k] = mean + sd * normal
         elif of == "new_model" or unseen:
             errors[:, k] = sds * normal
@@ -140,12 +144,19 @@ def _cell_errors(fit, table, shape) -> np.ndarray:
     sd = np.hypot(fit.levels.draws(shape[0], fit.seed)[:, 1:], known)
     if fit.rows < SMALL:
         return sd * rng.standard_normal(shape)
-    group, mean = levels.models(fit)[0], np.median(fit.own_errors[0], axis=0)
-    pool = (log_residuals(fit) - mean[group]) / np.hypot(fit.levels.cell_sd, _known(fit))
+    pool = _cell_residuals(fit)
     width = np.sqrt(np.mean(pool**2))
     if not width > 0:
         return sd * rng.standard_normal(shape)
     return sd * rng.choice(pool / width, shape) * rng.choice([-1.0, 1.0], shape)
+
+
+def _cell_residuals(fit) -> np.ndarray:
+    """Residuals [row] less the own errors of their models, in units of what a cell's error is thought to be."""
+    group, sd = levels.models(fit)[0], np.hypot(fit.levels.cell_sd, _known(fit))
+    residual, weight = log_residuals(fit), sd**-2.0
+    own = np.bincount(group, weight * residual) / (np.bincount(group, weight) + fit.levels.model_sd**-2)
+    return (residual - own[group] * (group.max() > 0)) / sd
 
 
 def _with_residuals(fit, drawn) -> np.ndarray:

@@ -20,6 +20,8 @@ def initial_guesses(problem: Problem, count: int, seed: int) -> np.ndarray:
     scale = 1 / y if problem.objective.loss.logarithmic else np.full(len(y), 1 / np.abs(y).mean())
     if data.sigma is not None:
         scale = scale / data.sigma[pick]
+    # only its ratios matter; a power of two changes no digit and keeps Gram matrices from underflowing to 0
+    scale = scale / 2.0 ** np.floor(np.log2(scale.max()))
     with np.errstate(all="ignore"):
         if problem.law.function is None:
             return _power_sum(problem, pick, scale, count, rng)

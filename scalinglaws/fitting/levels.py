@@ -20,6 +20,7 @@ OF = ("curve", "owned", "new_model")  # the law; a measurement of a model you ow
 PRIOR = {"model": (np.log(0.03), 0.7), "cell": (np.log(0.02), 0.8)}  # mean and sd of ln sd, relative errors
 SDS = np.geomspace(1e-3, 0.5, 28)  # of both errors, relative; the grid goes on where the residuals ask for it
 LEAST = 1e-5  # the smallest standard deviation that many rows can show
+LARGEST = 10.0  # relative standard error of a row; larger ones say the same: nothing is known of it
 SURE = 20  # degrees of freedom from which residuals may show less than SDS does, or deny standard errors
 MOST = 4_000  # rows from which the two errors are learned; of larger tables whole models are drawn
 NO_SIZE = ("S", "D", "C", "w")  # symbols of inputs in which rows of one trained model differ, where the column is new
@@ -107,12 +108,17 @@ def components(residuals, group, jacobian=None, known=None, prior=PRIOR) -> Leve
     if spare <= 0:
         raise InputError(f"{len(r)} rows for {x.shape[1]} parameters leave nothing to measure an error by.")
     scatter = np.sqrt(np.sum((r - x @ (x.T @ r)) ** 2) / spare)
-    fixed = np.zeros(len(r)) if known is None else np.nan_to_num(np.asarray(known, float))
+    fixed = np.zeros(len(r)) if known is None else np.clip(np.nan_to_num(np.asarray(known, float)), 0.0, LARGEST)
     most = scatter * (1 + 2.5 / np.sqrt(2 * spare))  # the scatter itself is uncertain
     independent = bool(spare < SURE or np.sqrt(np.mean(fixed**2)) <= most)
     fixed = fixed * independent
     sds = _grid(scatter, spare)
-    logs = np.array([_restricted(r, x, group, cell**2 + fixed**2, sds**2) for cell in sds]).T  # [model, cell]
+    try:
+        logs = np.array([_restricted(r, x, group, cell**2 + fixed**2, sds**2) for cell in sds]).T  # [model, cell]
+    except np.linalg.LinAlgError:
+        logs = np.array([np.nan])
+    if not np.isfinite(logs).all():
+        raise InputError("The errors of these rows differ too much in size to be told apart.")
     if prior is not None:
         weight = {name: -0.5 * ((np.log(sds) - mean) / sd) ** 2 for name, (mean, sd) in prior.items()}
         logs = logs + weight["model"][:, None] + weight["cell"]
@@ -180,18 +186,23 @@ def known_errors(fit, table) -> np.ndarray | None:
         return None
     errors, y = (pd.to_numeric(table[c], errors="coerce").to_numpy(float) for c in (column, fit.quality))
     with np.errstate(all="ignore"):
-        return np.nan_to_num(np.abs(errors / y), posinf=0.0)
+        return np.minimum(np.nan_to_num(np.abs(errors / y), posinf=0.0), LARGEST)
 
 
 def jacobian(fit, inputs) -> np.ndarray:
-    """d ln curve / d parameter, each scaled by its own size [row, parameter], by central differences."""
+    """d ln curve / d parameter, each scaled by its own size [row, parameter], by central differences.
+
+    0 for parameters on a bound: they do not follow the rows.
+    """
     theta = np.asarray(fit.theta, float)
     step = 1e-5 * np.maximum(np.abs(theta), 1e-8)
     shifted = np.concatenate([theta + np.diag(step), theta - np.diag(step)])
     with np.errstate(all="ignore"):
         logs = np.log(fit.curve(inputs, shifted))
         slopes = (logs[: len(theta)] - logs[len(theta) :]) / 2e-5
-    return np.where(np.isfinite(slopes), slopes, 0.0).T
+    box, internal = fit.problem.coordinates, fit.minima.theta[0]
+    free = (internal > box.lower) & (internal < box.upper)
+    return np.where(np.isfinite(slopes) & free[:, None], slopes, 0.0).T
 
 
 def _some(group):

@@ -86,7 +86,7 @@ def _few_values(fit):
             yield (f"Only {different} different values of {symbol} ({fit.inputs[symbol]}): extrapolation in {symbol} "
                    "depends on the law being right, which so few values hardly test.")  # fmt: skip
     if data.clusters - len(fit.law.params) < DIAGNOSTICS.few_spare:
-        leans = ", and intervals of predictions lean on that of other studies" if fit.levels else ""
+        leans = ", and intervals of predictions lean on that of other studies" if fit.residual_scale == "log" else ""
         yield (f"{data.clusters} configurations ({_configuration(fit)}) for {len(fit.law.params)} parameters: the "
                f"residuals hardly measure the noise{leans}.")  # fmt: skip
 

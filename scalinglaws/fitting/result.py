@@ -125,11 +125,6 @@ class Fit:
         """
         return draws.curve_replicates(self)
 
-    @cached_property
-    def own_errors(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and sd [replicate, model] of the trained models' own errors, in ln quality, given their rows."""
-        return draws.own_errors(self)
-
     def resampled(self, count: int, seed: int = 0, method: str = "auto") -> np.ndarray:
         """Natural parameters [count, P] of a bootstrap with another count, seed or method; not kept."""
         theta = bootstrap.replicates([self.problem], [self.minima.theta[0]], count, seed, [method])[0]

@@ -32,6 +32,7 @@ class Design:
     """Points of the integration: shapes (a, phi) crossed with noises (sigma, tau, kappa).
 
     a, phi [shape]; sigma, tau, kappa [noise]; features [shape, noise, feature]; log_volume [shape, noise]; law [shape].
+    fine: whether it is the fine design of `design` or the coarse one.
     """
 
     a: np.ndarray
@@ -42,6 +43,7 @@ class Design:
     features: np.ndarray
     log_volume: np.ndarray
     law: np.ndarray
+    fine: bool = False
 
 
 FEATURES = (
@@ -51,6 +53,15 @@ FEATURES = (
     "rise_ln_slope", "rise_ln_slope^2", "rise_straight",
     "ln_sigma", "ln_sigma^2", "ln_tau", "ln_tau^2", "no_miss", "kappa", "ln_kappa", "ln_kappa^2", "last_ln_tau",
 )  # fmt: skip
+
+
+WEAK = {"ln_a^2": -0.3, "logit_phi^2": -0.2, "power_ln_a^2": -0.3, "rise_ln_slope^2": -0.3, "rise": -1.0,
+        "ln_sigma^2": -0.5, "ln_tau^2": -0.5, "ln_kappa^2": -0.5, "kappa": -0.5, "power_ln_a": -0.5}  # fmt: skip
+
+
+def weak() -> np.ndarray:
+    """Coefficients [feature] before any study, weakly informative: exponents about 1, noise about 2 %."""
+    return np.array([WEAK.get(name, 0.0) for name in FEATURES])
 
 
 @lru_cache(maxsize=4)
@@ -77,7 +88,8 @@ def design(fine: bool = False) -> Design:
     s, t, k, width = np.array([(s, *miss) for s in sigma for miss in misses]).T
     noise_volume = np.log(np.log(sigma[1] / sigma[0])) + np.log(np.where(width > 0, width, 1.0))
     shape_volume = np.log(np.where(volume > 0, volume, 1.0))
-    return Design(a, phi, s, t, k, _features(law, a, phi, s, t, k), shape_volume[:, None] + noise_volume[None], law)
+    log_volume = shape_volume[:, None] + noise_volume[None]
+    return Design(a, phi, s, t, k, _features(law, a, phi, s, t, k), log_volume, law, fine)
 
 
 def _features(law, a, phi, sigma, tau, kappa):

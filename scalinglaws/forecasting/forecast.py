@@ -12,8 +12,9 @@ from scipy.special import logsumexp
 from scalinglaws import display, schema
 from scalinglaws.fitting.levels import OF
 from scalinglaws.forecasting import prior
-from scalinglaws.forecasting.design import LAWS, design, evidence, mixture
-from scalinglaws.forecasting.series import AXES, Series, rises
+from scalinglaws.forecasting.design import LAWS, design, mixture
+from scalinglaws.forecasting.series import AXES, Series, own_error, rises
+from scalinglaws.forecasting.siblings import evidence_of
 from scalinglaws.schema import InputError
 
 WORDS = {"curve": "of the curve", "owned": "of a new measurement of a model you own",
@@ -115,6 +116,23 @@ class Forecast:
             columns |= {f"{of}_low": low, f"{of}_high": high}
         return pd.DataFrame(columns | {"decades_beyond": np.log10(np.maximum(self.new / self.seen.x[-1], 1))})
 
+    @property
+    def last_x(self) -> float:
+        """The largest x seen."""
+        return float(self.seen.x[-1])
+
+    @property
+    def last_y(self) -> float:
+        """The quality there."""
+        return float(self.seen.y[-1])
+
+    @property
+    def flat(self) -> dict:
+        """What the rows say without a prior of studies, 90 %: floor, and low and high of the first forecast."""
+        alone = self.alone()
+        low, high = alone.interval(of="new_model" if self.seen.kind == "size" else "owned")[0]
+        return {"floor": alone.floor_interval(), "low": float(low), "high": float(high)}
+
     def alone(self) -> "Forecast":
         """The same rows without a prior of studies."""
         return replace(of_series(self.seen, self.new, use_prior=False), cell_error=self.cell_error)
@@ -188,7 +206,9 @@ class Forecast:
         return f"Laws averaged: {laws}."
 
 
-def forecast(table, quality, column, new, *, kind=None, sampler=None, leave_out=None, use_prior=True) -> Forecast:
+def forecast(
+    table, quality, column, new, *, kind=None, sampler=None, leave_out=None, use_prior=True, pooled=False
+) -> Forecast:
     """Forecast of one curve of a table beyond its last row; two rows are enough.
 
     table: rows of one curve (all other settings equal; rows that differ in `seed` or `train_seed` only are averaged
@@ -196,7 +216,8 @@ def forecast(table, quality, column, new, *, kind=None, sampler=None, leave_out=
     it falls or rises. column: the axis, such as params or steps; new: values beyond the largest. kind: size, steps or
     training (default: by the column). sampler: the solver's name where steps are the axis (default: the table's
     column). leave_out: a bundled study, or a group of them, that the prior must not have seen (default: the study the
-    rows say they are of). use_prior=False answers from the rows and a weak prior alone. Raises InputError.
+    rows say they are of). use_prior=False answers from the rows and a weak prior alone. pooled: rows of one x are
+    repeats, whatever they differ in. Raises InputError.
 
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"params": [125e6, 280e6, 498e6, 777e6, 1119e6], "fid": [3.53, 2.56, 2.25, 2.06, 1.96]})
@@ -204,17 +225,14 @@ def forecast(table, quality, column, new, *, kind=None, sampler=None, leave_out=
     >>> bool(1.8 < answer.value[0] < 2.0)
     True
     """
-    one = series_of(table, quality, column, kind, sampler)
+    one = series_of(table, quality, column, kind, sampler, pooled)
     known = one.se[np.isfinite(one.se)] / one.y[np.isfinite(one.se)]
     answer = of_series(one, new, leave_out or one.study, use_prior)
     return replace(answer, cell_error=float(np.median(known)) if len(known) else 0.0)
 
 
 def series_of(table, quality, column, kind=None, sampler=None, pooled=False) -> Series:
-    """The rows of one curve as a Series; see `forecast` for the arguments and the errors.
-
-    pooled: rows of one x are repeats, whatever they differ in.
-    """
+    """The rows of one curve as a Series; see `forecast` for the arguments and the errors."""
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"A forecast needs a pandas DataFrame; got {type(table).__name__}.")
     faults = schema.check(table, [column, quality])
@@ -241,8 +259,8 @@ def _one_row_each(table, quality, column, pooled):
     held, y = f"{quality}_se", table[quality].astype(float)
     error = schema.numbers(table[held]) if held in table else pd.Series(np.nan, table.index)
     if not table[column].duplicated().any():
-        order = np.argsort(table[column].to_numpy(float))
-        return table.iloc[order], error.to_numpy()[order]
+        rows = table.iloc[np.argsort(table[column].to_numpy(float))]
+        return rows, own_error(rows, quality)
     same = table.groupby(column, sort=True)
     if not pooled:
         _refuse_unlike(table, same, column)
@@ -280,7 +298,7 @@ def of_series(one, new, leave_out=None, use_prior=True, fine=True) -> Forecast:
             "inside the rows use scalinglaws.fit(...).predict."
         )
     points = design(fine)
-    found = evidence(one.x, one.y, new, one.se, points)
+    found = evidence_of(one, new, points)
     learned = prior.load(leave_out) if use_prior else prior.weak()
     prior_logs = points.features @ (prior.context_of(one) @ learned.coefficients) + points.log_volume
     weights, keep = _heavy(found.loglik + prior_logs)

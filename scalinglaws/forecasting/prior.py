@@ -21,6 +21,7 @@ import numpy as np
 
 from scalinglaws.forecasting import design as model
 from scalinglaws.forecasting import series
+from scalinglaws.forecasting.siblings import evidence_of
 from scalinglaws.schema import InputError
 
 FILE = Path(__file__).resolve().parent / "prior.json"
@@ -48,17 +49,8 @@ def context(kind: str, quality: str, sampler: str = "") -> np.ndarray:
     return np.array([1, kind == "size", steps, kind == "training", score, share, fast, stochastic, few], dtype=float)
 
 
-def sampler_of(one: series.Series) -> str:
-    """What is known of a series' solver, as one text."""
-    eta = {"1.0": "ddpm", "sigma-hat": "sigma-hat"}
-    label = {part.strip() for part in one.label.split(",")}
-    from_eta = next((v for k, v in eta.items() if one.study == "ddim" and k in label), "")
-    more = one.label if one.study in ("diff-solvers", "dpm-solver") else ""
-    return f"{one.settings.get('sampler', '')} {more} {from_eta}"
-
-
 def context_of(one: series.Series) -> np.ndarray:
-    return context(one.kind, one.quality, sampler_of(one))
+    return context(one.kind, one.quality, one.solver)
 
 
 @dataclass(frozen=True)
@@ -113,7 +105,7 @@ def tabulate(given: list[Task], points: model.Design) -> Table:
     for i, task in enumerate(given):
         one = task.series
         seen = one.first(task.seen)
-        found = model.evidence(seen.x, seen.y, one.x[task.hidden], seen.se, points)
+        found = evidence_of(seen, one.x[task.hidden], points)
         relative = np.nan_to_num(one.se[task.hidden] / one.y[task.hidden])
         variance = found.variance[0] + sigma2 + relative**2
         error = np.log(one.y[task.hidden]) - found.mean[0]
@@ -182,12 +174,9 @@ def _softmax(logs, starts):
 
 
 def initial() -> np.ndarray:
-    """B before any study: weakly informative, what everybody would say. Exponents about 1, noise about 2 %."""
+    """B before any study: `design.weak`, whatever is asked."""
     b = np.zeros((len(CONTEXTS), len(model.FEATURES)))
-    values = {"ln_a^2": -0.3, "logit_phi^2": -0.2, "power_ln_a^2": -0.3, "rise_ln_slope^2": -0.3, "rise": -1.0,
-              "ln_sigma^2": -0.5, "ln_tau^2": -0.5, "ln_kappa^2": -0.5, "kappa": -0.5, "power_ln_a": -0.5}  # fmt: skip
-    for name, value in values.items():
-        b[0, model.FEATURES.index(name)] = value
+    b[0] = model.weak()
     return b
 
 
@@ -245,7 +234,7 @@ def main(words=None):
 
 def write(path=FILE):
     """Learn from all groups, and with each left out, and write the file. A few minutes on one core."""
-    points, given = model.design(), tasks(series.published())
+    points, given = model.design(), tasks(series.learned())
     table = tabulate(given, points)
     without = {}
     for group in sorted(set(table.groups)):
@@ -277,7 +266,7 @@ def widths(given, without, points) -> dict:
         if task.seen != len(one) - 1 or task.seen < 3:
             continue
         seen = one.first(task.seen)
-        found = model.evidence(seen.x, seen.y, one.x[-1], seen.se, points)
+        found = evidence_of(seen, one.x[-1], points)
         logs = found.loglik + points.features @ (context_of(seen) @ without[one.group]) + points.log_volume
         weights = np.exp(logs - logs.max()).ravel()
         sd = np.sqrt(found.variance[0] + points.sigma**2 + np.nan_to_num(one.se[-1] / one.y[-1]) ** 2).ravel()

@@ -1,18 +1,21 @@
 """Rival forecasts of a series' hidden row: what people do without this package, and this package's own single laws.
 
-rival(x, y, new, rng) -> (value, draws) ; draws [replicate] of a new measurement by a bootstrap, None where there is
-none. A rival that cannot answer raises InputError.
+rival(seen, new, rng) -> (value, draws): seen a Series, new the hidden x, rng for the bootstrap; draws [replicate] of a
+new measurement, or its 5, 25, 75 and 95 % limits, None where there are none. A rival that cannot answer raises
+InputError.
 """
 
+import tempfile
 import warnings
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import curve_fit, least_squares
+from scipy.optimize import curve_fit
 
+from scalinglaws.forecasting.series import AXES
 from scalinglaws.schema import InputError
 
-REPLICATES = 200
+REPLICATES = 200  # of a bootstrap
 
 
 def last(x, y, new, rng):
@@ -69,7 +72,60 @@ def engine(name):
     return rival
 
 
-RIVALS = {
+def chinchilla(seen, new, rng):
+    """E + A N^-alpha + B D^-beta by the package `chinchilla` (0.2, optional), on all rows of the surface that are seen.
+
+    Answers where a series is a slice of a surface of size and training length. Fitted by log-Huber from 32 starts, with
+    N and D in units of their geometric means.
+    """
+    size, length, y = training_surface(seen)
+    if len(y) < 6 or len(set(size)) < 2 or len(set(length)) < 2:
+        raise InputError(f"chinchilla fits a surface of size and training length; {len(y)} rows of one were seen.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from chinchilla import Chinchilla
+            from chinchilla._metrics import log_huber
+    except ImportError as error:
+        raise InputError(f"The package chinchilla is not installed ({error}): pip install chinchilla.") from error
+    unit, typical = (np.exp(np.log(v).mean()) for v in (size, length))
+    at = (new, length[0]) if seen.kind == "size" else (size[0], new / _flops_per_item(seen))
+    starts = {"E": [0.3 * y.min(), 0.9 * y.min()], "A": [0.1 * y.min(), y.max()], "B": [0.1 * y.min(), y.max()],
+              "alpha": [0.2, 1.0], "beta": [0.2, 1.0]}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = Chinchilla(folder, starts, {"C": (1e0, 1e1), "N_to_D": (1, 10)}, loss_fn=log_huber, log_level=50)
+        model.visualizer.optim = lambda *given, **options: None  # it draws a figure
+        model.database.df = pd.DataFrame({"C": size * length, "N": size / unit, "D": length / typical, "loss": y})
+        model.fit(parallel=False)
+        return float(model.predict_loss(at[0] / unit, at[1] / typical)), None
+
+
+def training_surface(seen) -> tuple:
+    """(size, training length, quality) [row] of a slice and its siblings, the slice's own rows first; empty where the
+    series is no slice of such a surface."""
+    rows = []
+    for one in (seen, *seen.siblings):
+        alike = one.kind == seen.kind and one.column == seen.column
+        if alike and one.kind == "size" and one.settings.get("_along") in AXES["training"]:
+            if one.settings["_rest"] == seen.settings.get("_rest"):
+                rows.append((one.x, np.full(len(one), one.settings["_at"]), one.y))
+        elif alike and one.kind == "training" and "params" in one.settings:
+            rows.append((np.full(len(one), one.settings["params"]), one.x / _flops_per_item(one), one.y))
+    return tuple(np.concatenate(column) for column in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+
+
+def _flops_per_item(one):
+    """What turns x into training items: 6 N where x is compute, else 1."""
+    return 6 * one.settings["params"] if one.column == "train_flops" else 1.0
+
+
+def on_curve(rival):
+    """A rival that sees x and y only."""
+    return lambda seen, new, rng: rival(seen.x, seen.y, new, rng)
+
+
+RIVALS = {name: on_curve(rival) for name, rival in {
     "last": last,
     "power": power,
     "floor": floor,
@@ -79,7 +135,7 @@ RIVALS = {
     "engine power_floor": engine("power_floor"),
     "engine m4": engine("m4"),
     "engine bnsl_1": engine("bnsl_1"),
-}
+}.items()} | {"chinchilla": chinchilla}  # fmt: skip
 
 
 def _need(x, least):
@@ -142,25 +198,3 @@ def _bootstrap(x, y, new, rng, fit, parameters):
     residual = residual * np.sqrt(len(x) / (len(x) - parameters))
     _, again = fit(fitted + rng.choice(residual, (REPLICATES, len(x))))
     return float(np.exp(value[0])), np.exp(again + rng.choice(residual, REPLICATES))
-
-
-def m4(x, y, new, rng):
-    """M4 by least squares from a few starts: (y - L) / (U - y)^k = B x^-c, solved for y by bisection."""
-    _need(x, 5)
-
-    def curve(theta, u):
-        low, gap, k, b, c = np.exp(theta[0]), np.exp(theta[1]), np.exp(theta[2]), theta[3], np.exp(theta[4])
-        left, right = np.zeros_like(u), np.ones_like(u)
-        for _ in range(50):
-            middle = (left + right) / 2
-            high = np.log(middle * gap) - k * np.log(np.maximum((1 - middle) * gap, 1e-300)) > b - c * u
-            left, right = np.where(high, left, middle), np.where(high, middle, right)
-        return np.log(low + gap * (left + right) / 2)
-
-    u, z = np.log(x / x[0]), np.log(y)
-    starts = [
-        (np.log(y[-1] * f), np.log(y[0] * g), k, 0.0, 0.0) for f in (0.5, 0.9) for g in (1.5, 10) for k in (0, -2)
-    ]
-    fits = [_quiet(least_squares, lambda t: curve(t, u) - z, s, max_nfev=300) for s in starts]
-    best = min(fits, key=lambda f: f.cost)
-    return float(np.exp(curve(best.x, np.array([np.log(new / x[0])]))[0])), None

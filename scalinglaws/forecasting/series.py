@@ -5,6 +5,7 @@ last values; the prior is learned from all series of the other groups.
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,17 @@ RELATIVES = {
     "cifar-solvers": ("diff-solvers", "dpm-solver"),
     "few-step": ("fewstep", "ucgm", "ect"),
     "autoregressive": ("mar", "autoregressive"),
-    "tiny-ldm": ("tiny-ldm", "tiny-ldm-training"),
+    "tiny-ldm": ("tiny-ldm", "tiny-ldm-training", "tiny-t2i", "tiny-t2i-2000"),
     "chinchilla": ("epoch-chinchilla", "kyotakano"),
 }
 # headings under which a study lists different architectures or designs: no curve
 MIXED = {("dico", "final, CFG"), ("dico", "512"), ("udit", "cfg 1.5 at 400K"), ("udit", "toy T size"),
          ("udit", "512 at 400K"), ("udit", "U-ViT at DiT 400K setting"), ("dit", "DiT-XL/2 block design"),
          ("fewstep", "DMF L/2 ablation"), ("fewstep", "multi-step reference")}  # fmt: skip
+HEADLINES = ("fd", "fd_effnet_lite0", "kd", "agreement")  # the qualities taken of measurements of our own
+SOLVERS_AS_LABELS = ("diff-solvers", "dpm-solver")  # studies whose series are named by their solver
+STOCHASTIC_ETA = {"1.0": "ddpm", "sigma-hat": "sigma-hat"}  # study ddim: its label, the solver
+UNLEARNED = ("tiny-t2i",)  # studies, by their first letters, that the prior is not learned from
 TUNED_RANGE = 5  # a training length that differs by more between sizes is a second axis
 RISES = ("is", "clip", "geneval", "precision", "recall", "agreement", "psnr", "ssim")
 SHARES = ("geneval", "precision", "recall", "agreement")  # from 0 to 1, higher is better
@@ -63,7 +68,9 @@ SHARES = ("geneval", "precision", "recall", "agreement")  # from 0 to 1, higher 
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: x and y [row], sorted by x; se [row] standard errors of y, NaN where none is known."""
+    """One curve: x and y [row], sorted by x; se [row] the part of y's standard errors that rows do not share, NaN where
+    none is known. siblings: the study's other curves of the same quality along the same axis.
+    """
 
     study: str
     kind: str  # size, steps or training
@@ -74,18 +81,29 @@ class Series:
     y: np.ndarray
     se: np.ndarray
     settings: dict = field(default_factory=dict)
-    best_guidance: bool = False
+    asked: str = ""  # the kind of question, where it is not `kind`: best guidance, its value
+    siblings: tuple["Series", ...] = field(default=(), repr=False, compare=False)
 
     @property
     def group(self) -> str:
         return group_of(self.study)
 
+    @property
+    def solver(self) -> str:
+        """What is known of the solver, as one text."""
+        label = {part.strip() for part in self.label.split(",")}
+        from_eta = next((v for k, v in STOCHASTIC_ETA.items() if self.study == "ddim" and k in label), "")
+        named = self.label if self.study in SOLVERS_AS_LABELS else ""
+        return f"{self.settings.get('sampler', '')} {named} {from_eta}"
+
     def __len__(self):
         return len(self.x)
 
     def first(self, count: int) -> "Series":
-        """The series of its `count` smallest x."""
-        return replace(self, x=self.x[:count], y=self.y[:count], se=self.se[:count])
+        """The series of its `count` smallest x; of its siblings too only what lies within them."""
+        within = [int(np.searchsorted(s.x, self.x[count - 1], "right")) for s in self.siblings]
+        siblings = tuple(s.first(n) for s, n in zip(self.siblings, within, strict=True) if n >= 2)
+        return replace(self, x=self.x[:count], y=self.y[:count], se=self.se[:count], siblings=siblings)
 
 
 def group_of(study: str) -> str:
@@ -105,6 +123,19 @@ def qualities(table: pd.DataFrame) -> list[str]:
     return [c for c in known if not c.endswith(ends) and c != "path_length" and table[c].notna().sum() >= 3]
 
 
+def own_error(rows: pd.DataFrame, quality: str) -> np.ndarray:
+    """Standard errors of a curve's rows [row] that are not shared by all of them; NaN where none is known.
+
+    Rows of one seed draw the same noise for sample i, so what chance makes of it is nearly the same in all of them: an
+    error of the curve's level, not of its shape (common random numbers).
+    """
+    name = f"{quality}_se"
+    shared = "seed" in rows and rows["seed"].nunique(dropna=False) == 1 and rows["seed"].notna().all()
+    if name not in rows or shared:
+        return np.full(len(rows), np.nan)
+    return schema.numbers(rows[name]).to_numpy(float)
+
+
 def from_table(table: pd.DataFrame, study: str = "table", least: int = 3, kinds=tuple(AXES)) -> list[Series]:
     """All series of a table with at least `least` different values along an axis."""
     found = []
@@ -119,17 +150,67 @@ def from_table(table: pd.DataFrame, study: str = "table", least: int = 3, kinds=
 
 
 def published(least: int = 3) -> list[Series]:
-    """Series of all bundled studies, and of the training measurements beside them.
+    """Series of all bundled studies, and of the measurements beside the package (data/measurements, not installed).
 
     A study that repeats another's series (the baselines of later papers) gives it once.
     """
+    folder = Path(__file__).resolve().parent.parent.parent / "data" / "measurements"
+    tables = {name: studies.load(name) for name in studies.names()}
+    for path in sorted(folder.glob("*.csv")):
+        if path.stem not in tables:
+            table = measurements.read(path)
+            tables[path.stem] = table.drop(columns=[c for c in qualities(table) if c not in HEADLINES])
+    found = [from_table(table, name, least) + best_guidance(table, name, least) for name, table in tables.items()]
+    return _distinct(list(chain(*found)))
+
+
+def learned(least: int = 3) -> list[Series]:
+    """The series that the prior is learned from: without those over guidance, which repeat rows of others."""
+    return [one for one in published(least) if not one.asked and not one.study.startswith(UNLEARNED)]
+
+
+def best_guidance(table: pd.DataFrame, study: str = "table", least: int = 3) -> list[Series]:
+    """Series of the best quality over guidance, where two strengths or more were measured, and of the best strength,
+    where three or more were measured or the study printed one for each model.
+
+    The best strength is that of the parabola in ln(guidance) through the best row and its neighbours, and the best
+    row's own at the end of the range.
+    """
+    if "guidance" not in table:
+        return []
     found = []
-    for name in studies.names():
-        found += from_table(studies.load(name), name, least)
-    path = Path(__file__).resolve().parent.parent.parent / "data" / "measurements" / "tiny-ldm-training.csv"
-    if path.exists() and "tiny-ldm-training" not in studies.names():
-        found += from_table(measurements.read(path), "tiny-ldm-training", least, ("size", "training"))
-    return _distinct(found)
+    for quality in qualities(table):
+        rows = table[table[quality].notna() & table["guidance"].notna()]
+        strengths = _along(rows, study, "size", "guidance", least)  # one printed for each model
+        best, swept = _best_rows(rows, quality)
+        for kind in AXES:
+            found += [replace(one, asked="best guidance") for one in _along(best, study, kind, quality, least)]
+            strengths += _along(swept, study, kind, "guidance", least)
+        found += [replace(one, asked="guidance strength", label=f"{one.label} (by {quality})") for one in strengths]
+    return found
+
+
+def _best_rows(rows, quality):
+    """(the best row of every setting measured at two guidance strengths or more, without its strength; of those
+    measured at three or more, with the strength of the parabola's optimum).
+    """
+    keys = [c for c in measurements.settings(rows, schema.names("quality")) if c in schema.COLUMNS]
+    keys = [c for c in keys if c not in UNRELATED and schema.COLUMNS[c].kind != "guidance" and c != "nfe"]
+    best, swept = [], []
+    for _, part in rows.groupby(keys, dropna=False, sort=False) if keys else [("", rows)]:
+        part = part.drop_duplicates("guidance").sort_values("guidance")
+        if len(part) < 2:
+            continue
+        y = part[quality].to_numpy(float) * (-1 if rises(quality) else 1)
+        k = int(y.argmin())
+        row = part.iloc[k].drop([c for c in ("nfe",) if "steps" in part])  # guidance may double the evaluations
+        best.append(row.drop([c for c in part if c in schema.COLUMNS and schema.COLUMNS[c].kind == "guidance"]))
+        if len(part) > 2:
+            swept.append(row.copy())
+            if 0 < k < len(part) - 1 and (part["guidance"] > 0).all():
+                curve = np.polyfit(np.log(part["guidance"].iloc[k - 1 : k + 2]), y[k - 1 : k + 2], 2)
+                swept[-1]["guidance"] = np.exp(-curve[1] / (2 * curve[0]))
+    return pd.DataFrame(best), pd.DataFrame(swept)
 
 
 def _along(rows, study, kind, quality, least):
@@ -138,7 +219,7 @@ def _along(rows, study, kind, quality, least):
         return []
     alternatives = [c for c in AXES[kind] if c in rows]
     keys = [c for c in measurements.settings(rows, schema.names("quality")) if c not in FOLLOWS[kind] + UNRELATED]
-    keys = [c for c in keys if c in schema.COLUMNS and rows[c].nunique(dropna=False) > 1]
+    keys = [c for c in keys if c in schema.COLUMNS and c != quality and rows[c].nunique(dropna=False) > 1]
     if kind == "size" and "model" in rows:
         keys = [c for c in keys if c not in TUNED or not _one_per_model(rows, c)]
     found = []
@@ -147,7 +228,7 @@ def _along(rows, study, kind, quality, least):
         full = [c for c in alternatives if part[c].notna().all() and part[c].nunique() >= least]
         if full:
             found += _series(part, study, kind, quality, full[0], values, least)
-    return found
+    return [replace(one, siblings=tuple(s for s in found if s is not one and s.column == one.column)) for one in found]
 
 
 def _one_per_model(rows, column):
@@ -170,14 +251,15 @@ def _series(part, study, kind, quality, column, values, least):
     part = part.groupby(column, as_index=False).first() if part[column].duplicated().any() else part
     part = part.sort_values(column)
     x, y = part[column].to_numpy(float), part[quality].to_numpy(float)
-    error = f"{quality}_se"
-    se = part[error].to_numpy(float) if error in part else np.full(len(x), np.nan)
+    se = own_error(part, quality)
     good = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
     if good.sum() < least or np.ptp(y[good]) == 0:
         return []
     named = {c: v for c, v in values.items() if c not in IDENTITY and not pd.isna(v)}
     label = ", ".join(dict.fromkeys(str(v) for v in named.values())) or study
     settings = {c: part[c].iloc[0] for c in ("sampler", "guidance", "family", "model") if c in part}
+    if "params" in part and part["params"].nunique() == 1:
+        settings["params"] = float(part["params"].iloc[0])
     along = next(
         (c for c in ("steps", "nfe", "train_images", "train_steps") if c in values and not pd.isna(values[c])), None
     )

@@ -13,13 +13,15 @@ from scalinglaws import infer, measurements, schema
 from scalinglaws.answer import OPTIMISTIC
 from scalinglaws.decide.cost import STAGES, UNITS, cost_model
 from scalinglaws.decide.fitted import FittedLaw, whole
-from scalinglaws.decide.optimum import best_setting, optimum
+from scalinglaws.decide.optimum import INTERVAL, best_setting, optimum
 from scalinglaws.schema import InputError, NoAnswer
 
 STOPS = 72  # budgets of a slider, evenly spaced in logs from the cheapest to the most expensive measured row
 CURVE = 40  # points of a drawn curve
 COLUMNS = ("model", "steps", "cost", "value", "low", "high", "probability")  # of a candidate; a setting's row adds one
 NAMES = {"flops": "FLOPs", "seconds": "time", "joules": "energy", "money": "money"}
+AMONG = {"curve": "the best size in the refits", "owned": "the best of the models owned",
+         "new_model": "the best size for models trained anew"}  # fmt: skip
 STAGE_NAMES = {"text": "text encoder", "decode": "decoder"}
 
 
@@ -45,36 +47,37 @@ class Setting:
 
 
 def answers(source, quality=None, law=None, inputs=None, where=None, read_as=None, *, price=None, level=0.9,
-            stops=STOPS, **options) -> dict:  # fmt: skip
+            of="owned", stops=STOPS, **options) -> dict:  # fmt: skip
     """Everything the page shows, as JSON can hold it: one scale a unit and set of stages, one answer a budget.
 
     source, quality, law, inputs, where, read_as: as for `infer.question`. price: money per hour of the machine; without
-    it there are no budgets in money. level: of the intervals. stops: budgets of a scale. options go to fit(). Raises
-    InputError where the table cannot be read, NoAnswer where no budget can be priced.
+    it there are no budgets in money. level, of: of the intervals, as for optimum(). stops: budgets of a scale. options
+    go to fit(). Raises InputError where the table cannot be read, NoAnswer where no budget can be priced.
 
     >>> page = answers("tiny-ldm", where="sampler=ddim; guidance=1", stops=3, replicates=50)
     >>> [scale["key"] for scale in page["scales"]]
     ['flops', 'flops-decode', 'seconds', 'seconds-decode']
     >>> page["scales"][0]["stops"][1]["text"][0]
-    'Best for 1.41e+08 FLOPs per image: c12 with 29 steps.'
+    'Best for 1.42e+08 FLOPs per image: c12 with 30 steps.'
     """
     question = infer.question(source, quality, law, inputs, where, choose=True, read_as=read_as)
     fits, skipped = question.fits(**options)
     settings = [Setting(label, whole(fit), measurements.repeats(fit.table, fit.quality)) for label, fit in fits.items()]
     sizes = np.unique(np.concatenate([setting.law.sizes for setting in settings]))
-    scales, unpriced = [], []
+    scales, unpriced, asked = [], [], {"level": level, "of": of}
     for unit in UNITS:
         if unit == "money" and price is None:
             continue
         for stages in _stages(question.table, unit):
             try:
-                scales.append(_scale(settings, sizes, unit, stages, price if unit == "money" else None, level, stops))
+                scales.append(_scale(settings, sizes, unit, stages, price if unit == "money" else None, stops, asked))
             except InputError as error:
                 unpriced.append(str(error))
     if not scales:
         raise NoAnswer(f"No budget can be priced: {unpriced[0]}")
     return {
         "quality": question.quality, "higher": schema.higher_is_better(question.quality), "level": level,
+        "interval": INTERVAL[of], "among": AMONG[of],
         "data": measurements.fingerprint(question.table), "rows": len(question.table),
         "models": _models(settings, sizes), "settings": [setting.described() for setting in settings],
         "scales": scales, "read": question.sentences(), "skipped": skipped, "unpriced": unpriced,
@@ -101,7 +104,7 @@ def _stages(table, unit):
     return [("denoise",), *([("denoise", *more)] if more else [])]
 
 
-def _scale(settings, sizes, unit, stages, price, level, stops):
+def _scale(settings, sizes, unit, stages, price, stops, asked):
     """One unit and set of stages: the answer at every budget, with the curves and points of every setting."""
     costs, unpriced = {}, []
     for k, setting in enumerate(settings):
@@ -113,7 +116,7 @@ def _scale(settings, sizes, unit, stages, price, level, stops):
         raise InputError(unpriced[0].partition(": ")[2])
     spent = np.concatenate([cost.per_row(settings[k].law.table) for k, cost in costs.items()])
     budgets = sorted({float(f"{b:.3g}") for b in np.geomspace(1.005 * spent.min(), spent.max(), stops)})
-    found = [stop for budget in budgets if (stop := _stop(settings, costs, budget, sizes, level))]
+    found = [stop for budget in budgets if (stop := _stop(settings, costs, budget, sizes, asked))]
     sentences = list(dict.fromkeys(sentence for stop in found for sentence in stop["warnings"]))
     more = [name for name in stages if name != "denoise"]
     with_more = f" with {' and '.join(STAGE_NAMES[m] for m in more)}" if more else ""
@@ -126,12 +129,12 @@ def _scale(settings, sizes, unit, stages, price, level, stops):
     }  # fmt: skip
 
 
-def _stop(settings, costs, budget, sizes, level):
+def _stop(settings, costs, budget, sizes, asked):
     """The answer at one budget, best setting first; None where the budget buys nothing in any setting."""
     optima = {}
     for k, cost in costs.items():
         try:
-            optima[k] = optimum(settings[k].law.fit, budget, cost=cost, level=level)
+            optima[k] = optimum(settings[k].law.fit, budget, cost=cost, **asked)
         except NoAnswer:
             continue
     if not optima:

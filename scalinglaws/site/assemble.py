@@ -36,8 +36,8 @@ class Site:
 def explore(source, path="explore.html", *, title=None, images=None, sheets=(), nav=(), **asked) -> Path:
     """Write the interactive page of a table and return its path.
 
-    source and asked: as for `answers.answers`: quality, law, inputs, where, read_as, price, level, stops and options of
-    fit(). images: {(model, steps): path}. sheets: paths of contact sheets with a grid (see `pictures`). nav: (href,
+    source and asked: as for `answers.answers`: quality, law, inputs, where, read_as, price, level, of, stops, options
+    of fit(). images: {(model, steps): path}. sheets: paths of contact sheets with a grid (see `pictures`). nav: (href,
     text) of links.
     """
     shown = answers(source, **asked)

@@ -124,8 +124,9 @@ function diamond(a, b, r = 8) {
 function axes(scene, x, y, { width, height, floor, edge }) {
   const group = svg("g", { "aria-hidden": "true" });
   for (const value of ticksOf(x, Math.max(Math.floor(width / 85), 3))) {
-    group.append(line(x(value), edge.top, x(value), floor, { class: "gridline" }),
-      svg("text", { x: x(value), y: height - edge.bottom + 17, "text-anchor": "middle" }, scene.x.format(value)));
+    const end = x(value) > width - 36; // a label there would be cut off by the edge
+    const place = { x: end ? width - 1 : x(value), "text-anchor": end ? "end" : "middle", y: height - edge.bottom + 17 };
+    group.append(line(x(value), edge.top, x(value), floor, { class: "gridline" }), svg("text", place, scene.x.format(value)));
   }
   for (const value of ticksOf(y, Math.max(Math.floor((floor - edge.top) / 34), 3))) {
     group.append(line(edge.left, y(value), width - edge.right, y(value), { class: "gridline" }),

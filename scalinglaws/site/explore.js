@@ -19,11 +19,14 @@ const percent = (share) => `${Math.round(100 * share)}%`;
 
 /** A cost with the unit's prefix: 300 MFLOPs, 2.1 ms; money as a plain number. */
 function amount(value, count = 3) {
-  if (!scale.symbol) return `${digits(value, count)} money`;
+  if (!scale.symbol) return `${plain(value, count)} money`;
   const most = scale.unit === "seconds" ? 0 : 18;
   const power = Math.min(Math.max(3 * Math.floor(Math.log10(value * (1 + 1e-12)) / 3), -9), most);
   return `${digits(value / 10 ** power, count)} ${PREFIXES[power]}${scale.symbol}`;
 }
+
+const plain = (value, count) => (value < 1e-3 ? Number(value.toPrecision(count)).toExponential() : digits(value, count));
+const tick = (value) => (scale.symbol ? amount(value) : plain(value, 3));
 
 const optimum = () => scale.stops[stop];
 const chosen = () => optimum().candidates.find((row) => row[MODEL] === optimum().model);
@@ -50,12 +53,12 @@ function render() {
 }
 
 function renderFacts(answer, best, setting) {
-  const quality = [digits(best[VALUE]), html("small", {}, `${percent(page.level)} interval ${interval(best)}`)];
+  const quality = [digits(best[VALUE]), html("small", {}, `${percent(page.level)} interval of ${page.interval}: ${interval(best)}`)];
   const flat = answer.flat.length > 1 ? [html("small", {}, `as good: ${answer.flat.map((k) => page.models[k].label).join(", ")}`)] : [];
   const facts = [
     ["Size", page.models[answer.model].label, ...flat], ["Steps", String(best[STEPS])],
     ...(setting.sampler ? [["Sampler", setting.sampler]] : []), ...(setting.guidance ? [["Guidance", setting.guidance]] : []),
-    [page.quality, ...quality], ["Probability", percent(best[PROBABILITY]), html("small", {}, "that this size is the best")],
+    [page.quality, ...quality], ["Probability", percent(best[PROBABILITY]), html("small", {}, `of being ${page.among}`)],
     ["Cost", amount(best[COST], 4)],
   ];
   at("facts").replaceChildren(...facts.flatMap(([term, ...said]) => [html("dt", {}, term), html("dd", {}, ...said)]));
@@ -88,7 +91,7 @@ function renderChart() {
   const sentence = `${answer.text.join(" ")} Curves are the law for each size, points are measured.`;
   costAt = drawChart(at("chart"), {
     title: `${page.quality} against cost per image, ${scale.name}`, description: sentence,
-    x: { domain: extent([...everything.map((p) => p[1]), ...frontier.map((p) => p[0])], 0.02), format: (v) => amount(v),
+    x: { domain: extent([...everything.map((p) => p[1]), ...frontier.map((p) => p[0])], 0.02), format: tick,
       title: `sampling cost per image, ${scale.name}` },
     y: { domain: extent(values, 0.05), format: (v) => digits(v), title: `${page.quality} (${page.higher ? "higher" : "lower"} is better)` },
     curves: shown.curves.map(([model, pairs]) => ({ colour: colour(model), pairs, chosen: model === answer.model })),
@@ -109,7 +112,7 @@ function renderLegend() {
   const key = (...marks) => svg("svg", { class: "key", viewBox: "0 0 24 12", "aria-hidden": "true" }, ...marks);
   const sizes = page.models.map(({ label, colour }) => [swatch(colour), label]);
   const marks = [
-    [key(diamond(12, 6, 5)), `best, with its ${percent(page.level)} interval`],
+    [key(diamond(12, 6, 5)), `best, with the ${percent(page.level)} interval of ${page.interval}`],
     [key(svg("path", { class: "frontier reached", d: "M0,6L24,6" })), "best by the law up to the budget"],
     [key(svg("path", { class: "measured", d: "M3,6L21,6" })), "measured frontier"],
   ];
@@ -162,7 +165,7 @@ function renderAbout() {
   at("read").replaceChildren(...said.map((sentence) => html("li", {}, sentence)));
   at("about").hidden = !said.length;
   at("optimistic").textContent = `Each was fitted on its own rows; the first is ${page.optimistic}.`;
-  at("chart-note").textContent = "Every budget of the slider was computed beforehand; drag on the chart, or use the arrow keys on the slider. Another budget in the address (#budget=3e8) shows the answer of the nearest one.";
+  at("chart-note").textContent = "The strip shows how probable each size is to be the best at each budget. Every budget of the slider was computed beforehand; drag on the chart, or use the arrow keys on the slider. Another budget in the address (#budget=3e8) shows the answer of the nearest one.";
 }
 
 /** The stop whose budget is nearest to a cost, in logs. */

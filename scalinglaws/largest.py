@@ -1,0 +1,154 @@
+"""The largest size: predicted from the others in every way there is, and the next one, which nobody trained, forecast.
+
+predict_largest(question, fit)    errors of the law, a plain power law, the forecast and the last value
+next_size(question)               Forecast of a model twice as large as the largest
+hold_out(question, size)          HeldOut: one size by the law fitted to the others, row by row
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws import display, infer, naive
+from scalinglaws.forecasting.forecast import Forecast, forecast, of_series, series_of
+from scalinglaws.infer import Question
+from scalinglaws.schema import InputError
+
+PLAIN = {1: "power", 2: "size_steps_product"}  # by the number of inputs: the law everyone draws first
+NAIVE = "same as the largest size seen"
+AVERAGE = "forecast (laws averaged, with a prior)"
+NEXT = 2.0  # times the largest
+
+
+def predict_largest(question, fit, options=None, use_prior=True, leave_out=None) -> pd.DataFrame:
+    """The largest size predicted from the others: by the law, a plain power law, the forecast and the last value.
+
+    Columns: way, median_error, largest_error (shares of the measured value), rows. `fit` None: without a law. Empty
+    where too few rows remain.
+    """
+    seen, held = question.hold_out()
+    measured = held[question.quality].to_numpy(float)
+    ways = [(fit.law.name, fit.law)] if fit else []
+    plain = PLAIN.get(len(question.inputs))
+    if fit and plain and plain != fit.law.name and fit.law.trend != "rises":
+        ways.append((f"{plain} (a plain power law)", plain))
+    rows = []
+    for name, law in ways:
+        try:
+            again = infer.fit(seen.table, law, question.quality, question.inputs, **(options or {}))
+            x = {symbol: held[column].to_numpy(float) for symbol, column in question.inputs.items()}
+            rows.append((name, again.curve(x) / measured - 1))
+        except InputError:
+            continue
+    for name, guess in ((AVERAGE, _forecasts(question, seen.table, held, use_prior, leave_out)),
+                        (NAIVE, _same_as_last(question, seen.table, held))):  # fmt: skip
+        error = (guess / measured - 1)[np.isfinite(guess)]
+        rows += [(name, error)] if len(error) and seen.table[next(iter(question.inputs.values()))].nunique() > 1 else []
+    table = [{"way": n, "median_error": np.median(abs(e)), "largest_error": abs(e).max(), "rows": len(e)}
+             for n, e in rows]  # fmt: skip
+    return pd.DataFrame(table, columns=["way", "median_error", "largest_error", "rows"])
+
+
+def next_size(question, at=None, use_prior=True, leave_out=None) -> tuple[Forecast, str]:
+    """(Forecast of the quality of a model twice as large as the largest, words for its steps).
+
+    Along the first input; a second input is held at its measured value nearest to `at`, of those measured at the most
+    sizes (default: the largest of them). Raises InputError where no two sizes were measured alike.
+    """
+    (symbol, column), *others = question.inputs.items()
+    table, words = question.table, ""
+    if others:
+        other = others[0][1]
+        counts = table.groupby(other)[column].nunique()
+        values = counts.index[counts == counts.max()].to_numpy(float)
+        chosen = values[np.abs(np.log(values / at)).argmin()] if at else values.max()
+        table, words = table[table[other] == chosen], f" at {other} = {chosen:g}"
+    new = NEXT * table[column].max()
+    kind = naive.axis(symbol, column)
+    answer = forecast(table, question.quality, column, [new], kind=kind, leave_out=leave_out, use_prior=use_prior,
+                      pooled=True)  # fmt: skip
+    return answer, words
+
+
+def _forecasts(question, seen, held, use_prior, leave_out):
+    """The forecast of each held row [row] from the seen rows at its other input, NaN where those are too few.
+
+    On the coarse design, a quarter of the time: its medians agree to some thousandths.
+    """
+    (symbol, column), *others = question.inputs.items()
+    kind, guess = naive.axis(symbol, column), pd.Series(np.nan, held.index)
+    for value, part in held.groupby(others[0][1]) if others else [(None, held)]:
+        rows = seen if value is None else seen[seen[others[0][1]] == value]
+        try:
+            one = series_of(rows, question.quality, column, kind, pooled=True)
+            answer = of_series(one, part[column].to_numpy(float)[:1], leave_out or one.study, use_prior, fine=False)
+        except InputError:
+            continue
+        guess[part.index] = answer.value[0]
+    return guess.to_numpy(float)
+
+
+def _same_as_last(question, seen, held):
+    """The quality of the largest size seen [row], at the same other input; NaN where it was not measured there."""
+    size, *others = question.inputs.values()
+    last = seen[seen[size] == seen[size].max()]
+    known = last.groupby(others[0])[question.quality].mean() if others else last[question.quality].mean()
+    return (held[others[0]].map(known) if others else pd.Series(known, index=held.index)).to_numpy(float)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One size predicted by the law fitted to the others, beside what was measured.
+
+    table: one row a measurement of that size: model, inputs, measured, value, low, high, inside, error (predicted over
+    measured, less one).
+    """
+
+    question: Question = field(repr=False)  # of the other sizes
+    fit: object = field(repr=False)  # to the other sizes
+    table: pd.DataFrame = field(repr=False, compare=False)
+    rows: pd.DataFrame = field(repr=False, compare=False)  # the rows held out
+    name: str = ""
+    level: float = 0.9
+
+    def __repr__(self):
+        return f"<HeldOut: {self._sentence()}>"
+
+    def summary(self) -> str:
+        """How far off the prediction is, and its rows."""
+        return f"{self._sentence()}\n{display.text_table(self.table)}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a measurement of the size held out."""
+        return self.table
+
+    def _repr_html_(self):
+        return display.html_page(self._sentence(), self.table, self.fit.warnings)
+
+    def plot(self, ax=None):
+        """The seen sizes, the prediction with its interval and the measured rows; returns the matplotlib Axes."""
+        from scalinglaws import plots
+
+        size, *others = self.question.inputs.values()
+        curve = self.question.curve(self.fit, self.rows, self.level)
+        seen = self.question.table if "model" in self.question.table else self.question.table.assign(
+            model=self.question.table[size].astype(str))  # fmt: skip
+        return plots.held_out(seen, self.rows, curve, self.question.quality, others[0] if others else size, ax=ax)
+
+    def _sentence(self):
+        error, inside = self.table["error"].abs(), self.table["inside"].mean()
+        return (f"{self.name} predicted from the others: median error {error.median():.1%}, largest "
+                f"{error.max():.1%}; {inside:.0%} of the {len(self.table)} measured rows lie inside the "
+                f"{self.level:.0%} interval.")  # fmt: skip
+
+
+def hold_out(question, size=None, level=0.9, options=None) -> HeldOut:
+    """One size (default: the largest) predicted by the law fitted to the others."""
+    seen, rows = question.hold_out(size or None)
+    if rows.empty or seen.table.empty:
+        raise InputError(f"No size {size!r} to hold out, or no other one.")
+    fit = seen.fit(**(options or {}))
+    first = rows[next(iter(question.inputs.values()))].iloc[0]
+    name = str(rows["model"].iloc[0]) if "model" in rows else f"{first:g}"
+    return HeldOut(seen, fit, seen.check(fit, rows, level), rows, name, level)
