@@ -180,7 +180,7 @@ def test_from_a_file_to_a_checkpoint_that_samples(task, name, folders, tmp_path,
         assert kind == opening.task_of(base) and family.columns("run")["train_steps"] == 4
     else:
         todo = open_family(tmp_path / "run").task
-        model = super_resolution.adapt(made, resolution=todo.side)
+        model = open_family(tmp_path / "run").model("run")
         assert kind == "upscale" == opening.task_of(made)
     samples, _ = sampling.samples(model, todo, config, indices)
     assert samples.dtype == torch.uint8 and samples.shape[2:] == (opening.adapted(made, kind, {}).side,) * 2

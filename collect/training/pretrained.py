@@ -120,8 +120,8 @@ def _of_family(folder, label, step):
         snapshots = {} if step is None else {label: loop.snapshot(folder / label, step)}
         return replace(family, snapshots=snapshots).pipeline(label)
     raise InputError(
-        f"{folder} holds no pipelines to train on: give a text-to-image family or a family of checkpoints "
-        "(a step only of the former), or a diffusers folder without a label."
+        f"{folder} holds no diffusers pipelines to train on (tiny-ldm's networks are none): give a text-to-image "
+        "family or a family of checkpoints (a step only of the former), or a diffusers folder without a label."
     )
 
 
