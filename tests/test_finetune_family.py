@@ -59,7 +59,7 @@ def test_a_fine_tuned_super_resolution_family_is_measured_by_collect_run(place, 
     sweep = {"family": "sr", "steps": [2], "samplers": ["ddim"], "guidance": [1.0], "samples": 8, "batch": 4,
              "store": "cells", "quality": quality}  # fmt: skip
     (place / "sweep.yaml").write_text(yaml.safe_dump(sweep))
-    code, out, err = said("collect", "run", place / "sweep.yaml", "--device", "cpu")
+    code, _, err = said("collect", "run", place / "sweep.yaml", "--device", "cpu")
     assert code == 0, err
     assert said("collect", "export", place / "cells", place / "runs.csv")[0] == 0
     rows = pd.read_csv(place / "runs.csv")

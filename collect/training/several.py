@@ -1,4 +1,4 @@
-"""One training file for several models of a family: a run for each in <out>/<label>, and one family of what they leave."""
+"""One training file for several models of a family: a run for each in <out>/<label>, one family of all they leave."""
 
 import os
 from pathlib import Path
