@@ -122,7 +122,7 @@ def finetune(file, folder, where=None):
             release(model, build, loop.snapshot(folder, step), folder / f"checkpoint{end}")
             variant = "fine-tuned" if file.pretrained else "from scratch"
             rows.append({"label": f"{folder.name}{end}", "path": f"checkpoint{end}", "variant": variant})
-            rows[-1]["train_steps"] = step
+            rows[-1] |= {"train_steps": step, "train_images": step * file.batch * where.processes}
             yield TrainingEvent("checkpoint", folder.name, f"{folder / f'checkpoint{end}'}: {step} steps")
         write_family(folder, task, rows, model.options)
 
