@@ -12,6 +12,7 @@ from collect.families import TextFamily  # noqa: E402
 from collect.run import prompt_sheet  # noqa: E402
 from collect.sampling.loop import SamplingConfig, samples  # noqa: E402
 from scalinglaws.cli import main  # noqa: E402
+from scalinglaws.site import pictures  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,32 @@ def test_a_sheet_holds_the_sweeps_own_samples(folder):
     picture = np.asarray(sheet.page(1))
     top, left = prompt_sheet.MARGIN // 3 + 32 + prompt_sheet.GAP, prompt_sheet.MARGIN + 2 * 32 + prompt_sheet.GAP
     np.testing.assert_array_equal(picture[top : top + 32, left : left + 32], ours[0].permute(1, 2, 0).numpy())
+
+
+def test_the_grid_beside_a_sheet_is_where_the_samples_are(folder, tmp_path):
+    out = tmp_path / "sheet.png"
+    command = [
+        "collect",
+        "draw",
+        str(folder),
+        str(out),
+        "--models",
+        "c8",
+        "c12",
+        "--steps",
+        "1",
+        "2",
+        "--guidance",
+        "1",
+    ]
+    assert main([*command, "--count", "2", "--scale", "1"]) == 0
+    boxes, family = dict(pictures.read_sheet(out).boxes()), TextFamily(folder)
+    with Image.open(out) as picture:
+        for (model, steps), (left, top, width, height) in boxes.items():
+            ours, _ = samples(family.model(model), family.task, SamplingConfig("ddim", steps), range(2))
+            cell = np.asarray(picture)[top : top + height, left : left + width]
+            np.testing.assert_array_equal(cell, np.hstack(ours.permute(0, 2, 3, 1).numpy()))
+    assert len(boxes) == 4
 
 
 def test_draw_as_typed(folder, tmp_path, capsys):

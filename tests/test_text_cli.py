@@ -2,13 +2,14 @@
 
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-import tiny_text_family
+import tiny_text_family  # noqa: E402
 
-from collect.families import TextFamily, open_family
-from collect.training import text_parts
-from scalinglaws.cli import main
+from collect import weights  # noqa: E402
+from collect.families import TextFamily, open_family  # noqa: E402
+from collect.training import text_parts  # noqa: E402
+from scalinglaws.cli import main  # noqa: E402
 
 SMALL = {"layers": 1, "patch": 8}
 FAMILY = tiny_text_family.FAMILY.replace("widths: [8, 12]", "widths: [8]").replace("reference: 200", "reference: 8")
@@ -32,6 +33,18 @@ def test_from_archives_to_a_family_that_samples(tmp_path, monkeypatch, capsys, s
     assert "2 models in" in capsys.readouterr().out
     family = open_family(out)
     assert isinstance(family, TextFamily) and len(family.task.lines) == 12 and len(family.metrics()) == 4
+    lines, reference = (out / "prompts.txt").read_text(), out / "reference-judge.safetensors"
+    kept = weights.load(reference)[0]
+    reference.unlink()
+    command = ["collect", "data", "tiny-t2i", "--archives", str(archives), "--references", str(out)]
+    assert main(command) == 0 and "reference-judge.safetensors: 8 scenes" in capsys.readouterr().out
+    made = weights.load(reference)[0]
+    assert all(torch.equal(kept[name], made[name]) for name in kept) and (out / "prompts.txt").read_text() == lines
+    assert main(command) == 0 and "lacks nothing" in capsys.readouterr().out
+    assert main(["collect", "release", str(run), str(tmp_path / "one"), "--models", "c8"]) == 0
+    assert "1 model in" in capsys.readouterr().out and open_family(tmp_path / "one").labels == ["c8"]
+    assert main(["collect", "release", str(run), str(out), "--models", "c9"]) == 2
+    assert "no model c9. Its models are c8, c8-s1" in capsys.readouterr().err
     path.write_text(FAMILY.replace("batch: 8", "batch: 9"))
     assert main(["collect", "train", str(path), "--data", str(archives), "--out", str(run)]) == 2
     assert "run of another recipe" in capsys.readouterr().err

@@ -22,7 +22,7 @@ seeds: {8: [1]}
 steps: 6
 recipe: {batch: 8, warmup: 2, decay_after: 4}
 data: {scenes: 64, judge: 64, reference: 200, prompts: 12}
-parts: {autoencoder_steps: 2, text_steps: 2, judge_steps: 2}
+parts: {autoencoder_steps: 2, decoder_steps: 1, text_steps: 2, judge_steps: 2}
 check: {sampler: ddim, steps: 1, guidance: 1.0, samples: 12}
 """
 

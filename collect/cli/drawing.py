@@ -1,5 +1,8 @@
 """The verb draw: images for the user's own prompts."""
 
+import json
+from pathlib import Path
+
 from collect.families import open_family
 from collect.progress import show
 from collect.run.prompt_sheet import prompt_sheet
@@ -27,7 +30,7 @@ def register(verbs):
 
 
 def draw(args):
-    """Draw and write the sheet."""
+    """Draw and write the sheet, and beside it where its cells are (JSON), for the report's interactive page."""
     family = open_family(args.family)
     if family.task.name != "text":
         raise InputError(
@@ -44,6 +47,11 @@ def draw(args):
     count, device = args.count or min(len(lines), AT_MOST), pick_device(args.device)
     sheet = prompt_sheet(family, labels, args.steps, lines, count, **config, device=device)
     sheet.page(args.scale).save(args.out)
+    caption = (
+        f"{count} prompt{'s' * (count > 1)}, the same noise for every model, {args.sampler}, guidance {args.guidance:g}"
+    )
+    grid = sheet.grid(args.scale) | {"caption": caption}
+    Path(args.out).with_suffix(".json").write_text(json.dumps(grid, indent=2) + "\n", encoding="utf-8")
     show(f"{args.out}: {len(labels)} models down, {len(args.steps)} step counts across, guidance {args.guidance:g}")
     for line in lines:
         show(f"  {line}")

@@ -16,7 +16,7 @@ from collect.run.sweep import pick_device
 from collect.training import distil, family, finetune, parallel, personalise, text
 from collect.training.pictures import write_scenes
 from collect.training.several import each_label
-from collect.training.text_parts import make_scenes
+from collect.training.text_parts import make_references, make_scenes
 from scalinglaws.schema import InputError
 
 DATA = ("tiny-t2i",)
@@ -51,6 +51,9 @@ def _data(verbs):
     verb.add_argument("--split", default="train", help=f"{', '.join(scenes.SPLITS)} (default: train)")
     verb.add_argument("--images", metavar="FOLDER", help="write PNGs with captions.csv instead, to measure on")
     verb.add_argument("--subject", nargs=2, metavar=("NAME", "STYLE"), help="with --images: scenes of it alone")
+    verb.add_argument(
+        "--references", metavar="FAMILY", help="make what a released family's folder lacks to be measured"
+    )
     verb.set_defaults(run=data)
 
 
@@ -81,6 +84,7 @@ def _release(verbs):
     verb.add_argument("trained", metavar="RUN", help="folder of the training run")
     verb.add_argument("into", metavar="FOLDER", help="where the weights go")
     verb.add_argument("--step", type=int, help="the snapshot to take (default: the last that every size has)")
+    verb.add_argument("--models", nargs="+", help="labels to release (default: all of the run's family.yaml)")
     verb.set_defaults(run=release)
 
 
@@ -105,11 +109,22 @@ def data(args):
         captions = write_scenes(icons, args.split, args.scenes, args.images, args.seed, args.subject)
         show(f'{len(captions)} scenes as PNG in {args.images}, such as "{captions[0]}".')
         return 0
+    if args.references:
+        return _references(Path(args.references), args.archives)
     folder = Path(args.out or f"runs/train/{args.name}")
     images, captions = make_scenes(args.archives, folder, args.split, args.scenes, args.seed)
     show(f'{len(images)} scenes of {images.shape[-1]} pixels in {folder / "data"}, such as "{captions[0]}".')
     for archive in emoji.ARCHIVES:
         show(f"  {archive.package}: {archive.licence}")
+    return 0
+
+
+def _references(folder, archives):
+    made = list(make_references(read_config(folder / "family.yaml", TextFamilyFile), folder, archives))
+    for _, sentence in made:
+        show(f"{folder}: {sentence}")
+    if not made:
+        show(f"{folder} lacks nothing.")
     return 0
 
 
@@ -191,10 +206,13 @@ def release(args):
     path = Path(args.trained) / "family.yaml"
     kind, trainer, _ = _trainer(path)
     file = read_config(path, kind)
-    into = trainer.release(file, args.trained, args.into, args.step)
+    labels = getattr(file, "labels", [f"c{c}" for c in file.widths])
+    if unknown := set(args.models or []) - set(labels):
+        raise InputError(f"{path} has no model {', '.join(sorted(unknown))}. Its models are {', '.join(labels)}.")
+    labels = args.models or labels
+    into = trainer.release(file, args.trained, args.into, args.step, labels)
     total = sum(part.stat().st_size for part in into.rglob("*") if part.is_file())
-    models = getattr(file, "labels", file.widths)
-    show(f"{len(models)} models in {into}, {total / 1e6:.1f} MB")
+    show(f"{len(labels)} {'models' if len(labels) > 1 else 'model'} in {into}, {total / 1e6:.1f} MB")
     return 0
 
 

@@ -36,6 +36,7 @@ class TextParts(Strict):
     """Training steps of what all sizes share."""
 
     autoencoder_steps: Count = 3000
+    decoder_steps: Annotated[int, Field(ge=0)] = 0  # of the decoder alone, the encoder fixed, after them
     text_steps: Count = 1500
     judge_steps: Count = 3000
 

@@ -28,10 +28,10 @@ SAMPLING = SCHEDULE | {  # starts at pure noise (Lin et al. 2023, arXiv:2305.088
     "steps_offset": 1,
 }
 METRICS = (  # what a sweep measures unless it says otherwise: distances on two networks, and how prompts are met
-    {"name": "distances", "features": "effnet-lite0-96", "reference": "reference-effnet-lite0-96.safetensors",
-     "columns": ("fd", "fd_inf", "kd", "precision", "recall")},
     {"name": "distances", "features": "judge", "weights": "judge", "reference": "reference-judge.safetensors",
-     "columns": ("fd", "fd_inf", "kd")},
+     "columns": ("fd", "kd", "precision", "recall")},
+    {"name": "distances", "features": "effnet-lite0-96", "reference": "reference-effnet-lite0-96.safetensors",
+     "columns": ("fd", "kd", "precision", "recall")},
     {"name": "matching", "model": "judge", "others": "prompts.txt"},
     {"name": "clip", "model": "judge"},
 )  # fmt: skip
@@ -52,9 +52,14 @@ class TextFamily:
     def name(self):
         return self.file.family
 
-    @property
+    @cached_property
     def labels(self):
-        return self.file.labels
+        """Those of the file whose weights are here: a release need not hold every training seed.
+
+        All of the file's where no weights are: costs need none.
+        """
+        here = [label for label in self.file.labels if self.path(label).exists()]
+        return here or self.file.labels
 
     @property
     def task(self):

@@ -115,12 +115,13 @@ def training_columns(file, row, step):
     return {"train_steps": step, "train_images": seen, "train_flops": 3 * row["flops_per_forward"] * seen}
 
 
-def release(file, folder, into, step=None):
+def release(file, folder, into, step=None, labels=None):
     """Copy the parts and each size's average of a snapshot step as float16 into a folder that a sweep can use.
 
-    `step` is the last that every size has when left out; InputError when a size has no such snapshot.
+    `step` is the last that every label has when left out, `labels` all of the file; InputError when one has no such
+    snapshot.
     """
-    step, paths = loop.common_snapshot(folder, [f"c{c}" for c in file.widths], step)
+    step, paths = loop.common_snapshot(folder, labels or [f"c{c}" for c in file.widths], step)
     into = Path(into)
     into.mkdir(parents=True, exist_ok=True)
     for name in ("family.yaml", "features.safetensors", "reference.safetensors", "autoencoder.safetensors"):

@@ -37,6 +37,8 @@ def make_parts(file, folder, data=None):
     images, captions = training_scenes(file, folder, archives)
     steps = file.parts.autoencoder_steps
     yield from _part("autoencoder", parts.make_autoencoder(folder, images, steps), steps)
+    if steps := file.parts.decoder_steps:
+        yield from _part("decoder", parts.tune_decoder(folder, images, steps), steps)
     steps = file.parts.text_steps
     yield from _part("text", parts.make_dual_encoder(folder, "text", parts.TEXT, images, captions, steps), steps)
     yield from _part("judge", parts.make_judge(file, folder, archives), file.parts.judge_steps)
