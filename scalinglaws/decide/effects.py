@@ -65,14 +65,15 @@ class Effects:
     def _follows(self, quality):
         rows = self.rows[self.rows["quality"] == quality]
         said = [
-            f"{WORDS.get(r.term, r.term)} (exponent {r.effect:.2f}, {self.level:.0%} interval {r.low:.2f} to {r.high:.2f})"
-            for r in rows.itertuples() if r.low > 0 or r.high < 0
+            f"{WORDS.get(r.term, r.term)} (exponent {r.effect:.2f}, {self.level:.0%} interval {r.low:.2f} to "
+            f"{r.high:.2f})" for r in rows.itertuples() if r.low > 0 or r.high < 0
         ]  # fmt: skip
         return f"{quality} follows {' and '.join(said) or 'none of ' + ', '.join(self.terms)}"
 
     def summary(self) -> str:
         """The table, what was counted, and reasons for doubt."""
-        head = f"Exponents in the error, {self.count} rows of {self.clusters} trained models, {self.level:.0%} intervals:"
+        counted = f"{self.count} rows of {self.clusters} trained models"
+        head = f"Exponents in the error, {counted}, {self.level:.0%} intervals:"
         return "\n".join([head, display.text_table(self.rows), *(f"Warning: {w}" for w in self.warnings)])
 
     def to_frame(self) -> pd.DataFrame:
@@ -84,10 +85,11 @@ class Effects:
 
     def plot(self, ax=None):
         """Exponents with their intervals, one line a quality and term; returns the matplotlib Axes."""
-        from scalinglaws import plots
+        from scalinglaws.forest import intervals
 
-        rows = self.rows.assign(label=self.rows["quality"] + ": " + self.rows["term"].map(lambda t: WORDS.get(t, t)))
-        return plots.intervals(rows, f"exponent in the error, with its {self.level:.0%} interval", ax)
+        rows = self.rows.rename(columns={"effect": "value", "quality": "group"})
+        rows = rows.assign(label=rows["group"] + ": " + rows["term"].map(lambda t: WORDS.get(t, t)))
+        return intervals(rows, f"exponent in the error, with its {self.level:.0%} interval", ax)
 
 
 def error_of(table, quality):
