@@ -8,6 +8,8 @@ import pytest
 from scalinglaws.decide.acceleration import acceleration, read_off
 from scalinglaws.decide.effects import error_of, partial_effects
 from scalinglaws.decide.pretraining import pretraining
+from scalinglaws.decide.reversal import reversal
+from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
 
 matplotlib.use("Agg")
@@ -117,6 +119,19 @@ def test_a_factor_beyond_the_measured_steps_is_a_bound():
     assert read_off(np.array([1.0, 2.0]), np.array([3.0, 1.0]), 4.0) == (1.0, "at most")
     with pytest.raises(InputError, match="No size has rows of variant 'guided'"):
         acceleration(few, student="guided")
+
+
+def test_the_best_size_changes_where_the_law_says():
+    """E + A N^-a + B S^-b: the best size at each budget by search over the sizes and the steps that it buys."""
+    from synthetic import SIZES as SYNTHETIC
+    from synthetic import family, law
+
+    found = reversal(fit(family(), "size_steps_plain", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=20))
+    for row in found.changes.itertuples():
+        best = {m: law(n, row.budget // n) for m, n in SYNTHETIC.items() if row.budget >= 2 * n}
+        assert best[row.model] <= 1.005 * min(best.values())
+    assert found.changes["model"].iloc[0] == "c8" and found.changes["model"].iloc[-1] == found.largest == "c48"
+    assert "goes from c8 at" in found.answer and "to c48, the largest" in found.answer and found.plot().lines
 
 
 def test_results_show_themselves():

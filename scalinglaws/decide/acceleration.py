@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, measurements, studies
+from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.effects import error_of
+from scalinglaws.decide.effects import error_of, rows_of
 from scalinglaws.schema import InputError
 
 DRAWS = 2000  # of the measured errors, for the intervals
@@ -92,8 +92,7 @@ def acceleration(source, quality="fd", student="consistency", where=None, level=
     from a normal distribution by their standard errors. InputError where no size has both.
     """
     check_level(level)
-    table = studies.read(source) if isinstance(source, str) else source
-    table = measurements.where(table, **where) if where else table
+    table = rows_of(source, where)
     curves = _curves(table, quality, student)
     sides = {flag: rows for flag, rows in curves.groupby("student")}
     both = set(curves.loc[curves["student"], "params"]) & set(curves.loc[~curves["student"], "params"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, measurements, schema, studies
+from scalinglaws import display, infer, measurements, schema, studies
 from scalinglaws.decide.arguments import check_level
 from scalinglaws.schema import InputError
 
@@ -91,6 +91,19 @@ class Effects:
         rows = rows.assign(label=rows["group"] + ": " + rows["term"].map(lambda t: WORDS.get(t, t)))
         return intervals(rows, f"exponent in the error, with its {self.level:.0%} interval", ax)
 
+    def plot_curves(self, quality, along="train_flops", ax=None):
+        """The error of one quality along a column, a curve a size; returns the matplotlib Axes."""
+        from scalinglaws import plots
+
+        error, name = error_of(self.points, quality)
+        rows = pd.DataFrame({"params": self.points["params"], "x": self.points[along], "y": error})
+        if name == quality and f"{quality}_se" in self.points:
+            rows["se"] = self.points[f"{quality}_se"]
+        rows = rows.sort_values(["params", "x"])
+        rows["label"] = rows["params"].map("{:,.0f} params".format)
+        lines = rows.assign(value=rows["y"], low=rows["y"], high=rows["y"])
+        return plots.band(lines, rows, WORDS.get(along, along), name, ax)
+
 
 def error_of(table, quality):
     """(error of each row, its name): what falls as the quality gets better.
@@ -102,6 +115,12 @@ def error_of(table, quality):
     if quality not in TURNED and schema.higher_is_better(quality):
         raise InputError(f"'{quality}' rises as it gets better and has no known error: known are {', '.join(TURNED)}.")
     return turn(table[quality].astype(float)), name
+
+
+def rows_of(source, where=None):
+    """The rows of a study, path or table that are kept by `where`: {column: value} or text "a=b; c=d"."""
+    table, kept = studies.read(source), infer.stated(where)
+    return measurements.where(table, **kept) if kept else table
 
 
 def trained_models(table):
@@ -118,8 +137,7 @@ def partial_effects(source, qualities=(), terms=("params", "train_flops"), where
     freedom. InputError where a column is missing or fewer than three models were trained.
     """
     check_level(level)
-    table = studies.read(source) if isinstance(source, str) else source
-    table = measurements.where(table, **where) if where else table
+    table = rows_of(source, where)
     if missing := [c for c in (*terms, *qualities) if c not in table]:
         raise InputError(f"The table has no column {', '.join(missing)}: it has {', '.join(table)}.")
     named = list(qualities) or [q.name for q in schema.METRICS if q.name in table and table[q.name].nunique() > 1]

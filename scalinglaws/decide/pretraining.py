@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, measurements, studies
+from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.effects import error_of
+from scalinglaws.decide.effects import error_of, rows_of
 from scalinglaws.schema import InputError
 
 SAME = ("sampler", "steps", "guidance", "task", "n_samples_for_metric", "seed")  # of two rows that are a pair
@@ -75,8 +75,7 @@ class Pretraining:
 def pretraining(source, quality="fd", with_="fine-tuned", without="from scratch", where=None, level=0.9):
     """Pretraining's worth by the rows of two variants. InputError where no size and length has both."""
     check_level(level)
-    table = studies.read(source) if isinstance(source, str) else source
-    table = measurements.where(table, **where) if where else table
+    table = rows_of(source, where)
     errors, name = error_of(table, quality)
     keys = ["params", "train_steps", *(c for c in SAME if c in table)]
     table = table.assign(error=errors)
