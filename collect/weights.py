@@ -1,26 +1,39 @@
 """Weights on disk: safetensors only, written whole then renamed, refused with a sentence when damaged."""
 
 import hashlib
+import json
 import os
+import struct
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from scalinglaws.schema import InputError
 
 
 def save(tensors, path, metadata=None, half=False):
-    """Write {name: tensor} so that a reader sees the old file or the new one, never a part."""
+    """Write {name: tensor} so that a reader sees the old file or the new one, never a part; equal tensors and metadata
+    give equal bytes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {k: v.detach().to(torch.float16 if half and v.is_floating_point() else v.dtype) for k, v in tensors.items()}
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(
-        {k: v.contiguous() for k, v in kept.items()}, part, metadata={k: str(v) for k, v in (metadata or {}).items()}
-    )
+    about = {k: str(v) for k, v in (metadata or {}).items()}
+    part.write_bytes(_in_order(to_bytes({k: v.contiguous() for k, v in kept.items()}, metadata=about)))
     os.replace(part, path)
+
+
+def _in_order(file):
+    """The bytes of a safetensors file with its metadata sorted: the library writes them in an order of chance."""
+    (length,) = struct.unpack("<Q", file[:8])
+    header = json.loads(file[8 : 8 + length])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + file[8 + length :]
 
 
 def load(path):

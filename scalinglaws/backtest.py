@@ -4,12 +4,11 @@ rows, and the decisions that follow from the forecasts.
     board = backtest()                 one row a question and a method
     print(summary(board))              medians, coverage, interval scores beside the rivals
     print(table(board))                the same in short, as markdown
-    python -m scalinglaws.backtest --write data/board.csv --page board.html
+    scalinglaws backtest --rivals all --write data/board.csv --page board.html
 
 Our forecasts use a prior that has not seen the study at hand or its relatives. Nothing is chosen per study.
 """
 
-import argparse
 import hashlib
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -19,12 +18,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scalinglaws import measurements
-from scalinglaws.forecasting import language as language_sets
-from scalinglaws.forecasting import page, rivals, scores, series, surfaces
+from scalinglaws.forecasting import rivals, scores, series, surfaces
 from scalinglaws.forecasting.forecast import of_series
 from scalinglaws.forecasting.scores import LEVELS, scored
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, NoAnswer
 
 OURS = "forecast"
 DISTANCES = ("fid", "fd", "fd_effnet_lite0", "fd_dinov2")  # the qualities most studies print
@@ -32,15 +29,8 @@ DECISION = "decision"  # the kind of question that is no forecast
 SEEN = (("3 values (2 seen)", 2, 2), ("4 or more", 3, 99), ("5 or more", 4, 99))  # values; least and most rows seen
 STORED = ("asked", "study", "group", "kind", "quality", "label", "seen", "x", "truth", "method", *LEVELS, "regret",
           "refused")  # fmt: skip
-
-
-language = language_sets.load  # (folder) -> (series, sentences of what was skipped)
-
-
-def user(source, study="table") -> list[series.Series]:
-    """Series of a user's table."""
-    table = measurements.read(source)
-    return series.from_table(table, study) + series.best_guidance(table, study)
+KEYS = ("asked", "study", "quality", "label", "seen", "x", "truth")  # of a question in a stored board
+TOLERANCE = 2e-3  # relative, between a stored board and a run of it
 
 
 def backtest(found=None, methods=None, least: int = 2, processes: int = 1, progress=None) -> pd.DataFrame:
@@ -51,14 +41,11 @@ def backtest(found=None, methods=None, least: int = 2, processes: int = 1, progr
     Columns: question (position in `found`), asked (kind of question: size, steps, training, best guidance, guidance
     strength, decision), study, group, kind, quality, label, seen, x, truth, method, value, q05, q25, q75, q95, error
     (relative), in90, in50, interval_score (90 %, of ln y), crps (of ln y), regret (decisions only), refused (why a
-    method gave nothing). Raises InputError for an unknown rival.
+    method gave nothing). Raises InputError for an unknown rival, and where no series is long enough to hide a value.
     """
     found = series.published() if found is None else found
     methods = tuple(rivals.RIVALS) if methods is None else tuple(methods)
-    unknown = [name for name in methods if name not in rivals.RIVALS]
-    if unknown:
-        raise InputError(f"No rival named {unknown[0]!r}. Known: {', '.join(rivals.RIVALS)}.")
-    questions = [(number, one) for number, one in enumerate(found) if len(one) > least]
+    questions = _questions(found, methods, least, processes)
     answer, parts = partial(_answers, methods=methods), []
     with ProcessPoolExecutor(processes) if processes > 1 else nullcontext() as pool:
         for part in pool.map(answer, questions, chunksize=8) if pool else map(answer, questions):
@@ -67,6 +54,24 @@ def backtest(found=None, methods=None, least: int = 2, processes: int = 1, progr
                 progress(len(parts), len(questions))
     board = scored(pd.DataFrame([row for part in parts for row in part]))
     return pd.concat([board, decisions(board, found)], ignore_index=True).astype({"question": int})
+
+
+def _questions(found, methods, least, processes):
+    """(position, series) of the series with a value to hide; InputError where the arguments cannot be used."""
+    unknown = [name for name in methods if name not in rivals.RIVALS]
+    if unknown:
+        raise InputError(f"No rival named {unknown[0]!r}. Known: {', '.join(rivals.RIVALS)}.")
+    if least < 2 or processes < 1:
+        raise InputError(f"Give at least 2 rows to be seen and 1 process; got least={least}, processes={processes}.")
+    if isinstance(found, pd.DataFrame) or not all(isinstance(one, series.Series) for one in found):
+        raise InputError("backtest takes a list of Series: series.questions(table, 'my table') makes them of a table.")
+    questions = [(number, one) for number, one in enumerate(found) if len(one) > least]
+    if not questions:
+        raise InputError(
+            f"No curve of {least + 1} values or more among {len(found)}, so nothing can be hidden: a curve is quality "
+            "above 0 against size, steps or training length with every other setting equal; measure one more of these."
+        )
+    return questions
 
 
 def _answers(question, methods):
@@ -225,33 +230,37 @@ def write(board: pd.DataFrame, path) -> Path:
 
 
 def read(path) -> pd.DataFrame:
-    """A stored board, scored again. Questions are numbered in the order of the file."""
-    board = pd.read_csv(path, dtype={"refused": str, "label": str}).fillna({"refused": "", "label": ""})
-    keys = ["asked", "study", "quality", "label", "seen", "x", "truth"]
-    board["question"] = board.groupby(keys, sort=False, dropna=False).ngroup()
+    """A stored board, scored again. Questions are numbered in the order of the file. Raises InputError."""
+    try:
+        board = pd.read_csv(path, dtype={"refused": str, "label": str}).fillna({"refused": "", "label": ""})
+    except (OSError, ValueError) as error:
+        raise InputError(f"No stored board {str(path)!r} ({error}): `scalinglaws backtest --write FILE`.") from error
+    missing = [name for name in STORED if name not in board]
+    if missing:
+        raise InputError(f"{path} is no stored board: the column {missing[0]!r} is missing; `--write` stores one.")
+    board["question"] = board.groupby(list(KEYS), sort=False, dropna=False).ngroup()
     return scored(board)
 
 
-def main(words=None):
-    """python -m scalinglaws.backtest [--page FILE] [--write CSV] [--rivals NAME,...] [TABLE ...]: run the board."""
-    parser = argparse.ArgumentParser(prog="scalinglaws backtest", description=main.__doc__)
-    parser.add_argument("tables", nargs="*", help="csv or parquet files of your own, besides the bundled studies")
-    parser.add_argument("--page", help="write every series, drawn, to this HTML file")
-    parser.add_argument("--write", help="store one row a question and method in this csv file")
-    parser.add_argument("--language", help="folder of the language sets, to be asked too")
-    parser.add_argument("--rivals", default=",".join(rivals.RIVALS), help=f"of {', '.join(rivals.RIVALS)}")
-    parser.add_argument("--processes", type=int, default=1, help="processes that share the work")
-    options = parser.parse_args(words)
-    others, skipped = language(options.language) if options.language else ([], [])
-    found = series.published() + others + [one for path in options.tables for one in user(path, Path(path).stem)]
-    board = backtest(found, options.rivals.split(","), processes=options.processes)
-    text = summary(board)
-    print("\n".join([text, *skipped]))
-    if options.write:
-        write(board, options.write)
-    if options.page:
-        page.write(options.page, board, found, table(board))
+def check(stored: pd.DataFrame, again: pd.DataFrame) -> int:
+    """How many of our forecasts and decisions a stored board and a run share, all of them alike within TOLERANCE.
 
-
-if __name__ == "__main__":
-    main()
+    Raises NoAnswer where one differs or is on one of the boards only.
+    """
+    sides = [side[side["method"] == OURS].reindex(columns=list(STORED)).drop_duplicates(list(KEYS))
+             for side in (stored, again)]  # fmt: skip
+    # what was measured is stored to five digits
+    keyed = [side.assign(x=side["x"].map("{:.5g}".format), truth=side["truth"].map("{:.5g}".format)) for side in sides]
+    both = keyed[0].merge(keyed[1], on=list(KEYS), how="outer", suffixes=("", "_again"), indicator=True)
+    alike = [np.isclose(both[name], both[f"{name}_again"], rtol=TOLERANCE, atol=TOLERANCE / 20, equal_nan=True)
+             for name in (*LEVELS, "regret")]  # fmt: skip
+    differ = both[~np.logical_and.reduce(alike) | (both["_merge"] != "both")]
+    if len(differ):
+        r = differ.iloc[0]
+        what = "value" if r["asked"] != DECISION else "regret"
+        raise NoAnswer(
+            f"{len(differ)} of {len(both)} forecasts differ from the stored board, the first {_words(r['asked'])} of "
+            f"{r['study']}, {r['quality']}, {r['label']}: {r[what]:.5g} stored, {r[what + '_again']:.5g} now. If that "
+            "is meant: scalinglaws backtest --rivals all --write data/board.csv."
+        )
+    return len(both)

@@ -114,9 +114,11 @@ def _add_plans(verbs):
     verb.add_argument("--steps", type=int, nargs="+", help="where the law has steps: those allowed")
     verb = _verb(verbs, "backtest", commands.backtest, [_json_option()])
     verb.add_argument("tables", nargs="*", metavar="TABLE", help="your tables or studies (default: every bundled one)")
-    verb.add_argument(
-        "--rivals", default="last,power,floor,floor_raw", metavar="NAME,...", help="(default: %(default)s)"
-    )
+    verb.add_argument("--rivals", default="last,power,floor,floor_raw", metavar="NAME,...", help="or all (default: "
+                      "%(default)s)")  # fmt: skip
+    verb.add_argument("--processes", type=int, default=1, metavar="N", help="that share the work (default: 1)")
+    verb.add_argument("--write", metavar="CSV", help="store one row a question and method in this file")
+    verb.add_argument("--check", metavar="CSV", help="a stored board that must say the same; ends with 1 if not")
     verb.add_argument("--page", metavar="FILE", help="write every series, drawn, to this HTML file")
     verb.add_argument("--language", metavar="FOLDER", help="a folder of language-model sets to add")
     verb = _verb(verbs, "design", commands.design, [_law_options()])

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from scalinglaws import backtest
-from scalinglaws.forecasting import language, rivals, series
+from scalinglaws.forecasting import language, page, rivals, series
 from scalinglaws.forecasting.forecast import of_series
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, NoAnswer
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +148,32 @@ def test_a_board_is_read_as_it_was_written(board, tmp_path):
         backtest.summary(again).splitlines()[0].split(";")[0] == backtest.summary(board).splitlines()[0].split(";")[0]
     )
     assert len(again) == len(board) and backtest.table(again) == backtest.table(board)
+    assert backtest.check(again, board) == (board["method"] == "forecast").sum()
+    other = board.assign(value=board["value"].where(board["study"] != "ddim", board["value"] * 1.01))
+    with pytest.raises(NoAnswer, match=f"{(own_of(board).study == 'ddim').sum()} of .* the first next steps of ddim"):
+        backtest.check(again, other)
+    with pytest.raises(NoAnswer, match="1 of "):
+        backtest.check(again, board.drop(index=own_of(board).index[0]))
+
+
+def own_of(board):
+    return board[board["method"] == "forecast"]
+
+
+@pytest.mark.parametrize(("found", "sentence"), [
+    ([], "No curve of 3 values or more among 0"), ("edm2", "takes a list of Series"),
+    (pd.DataFrame({"fid": [1.0]}), r"series.questions\(table")])  # fmt: skip
+def test_what_cannot_be_run_is_a_sentence(found, sentence):
+    with pytest.raises(InputError, match=sentence):
+        backtest.backtest(found)
+
+
+def test_what_is_no_stored_board_is_a_sentence(tmp_path):
+    with pytest.raises(InputError, match="No stored board"):
+        backtest.read(tmp_path / "nothing.csv")
+    (tmp_path / "table.csv").write_text("params,fid\n1e8,3\n")
+    with pytest.raises(InputError, match="no stored board: the column 'asked' is missing"):
+        backtest.read(tmp_path / "table.csv")
 
 
 @pytest.mark.slow
@@ -165,27 +191,16 @@ STORED = Path(__file__).resolve().parent.parent / "data" / "board.csv"
 
 
 def test_the_readme_shows_the_stored_board():
-    """python -m scalinglaws.backtest --write data/board.csv, then the table of `backtest.table` into README."""
+    """scalinglaws backtest --rivals all --write data/board.csv, then `backtest.table` of it into README."""
     readme = (STORED.parent.parent / "README.md").read_text()
     if "| question | series |" not in readme:
         pytest.skip("README shows no board yet")
     assert backtest.table(backtest.read(STORED)) in readme
 
 
-@pytest.mark.slow
-def test_the_stored_board_is_what_a_run_gives(published):
-    stored, again = backtest.read(STORED), backtest.backtest(published, ("last",))
-    again = again[again["method"].isin(["forecast", "last", "smallest"])].reset_index(drop=True)
-    stored = stored[stored["method"].isin(["forecast", "last", "smallest"])].reset_index(drop=True)
-    assert again["method"].tolist() == stored["method"].tolist() and again["label"].tolist() == stored["label"].tolist()
-    for column in ("value", "q05", "q95", "regret"):
-        expected = pytest.approx(stored[column].to_numpy(), rel=2e-3, abs=1e-4, nan_ok=True)
-        assert again[column].to_numpy() == expected, f"{column}: python -m scalinglaws.backtest --write data/board.csv"
-
-
 def test_the_page_draws_every_series_and_names_failures(tmp_path, published, board):
     few = [s for s in published if s.study in ("edm2", "ddim") and s.quality == "fid"]
-    path = backtest.page.write(tmp_path / "board.html", board, few, backtest.summary(board))
+    path = page.write(tmp_path / "board.html", board, few, backtest.summary(board))
     text = path.read_text()
     own = board[board["method"] == "forecast"]
     assert text.count("<svg") == len(own) and text.count('class="failed"') == int((own["in90"] == 0).sum())

@@ -32,6 +32,7 @@ def largest_without_quality():
 TABLES = {
     "runs.csv": family(noise=0.02),
     "four.csv": curve(), "one.csv": curve((9.0,)), "two.csv": curve((9.0, 6.5)), "text.csv": curve((9.0, "good", 5.0)),
+    "noq.csv": curve().rename(columns={"fid": "price"}),
     "mine.csv": curve().assign(params=lambda t: t.params / 1e9).rename(columns={"params": "model_size_B"}),
     "xl.csv": largest_without_quality(), "clip.csv": training(clip=0.3).drop(columns="loss"),
     "seeds.csv": pd.concat([curve().assign(seed=k, fid=lambda t, k=k: t.fid * (1 + 0.02 * k)) for k in range(3)]),
@@ -186,10 +187,20 @@ def test_backtest_of_a_table_is_the_library_s_board(answered, said, tmp_path):
     assert code == 0 and out.startswith("next size, 4 or more: 1 series") and err == ""
 
 
+def test_backtest_stores_a_board_and_checks_it(said, folder, tmp_path):
+    stored = tmp_path / "board.csv"
+    assert f"Board: {stored}" in said("backtest", "edm2", "--rivals", "last", "--write", stored, "--processes", "2")[1]
+    assert set(pd.read_csv(stored)["asked"]) == {"size", "guidance strength"}
+    code, out, _ = said("backtest", "edm2", "--rivals", "power", "--check", stored)
+    assert code == 0 and "7 forecasts are as they were" in out
+    code, out, err = said("backtest", folder / "four.csv", "--check", stored)
+    assert code == 1 and not out and "8 of 8 forecasts differ" in err
+
+
 def test_backtest_says_how_far_it_is(said, monkeypatch):
     monkeypatch.setattr(cli.commands.forecasts, "EVERY", 2)
     code, _, err = said("backtest", "edm2", "--rivals", "last")
-    assert code == 0 and "2 of 5 series done." in err
+    assert code == 0 and "2 of 7 series done." in err
 
 
 @pytest.mark.parametrize(
@@ -247,10 +258,14 @@ def test_backtest_says_how_far_it_is(said, monkeypatch):
         ("design runs.csv --spend 1e13 --training lots", "--training lots: give the cost"),
         ("design runs.csv --spend 1e13 --most 0", "most=0"),
         ("design runs.csv", "the following arguments are required: --spend"),
-        ("backtest --rivals last,luck", "No rival named 'luck'. Known: last, power"),
+        ("backtest --rivals last,luck", "No rival named 'luck'. Known: all, last, power"),
         ("backtest nowhere.csv", "No file 'nowhere.csv'"),
         ("backtest two.csv", "No curve of 3 values or more"),
         ("backtest four.csv --language nowhere", "No folder 'nowhere'"),
+        ("backtest noq.csv", "noq.csv has no quality, such as fid or loss; its columns are params, price"),
+        ("backtest four.csv --processes 0", "at least 2 rows to be seen and 1 process; got least=2, processes=0"),
+        ("backtest four.csv --write nowhere/b.csv", "no folder 'nowhere'"),
+        ("backtest four.csv --check four.csv", "four.csv is no stored board"),
         ("backtest four.csv --page nowhere/board.html", "no folder 'nowhere'"),
         ("backtest edm2x", "Do you mean 'edm2'?"),
     ],

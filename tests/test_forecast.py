@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtri
 
 from scalinglaws.forecasting import prior, series
 from scalinglaws.forecasting.design import FEATURES, Design, design, evidence
@@ -100,6 +101,33 @@ def test_a_study_is_forecast_by_a_prior_that_has_not_seen_it():
     assert set(held["without"]) == {one.group for one in series.published()}
     assert not np.allclose(prior.load("edm2").coefficients, prior.load().coefficients)
     assert np.array_equal(prior.load("edm2-students").coefficients, prior.load("edm2").coefficients)  # relatives
+
+
+def test_conformal_factors_give_intervals_their_level():
+    """Errors twice as large as the intervals take them for, in twenty groups; one group alone moves little."""
+    rng = np.random.default_rng(0)
+    error = np.abs(2 * rng.standard_normal(4000))
+    rows = [(str(i % 20), (e / 0.6745, e / 1.6449)) for i, e in enumerate(error)]
+    assert prior.conformal(rows) == pytest.approx([2 ** (20 / 22)] * 2, rel=0.03)
+    assert prior.conformal([("a", ratios) for _, ratios in rows]) == pytest.approx([2 ** (1 / 3)] * 2, rel=0.03)
+    assert prior.conformal([]) == (1, 1)
+
+
+def test_quantiles_are_widened_by_level_and_stay_in_order():
+    levels = np.array([0.001, 0.05, 0.25, 0.5, 0.75, 0.95, 0.999])
+    assert prior.calibrated(levels, (0.5, 1.2)) == pytest.approx([1.2, 1.2, 0.5, 1, 0.5, 1.2, 1.2])
+    fine = np.linspace(0.01, 0.99, 99)
+    assert (np.diff(prior.calibrated(fine, (1.3, 0.7)) * ndtri(fine)) >= 0).all()
+
+
+def test_a_guidance_strength_leans_on_the_last_one_and_stays_at_none_or_above():
+    size = 2.0 ** np.arange(6)
+    same = forecast(rows(size, [1.4, 1.5, 1.4, 1.45, 1.4, 1.4]).rename(columns={"fid": "guidance"}), "guidance",
+                    "params", [64])  # fmt: skip
+    assert same.prior_law["last"] == pytest.approx(0.5) and same.value[0] == pytest.approx(1.4, rel=0.02)
+    falls = forecast(rows(size, [3.0, 2.2, 1.7, 1.3, 1.1, 1.0]).rename(columns={"fid": "guidance"}), "guidance",
+                     "params", [64])  # fmt: skip
+    assert falls.value[0] >= 1 and falls.interval()[0, 0] >= 1 and np.ptp(falls.interval()) > 0
 
 
 def test_the_sixth_size_of_edm2():

@@ -7,10 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from synthetic import family
+from test_best_guidance import study as guided_study
+from test_training_trend import runs as training_runs
 
 from scalinglaws import notebooks
 from scalinglaws.cli import main
+from scalinglaws.decide.best_guidance import best_guidance
 from scalinglaws.decide.training_budget import training_budget
+from scalinglaws.decide.training_trend import training_trend
 from scalinglaws.schema import InputError
 
 pytest.importorskip("papermill")
@@ -122,3 +126,26 @@ def test_a_training_study_of_ones_own_and_a_quality_out_of_reach(tmp_path):
     given = {"study": str(tmp_path / "runs.csv"), "budget": "1e17 FLOPs", "wanted": "1.5"}
     page = notebooks.report("training_budget", given, tmp_path).read_text()
     assert "A training budget of 1e+17 is best spent on params" in page and "No size reaches fid 1.5" in page
+
+
+@QUIET
+@pytest.mark.slow
+def test_the_best_guidance_closes_with_the_answer_of_its_law(tmp_path):
+    table = guided_study()
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    path = notebooks.report("guidance", {"study": str(tmp_path / "runs.csv")}, tmp_path)
+    code = [c for c in nbformat.read(tmp_path / "guidance.ipynb", 4).cells if c.cell_type == "code"]
+    assert code[-1].outputs[0].data["text/markdown"] == best_guidance(table).answer
+    figures = [o for c in code for o in c.outputs if "image/png" in o.get("data", {})]
+    assert len(figures) == 4 and "exponent of steps" in path.read_text()
+
+
+@QUIET
+@pytest.mark.slow
+def test_the_training_compute_closes_with_the_answer_of_its_laws(tmp_path):
+    table = training_runs(0.2)
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    notebooks.report("training_compute", {"study": str(tmp_path / "runs.csv"), "least": "250"}, tmp_path)
+    code = [c for c in nbformat.read(tmp_path / "training_compute.ipynb", 4).cells if c.cell_type == "code"]
+    assert code[-1].outputs[0].data["text/markdown"] == training_trend(table, least=250).answer
+    assert len([o for c in code for o in c.outputs if "image/png" in o.get("data", {})]) == 2

@@ -12,11 +12,12 @@ import tiny_text_family  # noqa: E402
 from test_sweep import run  # noqa: E402
 
 from collect.config import TextFamilyFile, read_config  # noqa: E402
+from collect.datasets import scenes  # noqa: E402
 from collect.families import TextFamily  # noqa: E402
 from collect.run import sweep  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
-from collect.training import loop, text  # noqa: E402
+from collect.training import loop, text, text_parts  # noqa: E402
 from collect.training.losses import Captions  # noqa: E402
 from collect.training.text_parts import make_scenes  # noqa: E402
 from scalinglaws import schema  # noqa: E402
@@ -81,6 +82,37 @@ def test_a_sweep_over_it(folder, tmp_path):
     assert table.flops_text.gt(0).all() and table.fd.gt(0).all() and table["clip"].abs().le(1).all()
     assert (table.train_flops == 3 * table.flops_per_forward * 8 * 6).all()
     assert opened.jobs[0].flops > 0
+
+
+def test_a_sweep_may_bring_its_own_prompts(folder, small_family, tmp_path):
+    (tmp_path / "mine.txt").write_text("a fox on teal\na red apple\n")
+    text = "family: {}\nmodels: [c8]\nsteps: [1]\nsamples: 4\nquality: [{{name: clip, model: judge}}]\n"
+    rows = {}
+    for name, more in (("own", ""), ("mine", "prompts: mine.txt\n")):
+        (tmp_path / f"{name}.yaml").write_text(text.format(folder) + more)
+        opened = sweep.open_sweep(tmp_path / f"{name}.yaml", tmp_path / "store")
+        list(run(opened))
+        rows[name] = opened.jobs[0].key
+    assert opened.family.task.lines == ("a fox on teal", "a red apple") and rows["own"] != rows["mine"]
+    table = opened.store.table()
+    assert schema.check(table) == [] and set(table.dataset.dropna()) == {"mine"} and table["clip"].nunique() == 2
+    (tmp_path / "class.yaml").write_text(text.format(small_family) + "prompts: mine.txt\n")
+    with pytest.raises(InputError, match="'small' is conditioned on class, not on text"):
+        sweep.open_sweep(tmp_path / "class.yaml", tmp_path / "store")
+
+
+def test_captions_of_held_out_names_and_pairs_are_in_no_training_scene(folder):
+    icons, family = tiny_text_family.icons(100), TextFamily(folder)
+    split = {
+        name: text_parts.prompt_scenes(family.file, icons, family.tokenizer(), 40, split=name)
+        for name in ("test", "names", "pairs")
+    }
+    names, pairs = scenes.held_out(len(icons.names), len(icons.styles))
+    drawn = {name: {(thing.name, thing.style) for s in kept for thing in s.objects} for name, kept in split.items()}
+    assert all(names[name] for name, _ in drawn["names"]) and all(pairs[pair] for pair in drawn["pairs"])
+    assert not any(names[name] or pairs[name, style] for name, style in drawn["test"])
+    assert {len(kept) for kept in split.values()} == {40}
+    assert text_parts.prompt_scenes(family.file, tiny_text_family.icons(5), family.tokenizer(), 4, split="names") == []
 
 
 def test_training_goes_from_snapshot_to_snapshot_and_is_released(folder, tmp_path):

@@ -34,6 +34,13 @@ def test_the_next_size_of_edm2_within_four_percent():
     assert (predicted["low"] <= predicted["measured"]).all() and (predicted["measured"] <= predicted["high"]).all()
 
 
+def test_a_hidden_size_is_a_model_that_is_not_owned():
+    """Hidden rows of a size are predicted as those of a new model, since that model is not in the fit."""
+    first, hidden = EDM2[EDM2.gflops < 500], EDM2[EDM2.gflops > 500]
+    result = fit(first, "power_floor", "fid", {"N": "gflops"}, replicates=200)
+    pd.testing.assert_frame_equal(result.predict(hidden, of="owned"), result.predict(hidden, of="new_model"))
+
+
 @pytest.mark.parametrize("truth", ["size_steps_plain", "size_steps_interaction", "size_steps_product"])
 def test_the_true_law_predicts_best(truth):
     names = ["size_steps_plain", "size_steps_interaction", "size_steps_product"]

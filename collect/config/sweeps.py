@@ -26,6 +26,9 @@ class SweepFile(Strict):
     )
     samples: Annotated[int, Field(ge=4, description="of each cell; several times the features for a distance")] = 2000
     seed: Seed | list[Seed] = 0
+    prompts: str | None = Field(
+        None, description="text file, one prompt a line, relative to this file; the family's own when left out"
+    )
     quality: list[dict[str, Any]] | None = Field(None, description="metrics; the family's own when left out")
     batch: Count | Literal["auto"] = 250
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"

@@ -11,17 +11,24 @@ from collect.config import CheckpointFamilyFile, TextFamilyFile, family_kind
 from collect.families.checkpoints import CheckpointFamily
 from collect.families.text import TextFamily
 from collect.families.trained import TrainedFamily
+from scalinglaws.schema import InputError
 
 __all__ = ["CheckpointFamily", "TextFamily", "TrainedFamily", "open_family"]
 
 
-def open_family(folder, network=False):
+def open_family(folder, network=False, prompts=None):
     """The family in a folder, by what its family.yaml holds (collect.config.family_kind).
 
-    network: whether models given by hub name and revision may be fetched.
+    network: whether models given by hub name and revision may be fetched. prompts: a text file, one a line, in place of
+    the family's own; InputError for a family that is not conditioned on text.
     """
     folder = Path(folder)
     kind = family_kind(folder / "family.yaml")
     if kind is CheckpointFamilyFile:
-        return CheckpointFamily(folder, network)
-    return TextFamily(folder) if kind is TextFamilyFile else TrainedFamily(folder)
+        family = CheckpointFamily(folder, network, prompts)
+    else:
+        family = TextFamily(folder, prompts=prompts) if kind is TextFamilyFile else TrainedFamily(folder)
+    if prompts and family.task.name != "text":
+        task = family.task.name
+        raise InputError(f"Family '{family.name}' is conditioned on {task}, not on text: leave 'prompts' out.")
+    return family

@@ -62,6 +62,7 @@ class CheckpointFamily:
 
     folder: Path
     network: bool = False  # whether hub names may be fetched
+    prompts: Path | None = None  # captions in place of the family's own
 
     @cached_property
     def file(self):
@@ -86,7 +87,7 @@ class CheckpointFamily:
     def task(self):
         spec, folder = self.file.task, Path(self.folder)
         if spec.kind == "text":
-            return tasks.prompts(folder / spec.prompts)
+            return tasks.prompts(self.prompts or folder / spec.prompts)
         if spec.kind == "upscale":
             return tasks.upscale(folder / spec.images, spec.side, spec.factor, spec.prompt)
         if spec.kind == "class":
@@ -135,6 +136,7 @@ class CheckpointFamily:
         spec = self.spec(label)
         known = {"model": label, "variant": spec.variant, "train_steps": spec.train_steps, "task": self.task.name}
         own = {"weights": self.identity(label)["weights"]}
+        own |= {"dataset": Path(self.prompts).stem} if self.prompts else {}
         return {k: v for k, v in known.items() if v is not None} | own
 
     def metrics(self, specs, device="cpu"):

@@ -43,6 +43,7 @@ class TextFamily:
 
     folder: Path
     snapshots: dict = field(default_factory=dict, hash=False)  # label: another weight file to use, such as a snapshot
+    prompts: Path | None = None  # captions in place of the family's own
 
     @cached_property
     def file(self):
@@ -64,7 +65,7 @@ class TextFamily:
     @property
     def task(self):
         """The captions that samples are drawn for, in turn."""
-        return tasks.prompts(Path(self.folder) / "prompts.txt")
+        return tasks.prompts(self.prompts or Path(self.folder) / "prompts.txt")
 
     def path(self, label):
         """The weight file of a label."""
@@ -143,7 +144,8 @@ class TextFamily:
         steps = int(metadata.get("train_steps") or metadata["step"])
         images = steps * self.file.recipe.batch
         flops = 3 * self.cost_profile(label).columns(1)["flops_per_forward"] * images
-        return {
+        asked = {"dataset": Path(self.prompts).stem} if self.prompts else {}
+        return asked | {
             "model": label,
             "base_channels": self.file.width(label),
             "train_seed": self.file.seed(label),

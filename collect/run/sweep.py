@@ -116,7 +116,8 @@ def open_sweep(path, place=None, device="cpu", network=False):
     """
     path = Path(path)
     file = read_config(path, SweepFile)
-    family = open_family(path.parent / file.family, network)
+    prompts = path.parent / file.prompts if file.prompts else None
+    family = open_family(path.parent / file.family, network, prompts)
     at = place or file.store or f"runs/{path.stem}"
     as_given = place or "://" in at or not file.store  # else relative to the file
     store = Store(at if "://" in str(at) else Path(at) if as_given else path.parent / at)

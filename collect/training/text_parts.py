@@ -115,35 +115,42 @@ def make_judge(file, folder, archives):
 
 
 def make_references(file, folder, archives):
-    """prompts.txt, and the statistics of fresh scenes on every network of the family's metrics; yields (what,
-    sentence).
+    """The statistics of fresh scenes on every network of the family's metrics, and the captions that cells are drawn
+    for; yields (what, sentence).
 
-    References are scenes 0 .. of the split `test`, prompts the captions of those that follow them.
+    References are scenes 0 .. of the split `test`, prompts.txt the captions of those that follow them; names.txt and
+    pairs.txt are captions of names, and of pairs of a name and a style, that no training scene has.
     """
     folder, count = Path(folder), file.data.reference
     networks = {"effnet-lite0-96": {}, "judge": {"weights": str(folder / "judge")}}
     missing = [name for name in networks if not (folder / f"reference-{name}.safetensors").exists()]
-    if not missing and (folder / "prompts.txt").exists():
+    splits = {"prompts": "test", "names": "names", "pairs": "pairs"}
+    unwritten = [name for name in splits if not (folder / f"{name}.txt").exists()]
+    if not missing and not unwritten:
         return
     icons = emoji.icons(archives)
-    images, _ = scenes.draw(icons, "test", count, file.data.seed)
+    images = scenes.draw(icons, "test", count, file.data.seed)[0] if missing else None
     for name in missing:
         network, path = features.open_network(name, **networks[name]), folder / f"reference-{name}.safetensors"
         about = {"icons": icons.hash, "split": "test", "first": 0}
         write_sums(feature_sums(network, images), path, network, scenes=about)
         yield path.stem, f"{path.name}: {count} scenes"
-    captions = [scene.caption for scene in prompt_scenes(file, icons, TextFamily(folder).tokenizer())]
-    (folder / "prompts.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
-    yield "prompts", f"prompts.txt: {len(captions)} captions"
+    for name in unwritten:
+        if drawn := prompt_scenes(file, icons, TextFamily(folder).tokenizer(), split=splits[name]):
+            (folder / f"{name}.txt").write_text("".join(f"{scene.caption}\n" for scene in drawn), encoding="utf-8")
+            yield name, f"{name}.txt: {len(drawn)} captions"
 
 
-def prompt_scenes(file, icons, tokenizer, count=None):
-    """The first `count` scenes (default: the file's) of the split `test`, after those of the reference, whose captions
-    the text encoder reads whole: of two objects with long names one caption in 170 has more tokens than it takes."""
-    allowed, kept = scenes.pool("test", len(icons.names), len(icons.styles)), []
-    index, count = file.data.reference, count or file.data.prompts
+def prompt_scenes(file, icons, tokenizer, count=None, split="test"):
+    """The first `count` scenes (default: the file's) of a split, of `test` after those of the reference, whose captions
+    the text encoder reads whole: of two objects with long names one caption in 170 has more tokens than it takes. None
+    where nothing is held out, of few names."""
+    allowed, kept = scenes.pool(split, len(icons.names), len(icons.styles)), []
+    if not len(allowed.pairs):
+        return kept
+    index, count = file.data.reference if split == "test" else 0, count or file.data.prompts
     while len(kept) < count:
-        scene = scenes.scene(icons, allowed, file.data.seed, "test", index)
+        scene = scenes.scene(icons, allowed, file.data.seed, split, index)
         kept += [scene] if len(tokenizer.tokenize(scene.caption)) + 2 <= TOKENS else []  # start and end
         index += 1
     return kept

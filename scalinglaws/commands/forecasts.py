@@ -13,7 +13,7 @@ from scalinglaws import infer, measurements, schema, studies, units
 from scalinglaws.answer import described, records
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
-from scalinglaws.forecasting import page, rivals, series
+from scalinglaws.forecasting import language, page, rivals, series
 from scalinglaws.forecasting.forecast import forecast as forecast_of
 from scalinglaws.schema import InputError
 from scalinglaws.spellings import COUNTS
@@ -49,21 +49,25 @@ def forecast(args):
 
 def backtest(args):
     """Forecasts of values that were hidden, beside rival forecasts: of every bundled study, or of your tables."""
-    names = [name.strip() for name in args.rivals.split(",") if name.strip()]
-    for name in names:
-        if name not in rivals.RIVALS:
-            raise InputError(f"No rival named {name!r}. Known: {', '.join(rivals.RIVALS)}.")
+    names = list(rivals.RIVALS) if args.rivals == "all" else [n.strip() for n in args.rivals.split(",") if n.strip()]
+    unknown = [name for name in names if name not in rivals.RIVALS]
+    if unknown:
+        raise InputError(f"No rival named {unknown[0]!r}. Known: all, {', '.join(rivals.RIVALS)}.")
+    for option, path in (("--page", args.page), ("--write", args.write)):
+        if path and not Path(path).absolute().parent.is_dir():
+            raise InputError(f"{option} {path}: no folder {str(Path(path).parent)!r}; make it first.")
+    stored = board.read(args.check) if args.check else None
     found, skipped = _series(args)
-    if not any(len(one) > 2 for one in found):
-        raise InputError("No curve of 3 values or more, so nothing can be hidden: measure one more size or step count.")
-    if args.page and not Path(args.page).absolute().parent.is_dir():
-        raise InputError(f"--page {args.page}: no folder {str(Path(args.page).parent)!r}; make it first.")
-    result = board.backtest(found, names, progress=_report)
+    result = board.backtest(found, names, processes=args.processes, progress=_report)
     text = board.summary(result)
-    written = page.write(args.page, result, found, text) if args.page else None
+    said = [f"Board: {board.write(result, args.write)}"] if args.write else []
+    written = page.write(args.page, result, found, board.table(result)) if args.page else None
+    said += [f"Page: {written}"] if written else []
+    if stored is not None:
+        said.append(f"{args.check}: {board.check(stored, result)} forecasts are as they were.")
     data = {"rows": records(result), "rivals": records(board.compare(result)), "summary": text.splitlines(),
             "skipped": skipped, "page": written and str(written)}  # fmt: skip
-    return Reply(data, "\n".join([text, *skipped, *([f"Page: {written}"] if written else [])]))
+    return Reply(data, "\n".join([text, *skipped, *said]))
 
 
 def _at(args):
@@ -165,19 +169,29 @@ def _warnings(check, answer):
 
 def _series(args):
     """(series of the tables, or of all bundled studies; sentences of what was skipped)."""
-    found = []
-    for source in args.tables:
-        name = source if source in studies.names() else Path(source).stem
-        found += series.from_table(studies.read(source), name)
+    found, skipped = [], []
     if not args.tables:
         print("Reading the bundled studies ...", file=sys.stderr)
         found = series.published()
-    if not args.language:
-        return found, []
-    if not Path(args.language).is_dir():
+    for source in args.tables:
+        table = studies.read(source)
+        own = series.questions(table, source if source in studies.names() else Path(source).stem)
+        found += own
+        skipped += [] if own else [_no_curve(source, table)]
+    if args.language and not Path(args.language).is_dir():
         raise InputError(f"No folder {args.language!r}: give the folder of the language sets, or leave out --language.")
-    others, skipped = board.language(args.language)
-    return found + others, skipped
+    others, missing = language.load(args.language) if args.language else ([], [])
+    if skipped and not found + others:
+        raise InputError(skipped[0])
+    return found + others, skipped + missing
+
+
+def _no_curve(source, table):
+    """Why a table asks nothing of the board."""
+    if not any(c in table for c in (*schema.names("quality"), "loss")):
+        return f"{source} has no quality, such as fid or loss; its columns are {', '.join(map(str, table.columns))}."
+    return (f"No curve of 3 values or more in {source}, so nothing can be hidden: a curve is quality against size, "
+            "steps or training length with all other settings equal; measure one more of these.")  # fmt: skip
 
 
 def _report(done, of):

@@ -30,9 +30,9 @@ class Forecast:
 
     seen: the rows. new [new]; weights [point] sum to 1, of the points that matter only; mean and curve_variance
     [new, point]; sigma [point] the relative error of one row; floor [point, any] is E (0 without one); law [point].
-    prior_law: weight of each kind of law before the rows. width multiplies the logs of intervals about the median: the
-    calibration learned on studies left out. model_sd: relative error of a trained model, where the rows are of one
-    model. cell_share: share of sigma^2 that is a cell's own (images drawn again), the rest is the trained model's.
+    prior_law: weight of each kind of law before the rows. width: factors of the 50 and of the 90 % interval of ln y,
+    learned on studies left out (`prior.calibrated`). model_sd: relative error of a trained model, where the rows are of
+    one. cell_share: share of sigma^2 that is a cell's own (images drawn again), the rest is the trained model's.
     cell_error: known relative standard error of a new measurement. leave_out, use_prior: as given.
     """
 
@@ -45,7 +45,7 @@ class Forecast:
     floor: np.ndarray
     law: np.ndarray
     prior_law: dict
-    width: float
+    width: tuple
     model_sd: float
     cell_share: float
     cell_error: float = 0.0
@@ -92,7 +92,9 @@ class Forecast:
         logs = np.array([mixture(self.weights, m, s, levels) for m, s in zip(self.mean, sd, strict=True)])
         middle = logs[:, -1:]
         most = schema.COLUMNS[self.quality].allowed.high if self.quality in schema.COLUMNS else np.inf
-        return np.minimum(np.exp(middle + self.width * (logs[:, :-1] - middle)), most)
+        least = 1.0 if self.quality == prior.STRENGTH and self.seen.y.min() >= 1 else 0.0  # 1 is no guidance
+        logs = middle + prior.calibrated(levels[:-1], self.width) * (logs[:, :-1] - middle)
+        return np.clip(np.exp(logs), least, most)
 
     def interval(self, level=0.9, of="owned") -> np.ndarray:
         """[new, 2] the central interval of one of OF."""
@@ -300,15 +302,15 @@ def of_series(one, new, leave_out=None, use_prior=True, fine=True) -> Forecast:
     points = design(fine)
     found = evidence_of(one, new, points)
     learned = prior.load(leave_out) if use_prior else prior.weak()
-    prior_logs = points.features @ (prior.context_of(one) @ learned.coefficients) + points.log_volume
+    prior_logs = learned.logs(one, points)
     weights, keep = _heavy(found.loglik + prior_logs)
     before = np.exp(prior_logs - logsumexp(prior_logs))
     return Forecast(
         one, new, weights, found.mean[:, keep], found.variance[:, keep], _noise(points, keep),
         _floors(one, points, keep), np.broadcast_to(points.law[:, None], keep.shape)[keep],
         {name: float(before[points.law == name].sum()) for name in LAWS},
-        learned.width.get(one.kind, 1.0) if len(one) > 2 else 1.0, learned.model_sd, learned.cell_share,
-        leave_out=leave_out, use_prior=use_prior,
+        learned.width.get(one.kind, prior.AS_IT_IS) if len(one) > 2 else prior.AS_IT_IS,
+        learned.model_sd, learned.cell_share, leave_out=leave_out, use_prior=use_prior,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The prior over laws, exponents, floors and noise: learned from published series, a group of relatives left out.
 
     python -m scalinglaws.forecasting.prior learn     write prior.json from the bundled studies
+    python -m scalinglaws.forecasting.prior widths    calibrate its intervals anew
     python -m scalinglaws.forecasting.prior show
 
 log prior(point) = sum over contexts and features of  context x B[context, feature] x feature(point). B maximises the
@@ -18,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from scipy.special import logsumexp, ndtri
 
 from scalinglaws.forecasting import design as model
 from scalinglaws.forecasting import series
@@ -32,6 +34,9 @@ MODEL_SD, CELL_SHARE = 0.023, 0.4  # typical error of a trained model; share of 
 OUTLIERS, BROAD = 0.05, 0.4  # share of hidden rows that no law foresees, and their density in ln y
 MANY = 10  # curves of one kind in a group; of more, fewer beginnings are used
 RIDGE_OTHER = 4.0
+STRENGTH = "guidance"  # the column of guidance strengths, where it is what is forecast
+CALIBRATED = (0.5, 0.9)  # levels of the intervals whose widths are calibrated
+AS_IT_IS = (1.0, 1.0)  # factors of an interval that is not
 FAST = ("dpm", "heun", "unipc", "deis", "ipndm", "rk2", "rk3", "edm", "2m", "3m", "dopri")
 STOCHASTIC = ("ddpm", "sde", "ancestral", "maruyama", "euler-a", "sigma-hat")
 FEW_STEP = ("few-step", "consistency", "student", "shortcut", "meanflow", "distilled", "ucgm")
@@ -182,8 +187,8 @@ def initial() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Prior:
-    """B [context, feature]; width {kind: factor on interval widths}; model_sd a trained model's own relative error;
-    cell_share of the variance along sizes.
+    """B [context, feature]; width {kind: factors of CALIBRATED intervals}; model_sd a trained model's own relative
+    error; cell_share of the variance along sizes.
     """
 
     coefficients: np.ndarray
@@ -191,6 +196,18 @@ class Prior:
     model_sd: float = 0.03
     cell_share: float = 0.5
     source: str = ""
+
+    def logs(self, one: series.Series, points: model.Design) -> np.ndarray:
+        """Log prior [shape, noise] of the design's points, not normalised, for what is asked by a series.
+
+        Studies of qualities do not say whether a guidance strength, which is chosen, follows size at all: there half of
+        the mass is on the last value again.
+        """
+        logs = points.features @ (context_of(one) @ self.coefficients) + points.log_volume
+        if one.quality != STRENGTH:
+            return logs
+        last = points.law == "last"
+        return logs - np.where(last[:, None], logsumexp(logs[last]), logsumexp(logs[~last]))
 
 
 def weak() -> Prior:
@@ -219,17 +236,23 @@ def _file():
 
 
 def main(words=None):
-    """Learn and write, or show."""
+    """Learn and write, calibrate, or show."""
     words = sys.argv[1:] if words is None else words
     if words == ["learn"]:
         write(FILE)
+    elif words == ["widths"]:
+        held, points = _file(), model.design()
+        without = {group: np.array(b) for group, b in held["without"].items()}
+        held["width"] = widths(tasks(series.learned()), without, points)
+        FILE.write_text(json.dumps(held) + "\n")
     elif words == ["show"]:
         import pandas as pd
 
         print(_file()["source"])
         print(pd.DataFrame(load().coefficients, CONTEXTS, model.FEATURES).T.round(2).to_string())
+        print(pd.DataFrame(_file()["width"]).T.to_string())
     else:
-        raise SystemExit("python -m scalinglaws.forecasting.prior learn | show")
+        raise SystemExit("python -m scalinglaws.forecasting.prior learn | widths | show")
 
 
 def write(path=FILE):
@@ -253,12 +276,12 @@ def write(path=FILE):
 
 
 def widths(given, without, points) -> dict:
-    """{group left out, or "all": {kind: factor}}: what the width of intervals is multiplied by where 3 rows or more are
-    seen, so that intervals of unseen studies are neither too wide nor too narrow.
+    """{group left out, or "all": {kind: factors}}: what CALIBRATED intervals are widened by where 3 rows or more are
+    seen, so that those of unseen studies hold as often as they say.
 
-    The factor minimises the interval scores (50 and 90 %) of forecasts of the last rows by priors that had not seen
-    their group, among the factors that harm no group of three series or more; groups weigh as the square root of their
-    number, and the factor is pulled to 1 as groups are few.
+    Split-conformal: the factor of a level is that quantile of (error / half of the interval) over forecasts of last
+    rows by priors that had not seen their group. Groups weigh as the square root of their number, and the factor is
+    pulled to 1 as groups are few.
     """
     levels, rows = np.array([0.05, 0.25, 0.5, 0.75, 0.95]), []
     for task in given:
@@ -271,32 +294,40 @@ def widths(given, without, points) -> dict:
         weights = np.exp(logs - logs.max()).ravel()
         sd = np.sqrt(found.variance[0] + points.sigma**2 + np.nan_to_num(one.se[-1] / one.y[-1]) ** 2).ravel()
         limits = model.mixture(weights / weights.sum(), found.mean[0].ravel(), sd, levels)
-        rows.append((one.kind, one.group, np.log(one.y[-1]) - limits[2], limits - limits[2]))
-    groups = sorted(without)
-    return {left: {kind: _width([r for r in rows if r[0] == kind and r[1] != left]) for kind in series.AXES}
-            for left in ["all", *groups]}  # fmt: skip
+        error, off = np.log(one.y[-1]) - limits[2], limits - limits[2]
+        ratios = [error / (off[low] if error < 0 else off[high]) for low, high in ((1, 3), (0, 4))]
+        rows.append((one.kind, one.group, ratios))
+    return {left: {kind: conformal([r[1:] for r in rows if r[0] == kind and r[1] != left]) for kind in series.AXES}
+            for left in ["all", *sorted(without)]}  # fmt: skip
 
 
-def _width(rows):
+def conformal(rows) -> tuple:
+    """The factors of CALIBRATED intervals by rows of (group, ratios of the error to half of each interval)."""
     if not rows:
-        return 1.0
-    error, limits = np.array([r[2] for r in rows]), np.array([r[3] for r in rows])
-    group = np.array([r[1] for r in rows])
-    factors = np.geomspace(0.3, 2.5, 60)[:, None]
-    scores = 0.0
-    for low, high, outside in ((0, 4, 0.1), (1, 3, 0.5)):
-        below, above = factors * limits[:, low], factors * limits[:, high]
-        scores = scores + above - below + 2 / outside * (np.maximum(below - error, 0) + np.maximum(error - above, 0))
-    now = np.abs(np.log(factors[:, 0])).argmin()
-    total, allowed = 0.0, np.ones(len(factors), bool)
-    for name in set(group):
-        ratio = scores[:, group == name].mean(1) / scores[now, group == name].mean()
-        total = total + np.sqrt((group == name).sum()) * ratio
-        if (group == name).sum() >= 3:
-            allowed &= ratio <= 1.02
-    total = np.where(allowed, total, np.inf)
-    count = len(set(group))
-    return round(float(factors[total.argmin(), 0] ** (count / (count + 2))), 3)
+        return AS_IT_IS
+    groups, ratios = [group for group, _ in rows], np.array([r for _, r in rows])
+    weights = np.array([groups.count(group) ** -0.5 for group in groups])
+    count, found = len(set(groups)), []
+    for level, ratio in zip(CALIBRATED, ratios.T, strict=True):
+        order = np.argsort(ratio)
+        share = np.cumsum(weights[order]) / weights.sum()
+        quantile = np.clip(ratio[order][np.searchsorted(share, level)], 0.3, 2.5)
+        found.append(round(float(quantile ** (count / (count + 2))), 3))
+    return tuple(found)
+
+
+def calibrated(levels, width) -> np.ndarray:
+    """Factors [level] on the distance of quantiles of ln y from the median.
+
+    width: those of the 50 and of the 90 % interval. Between them the standard normal deviate of a level is moved
+    piecewise linearly, beyond 90 % the factor stays.
+    """
+    z = np.abs(ndtri(np.asarray(levels, float)))
+    known = np.array([0.0, *ndtri([(1 + level) / 2 for level in CALIBRATED])])
+    moved = np.maximum.accumulate(known * [1.0, *width])
+    with np.errstate(invalid="ignore"):
+        factor = np.interp(z, known, moved) / z
+    return np.where(z > known[-1], moved[-1] / known[-1], np.where(z > 0, factor, 1.0))
 
 
 def _rows(table, keep):

@@ -57,6 +57,8 @@ RELATIVES = {
 MIXED = {("dico", "final, CFG"), ("dico", "512"), ("udit", "cfg 1.5 at 400K"), ("udit", "toy T size"),
          ("udit", "512 at 400K"), ("udit", "U-ViT at DiT 400K setting"), ("dit", "DiT-XL/2 block design"),
          ("fewstep", "DMF L/2 ablation"), ("fewstep", "multi-step reference")}  # fmt: skip
+# path_length: no quality; clip_rel_drop_pct: less than the same model's own value at 50 steps, 0 there by definition
+NO_QUALITY = ("path_length", "clip_rel_drop_pct")
 HEADLINES = ("fd", "fd_effnet_lite0", "kd", "agreement")  # the qualities taken of measurements of our own
 SOLVERS_AS_LABELS = ("diff-solvers", "dpm-solver")  # studies whose series are named by their solver
 STOCHASTIC_ETA = {"1.0": "ddpm", "sigma-hat": "sigma-hat"}  # study ddim: its label, the solver
@@ -117,10 +119,10 @@ def rises(quality: str) -> bool:
 
 
 def qualities(table: pd.DataFrame) -> list[str]:
-    """Quality columns of a table that are neither halves nor extrapolations of another."""
+    """Quality columns of a table that are neither halves nor extrapolations of another, nor NO_QUALITY."""
     known = [c for c in schema.names("quality") if c in table] + [c for c in ("loss",) if c in table]
     ends = ("_even", "_odd", "_half1", "_half2", "_inf")
-    return [c for c in known if not c.endswith(ends) and c != "path_length" and table[c].notna().sum() >= 3]
+    return [c for c in known if not c.endswith(ends) and c not in NO_QUALITY and table[c].notna().sum() >= 3]
 
 
 def own_error(rows: pd.DataFrame, quality: str) -> np.ndarray:
@@ -149,6 +151,11 @@ def from_table(table: pd.DataFrame, study: str = "table", least: int = 3, kinds=
     return found
 
 
+def questions(table: pd.DataFrame, study: str = "table", least: int = 3) -> list[Series]:
+    """All that the board asks of a table: its series along each axis, and those of the best guidance."""
+    return from_table(table, study, least) + best_guidance(table, study, least)
+
+
 def published(least: int = 3) -> list[Series]:
     """Series of all bundled studies, and of the measurements beside the package (data/measurements, not installed).
 
@@ -160,8 +167,7 @@ def published(least: int = 3) -> list[Series]:
         if path.stem not in tables:
             table = measurements.read(path)
             tables[path.stem] = table.drop(columns=[c for c in qualities(table) if c not in HEADLINES])
-    found = [from_table(table, name, least) + best_guidance(table, name, least) for name, table in tables.items()]
-    return _distinct(list(chain(*found)))
+    return _distinct(list(chain(*(questions(table, name, least) for name, table in tables.items()))))
 
 
 def learned(least: int = 3) -> list[Series]:

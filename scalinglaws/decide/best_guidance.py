@@ -1,0 +1,290 @@
+"""The best guidance as a law of size and steps, with intervals, and what one guidance for all would cost.
+
+Figures 7 and 8 of Mei et al. 2024 (arXiv 2404.01367) say that the best guidance depends on size and steps. Each
+setting's best is located by the parabola in ln w through its best measured guidance and the two beside it; where the
+best measured is the first or the last of the grid, the optimum is known only to lie beyond the middle of the last two.
+The law ln w* = ln W + m ln(size) + k ln(steps) takes such settings as the bounds they are.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws import display, schema
+from scalinglaws.decide.arguments import check_level, checked
+from scalinglaws.decide.censored import ABOVE, BELOW, INSIDE, censored_line
+from scalinglaws.decide.guidance import GUIDED, SIZES, optimal_guidance
+from scalinglaws.schema import InputError, NoAnswer
+
+DRAWS = 1000  # of each setting's quality within its standard errors
+ROWS = 4  # settings a law needs, at least
+TERMS = {"size": "exponent of size", "steps": "exponent of steps"}
+
+
+@dataclass(frozen=True)
+class BestGuidance:
+    """The best guidance of every setting, its law, and the loss of fixed guidances.
+
+    settings: model, size, steps, guidance (the best measured), w (the optimum; its bound where `beyond` is above or
+    below), low, high, beyond, value (by the half that did not choose), agree. law: term, value, low, high; the first
+    term is w* at the typical size and steps. losses: one row a guidance, and one for the law: mean and worst loss
+    against the best of each setting, in per cent, and where it is worst.
+    """
+
+    settings: pd.DataFrame
+    law: pd.DataFrame
+    losses: pd.DataFrame
+    quality: str
+    size: str  # column
+    level: float
+    typical: dict  # {size, steps}: geometric means, at which the law is centred
+    measured: pd.DataFrame = field(repr=False, compare=False)
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self):
+        return f"<BestGuidance: {self._headline()}>"
+
+    def summary(self) -> str:
+        """The law, every setting and the losses in plain text, and the answer."""
+        tables = [self.law, self.settings, self.losses]
+        return "\n".join([*map(display.text_table, tables), *self.notes, self.answer])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a setting."""
+        return self.settings
+
+    def _repr_html_(self):
+        return display.html_page(self._headline(), self.law, notes=self.notes)
+
+    def at(self, size, steps) -> np.ndarray:
+        """w* [n] by the law at sizes [n] and steps [n]."""
+        centre, *exponents = self.law["value"]
+        given = {TERMS["size"]: np.log(np.asarray(size, float) / self.typical["size"]),
+                 TERMS["steps"]: np.log(np.asarray(steps, float) / self.typical["steps"])}  # fmt: skip
+        return centre * np.exp(sum(b * given[t] for b, t in zip(exponents, self.law["term"][1:], strict=True)))
+
+    @property
+    def answer(self) -> str:
+        """Two sentences: how the best guidance changes, and what one guidance for all costs."""
+        fixed = self.losses[self.losses["guidance"] != "by the law"]
+        best, law = fixed.loc[fixed["mean"].idxmin()], self.losses.iloc[-1]
+        changes = "; ".join(f"{self._change(row)}" for row in self.law[1:].itertuples())
+        edges = int((self.settings["beyond"] != INSIDE).sum())
+        beyond = f", with {edges} of {len(self.settings)} optima at an edge of the grid" if edges else ""
+        return (f"By {self.quality} the best guidance is {_span(self.law.iloc[0])} at the typical size and steps"
+                f"{beyond}: {changes}. Guidance {best['guidance']} for all costs {best['mean']:.2g} % of quality on "
+                f"average and {best['worst']:.2g} % at worst ({best['at']}); guidance by the law costs "
+                f"{law['mean']:.2g} % and {law['worst']:.2g} %.")  # fmt: skip
+
+    def _change(self, row):
+        said = f"{row.term} {_span(row._asdict())}"
+        return said if row.low > 0 or row.high < 0 else f"{said}, which does not differ from 0"
+
+    def _headline(self):
+        return f"{len(self.settings)} settings, w* {_span(self.law.iloc[0])} at the typical size and steps"
+
+    def plot(self, ax=None):
+        """w* against steps with its intervals, one colour a size, and the law's lines; returns the matplotlib Axes."""
+        from scalinglaws import figures
+
+        return figures.best_guidance(self.settings, self.lines(), self.quality, ax)
+
+    def plot_map(self, ax=None):
+        """w* of every size and steps as a map; returns the matplotlib Axes."""
+        from scalinglaws import figures
+
+        return figures.guidance_map(self.settings, ax)
+
+    def plot_losses(self, ax=None):
+        """Mean and worst loss of each fixed guidance and of the law; returns the matplotlib Axes."""
+        from scalinglaws import figures
+
+        return figures.losses(self.losses, self.quality, ax)
+
+    def plot_curves(self, axes=None):
+        """Quality against guidance at each number of steps, smallest and largest size; returns the two Axes."""
+        from scalinglaws import figures
+
+        return figures.guidance_curves(self.measured, self.quality, axes)
+
+    def lines(self) -> pd.DataFrame:
+        """The law along steps for every size: model, steps, w."""
+        grid = np.geomspace(self.settings["steps"].min(), self.settings["steps"].max(), 30)
+        sizes = self.settings.drop_duplicates("model")
+        return pd.concat([pd.DataFrame({"model": row.model, "steps": grid, "w": self.at(row.size_, grid)})
+                          for row in sizes.rename(columns={"size": "size_"}).itertuples()])  # fmt: skip
+
+
+@checked
+def best_guidance(table, quality="fd", *, level=0.9, size=None, seed=0) -> BestGuidance:
+    """The best guidance w* of every model and number of steps, and the law ln w* = ln W + m ln(size) + k ln(steps).
+
+    table: rows with guidance, model, a size column, steps and the quality; of several samplers and kinds of guidance
+    the one with the most rows is kept. quality_se gives the settings' intervals, quality_half1 and quality_half2 the
+    report by the half that did not choose. size: column (default: the first of flops_per_forward, gflops_per_forward,
+    params, ... that is full). level: of the intervals. seed: of the draws within the standard errors. Models are groups
+    with an error of their own. Raises InputError where a column is missing, NoAnswer where fewer than 4 settings have
+    three guidances, or all have their best at an edge of the grid.
+    """
+    level = check_level(level)
+    table, kept = one_kind(table)
+    chosen = optimal_guidance(table, quality)
+    size = size or next((c for c in SIZES if c in table and table[c].notna().all()), None)
+    table = table[table["guidance"].gt(0) & table[quality].notna()]
+    missing = [c for c in ("model", "steps", size) if c not in table]
+    if missing:
+        raise InputError(f"A law of the best guidance needs the column {missing[0] or 'of the size'!r}; the table has "
+                         f"{', '.join(table.columns)}.")  # fmt: skip
+    several = chosen.table[chosen.table["guidances"] >= 3].drop_duplicates(["model", "steps"])
+    if len(several) < ROWS:
+        raise NoAnswer(f"{len(several)} settings were measured at three guidances or more; a law needs {ROWS}: measure "
+                       "more guidances.")  # fmt: skip
+    points = _points(table, quality, several, size)
+    settings = _settings(points, several, table, quality, size, level, seed)
+    typical = {c: float(np.exp(np.log(settings[c].astype(float)).mean())) for c in ("size", "steps")}
+    law, notes = _law(settings, typical, level)
+    notes = (*kept, *_left_out(chosen.table, several), *notes, *chosen.notes)
+    found = BestGuidance(settings.drop(columns="s"), law, pd.DataFrame(), quality, size, level, typical, points, notes)
+    by_law = found.at(settings["size"], settings["steps"])
+    return replace(found, losses=_losses(points, settings, by_law, quality))
+
+
+def one_kind(table):
+    """(rows of the sampler and the kind of guidance with the most rows, a sentence for each choice made)."""
+    notes = []
+    for column in ("sampler", *GUIDED[1:]):
+        if isinstance(table, pd.DataFrame) and column in table and table[column].nunique(dropna=False) > 1:
+            most = table[column].value_counts(dropna=False).index[0]
+            said = f"{column} {most}" if pd.notna(most) else f"no {column}"
+            table = table[table[column].isna() if pd.isna(most) else table[column] == most]
+            notes.append(f"Rows with {said} alone are used, of which there are most.")
+    return table, notes
+
+
+def _points(table, quality, several, size):
+    """One row a model, steps and guidance, of the settings kept: quality, its halves and its standard error."""
+    columns = [c for c in (quality, f"{quality}_half1", f"{quality}_half2", f"{quality}_se") if c in table]
+    groups = table.groupby(["model", "steps", "guidance"])
+    means = groups[columns].mean()
+    if f"{quality}_se" in means:
+        means[f"{quality}_se"] /= np.sqrt(groups.size())
+    kept = several.set_index(["model", "steps"]).index
+    means = means.reset_index()
+    means = means[means.set_index(["model", "steps"]).index.isin(kept)].reset_index(drop=True)
+    sizes = table.groupby("model")[size].mean().sort_values()
+    order = [m for m in sizes.index if m in set(means["model"])]
+    return means.assign(model=pd.Categorical(means["model"], order, ordered=True))
+
+
+def _settings(points, several, table, quality, size, level, seed):
+    """One row a setting: the optimum located, its interval, and what the cross-fitted choice reports."""
+    rng, rows = np.random.default_rng(seed), []
+    sizes = table.groupby("model")[size].mean()
+    known = several.set_index(["model", "steps"])
+    for (model, steps), part in points.groupby(["model", "steps"], observed=True):
+        part = part.sort_values("guidance")
+        said = known.loc[(model, steps)]
+        report = {k: said[k] for k in ("guidance", "value", "agree")}
+        error = part[f"{quality}_se"].to_numpy(float) if f"{quality}_se" in part else np.zeros(len(part))
+        report |= _located(part["guidance"].to_numpy(float), part[quality].to_numpy(float), np.nan_to_num(error),
+                           schema.higher_is_better(quality), rng, level)  # fmt: skip
+        rows.append({"model": model, "size": sizes[model], "steps": steps} | report)
+    table = pd.DataFrame(rows)[["model", "size", "steps", "guidance", "w", "low", "high", "beyond", "value", "agree",
+                                "s"]]  # fmt: skip
+    table["model"] = table["model"].astype(points["model"].dtype)
+    return table.sort_values(["model", "steps"], ignore_index=True)
+
+
+def _located(w, quality, error, rises, rng, level) -> dict:
+    """w* of one setting, rising guidances w [k]: the value or its bound, its interval, and the error of ln w*."""
+    x, loss = np.log(w), -quality if rises else quality
+    drawn = loss + error * rng.standard_normal((DRAWS, len(x)))
+    place, side = vertices(x, np.concatenate([loss[None], drawn]))
+    ends = np.where(side == ABOVE, np.inf, np.where(side == BELOW, -np.inf, place))[1:]
+    low, high = np.quantile(ends, [(1 - level) / 2, (1 + level) / 2], method="nearest")
+    own = place[1:][side[1:] == INSIDE]
+    s = float(own.std()) if len(own) > 1 else 0.0
+    return {"w": float(np.exp(place[0])), "low": float(np.exp(low)), "high": float(np.exp(high)),
+            "beyond": str(side[0]), "s": s}  # fmt: skip
+
+
+def vertices(x, loss):
+    """(place [n], side [n]) of the least loss [n, k] along rising x [k].
+
+    Inside: the vertex of the parabola through the least value and its two neighbours. At an end of x: the middle of the
+    last two, beyond which the optimum of any symmetric curve lies; side is then above or below.
+
+    >>> place, side = vertices(np.array([0.0, 1.0, 2.0]), np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 2.0]]))
+    >>> place.tolist(), side.tolist()
+    ([1.0, 0.5], ['', 'below'])
+    """
+    k = loss.argmin(axis=1)
+    mid, row = np.clip(k, 1, len(x) - 2), np.arange(len(loss))
+    a, b, c = x[mid - 1], x[mid], x[mid + 1]
+    fa, fb, fc = (loss[row, mid + d] for d in (-1, 0, 1))
+    with np.errstate(all="ignore"):
+        bend = (b - a) * (fb - fc) - (b - c) * (fb - fa)
+        inside = b - ((b - a) ** 2 * (fb - fc) - (b - c) ** 2 * (fb - fa)) / (2 * bend)
+    low, high = (x[0] + x[1]) / 2, (x[-2] + x[-1]) / 2
+    side = np.where(k == 0, BELOW, np.where(k == len(x) - 1, ABOVE, INSIDE))
+    place = np.where(side == BELOW, low, np.where(side == ABOVE, high, np.where(np.isfinite(inside), inside, b)))
+    return place, side
+
+
+def _law(settings, typical, level):
+    """(terms with their intervals, notes) by the censored line; the first is w* itself at the typical size and steps.
+
+    An optimum at an end has the error of the others' middle.
+    """
+    varied = [c for c in ("size", "steps") if settings[c].nunique() > 1]
+    columns = [np.log(settings[c].to_numpy(float) / typical[c]) for c in varied]
+    inside = settings["beyond"] == INSIDE
+    if not inside.any():
+        raise NoAnswer("Every setting has its best guidance at an edge of the grid measured, so nothing is known but "
+                       f"that: measure guidances beyond {settings['guidance'].iloc[0]:g}.")  # fmt: skip
+    s = np.where(inside, settings["s"], settings.loc[inside, "s"].median())
+    line = censored_line(np.stack([np.ones(len(settings)), *columns], axis=1), np.log(settings["w"]),
+                         settings["beyond"], s, settings["model"].astype(str), level)  # fmt: skip
+    rows = [("w* at the typical size and steps", *np.exp([line.beta[0], line.low[0], line.high[0]]))]
+    rows += [(TERMS[c], line.beta[k], line.low[k], line.high[k]) for k, c in enumerate(varied, 1)]
+    edges = settings.loc[~inside, "beyond"].value_counts().to_dict()
+    said = [f"{count} of {len(settings)} optima lie {side} the grid of guidances and enter as bounds: intervals are "
+            "wide where there are many." for side, count in edges.items()]  # fmt: skip
+    known = ", ".join(f"{c} {typical[c]:.3g}" for c in typical)
+    spread = f"Scatter of ln w* about the law: {line.tau:.2g} a setting, {line.omega:.2g} a model. Typical: {known}."
+    return pd.DataFrame(rows, columns=["term", "value", "low", "high"]), (*said, spread)
+
+
+def _losses(points, settings, by_law, quality):
+    """Mean and worst loss of each guidance, and of the measured guidance nearest to the law's, in per cent."""
+    halves = [f"{quality}_half1", f"{quality}_half2"]
+    whole = all(h in points and points[h].notna().all() for h in halves)
+    reported = points[halves].mean(axis=1) if whole else points[quality]  # halves are compared with halves
+    wide = points.assign(reported=reported).astype({"model": str})
+    wide = wide.pivot(index=["model", "steps"], columns="guidance", values="reported")
+    best = settings.astype({"model": str}).set_index(["model", "steps"])["value"]
+    wide = wide.loc[best.index]
+    ratio = wide.rdiv(best, axis=0) if schema.higher_is_better(quality) else wide.div(best, axis=0)
+    rows = [_loss(f"{w:g}", ratio[w]) for w in ratio if ratio[w].notna().all()]
+    distance = np.abs(np.log(wide.columns.to_numpy(float))[None] - np.log(by_law)[:, None])
+    nearest = np.where(wide.notna(), distance, np.inf).argmin(axis=1)
+    chosen = pd.Series(ratio.to_numpy()[np.arange(len(ratio)), nearest], index=ratio.index)
+    return pd.DataFrame([*rows, _loss("by the law", chosen)])
+
+
+def _loss(name, ratio):
+    worst = ratio.idxmax()
+    return {"guidance": name, "mean": 100 * (ratio.mean() - 1), "worst": 100 * (ratio.max() - 1),
+            "at": f"{worst[0]}, {worst[1]:g} steps"}  # fmt: skip
+
+
+def _left_out(chosen, several):
+    """A sentence where settings have too few guidances."""
+    few = len(chosen) - len(several)
+    return (f"{few} settings with fewer than three guidances are left out.",) if few else ()
+
+
+def _span(row):
+    """A value with its interval."""
+    return f"{row['value']:.2f} ({row['low']:.2g} to {row['high']:.2g})"

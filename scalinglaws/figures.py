@@ -1,0 +1,127 @@
+"""Figures of a whole study, in the style of `plots`: finished tables in, matplotlib Axes out. Nothing is computed here.
+
+One palette: a size has the same colour in every figure, from dark (small) to light.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from scalinglaws.plots import GREY, INK, MARK, _axes, _label_axes, _legend, colours, quality_against_cost
+
+MARKERS = {"": "o", "above": "^", "below": "v"}
+
+
+def best_guidance(settings, lines, quality, ax=None):
+    """w* against steps, one colour a size, with intervals; bounds are open triangles; the law's lines behind."""
+    with _axes(ax) as ax:
+        shade = colours(settings["model"])
+        for place, (model, rows) in enumerate(settings.groupby("model", observed=True)):
+            colour = shade[str(model)]
+            line = lines[lines["model"] == model]
+            ax.plot(line["steps"], line["w"], color=colour, lw=1.3, zorder=2)
+            x = rows["steps"] * 1.025 ** (place - len(shade) / 2)  # side by side, so that intervals can be read
+            ends = np.abs(rows[["low", "high"]].clip(0.05, 50).to_numpy(float).T - rows["w"].to_numpy(float))
+            ax.errorbar(x, rows["w"], ends, fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.6, zorder=1)
+            for side, part in rows.groupby("beyond"):
+                face = colour if side == "" else "white"
+                ax.plot(x[part.index], part["w"], MARKERS[side], color=colour, mfc=face, ms=6, lw=0, zorder=3)
+        for side in settings["beyond"].unique():
+            if side:
+                ax.plot([], [], MARKERS[side], color=INK, mfc="white", lw=0, label=f"{side} this: edge of the grid")
+        _label_axes(ax, "sampling steps", f"best guidance by {quality}")
+        _ticks(ax, settings["steps"])
+        ax.set_ylim(settings["w"].min() / 1.6, settings["w"].max() * 1.6)
+        _legend(ax, shade, "size")
+    return ax
+
+
+def guidance_map(settings, ax=None):
+    """w* of every size (down) and number of steps (across), with its number; an edge of the grid as < or >."""
+    with _axes(ax) as ax:
+        wide = settings.pivot(index="model", columns="steps", values="w")
+        signs = settings.assign(text=settings["beyond"].map({"": "", "above": ">", "below": "<"})
+                                + settings["w"].map("{:.2g}".format))  # fmt: skip
+        text = signs.pivot(index="model", columns="steps", values="text").fillna("")
+        sns.heatmap(np.log(wide.astype(float)), annot=text, fmt="", cmap="crest", cbar=False, linewidths=1, ax=ax)
+        ax.set(xlabel="sampling steps", ylabel="size")
+        ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
+        ax.grid(False)
+    return ax
+
+
+def guidance_curves(measured, quality, axes=None):
+    """Quality against guidance, one line a number of steps: the smallest and the largest size side by side.
+
+    measured: model (categorical, in rising order of size), steps, guidance, quality, and quality_se if known.
+    """
+    with _axes(() if axes is None else axes):  # the style alone
+        if axes is None:
+            axes = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")[1]
+        steps = sorted(measured["steps"].unique())
+        shade = dict(zip(map("{:g}".format, steps), sns.color_palette("flare", n_colors=len(steps)), strict=True))
+        for ax, model in zip(axes, measured["model"].cat.categories[[0, -1]], strict=True):
+            for count, rows in measured[measured["model"] == model].groupby("steps"):
+                rows = rows.sort_values("guidance")
+                ax.errorbar(rows["guidance"], rows[quality], rows.get(f"{quality}_se"), fmt="o-", ms=4, lw=1.2,
+                            color=shade[f"{count:g}"], elinewidth=0.8)  # fmt: skip
+            _label_axes(ax, "guidance weight", quality)
+            _ticks(ax, measured["guidance"])
+            ax.set_title(str(model))
+        _legend(axes[1], shade, "steps")
+    return axes
+
+
+def losses(table, quality, ax=None):
+    """Mean loss of each choice as a bar, the worst as a mark above it. table: guidance, mean, worst (per cent)."""
+    with _axes(ax) as ax:
+        x = np.arange(len(table))
+        last = ["#4c72b0"] * (len(table) - 1) + [MARK]
+        ax.bar(x, table["mean"], color=last, width=0.65, zorder=2)
+        ax.plot(x, table["worst"], "_", color=INK, ms=18, mew=1.6, lw=0, zorder=3, label="at worst")
+        ax.set_xticks(x, table["guidance"])
+        ax.set(xlabel="guidance for all settings", ylabel=f"loss of {quality} against the best guidance (%)")
+        ax.set_yscale("symlog", linthresh=10)
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        ax.axhline(0, color=GREY, lw=1)
+        ax.legend(loc="best")
+    return ax
+
+
+def _ticks(ax, values):
+    """Ticks at the values themselves."""
+    known = sorted(set(values))
+    ax.set_xticks(known, [f"{v:g}" for v in known])
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def training_trend(rows, band, envelope, quality, ax=None):
+    """Quality against training compute, sizes in colour, the shared trend as a band and the envelope in grey.
+
+    rows: model, size, compute, quality; band: x, value, low, high; envelope: compute, quality.
+    """
+    with _axes(ax) as ax:
+        quality_against_cost(rows.assign(cost=rows["compute"]), quality, "training compute (FLOPs)", ax=ax)
+        ax.plot(band["x"], band["value"], color=MARK, lw=1.6, zorder=4, label="law of compute alone")
+        ax.fill_between(band["x"], band["low"], band["high"], color=MARK, alpha=0.15, lw=0, zorder=1)
+        ax.plot(envelope["compute"], envelope["quality"], color=INK, lw=5, alpha=0.15, zorder=0, label="best of those")
+        _legend(ax, colours(rows["model"]), "size")
+    return ax
+
+
+def trend_residuals(rows, quality, ax=None):
+    """What a shared trend leaves, in per cent, against training compute, one colour a size.
+
+    rows: model, compute, residual (ln of measured over the trend).
+    """
+    with _axes(ax) as ax:
+        shade = colours(rows["model"])
+        for model, part in rows.groupby("model", observed=True):
+            part = part.sort_values("compute")
+            percent = 100 * np.expm1(part["residual"])
+            ax.plot(part["compute"], percent, "o-", color=shade[str(model)], ms=4.5, lw=1.2, mec="white", mew=0.5)
+        ax.axhline(0, color=MARK, lw=1.4, zorder=1)
+        ax.set(xscale="log", xlabel="training compute (FLOPs)", ylabel=f"{quality} against the shared trend (%)")
+        _legend(ax, shade, "size")
+    return ax
