@@ -64,6 +64,16 @@ def curves(table):
     return within.assign(**{f"{SURE:.0%} from": pd.Series(least)})
 
 
+def ahead(within):
+    """Sentences on the orders that have the answer more often than the design, one a share."""
+    for share in within.columns[:-1]:
+        row = within[share]
+        better = row[row > row["design"]]
+        if len(better):
+            names = ", ".join(f"{name} {value:.3f}" for name, value in better.items())
+            yield f"At {share:.0%} the design ({row['design']:.3f}) is behind {names}."
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replays", type=int, default=200)
@@ -79,7 +89,9 @@ def main():
         print(f"\n{name}: {options.replays} replays, {time.perf_counter() - start:.0f} s")
         for question, table in every[-1].groupby("question", sort=False):
             print(f"\n{question}: part of the replays within the whole grid's interval, by share of its cost")
-            print(curves(table).to_string(float_format="{:.3f}".format))
+            within = curves(table)
+            print(within.to_string(float_format="{:.3f}".format))
+            print(*(ahead(within) if "design" in within.index else ()), sep="\n")
             last = table[table["share"] == table["share"].max()]
             print(f"\n{question}, {last['share'].iloc[0]:.0%} of the grid's cost")
             print(replay.summary(last).to_string(index=False, float_format="{:.4f}".format), flush=True)
