@@ -38,8 +38,8 @@ class WhichSize:
     accounts: account, full (cost of the largest size at its most steps without guidance, the budgets' unit), the best
     size at 1 %, 10 % and 100 % of it, smaller (share of the budgets that buy the largest size its fewest steps or more,
     in logs, at which a smaller one is the best), low, high, worse (how much worse the largest is at 10 % of its full
-    cost, in per cent; infinite where it cannot be run). winners: account, share (of full), model, steps, guidance,
-    value.
+    cost, in per cent; infinite where it cannot be run), grows (probability that the best size at the largest budget is
+    larger than at the first that runs the largest). winners: account, share (of full), model, steps, guidance, value.
     """
 
     accounts: pd.DataFrame
@@ -177,7 +177,8 @@ def _account(table, quality, level, draws, seed):
     shares = np.geomspace(table["share"].min(), table["share"].max(), BUDGETS)
     loss, guidance, steps = _best(table, quality, shares, draws, seed)
     winner = loss.argmin(axis=0)  # [draw, budget]
-    smaller = (winner < len(models) - 1)[:, np.isfinite(loss[-1, 0])].mean(axis=1)
+    within = winner[:, np.isfinite(loss[-1, 0])]  # budgets that run the largest
+    smaller, grows = (within < len(models) - 1).mean(axis=1), (within[1:, -1] > within[1:, 0]).mean()
     low, high = np.quantile(smaller[1:], [(1 - level) / 2, (1 + level) / 2])
     at = {s: int(np.abs(np.log(shares / s)).argmin()) for s in SHARES}
     named = {f"at {s:.0%}": models[winner[0, i]] for s, i in at.items()}
@@ -187,7 +188,7 @@ def _account(table, quality, level, draws, seed):
                           "guidance": guidance[first, column], "steps": steps[first, column],
                           "value": value})  # fmt: skip
     worse = float(100 * np.expm1(tenth[-1] - tenth.min()))
-    return named | {"smaller": smaller[0], "low": low, "high": high, "worse": worse}, frame
+    return named | {"smaller": smaller[0], "low": low, "high": high, "worse": worse, "grows": grows}, frame
 
 
 def _best(table, quality, shares, draws, seed):
