@@ -84,6 +84,8 @@ def test_pretraining_of_a_known_worth():
     assert better.sizes["compute"].tolist() == pytest.approx([8] * 5) and better.sizes["at_least"].all()
     worse = pretraining(pd.concat([runs(0.0, -0.5, factor=2.0), runs(0.0, -0.5, variant="from scratch")]), "fd")
     assert worse.sizes["compute"].isna().all() and "no size with it reaches" in worse.answer
+    with pytest.raises(InputError, match="no column variant"):
+        pretraining(runs().drop(columns="variant"), "fd")
     with pytest.raises(InputError, match="Fewer than two sizes"):
         pretraining(runs(), "fd")
 

@@ -1,6 +1,7 @@
 """A training file for several models of a family, and its result by `collect run`: trained, sampled, measured."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,12 @@ import tiny_text_family  # noqa: E402
 from tiny_text_family import archives  # noqa: E402
 
 from collect import metrics, weights  # noqa: E402
-from collect.config import KINDS  # noqa: E402
+from collect.config import KINDS, SweepFile, read_config  # noqa: E402
 from collect.datasets import scenes  # noqa: E402
 from collect.families import open_family  # noqa: E402
 from collect.models.tasks import small_and_target  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402
-from collect.training import pictures  # noqa: E402
+from collect.training import loop, pictures  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
 
@@ -132,3 +133,18 @@ def test_scenes_as_a_folder_of_pictures(tmp_path, monkeypatch, said):
     assert len(shown) == 4 and all("fox" in caption for caption in shown)
     with pytest.raises(InputError, match="No 'unicorn' among the icons"):
         pictures.write_scenes(icons, "all", 4, tmp_path / "none", subject=("unicorn", "noto"))
+
+
+def test_the_shipped_files_belong_together():
+    """Each sweep's models are checkpoints that its training file leaves."""
+    data = Path(__file__).parent.parent / "data"
+    read = {"super-resolution": "finetune", "super-resolution-scratch": "finetune", "students": "distil"}
+    trained = {n: read_config(data / f"models/tiny-t2i/{n}.yaml", KINDS[kind]) for n, kind in read.items()}
+    for name in ("super-resolution", "super-resolution-scratch"):
+        file, sweep = trained[name], read_config(data / f"sweeps/tiny-t2i-{name}.yaml", SweepFile)
+        steps = loop.snapshot_steps(file.steps)
+        assert sweep.models == [f"{label}-{step}" for label in file.labels for step in steps]
+        place = (data / "models/tiny-t2i" / file.out).resolve()
+        assert (data / "sweeps" / sweep.family).resolve() == place
+    students = read_config(data / "sweeps/tiny-t2i-students.yaml", SweepFile)
+    assert students.models == [f"{label}-consistency" for label in trained["students"].labels]

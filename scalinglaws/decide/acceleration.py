@@ -13,7 +13,7 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.effects import error_of, rows_of
+from scalinglaws.decide.effects import error_of, need, rows_of
 from scalinglaws.schema import InputError
 
 DRAWS = 2000  # of the measured errors, for the intervals
@@ -109,8 +109,7 @@ def acceleration(source, quality="fd", student="consistency", where=None, level=
 
 def _curves(table, quality, student):
     """The best guidance's error at each params, steps and side: student, params, steps, cost, error, se."""
-    if "variant" not in table:
-        raise InputError("The table has no column variant: it says which rows are of students.")
+    need(table, (quality, "params", "steps", "variant", "nfe", "flops_per_forward"))
     error, name = error_of(table, quality)
     se = table.get(f"{quality}_se", pd.Series(0.0, table.index)).astype(float)
     se = se if name == quality else se * np.nan  # of an error that was turned round

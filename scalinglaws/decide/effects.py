@@ -123,6 +123,12 @@ def rows_of(source, where=None):
     return measurements.where(table, **kept) if kept else table
 
 
+def need(table, columns):
+    """InputError that names the columns which a table lacks."""
+    if missing := [c for c in columns if c not in table]:
+        raise InputError(f"The table has no column {', '.join(missing)}: it has {', '.join(table)}.")
+
+
 def trained_models(table):
     """A number for each row's trained model: rows of one run share it, whatever their snapshot and sampling."""
     kept = [c for c in ("family", "params", "variant", "train_seed") if c in table]
@@ -138,8 +144,7 @@ def partial_effects(source, qualities=(), terms=("params", "train_flops"), where
     """
     check_level(level)
     table = rows_of(source, where)
-    if missing := [c for c in (*terms, *qualities) if c not in table]:
-        raise InputError(f"The table has no column {', '.join(missing)}: it has {', '.join(table)}.")
+    need(table, ("params", *terms, *qualities))
     named = list(qualities) or [q.name for q in schema.METRICS if q.name in table and table[q.name].nunique() > 1]
     groups = trained_models(table)
     if groups.nunique() < 3:

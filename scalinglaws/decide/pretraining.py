@@ -7,7 +7,7 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.effects import error_of, rows_of
+from scalinglaws.decide.effects import error_of, need, rows_of
 from scalinglaws.schema import InputError
 
 SAME = ("sampler", "steps", "guidance", "task", "n_samples_for_metric", "seed")  # of two rows that are a pair
@@ -76,6 +76,7 @@ def pretraining(source, quality="fd", with_="fine-tuned", without="from scratch"
     """Pretraining's worth by the rows of two variants. InputError where no size and length has both."""
     check_level(level)
     table = rows_of(source, where)
+    need(table, (quality, "params", "train_steps", "train_flops", "variant"))
     errors, name = error_of(table, quality)
     keys = ["params", "train_steps", *(c for c in SAME if c in table)]
     table = table.assign(error=errors)
