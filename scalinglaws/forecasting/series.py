@@ -50,7 +50,8 @@ RELATIVES = {
     "cifar-solvers": ("diff-solvers", "dpm-solver"),
     "few-step": ("fewstep", "ucgm", "ect"),
     "autoregressive": ("mar", "autoregressive"),
-    "tiny-ldm": ("tiny-ldm", "tiny-ldm-training", "tiny-t2i", "tiny-t2i-2000"),
+    "tiny-ldm": ("tiny-ldm", "tiny-ldm-training", "tiny-t2i", "tiny-t2i-2000",
+                 "tiny-t2i-training"),
     "chinchilla": ("epoch-chinchilla", "kyotakano"),
 }
 # headings under which a study lists different architectures or designs: no curve
