@@ -41,6 +41,14 @@ def test_exponents_are_those_of_the_law():
     assert "fd follows size (exponent -0.30" in effects.answer and effects.clusters == 5
 
 
+def test_a_floor_is_taken_off_first():
+    raised = runs().assign(fd=lambda t: 2.5 + t["fd"])
+    row = partial_effects(raised, ["fd"], floors={"fd": 2.5}).of("fd", "params")
+    assert row.effect == pytest.approx(-0.3) and row.error == "fd - 2.5"
+    with pytest.raises(InputError, match="'fd' is not above its floor 3 in 20 rows"):
+        partial_effects(raised, ["fd"], floors={"fd": 3.0})
+
+
 def test_errors_are_the_sandwich_by_clusters():
     """Liang and Zeger 1986 with the usual correction, G/(G-1) (n-1)/(n-k), written out."""
     from scipy.stats import t
