@@ -119,6 +119,16 @@ def test_acceleration_of_a_known_factor(shift):
     assert np.log(inner.high / inner.low) == pytest.approx(2 * half, rel=0.15)
 
 
+def test_errors_that_were_turned_round_have_intervals():
+    """1 - clip has clip's standard error; a decibel of psnr is ln(10) / 20 of the root mean square error."""
+    table = students().assign(clip=lambda t: 1 - t["fd"], clip_se=lambda t: t["fd_se"])
+    table = table.assign(psnr=-20 * np.log10(table["fd"] / 255), psnr_se=0.01 * 20 / np.log(10))
+    by_fd = acceleration(table).rows
+    for quality in ("clip", "psnr"):
+        rows = acceleration(table, quality).rows
+        assert rows[["low", "high"]].to_numpy() == pytest.approx(by_fd[["low", "high"]].to_numpy(), rel=1e-6)
+
+
 def test_a_factor_beyond_the_measured_steps_is_a_bound():
     table = students()
     few = table[table["variant"].notna() | (table["steps"] < 10)]
