@@ -23,6 +23,7 @@ TURNED = {  # quality: (its error, what that is)
     "agreement": (lambda q: 1 - q, "1 - agreement"),
 }
 WORDS = {"params": "size", "train_flops": "training compute", "steps": "sampling steps", "train_steps": "training"}
+AXES = {"params": "parameters", "train_flops": "training FLOPs", "steps": "sampling steps"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Effects:
         rows = rows.sort_values(["params", "x"])
         rows["label"] = rows["params"].map("{:,.0f} params".format)
         lines = rows.assign(value=rows["y"], low=rows["y"], high=rows["y"])
-        return plots.band(lines, rows, WORDS.get(along, along), name, ax)
+        return plots.band(lines, rows, AXES.get(along, along), name, ax)
 
 
 def error_of(table, quality):
