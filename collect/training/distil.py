@@ -63,7 +63,7 @@ def students(file, folder, teacher, examples):
     """(label, folder, Pretrained, build, loss) of each student in turn; asked for the next one after it is trained."""
     batch, drop = file.batch, file.drop
     if file.method == "consistency":
-        loss = distillation.consistency(teacher, examples, batch, drop)
+        loss = distillation.consistency(teacher, examples, batch, drop, file.gap)
         yield "consistency", folder, teacher, teacher.trainable, loss
     elif file.method == "guided":
         build, student = teacher.trainable, teacher
