@@ -125,3 +125,22 @@ def trend_residuals(rows, quality, ax=None):
         ax.set(xscale="log", xlabel="training compute (FLOPs)", ylabel=f"{quality} against the shared trend (%)")
         _legend(ax, shade, "size")
     return ax
+
+
+def which_size(winners, largest, ax=None):
+    """The best size against the budget, one line an account: share (of the largest size's full cost), model, account.
+
+    Lines are set a little apart, so that accounts that agree can be told apart.
+    """
+    with _axes(ax) as ax:
+        accounts = list(dict.fromkeys(winners["account"]))
+        shade, models = colours(accounts, ordered=False), list(winners["model"].cat.categories)
+        for place, (account, rows) in enumerate(winners.groupby("account", sort=False)):
+            apart = 0.09 * (place - (len(accounts) - 1) / 2)
+            ax.step(rows["share"], rows["model"].cat.codes + apart, where="post", color=shade[account], lw=2)
+        ax.axvline(1, color=GREY, lw=1, ls=":")
+        ax.set(xscale="log", xlabel=f"budget, of the cost of {largest} at its most steps without guidance")
+        ax.set(ylabel="best size", ylim=(-0.5, len(models) - 0.5))
+        ax.set_yticks(range(len(models)), models)
+        _legend(ax, shade, "cost counted as")
+    return ax

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from synthetic import family
+from test_accounting import study as priced_study
 from test_best_guidance import study as guided_study
 from test_training_trend import runs as training_runs
 
 from scalinglaws import notebooks
 from scalinglaws.cli import main
+from scalinglaws.decide.accounting import which_size
 from scalinglaws.decide.best_guidance import best_guidance
 from scalinglaws.decide.training_budget import training_budget
 from scalinglaws.decide.training_trend import training_trend
@@ -149,3 +151,14 @@ def test_the_training_compute_closes_with_the_answer_of_its_laws(tmp_path):
     code = [c for c in nbformat.read(tmp_path / "training_compute.ipynb", 4).cells if c.cell_type == "code"]
     assert code[-1].outputs[0].data["text/markdown"] == training_trend(table, least=250).answer
     assert len([o for c in code for o in c.outputs if "image/png" in o.get("data", {})]) == 2
+
+
+@QUIET
+@pytest.mark.slow
+def test_which_size_closes_with_the_answer_of_its_accounts(tmp_path):
+    table = priced_study(0.05, guided=True)
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    notebooks.report("which_size", {"study": str(tmp_path / "runs.csv"), "served": "1e5"}, tmp_path)
+    code = [c for c in nbformat.read(tmp_path / "which_size.ipynb", 4).cells if c.cell_type == "code"]
+    assert code[-1].outputs[0].data["text/markdown"] == which_size(table, served=(1e3, 1e5)).answer
+    assert len([o for c in code for o in c.outputs if "image/png" in o.get("data", {})]) == 1

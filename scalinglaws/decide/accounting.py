@@ -1,0 +1,229 @@
+"""Which size is best at equal cost, under each way to count the cost: what "small beats large" becomes.
+
+Mei et al. 2024 (arXiv 2404.01367) count the FLOPs of the denoiser times steps: guidance is not counted twice, text
+encoder and decoder not at all. Here the same measured rows are priced by each account; at a budget every size takes its
+best measured steps and guidance (straight in logs between measured steps), as in the paper. Draws within the standard
+errors give the intervals; they hold for the models measured, not for models trained anew.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws import display, schema
+from scalinglaws.decide.arguments import check_level, checked
+from scalinglaws.decide.cost import cost_model
+from scalinglaws.decide.guidance import SIZES
+from scalinglaws.schema import InputError, NoAnswer
+
+ACCOUNTS = (  # name, unit, whether text encoder and decoder count, how often guidance counts
+    ("FLOPs of the denoiser, guidance once", "flops", False, 1),  # as in the paper
+    ("FLOPs of the denoiser, guidance twice", "flops", False, 2),
+    ("FLOPs", "flops", True, 2),
+    ("seconds of the denoiser", "seconds", False, 2),
+    ("seconds", "seconds", True, 2),
+    ("joules", "joules", True, 2),
+)
+FULL = ("denoise", "text", "decode")
+SERVED = (1e4, 1e6)  # images over a lifetime, for accounts that share out the training
+BUDGETS, DRAWS = 200, 400
+SHARES = (0.01, 0.1, 1.0)  # of the largest size's full cost: where the table names the best size
+
+
+@dataclass(frozen=True)
+class WhichSize:
+    """The best size at each budget under each account.
+
+    accounts: account, full (cost of the largest size at its most steps without guidance, the budgets' unit), the best
+    size at 1 %, 10 % and 100 % of it, smaller (share of the budgets that buy the largest size its fewest steps or more,
+    in logs, at which a smaller one is the best), low, high, worse (how much worse the largest is at 10 % of its full
+    cost, in per cent; infinite where it cannot be run), grows (probability that the best size at the largest budget is
+    larger than at the first that runs the largest). winners: account, share (of full), model, steps, guidance, value.
+    """
+
+    accounts: pd.DataFrame
+    winners: pd.DataFrame = field(repr=False)
+    quality: str
+    level: float
+    largest: str
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self):
+        return f"<WhichSize: {len(self.accounts)} accounts, {self._spread()}>"
+
+    def summary(self) -> str:
+        """The accounts in plain text, and the answer."""
+        return "\n".join([display.text_table(self.accounts), *self.notes, self.answer])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an account."""
+        return self.accounts
+
+    def _repr_html_(self):
+        return display.html_page("Which size, by how cost is counted", self.accounts, notes=[self.answer, *self.notes])
+
+    def plot(self, ax=None):
+        """The best size against the budget, one line an account; returns the matplotlib Axes."""
+        from scalinglaws import figures
+
+        return figures.which_size(self.winners, self.largest, ax)
+
+    @property
+    def answer(self) -> str:
+        """Two sentences: the paper's account, and what the others make of it."""
+        first, *rest = self.accounts.itertuples()
+        sure = int((self.accounts["low"] > 0.5).sum())
+        worse = f"{first.worse:.2g} % worse than the best" if np.isfinite(first.worse) else "out of reach"
+        others = "; ".join(f"{row.account} {_percent(row)}" for row in rest)
+        return (f"Counted as {first.account}, a size smaller than {self.largest} is the best by {self.quality} at "
+                f"{_percent(first)} of the budgets that can run {self.largest}, which at a tenth of its full cost is "
+                f"{worse}. Smaller sizes are best at more than half of those budgets, with {self.level:.0%} "
+                f"confidence, under {sure} of {len(self.accounts)} accounts{': ' if others else ''}{others}."
+                )  # fmt: skip
+
+    def _spread(self):
+        low, high = self.accounts["smaller"].min(), self.accounts["smaller"].max()
+        return f"a size smaller than {self.largest} is best at {low:.0%} to {high:.0%} of the budgets"
+
+
+@checked
+def which_size(table, quality="fd", *, served=SERVED, size=None, level=0.9, draws=DRAWS, seed=0) -> WhichSize:
+    """The best size at every budget, by FLOPs, seconds and joules, with and without the parts around the denoiser.
+
+    table: rows with model, a size column, steps and the quality, and the costs that are to be counted: flops_per_image
+    (or flops_per_forward), flops_text, flops_decode and the same in seconds and joules, train_flops; guidance and nfe
+    where rows are guided; quality_se for the intervals. Of several samplers the one with the most rows is kept. served:
+    images over which training is shared out. An account without its columns is left out and named in the notes. Raises
+    InputError where a column is missing, NoAnswer for a single size or where no account can be priced.
+    """
+    level = check_level(level)
+    table, notes = _rows(table, quality, size)
+    size = next(c for c in (size, *SIZES) if c in table)
+    largest = str(table["model"].cat.categories[-1])
+    answers, winners = [], []
+    for name, price in _accounts(table, served):
+        try:
+            cost, full = price(table, size)
+        except InputError as refusal:
+            notes.append(f"Left out {name}: {refusal}")
+            continue
+        answer, best = _account(table.assign(share=cost / full), quality, level, draws, seed)
+        answers.append({"account": name, "full": full} | answer)
+        winners.append(best.assign(account=name))
+    if not answers:
+        raise NoAnswer(f"No account can be priced. {' '.join(notes)}")
+    return WhichSize(pd.DataFrame(answers), pd.concat(winners, ignore_index=True), quality, level, largest,
+                     tuple(notes))  # fmt: skip
+
+
+def _accounts(table, served):
+    """(name, function of (table, size column) that gives (cost [row], full cost of the largest)) of every account."""
+    text = any(c in table and table[c].notna().any() for c in ("flops_text", "seconds_text"))
+    parts, stages = ("text encoder and decoder", FULL) if text else ("decoder", ("denoise", "decode"))
+    for name, unit, around, counted in ACCOUNTS:
+        price = unit, stages if around else ("denoise",), counted
+        yield f"{name} with {parts}" if around else name, lambda rows, size, a=price: _priced(rows, size, *a)
+    for images in served:
+        name = f"FLOPs with {parts} and training over {images:g} images"
+        yield name, lambda rows, size, n=images: _with_training(rows, size, stages, n)
+
+
+def _priced(table, size, unit, stages, counted):
+    """Cost per image of each row, and of the largest size at its most steps without guidance."""
+    model = cost_model(table, unit, stages=stages, size=size, steps="nfe")
+    calls = table["nfe"] if counted == 2 else table["once"]
+    largest = table.loc[table[size].idxmax(), size]
+    full = model.per_image(np.array([largest], float), table.loc[table[size] == largest, "once"].max())
+    return model.per_row(table.assign(nfe=calls)), float(full[0])
+
+
+def _with_training(table, size, stages, images):
+    """The same in FLOPs, with each model's training shared out over so many images."""
+    if "train_flops" not in table or table["train_flops"].isna().any():
+        raise InputError("it needs the column 'train_flops', full.")
+    cost, full = _priced(table, size, "flops", stages, 2)
+    largest = table.loc[table[size].idxmax(), "train_flops"]
+    return cost + table["train_flops"].to_numpy(float) / images, full + float(largest) / images
+
+
+def _rows(table, quality, size):
+    """(rows of one sampler with nfe, once (evaluations without those of guidance), notes); repeats averaged."""
+    known = next((c for c in (size, *SIZES) if c in table), None)
+    for column in ("model", known, "steps", quality):
+        if column not in table:
+            raise InputError(f"Which size is best needs the column {column or 'of the size'!r}; the table has "
+                             f"{', '.join(table.columns)}.")  # fmt: skip
+    notes, table = [], table[table[quality].notna()]
+    if "sampler" in table and table["sampler"].nunique() > 1:
+        most = table["sampler"].value_counts().index[0]
+        table = table[table["sampler"] == most]
+        notes.append(f"Rows with sampler {most} alone are used, of which there are most.")
+    if table["model"].nunique() < 2:
+        raise NoAnswer("One size alone: measure two or more.")
+    guided = table["guidance"].fillna(1) != 1 if "guidance" in table else pd.Series(False, table.index)
+    table = table.assign(guidance=table["guidance"].fillna(1) if "guidance" in table else 1.0)
+    if "nfe" not in table:
+        table = table.assign(nfe=table["steps"] * np.where(guided, 2, 1))
+    table = table.assign(once=table["nfe"] / np.where(guided, 2, 1))
+    order = table.groupby("model")[known].mean().sort_values().index
+    model = pd.Categorical(table["model"], list(order), ordered=True)
+    return table.assign(model=model).sort_values(["model", "guidance", "steps"], ignore_index=True), notes
+
+
+def _account(table, quality, level, draws, seed):
+    """(the account's row, its winners) of rows with their `share` of the full cost."""
+    models = list(table["model"].cat.categories)
+    shares = np.geomspace(table["share"].min(), table["share"].max(), BUDGETS)
+    loss, guidance, steps = _best(table, quality, shares, draws, seed)
+    winner = loss.argmin(axis=0)  # [draw, budget]
+    within = winner[:, np.isfinite(loss[-1, 0])]  # budgets that run the largest
+    smaller, grows = (within < len(models) - 1).mean(axis=1), (within[1:, -1] > within[1:, 0]).mean()
+    low, high = np.quantile(smaller[1:], [(1 - level) / 2, (1 + level) / 2])
+    at = {s: int(np.abs(np.log(shares / s)).argmin()) for s in SHARES}
+    named = {f"at {s:.0%}": models[winner[0, i]] for s, i in at.items()}
+    tenth, first, column = loss[:, 0, at[0.1]], winner[0], np.arange(BUDGETS)
+    value = np.exp(loss[first, 0, column] * (-1 if schema.higher_is_better(quality) else 1))
+    frame = pd.DataFrame({"share": shares, "model": pd.Categorical.from_codes(first, models, ordered=True),
+                          "guidance": guidance[first, column], "steps": steps[first, column],
+                          "value": value})  # fmt: skip
+    worse = float(100 * np.expm1(tenth[-1] - tenth.min()))
+    return named | {"smaller": smaller[0], "low": low, "high": high, "worse": worse, "grows": grows}, frame
+
+
+def _best(table, quality, shares, draws, seed):
+    """ln of the loss [model, draw + 1, budget] of each size's best steps and guidance, and those [model, budget].
+
+    The first draw is as measured. A budget may be left unspent: what a smaller one reaches, a larger one does.
+    """
+    models, rng = list(table["model"].cat.categories), np.random.default_rng(seed)
+    best = np.full((len(models), draws + 1, len(shares)), np.inf)
+    guidance, steps = np.full((2, len(models), len(shares)), np.nan)
+    for (model, weight), rows in table.groupby(["model", "guidance"], observed=True):
+        k = models.index(model)
+        columns = ["share", quality, *(c for c in (f"{quality}_se",) if c in rows)]
+        rows = rows.groupby("steps", as_index=False)[columns].mean()
+        curves = _curves(rows, quality, shares, draws, rng)
+        better = curves[0] < best[k, 0]
+        along = np.exp(np.interp(np.log(shares), *np.log(rows[["share", "steps"]].to_numpy(float).T)))
+        guidance[k, better], steps[k, better] = weight, along[better]
+        best[k] = np.minimum(best[k], curves)
+    kept = np.minimum.accumulate(best, axis=2)
+    last = np.maximum.accumulate(np.where(best[:, 0] <= kept[:, 0], np.arange(len(shares)), 0), axis=1)
+    return kept, np.take_along_axis(guidance, last, axis=1), np.take_along_axis(steps, last, axis=1)
+
+
+def _curves(rows, quality, shares, draws, rng):
+    """ln of the loss [draw + 1, budget] of one size and guidance, straight in logs between rows of rising steps."""
+    y = np.log(rows[quality].to_numpy(float)) * (-1 if schema.higher_is_better(quality) else 1)
+    error = (rows[f"{quality}_se"] / rows[quality]).fillna(0).to_numpy(float) if f"{quality}_se" in rows else 0 * y
+    drawn = np.concatenate([y[None], y + error * rng.standard_normal((draws, len(y)))])
+    x, at = np.log(rows["share"].to_numpy(float)), np.log(shares)
+    curves = np.array([np.interp(at, x, one) for one in drawn])
+    curves[:, at < x[0] - 1e-9] = np.inf
+    return curves
+
+
+def _percent(row):
+    """The share of budgets with its interval."""
+    return f"{row.smaller:.0%} ({row.low:.0%} to {row.high:.0%})"

@@ -1,0 +1,106 @@
+"""The best size under each way to count the cost is that of a study whose answer is known in closed form."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalinglaws.decide.accounting import which_size
+from scalinglaws.schema import InputError, NoAnswer
+
+SIZES = {"s": 1e6, "l": 1e7}  # FLOPs a forward
+STEPS = (1, 2, 4, 8, 16, 32, 64)
+TEXT, DECODE = 2e6, 8e6
+
+
+def study(noise=0.0, guided=False, **more):
+    """fd = 4 N^-0.5 (relative) + 8 / steps: the small model is better at few steps of its own only at equal cost."""
+    rows = []
+    for model, n in SIZES.items():
+        for guidance in (1.0, 2.0) if guided else (1.0,):
+            for steps in STEPS:
+                fd = 4 * (n / 1e6) ** -0.5 + 8 / steps * (0.7 if guidance > 1 else 1)
+                nfe = steps * (2 if guidance > 1 else 1)
+                rows.append({"model": model, "flops_per_forward": n, "sampler": "ddim", "steps": steps, "nfe": nfe,
+                             "guidance": guidance, "flops_per_image": n * nfe, "flops_text": TEXT,
+                             "flops_decode": DECODE, "seconds_per_image": 1e-3 * nfe, "seconds_text": 1e-4,
+                             "seconds_decode": 1e-4, "fd": fd, "fd_se": noise * fd})  # fmt: skip
+    return pd.DataFrame(rows).assign(train_flops=lambda t: 1e6 * t["flops_per_forward"], **more)
+
+
+def crossing(fixed=0.0):
+    """The cost at which both are equally good: 4 + 8/s1 = 4/sqrt(10) + 8/s2 with equal cost, by bisection."""
+    costs = np.geomspace(1e7 + fixed, 64e6 + fixed, 20001)
+    one, two = (costs - fixed) / 1e6, (costs - fixed) / 1e7
+    return costs[np.argmin(np.abs(4 + 8 / one - 4 / np.sqrt(10) - 8 / two))]
+
+
+def test_the_budget_at_which_the_large_one_wins_is_that_of_the_law():
+    found = which_size(study())
+    one = found.winners[found.winners["account"] == "FLOPs of the denoiser, guidance once"]
+    first = one.loc[one["model"] == "l", "share"].min() * 64e7
+    assert first == pytest.approx(crossing(), rel=0.1)  # straight in logs between steps
+    assert (one["model"] == "l")[one["share"] * 64e7 > first].all()
+
+
+def test_fixed_costs_shift_it_as_they_should():
+    found = which_size(study())
+    part = found.winners[found.winners["account"] == "FLOPs with text encoder and decoder"]
+    full = 64e7 + TEXT + DECODE
+    assert part.loc[part["model"] == "l", "share"].min() * full == pytest.approx(crossing(TEXT + DECODE), rel=0.1)
+    assert found.accounts.set_index("account").loc["FLOPs with text encoder and decoder", "full"] == pytest.approx(full)
+
+
+def test_where_a_step_takes_the_same_time_the_large_one_is_always_best():
+    seconds = which_size(study()).accounts.set_index("account").loc["seconds of the denoiser"]
+    assert seconds["smaller"] == 0 and seconds["worse"] == 0 and seconds["at 10%"] == "l"
+
+
+def test_guidance_that_counts_once_is_taken_more_often():
+    found = which_size(study(guided=True)).winners
+    shares = found.assign(guided=found["guidance"] > 1).groupby("account")["guided"].mean()
+    once, twice = (shares[f"FLOPs of the denoiser, guidance {n}"] for n in ("once", "twice"))
+    assert once > 0.95 > 0.5 > twice
+
+
+def test_training_shared_out_moves_the_crossing_as_it_should():
+    found = which_size(study(), served=(1e3, 1e9))
+    plain = found.accounts.set_index("account").loc["FLOPs with text encoder and decoder", "smaller"]
+    name = "FLOPs with text encoder and decoder and training over {:g} images"
+    assert found.accounts.set_index("account").loc[name.format(1e9), "smaller"] == pytest.approx(plain, abs=0.02)
+    part = found.winners[found.winners["account"] == name.format(1e3)]
+    fixed, full = 1e10 + TEXT + DECODE, 64e7 + 1e10 + TEXT + DECODE  # of the large; the small takes all 64 steps
+    exact = fixed + 1e7 * 8 / (4 + 8 / 64 - 4 / np.sqrt(10))
+    assert part.loc[part["model"] == "l", "share"].min() * full == pytest.approx(exact, rel=0.02)
+
+
+def test_without_noise_the_interval_has_no_width_and_with_it_some():
+    exact, noisy = (which_size(study(noise)).accounts for noise in (0.0, 0.2))
+    assert (exact["low"] == exact["high"]).all() and (noisy["low"] < noisy["high"]).any()
+
+
+def test_a_quality_that_rises_is_read_the_right_way():
+    table = study().assign(agreement=lambda t: 1 / (1 + t["fd"]))
+    one, two = which_size(table), which_size(table, "agreement")
+    columns = ["at 1%", "at 10%", "at 100%"]
+    assert one.accounts[columns].equals(two.accounts[columns])
+    assert two.winners["value"].between(0, 1).all()
+
+
+def test_accounts_without_their_columns_are_named():
+    table = study().drop(columns=["seconds_per_image", "flops_text", "seconds_text", "train_flops"])
+    found = which_size(table)
+    assert found.accounts["account"].tolist() == ["FLOPs of the denoiser, guidance once",
+                                                  "FLOPs of the denoiser, guidance twice",
+                                                  "FLOPs with decoder"]  # fmt: skip
+    assert any(note.startswith("Left out seconds of the denoiser: A cost in seconds") for note in found.notes)
+    with pytest.raises(NoAnswer, match="One size alone"):
+        which_size(study().query("model == 's'"))
+    with pytest.raises(InputError, match="needs the column 'fid'"):
+        which_size(study(), "fid")
+
+
+def test_it_shows_itself_in_five_ways():
+    found = which_size(study(0.05))
+    assert repr(found).startswith("<WhichSize: 7 accounts, a size smaller than l is best at 0% to")
+    assert found.answer.count(". ") == 1 and found.answer in found.summary() and found.answer in found._repr_html_()
+    assert len(found.to_frame()) == 7 and "budget" in found.plot().get_xlabel()
