@@ -23,6 +23,7 @@ TABLE = (
     ("bookkeeping", ()),
     ("planner", ()),
     ("scheduler", ()),
+    ("design", () if FULL else ("--replays", "40", "--grids", "tiny-ldm", "tiny-t2i")),
     ("package", ()),
 )
 SAMPLING = ("loop", "bookkeeping")  # on all cores; the rest on the threads that `make bench` gives

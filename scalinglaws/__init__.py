@@ -12,6 +12,7 @@ from scalinglaws.decide.guidance import optimal_guidance
 from scalinglaws.decide.optimum import optimum
 from scalinglaws.decide.samplers import compare_samplers
 from scalinglaws.decide.serving import serve
+from scalinglaws.decide.training_budget import training_budget
 from scalinglaws.fitting import fit, fit_groups
 from scalinglaws.forecasting.forecast import forecast
 from scalinglaws.infer import question
@@ -27,7 +28,7 @@ except PackageNotFoundError:  # run from the checkout
 __all__ = [
     "InputError", "NoAnswer", "__version__", "allocate", "ask", "compare", "compare_samplers", "cost_model",
     "crossover", "crossovers", "design", "fit", "fit_groups", "forecast", "laws", "optimal_guidance", "optimum",
-    "question", "read", "serve", "studies", "units",
+    "question", "read", "serve", "studies", "training_budget", "units",
 ]  # fmt: skip
 
 

@@ -122,13 +122,14 @@ class Answer:
         return (self.optimum or self.fit or self.next_size).plot(ax)
 
     def plot_costs(self, ax=None):
-        """Quality against sampling cost of every size: measured points, the law, and where neighbours cross."""
+        """Quality against sampling cost of every size: measured points, fitted curves, where neighbours cross."""
         from scalinglaws import plots
 
         cost = self._priced()
         points, front = measured.points(self.rows, self.fit.quality, cost), measured.frontier(
             self.rows, self.fit.quality, cost)  # fmt: skip
-        law = law_curves(self.fit, cost, self.optimum.level) if len(self.fit.inputs) == 2 else None
+        chosen = self.optimum
+        law = law_curves(self.fit, cost, chosen.level, of=chosen.of) if len(self.fit.inputs) == 2 else None
         known = {"law": law, "frontier": front, "crossovers": self.crossovers if len(self.crossovers) else None}
         return plots.quality_against_cost(points, self.fit.quality, cost.label, **known, ax=ax)
 

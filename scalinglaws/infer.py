@@ -266,7 +266,11 @@ def pairs(items):
 
 
 def quality_of(table):
-    """The quality column of a table, if it is plain which: a metric that is full, else one with gaps."""
+    """The quality column of a table, if it is plain which: a metric that is full, else one with gaps, else `loss`.
+
+    >>> quality_of(pd.DataFrame({"params": [1e8, 1e9], "loss": [3.0, 2.5]}))
+    'loss'
+    """
     held = [c for c in schema.names("quality") if c in table and table[c].notna().any()]
     metrics = [c for c in held if c == schema.COLUMNS[c].metric] or held
     full = [c for c in metrics if table[c].notna().all()]
@@ -276,6 +280,8 @@ def quality_of(table):
             return (usual or found)[0]
         if found:
             break
+    if not held and "loss" in table and pd.api.types.is_numeric_dtype(table["loss"]):
+        return "loss"
     numeric = [c for c in table.columns if c not in schema.COLUMNS and pd.api.types.is_numeric_dtype(table[c])]
     have = ", ".join(map(str, full or metrics or numeric or table.columns))
     raise InputError(f"Which column is the quality? Name one of {have} (--quality).")

@@ -19,6 +19,7 @@ MARK = "#d1495b"  # crossings, the best, and what is held out
 GREY = "#b5b5b5"
 SIZE = (8.2, 4.8)  # inches
 MANY = 12  # labels that a legend can hold
+WIDE = 30.0  # times from end to end of an x axis, from where on only powers of ten are labelled
 RUNAWAY = 2.5  # times beyond the values that a figure shows of their intervals
 RULES = {
     "axes.grid": True, "grid.color": "#e3e3e3", "grid.linewidth": 0.6, "axes.edgecolor": "#999999",
@@ -94,7 +95,7 @@ def quality_against_cost(points, quality, cost_label, *, law=None, frontier=None
                     solid_capstyle="round", label="measured frontier")  # fmt: skip
         if crossovers is not None and len(crossovers):
             ax.plot(crossovers["cost"], crossovers["value"], "X", color=MARK, mec="white", ms=9, lw=0, zorder=6,
-                    label="neighbours cross (law)")  # fmt: skip
+                    label="neighbouring sizes cross")  # fmt: skip
         _label_axes(ax, cost_label, quality)
         _limit(ax, pd.concat([points[quality], *([] if law is None else [law["value"]])]))
         _legend(ax, shade, "size")
@@ -321,6 +322,7 @@ def _label_axes(ax, x, y, log=True):
     if log:
         ax.set(xscale="log", yscale="log")
         _plain_numbers(ax)
+        _spaced_numbers(ax)
     ax.margins(x=0.03, y=0.06)
 
 
@@ -329,6 +331,23 @@ def _plain_numbers(ax):
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _spaced_numbers(ax):
+    """1, 2, 5, 10 ... on a logarithmic x axis, of several decades the powers of ten alone: labels do not overlap."""
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < WIDE * low else (1.0,)))
+    ax.xaxis.set_major_formatter(FuncFormatter(_short))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _short(value, _=None):
+    """5, 0.02 or 20000 as they are, smaller and larger numbers as 2 x 10^8."""
+    if value <= 0 or 1e-3 <= value < 1e5:
+        return f"{value:g}"
+    mantissa, power = f"{value:.3e}".split("e")
+    times = "" if float(mantissa) == 1 else rf"{float(mantissa):g}\times"
+    return rf"${times}10^{{{int(power)}}}$"
 
 
 def _limit(ax, values):

@@ -161,7 +161,7 @@ def test_own_errors_shift_whole_curves(rises):
         def at(x):
             return scale * np.asarray(x) ** (slope * power)
 
-        return Curve(label, "s", rises, (x[0], x[-1]), at, lambda x: np.tile(at(x), (101, 1)), own=own)
+        return Curve(label, "s", rises, (x[0], x[-1]), at, lambda x: np.exp(own)[:, None] * at(x))
 
     one = curve("a", 1.0 if rises else 4.0, 1.0, -shifts if rises else shifts)
     found = cross(one, curve("b", 2.0, 0.5, np.zeros(101)), of="owned", beyond=0)
@@ -172,9 +172,10 @@ def test_own_errors_shift_whole_curves(rises):
 
 def test_the_result_shows_itself():
     found = crossover(known_fit(spread=0.02), ("c8", "c16"))
-    start = "<Crossover: c8 and c16 cross at 1.983e+07 FLOPs per image by the law (90% interval for the models you own"
+    start = "<Crossover: c8 and c16 cross at 1.983e+07 FLOPs per image (90% interval for the models you own"
     assert repr(found).startswith(start) and found.to_frame()["of"].tolist() == ["owned"]
-    by_law = crossover(known_fit(spread=0.02), ("c8", "c16"), of="curve")
+    anew, by_law = (crossover(known_fit(spread=0.02), ("c8", "c16"), of=of) for of in ("new_model", "curve"))
+    assert "FLOPs per image by the law (90% interval for models trained anew" in repr(anew)
     assert repr(by_law).startswith("<Crossover: c8 and c16 cross at 1.983e+07 FLOPs per image (90% interval 1.")
     assert "\n" not in repr(found)
     assert "<table" in found._repr_html_() and found.to_frame()["first"].tolist() == ["c8"]

@@ -48,7 +48,7 @@ def test_samplers_cross_where_the_closed_form_says(share):
     assert found.cost == pytest.approx(CROSSING, rel=1e-4) and found.probability == 1.0
     assert found.value == pytest.approx(FLOOR + 30 * CROSSING**-0.9, rel=1e-4)
     assert (found.below, found.above, found.unit, found.by) == ("ddim", "heun", "steps", "sampler")
-    assert "ddim and heun cross at 6.24 steps by the law (90% interval for the models you own" in found.summary()
+    assert "ddim and heun cross at 6.24 steps (90% interval for the models you own" in found.summary()
 
 
 def test_order_of_the_levels_does_not_matter():

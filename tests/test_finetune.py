@@ -19,7 +19,7 @@ from collect.models.pipelines.loading import load_pipeline  # noqa: E402
 from collect.models.tasks import small_and_target  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
-from collect.training import examples, loop  # noqa: E402
+from collect.training import examples, loop, parallel  # noqa: E402
 from collect.training import pretrained as opening  # noqa: E402
 from collect.training.denoising import denoising  # noqa: E402
 from collect.training.finetune import open_base, optimizer_config, upscale_examples, widened  # noqa: E402
@@ -180,7 +180,7 @@ def test_from_a_file_to_a_checkpoint_that_samples(task, name, folders, tmp_path,
         assert kind == opening.task_of(base) and family.columns("run")["train_steps"] == 4
     else:
         todo = open_family(tmp_path / "run").task
-        model = super_resolution.adapt(made, resolution=todo.side)
+        model = open_family(tmp_path / "run").model("run")
         assert kind == "upscale" == opening.task_of(made)
     samples, _ = sampling.samples(model, todo, config, indices)
     assert samples.dtype == torch.uint8 and samples.shape[2:] == (opening.adapted(made, kind, {}).side,) * 2
@@ -250,3 +250,25 @@ def test_captions_that_are_missing_are_named(folders, tmp_path):
             examples.read_examples(folders / "text", 16, "text")
         finally:
             (tmp_path / "captions.csv").rename(folders / "text" / "captions.csv")
+
+
+def test_accelerate_is_optional(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(InputError, match="pip install accelerate"):
+        parallel.accelerated("bf16")
+    with pytest.raises(InputError, match="No precision 'fp16' to train in: choose no or bf16"):
+        parallel.accelerated("fp16")
+
+
+def test_accelerate_in_float32_is_the_loop_without_it(tmp_path, monkeypatch):
+    pytest.importorskip("accelerate")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    kept = []
+    for name, where in (("alone", None), ("accelerated", parallel.accelerated())):
+        build, config = lambda: torch.nn.Linear(4, 1), loop.OptimizerConfig(warmup=1)
+        loss = lambda net, g: net(torch.randn(8, 4, generator=g)).square().mean()  # noqa: E731
+        list(loop.train(build, loss, config, 3, tmp_path / name, where=where))
+        kept.append(weights.load(tmp_path / name / "state.safetensors")[0])
+    assert all(torch.equal(value, kept[1][k]) for k, value in kept[0].items())

@@ -83,3 +83,12 @@ def test_other_qualities_are_said_and_a_time_without_unit_asks_for_it():
     with pytest.raises(InputError, match="Column 'latency' names no unit: say it with --read-as latency=seconds"):
         question.budget("0.3s")
     assert not infer.question(table, quality="fid").notes
+
+
+def test_a_loss_is_the_quality_where_there_is_no_metric():
+    losses = {"loss": [3.0, 2.8, 2.7, 2.65], "val_loss": [3.1, 2.9, 2.8, 2.7]}
+    table = pd.DataFrame({"params": [1e8, 3e8, 1e9, 3e9]} | losses)
+    assert infer.question(table).quality == "loss"
+    assert infer.quality_of(table.assign(fid=[9.0, 7.0, 6.0, 5.5])) == "fid"
+    with pytest.raises(InputError, match="Which column is the quality"):
+        infer.quality_of(table.drop(columns="loss"))

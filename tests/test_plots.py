@@ -70,7 +70,7 @@ def test_quality_against_cost_draws_every_row_and_crossover(fit):
     drawn = [line for line in ax.lines if len(line.get_xdata()) == len(STEPS) and line.get_marker() == "o"]
     assert len(drawn) == rows.model.nunique() and ax.get_xscale() == ax.get_yscale() == "log"
     assert ax.get_xlabel() == "sampling cost per image (FLOPs)" and ax.get_ylabel() == "fd"
-    assert legend(ax)[:2] == ["c8", "c12"] and legend(ax)[-2:] == ["measured frontier", "neighbours cross (law)"]
+    assert legend(ax)[:2] == ["c8", "c12"] and legend(ax)[-2:] == ["measured frontier", "neighbouring sizes cross"]
 
 
 def test_winners_stack_to_one(fit):

@@ -114,7 +114,7 @@ def test_what_is_drawn_is_what_the_library_draws(rows, shown):
         front = measured.frontier(fit.table, "fd")
         assert np.allclose(drawn["frontier"], front[["cost", "fd"]], rtol=1e-8)
         assert len(drawn["points"]) == len(measured.points(fit.table, "fd"))
-        known = law_curves(fit, points=40)
+        known = law_curves(fit, points=40, of="owned")
         assert np.allclose(np.concatenate([pairs for _, pairs in drawn["curves"]]), known[["x", "value"]], rtol=1e-8)
 
 

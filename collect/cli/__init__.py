@@ -2,7 +2,10 @@
 
 from collect.cli import drawing, sweeps, tables, training
 
-VERBS = "data|train|release|plan|profile|latency|run|status|show|export|import|reference|draw|schema|family"
+VERBS = (
+    "data|train|finetune|personalise|distil|release|plan|profile|latency|run|status|show|export|import|reference|draw|"
+    "schema|family"
+)
 
 
 def register(commands):

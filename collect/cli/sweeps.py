@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from collect.progress import duration, note, progress, show
-from collect.run import contact_sheet, engines, profiling
+from collect.run import adaptive, contact_sheet, engines, profiling
 from collect.run.cell import prepare
 from collect.run.plan import plan as priced
 from collect.run.sweep import Opener
@@ -51,6 +51,18 @@ def _run_options(verb):
     verb.add_argument("--workers", type=int, help="processes or actors (default: what the engine finds)")
     verb.add_argument("--address", help="of a Ray cluster (default: one on this machine)")
     verb.add_argument("--retry", action="store_true", help="try failed cells again")
+    verb.add_argument("--adaptive", action="store_true", help="choose the next cell by what the answer still lacks")
+    chosen = verb.add_argument_group("with --adaptive")
+    chosen.add_argument("--question", help="optimum, crossover or largest (default: optimum)")
+    chosen.add_argument(
+        "--spend", help="stop once this is spent: '1e15 FLOPs' or '2 GPU-hours', finished cells included"
+    )
+    chosen.add_argument(
+        "--until", type=float, help="stop once the expected loss is below this (default: the question's)"
+    )
+    chosen.add_argument("--budget", help="per image, in the unit of the spend, for the optimum (default: all)")
+    chosen.add_argument("--between", nargs=2, metavar="MODEL", help="the two models of a crossover")
+    chosen.add_argument("--quality", help="the metric (default: fd where there is one)")
 
 
 def _plan_options(verb):
@@ -98,6 +110,9 @@ def plan(args):
 
 def run(args):
     """Measure with a progress display; a plain line per cell where there is no terminal."""
+    given = [f"--{n}" for n in ("question", "spend", "until", "budget", "between", "quality") if getattr(args, n)]
+    if given and not args.adaptive:
+        raise InputError(f"{', '.join(given)}: only for a run with --adaptive.")
     opener = _opener(args)
     sweep = opener.sweep
     for doubt in sweep.doubts:
@@ -105,16 +120,29 @@ def run(args):
     verify(sweep.store)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a cluster sends before it takes the machine
     start = engines.engine(args.engine)
-    events = start(opener, workers=args.workers, address=args.address, retry=args.retry)
+    options = {"workers": args.workers, "address": args.address, "retry": args.retry}
+    events = _adaptive(args, opener, start, options) if args.adaptive else start(opener, **options)
     try:
-        for _ in progress(events, sweep.missing(args.retry), _line):
-            pass
+        for event in progress(events, sweep.missing(args.retry), _line):
+            if event.kind in ("chosen", "enough"):
+                note(f"{event.cell or 'Stopped'}: {event.reason}.")
     except KeyboardInterrupt:
         show("Stopped; finished cells and partial sums are kept. Run the same command to go on.")
         return 130
     done = store_status(sweep.store, sweep.jobs)
     show(json.dumps(done) if args.json else f"{_counts(done)}, in {sweep.store.folder}")
     return 1 if done["failed"] else 0
+
+
+def _adaptive(args, opener, start, options):
+    """Events of an adaptive run as the arguments ask for it."""
+    sweep, between = opener.sweep, args.between and tuple(args.between)
+    spend, unit = adaptive.spend_of(args.spend) if args.spend is not None else (float("inf"), "flops")
+    ask = adaptive.Ask(args.question or "optimum", spend, unit, args.until, args.budget, between, args.quality)
+    adaptive.check(sweep.file, sweep.labels, between)
+    profiles = {label: sweep.family.cost_profile(label).columns(1) for label in sweep.labels}
+    sizes = {label: {c: known[c] for c in ("params", "flops_per_forward")} for label, known in profiles.items()}
+    return adaptive.run(opener, ask, sizes, start, **options)
 
 
 def _line(event):

@@ -8,12 +8,14 @@ import yaml
 
 from collect.config import FamilyFile, TextFamilyFile, family_kind, read_config
 from collect.config.trainings import DistilFile, FinetuneFile, PersonaliseFile
-from collect.datasets import emoji
+from collect.datasets import emoji, scenes
 from collect.datasets.fashion_mnist import download
 from collect.models import shapes
 from collect.progress import show
 from collect.run.sweep import pick_device
 from collect.training import distil, family, finetune, parallel, personalise, text
+from collect.training.pictures import write_scenes
+from collect.training.several import each_label
 from collect.training.text_parts import make_references, make_scenes
 from scalinglaws.schema import InputError
 
@@ -46,6 +48,9 @@ def _data(verbs):
     verb.add_argument("--out", help="folder of the run (default: runs/train/<name>)")
     verb.add_argument("--scenes", type=int, default=100_000, help="scenes to train on (default: 100000)")
     verb.add_argument("--seed", type=int, default=0, help="of the scenes (default: 0)")
+    verb.add_argument("--split", default="train", help=f"{', '.join(scenes.SPLITS)} (default: train)")
+    verb.add_argument("--images", metavar="FOLDER", help="write PNGs with captions.csv instead, to measure on")
+    verb.add_argument("--subject", nargs=2, metavar=("NAME", "STYLE"), help="with --images: scenes of it alone")
     verb.add_argument(
         "--references", metavar="FAMILY", help="make what a released family's folder lacks to be measured"
     )
@@ -99,10 +104,15 @@ def data(args):
         raise InputError(f"No data set '{args.name}' to build. There is {', '.join(DATA)}.")
     if args.scenes < 1:
         raise InputError(f"--scenes was {args.scenes}: give 1 or more.")
+    if args.images:
+        icons = emoji.icons(args.archives)
+        captions = write_scenes(icons, args.split, args.scenes, args.images, args.seed, args.subject)
+        show(f'{len(captions)} scenes as PNG in {args.images}, such as "{captions[0]}".')
+        return 0
     if args.references:
         return _references(Path(args.references), args.archives)
     folder = Path(args.out or f"runs/train/{args.name}")
-    images, captions = make_scenes(args.archives, folder, "train", args.scenes, args.seed)
+    images, captions = make_scenes(args.archives, folder, args.split, args.scenes, args.seed)
     show(f'{len(images)} scenes of {images.shape[-1]} pixels in {folder / "data"}, such as "{captions[0]}".')
     for archive in emoji.ARCHIVES:
         show(f"  {archive.package}: {archive.licence}")
@@ -164,11 +174,11 @@ def train(args):
 def _same_run(path, given, folder):
     """Keep a tuning's file, its paths resolved, in the run's folder; InputError where that holds another one's run.
 
-    More steps, another `out` or `save_every` continue a run.
+    More steps, other `labels`, another `out` or `save_every` continue a run.
     """
     kept = Path(folder) / "training.yaml"
     if kept.exists():
-        free = {name: getattr(given, name) for name in ("steps", "out", "save_every")}
+        free = {name: getattr(given, name) for name in ("steps", "out", "save_every", "labels")}
         if read_config(kept, type(given)).model_copy(update=free) != given:
             raise InputError(f"{folder} holds a run of another file than {path}: choose another --out.")
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -183,7 +193,7 @@ def tune(args):
     where = parallel.accelerated(args.accelerate) if args.accelerate else parallel.Alone(pick_device(args.device))
     if where.first:
         _same_run(args.file, given, folder)
-    for event in run(given, folder, where):
+    for event in each_label(run, given, folder, where):
         if where.first:
             show(event.text)
     if where.first:

@@ -4,6 +4,7 @@ FamilyFile             a family to train, conditioned on classes
 TextFamilyFile         a text-to-image family to train
 CheckpointFamilyFile   a table of trained models
 SweepFile              the cells to measure
+FinetuneFile, PersonaliseFile, DistilFile   a given checkpoint trained further
 """
 
 import yaml
@@ -12,16 +13,20 @@ from collect.config.families import CheckpointFamilyFile, FamilyFile, Recipe
 from collect.config.files import read_config
 from collect.config.sweeps import SweepFile
 from collect.config.text_families import TEXT_TO_IMAGE, TextFamilyFile
+from collect.config.trainings import DistilFile, FinetuneFile, PersonaliseFile
 
 KINDS = {
     "family": FamilyFile,
     TEXT_TO_IMAGE: TextFamilyFile,
     "checkpoints": CheckpointFamilyFile,
     "sweep": SweepFile,
+    "finetune": FinetuneFile,
+    "personalise": PersonaliseFile,
+    "distil": DistilFile,
 }
 
-__all__ = ["KINDS", "CheckpointFamilyFile", "FamilyFile", "Recipe", "SweepFile", "TextFamilyFile", "family_kind",
-           "json_schema", "read_config"]  # fmt: skip
+__all__ = ["KINDS", "CheckpointFamilyFile", "DistilFile", "FamilyFile", "FinetuneFile", "PersonaliseFile", "Recipe",
+           "SweepFile", "TextFamilyFile", "family_kind", "json_schema", "read_config"]  # fmt: skip
 
 
 def json_schema(kind):

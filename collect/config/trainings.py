@@ -19,9 +19,13 @@ class TrainingFile(Strict):
 
     base: str = Field(description="a diffusers folder; with `label` a family's folder")
     label: str | None = Field(None, description="a model of the family in `base`")
+    labels: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="several of them: a run for each in <out>/<label>, one family of all"
+    )
     step: Count | None = Field(None, description="a snapshot of that label in the family's training run")
     options: dict[str, Any] = Field(default_factory=dict, description="of the pipeline, such as {null_class: 10}")
     data: str = Field(description="a folder of images with captions.csv, or of scenes by `collect data`")
+    examples: Count | None = Field(None, description="how many of them, the first; all when left out")
     steps: Count
     batch: Count = 32  # examples per step, in each process
     rate: Positive = 1e-4  # Adam's peak learning rate
@@ -33,8 +37,10 @@ class TrainingFile(Strict):
     out: str | None = Field(None, description="the run's folder; runs/<verb>/<name of this file> when left out")
 
     @model_validator(mode="after")
-    def _snapshot_of_a_label(self):
-        if self.step and not self.label:
+    def _of_labels(self):
+        if self.label and self.labels:
+            raise ValueError("give label, for one model, or labels, for several")
+        if self.step and not (self.label or self.labels):
             raise ValueError("a step is a snapshot of a label: give the label, too")
         return self
 
@@ -50,11 +56,14 @@ class DataFile(TrainingFile):
     factor: Count = Field(4, description="of super-resolution: how many times smaller the small image is")
     prompt: str = Field("", description="of super-resolution by a model of text")
     images: str | None = Field(None, description="folder of images that the result is measured on; default: the data's")
+    prompts: str | None = Field(None, description="file of prompts that the result is measured on; default: the data's")
     drop: Share = 0.1  # probability that a condition is dropped
 
     def resolved(self, path):
         file = super().resolved(path)
-        return file.model_copy(update={"images": self.images and str(Path(path).resolve().parent / self.images)})
+        place = Path(path).resolve().parent
+        given = {name: getattr(self, name) for name in ("images", "prompts")}
+        return file.model_copy(update={name: value and str(place / value) for name, value in given.items()})
 
 
 class FinetuneFile(DataFile):
@@ -62,6 +71,7 @@ class FinetuneFile(DataFile):
 
     task: Literal["continue", "super-resolution"] = "continue"
     pretrained: bool = Field(True, description="false: the denoiser's weights are drawn anew")
+    snapshots: bool = Field(False, description="true: each doubling step from 125 on becomes a checkpoint, too")
 
 
 class PersonaliseFile(TrainingFile):

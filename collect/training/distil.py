@@ -12,7 +12,7 @@ from pathlib import Path
 from collect import weights
 from collect.training import distillation, loop
 from collect.training.events import TrainingEvent
-from collect.training.finetune import open_base, plain_examples, trained, upscale_examples, upscale_task
+from collect.training.finetune import measured_on, open_base, plain_examples, trained, upscale_examples, upscale_task
 from collect.training.parallel import Alone
 from collect.training.pretrained import release, task_of_family, write_family
 from scalinglaws.schema import InputError
@@ -36,7 +36,12 @@ def distil(file, folder, where=None):
             yield TrainingEvent("checkpoint", label, f"{folder / f'checkpoint-{label}'}: {file.steps} steps")
         rows.append({"label": label, "path": f"checkpoint-{label}", "variant": label, "train_steps": file.steps})
     if where.first:
-        write_family(folder, task_of_family(teacher, examples.conditions, folder, **about), rows, teacher.options)
+        write_family(
+            folder,
+            task_of_family(teacher, measured_on(file, examples.conditions), folder, **about),
+            rows,
+            teacher.options,
+        )
 
 
 def check_guidance(file, model):

@@ -12,11 +12,13 @@ import torch
 from collect import weights
 from collect.models.pipelines.encoding import encode_images, image_channels
 from collect.models.pipelines.super_resolution import enlarge, latent_channels, widen
+from collect.models.tasks import prompts
 from collect.training import loop
 from collect.training.denoising import denoising
 from collect.training.events import TrainingEvent
 from collect.training.examples import Examples, holds_scenes, read_examples, reduced
 from collect.training.parallel import Alone
+from collect.training.pictures import write_images
 from collect.training.pretrained import open_pretrained, release, task_of_family, write_family
 from scalinglaws.schema import InputError
 
@@ -53,9 +55,20 @@ def colours(images, channels):
     return images if channels == images.shape[1] else images.float().mean(1, keepdim=True).round().to(torch.uint8)
 
 
+def first_examples(file, side, task):
+    """read_examples of a file's data, as many as it says."""
+    images, conditions = read_examples(file.data, side, task)
+    return images[: file.examples], {name: values[: file.examples] for name, values in conditions.items()}
+
+
+def measured_on(file, conditions):
+    """The conditions that the result is measured on: the file's prompts, or those of the data."""
+    return conditions if file.prompts is None else {"prompts": prompts(file.prompts).lines}
+
+
 def plain_examples(file, base, folder):
     """(Examples, uint8 images) of a file's data, encoded as the base model takes them."""
-    images, conditions = read_examples(file.data, base.side, base.task)
+    images, conditions = first_examples(file, base.side, base.task)
     images = colours(images, image_channels(base.pipe, base.model))
     x = encoded(Path(folder) / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
     return Examples(x, conditions), images
@@ -63,13 +76,13 @@ def plain_examples(file, base, folder):
 
 def upscale_examples(file, base, folder):
     """Examples of super-resolution: x of each image, and beside it x of its small copy, enlarged."""
-    images, _ = read_examples(file.data, base.side, "unconditional")
+    images, _ = first_examples(file, base.side, "unconditional")
     images = colours(images, image_channels(base.pipe, base.model))
     small = lambda: enlarge(reduced(images, file.factor), base.side)  # noqa: E731
     x = encoded(Path(folder) / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
     beside = encoded(Path(folder) / "encoded-small.safetensors", lambda: encode_images(base.pipe, base.model, small()))
     if holds_scenes(file.data) and file.images is None:
-        write_images(images[:PICTURES], Path(folder) / "images")
+        write_images(images[:PICTURES].numpy(), None, Path(folder) / "images")
     return Examples(x, {"beside": beside, "prompts": [file.prompt] * len(x)})
 
 
@@ -77,15 +90,6 @@ def upscale_task(file):
     """What family.yaml says of the images to enlarge."""
     images = file.images or ("images" if holds_scenes(file.data) else file.data)
     return {"images": images, "factor": file.factor, "prompt": file.prompt}
-
-
-def write_images(images, folder):
-    """One PNG for each of uint8 images [n, 3, h, w]."""
-    from PIL import Image
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, image in enumerate(images):
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{i:04d}.png")
 
 
 def widened(base, pretrained=True):
@@ -113,8 +117,18 @@ def finetune(file, folder, where=None):
     loss = denoising(model, examples, file.batch, file.drop)
     yield from trained(file, build, loss, folder, where)
     if where.first:
-        task = task_of_family(model, examples.conditions, folder, **about)
-        release(model, build, loop.snapshot(folder, file.steps), folder / "checkpoint")
-        row = {"label": folder.name, "path": "checkpoint", "train_steps": file.steps}
-        write_family(folder, task, [row], model.options)
-        yield TrainingEvent("checkpoint", folder.name, f"{folder / 'checkpoint'}: {file.steps} steps")
+        task, rows = task_of_family(model, measured_on(file, examples.conditions), folder, **about), []
+        for step, end in kept_steps(file, folder):
+            release(model, build, loop.snapshot(folder, step), folder / f"checkpoint{end}")
+            variant = "fine-tuned" if file.pretrained else "from scratch"
+            rows.append({"label": f"{folder.name}{end}", "path": f"checkpoint{end}", "variant": variant})
+            rows[-1] |= {"train_steps": step, "train_images": step * file.batch * where.processes}
+            yield TrainingEvent("checkpoint", folder.name, f"{folder / f'checkpoint{end}'}: {step} steps")
+        write_family(folder, task, rows, model.options)
+
+
+def kept_steps(file, folder):
+    """[(step, end of the checkpoint's name)]: the last, or every snapshot up to it."""
+    if not file.snapshots:
+        return [(file.steps, "")]
+    return [(step, f"-{step}") for step, _ in loop.snapshots(folder) if step <= file.steps]

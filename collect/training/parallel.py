@@ -16,6 +16,7 @@ class Alone:
     device: str = "cpu"
     rank: int = 0
     first: bool = True  # writes the files
+    processes: int = 1
 
     def prepare(self, model, optimizer):
         return model, optimizer
@@ -46,6 +47,10 @@ class Accelerated:
     @property
     def rank(self):
         return self.own.process_index
+
+    @property
+    def processes(self):
+        return self.own.num_processes
 
     @property
     def first(self):

@@ -17,8 +17,8 @@ from collect.sampling import loop as sampling
 from collect.training import loop
 from collect.training.dreambooth import prior_preservation
 from collect.training.events import TrainingEvent
-from collect.training.examples import Examples, read_examples
-from collect.training.finetune import colours, encoded, open_base, trained
+from collect.training.examples import Examples
+from collect.training.finetune import colours, encoded, first_examples, open_base, trained
 from collect.training.parallel import Alone
 from collect.training.pretrained import release, task_of_family, write_family
 from scalinglaws.schema import InputError
@@ -64,7 +64,7 @@ def personalise(file, folder, where=None):
     folder, where = Path(folder), where or Alone()
     base = open_base(file, where.device)
     subject, kept = conditions_of(file, base.task)
-    images, _ = read_examples(file.data, base.side, "unconditional")
+    images, _ = first_examples(file, base.side, "unconditional")
     images = colours(images, image_channels(base.pipe, base.model))
     own = encoded(folder / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
     drawn = lambda: encode_images(base.pipe, base.model, draw_prior(base, file.prior, kept, file.seed))  # noqa: E731

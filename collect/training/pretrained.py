@@ -120,8 +120,8 @@ def _of_family(folder, label, step):
         snapshots = {} if step is None else {label: loop.snapshot(folder / label, step)}
         return replace(family, snapshots=snapshots).pipeline(label)
     raise InputError(
-        f"{folder} holds no pipelines to train on: give a text-to-image family or a family of checkpoints "
-        "(a step only of the former), or a diffusers folder without a label."
+        f"{folder} holds no diffusers pipelines to train on (tiny-ldm's networks are none): give a text-to-image "
+        "family or a family of checkpoints (a step only of the former), or a diffusers folder without a label."
     )
 
 
@@ -155,7 +155,8 @@ def task_of_family(pretrained, conditions, into, images=None, factor=4, prompt="
 
 def dropped_conditions(model, conditions, dropped, device):
     """{name: tensor [b, ...]} as the network takes them, the unconditional ones where dropped (bool [b])."""
-    cond, uncond = encode(model, conditions, device)
+    with quiet():  # a caption that is cut is said at every step
+        cond, uncond = encode(model, conditions, device)
     if uncond is None:
         return cond
     where = lambda a, b: torch.where(dropped.to(a.device).view(-1, *[1] * (a.dim() - 1)), b, a)  # noqa: E731

@@ -1,6 +1,5 @@
 """Verbs that look beyond the rows: forecast, backtest."""
 
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import backtest as board
-from scalinglaws import infer, measurements, schema, studies, units
+from scalinglaws import infer, measurements, schema, studies
 from scalinglaws.answer import described, records
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
 from scalinglaws.forecasting import language, page, rivals, series
 from scalinglaws.forecasting.forecast import forecast as forecast_of
 from scalinglaws.schema import InputError
-from scalinglaws.spellings import COUNTS
 
 SYMBOLS = {"N": "size", "S": "steps"}  # axis by its symbol: the first column of this kind that varies
 EXAMPLE = "--at params=1e9,2e9"
@@ -101,12 +99,8 @@ def _varied(table, kind):
 
 def _number(axis, text):
     """A value of --at: 2e9, 350M, 1.3B."""
-    value = units.number(text)
-    parts = re.fullmatch(r"([\d.,eE+-]+)\s*([A-Za-z]+)", text.strip())
-    if value is None and parts and parts[2].casefold() in COUNTS:
-        number = units.number(parts[1])
-        value = None if number is None else number * COUNTS[parts[2].casefold()]
-    if value is None or not np.isfinite(value) or value <= 0:
+    value = reading.count(text)
+    if value is None:
         raise InputError(f"--at {axis}={text}: {text!r} is no number above 0; write {EXAMPLE} or params=1.3B.")
     return value
 

@@ -13,7 +13,6 @@ from scalinglaws.decide.isoflop import envelope, isoflop
 from scalinglaws.decide.serving import serve
 from scalinglaws.decide.training_cost import training_cost
 from scalinglaws.schema import InputError
-from scalinglaws.spellings import COUNTS
 
 SIZES = ("flops_per_forward", "macs_per_forward", "gflops_per_forward", "params")
 DATA = ("tokens", "train_tokens", "train_images", "D")  # what 6 N D counts
@@ -157,22 +156,16 @@ def _serving(args, fit, cost):
     if args.quality_wanted is None:
         raise InputError(f"--serve {args.serve} needs --quality-wanted, the {fit.quality} to be reached.")
     options = {"steps": args.steps} if "S" in fit.law.inputs else {}
-    return serve(fit, args.quality_wanted, _count(args.serve), cost=cost, calls=args.calls, sizes=args.sizes,
+    return serve(fit, args.quality_wanted, _served_items(args.serve), cost=cost, calls=args.calls, sizes=args.sizes,
                  level=args.level, **options)  # fmt: skip
 
 
-def _count(text):
+def _served_items(text):
     """The number of '1e9 images', '2B', '300 million'."""
-    parts = re.fullmatch(
-        r"([\d.,eE+\-\s]*\d)\s*([A-Za-z]*)\s*(images?|img|samples?|items?|tokens?|requests?)?", text.strip()
-    )
-    word = parts[2].casefold() if parts else ""
-    value = units.number(parts[1]) if parts else None
-    if parts and not parts[3] and re.fullmatch("images?|img|samples?|items?|tokens?|requests?", word):
-        word = ""
-    if value is None or word not in COUNTS or not 0 < value < float("inf"):
+    value = reading.count(re.sub(r"\s*(images?|img|samples?|items?|tokens?|requests?)$", "", text.strip(), flags=re.I))
+    if value is None:
         raise InputError(f"--serve {text!r}: give the images of a lifetime, such as 1e9 or '300 million images'.")
-    return value * COUNTS[word]
+    return value
 
 
 def _record(answer):

@@ -21,6 +21,7 @@ from scalinglaws.units import parse
 FLAT = 0.01  # quality within this share of the best: the flat region
 GRID = 600  # sizes tried between the ends
 BEYOND = 1e3  # sizes are tried this many times beyond the fitted ones, either way
+FARTHEST = 12  # decades of budget beyond the rows that are refused
 DATA = ("D", "C")  # symbols of data and of training compute
 
 
@@ -115,7 +116,7 @@ def allocate(
 
     fit: a Fit of a law in N and D (such as chinchilla) or in N and training compute C (size_training); budget: a number
     or text with a unit ("1e21 FLOPs"); cost: see `training_cost`; sizes: (low, high) to look between (default: the
-    fitted sizes, 1,000 times either way); at: values of other inputs of the law, such as {"S": 32}. batch: items per
+    fitted sizes, 1,000 times either way; an optimum at an end of them has no width); at: values of other inputs of the law, such as {"S": 32}. batch: items per
     training step, to have train_steps; unique: different items there are, to have epochs. Raises InputError.
 
     >>> import numpy as np, pandas as pd
@@ -134,11 +135,10 @@ def allocate(
     >>> few.size > answer.size and few.epochs > 1
     True
     """
-    spend, level = _spend(budget, unit), check_level(level)
-    at = _check(fit, at)
-    model = training_cost(fit, cost)
+    level, at, model = check_level(level), _check(fit, at), training_cost(fit, cost)
+    spend = _spend(budget, unit, fit, model)
     unique = getattr(cost, "unique", None) if unique is None else unique
-    draws = np.asarray(fit.replicates)
+    draws = np.asarray(fit.curve_replicates)
     best, drawn = (_optimum(fit, model, spend, theta, sizes, at) for theta in (fit.theta[None], draws))
     growth, grown = (_exponent(fit, model, spend, theta, sizes, at) for theta in (fit.theta[None], draws))
     named = drawn | {"per_size": drawn["data"] / drawn["size"], "exponent": grown}
@@ -164,8 +164,8 @@ def along_budgets(fit, budgets, unit="flops", *, cost=None, sizes=None, level=0.
 
     Arguments as for `allocate`. Raises InputError.
     """
-    at, model, draws, rows = _check(fit, at), training_cost(fit, cost), np.asarray(fit.replicates), []
-    for spend in (_spend(budget, unit) for budget in budgets):
+    at, model, draws, rows = _check(fit, at), training_cost(fit, cost), np.asarray(fit.curve_replicates), []
+    for spend in (_spend(budget, unit, fit, model) for budget in budgets):
         best = _optimum(fit, model, spend, fit.theta[None], sizes, at)
         spans = _intervals(_optimum(fit, model, spend, draws, sizes, at), check_level(level))
         row = {"budget": spend}
@@ -200,10 +200,21 @@ def ends(fit, sizes=None):
     return held.min() / BEYOND, held.max() * BEYOND
 
 
-def _spend(budget, unit):
+def _spend(budget, unit, fit, model):
+    """The budget as a number; InputError where it buys nothing, or lies so far from the rows that no law holds."""
     spend = parse(budget, unit).value
     if not spend > 0:
         raise InputError(f"A training budget of {budget!r} buys nothing: give a number above 0, such as '1e21 FLOPs'.")
+    rows = {
+        symbol: fit.table[column].to_numpy(float) for symbol, column in fit.inputs.items() if symbol in ("N", *DATA)
+    }
+    spent = np.log10(rows["C"] if "C" in rows else model.of(rows["N"], rows["D"]))
+    far, side = max((np.log10(spend) - spent.max(), "above"), (spent.min() - np.log10(spend), "below"))
+    if far > FARTHEST:
+        raise InputError(
+            f"A training budget of {budget!r} is {far:.0f} decades {side} the fitted rows, which cost "
+            f"{10 ** spent.min():.3g} to {10 ** spent.max():.3g}: no law holds so far; check its unit."
+        )
     return spend
 
 
@@ -217,8 +228,10 @@ def _check(fit, at):
             f"{', '.join(law.inputs)}. Fit 'chinchilla', 'kaplan' or 'size_training'."
         )
     if set(at) != set(rest):
-        told = f"at= with a value of {', '.join(rest)}" if rest else "no at="
-        raise InputError(f"The law {law.name!r} has the inputs {', '.join(law.inputs)}: give {told}; got {at or None}.")
+        needed = f"at= with a value of {', '.join(rest)}" if rest else "no at="
+        raise InputError(
+            f"The law {law.name!r} has the inputs {', '.join(law.inputs)}: give {needed}; got {at or None}."
+        )
     return at
 
 

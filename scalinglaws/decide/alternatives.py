@@ -52,12 +52,12 @@ def order_along_cost(problem, budget, between):
         raise InputError("budget= is for the question 'optimum'; a crossover is searched along the cost per image.")
     if not problem.law.steps_column:
         raise InputError("A crossover along cost needs a law with steps, such as size_steps_interaction.")
-    law, cost, counts = problem.law, problem.cost, problem.counts
-    labels = law.size_labels
+    cost, counts = problem.cost, problem.counts
+    labels = [problem.label(size) for size in problem.sizes]
     pair = check_pair(between, "sizes", tuple(labels[:2])) if between is not None else None
     if pair is None:
         raise InputError(f"A crossover needs between=, two of the sizes {', '.join(labels)}.")
-    one, two = sorted(law.find_size(s) for s in pair)
+    one, two = sorted(problem.find_size(s) for s in pair)
     low = max(cost.per_image(s, counts[0]) for s in (one, two))
     high = BEYOND * min(cost.per_image(s, counts[-1]) for s in (one, two))
     if one == two or not high > low:

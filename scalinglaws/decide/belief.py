@@ -20,7 +20,7 @@ from scalinglaws.schema import InputError
 CURVE = ""  # the model of a point on the law itself, without an error of its own
 LENGTH = np.log(3.0)  # of w, in ln steps
 MODEL, MISFIT = (np.log(0.03), 0.7), (np.log(0.04), 0.8)  # priors of the errors: mean and sd of ln sd
-MODEL_SDS, MISFIT_SDS = np.geomspace(0.004, 0.25, 7), np.geomspace(0.003, 0.2, 7)
+MODEL_SDS, MISFIT_SDS = np.geomspace(0.004, 0.25, 6), np.geomspace(0.004, 0.25, 6)
 SHARES = (0.1, 0.3, 1.0)  # of a cell's stated standard error that is not common to all cells
 UNSTATED = 0.01  # error of a measurement whose standard error is not stated, relative
 # prior of the parameters of a power sum, in internal coordinates: mean, sd
@@ -37,9 +37,9 @@ class Belief:
     covariance: np.ndarray = field(repr=False)
     error: np.ndarray = field(repr=False)
     sds: tuple[float, float, float]  # model_sd, misfit_sd, share of the stated errors
-    theta: np.ndarray = field(repr=False)  # internal parameters at which the law is linearised
-    slopes: np.ndarray = field(repr=False)  # d ln f / d theta [point, parameter]
-    prior: np.ndarray = field(repr=False)  # variances of theta [parameter]
+    theta: np.ndarray = field(repr=False)  # natural parameters at which the law is linearised
+    slopes: np.ndarray = field(repr=False)  # d ln f by the law's internal parameters [point, parameter]
+    prior: np.ndarray = field(repr=False)  # variances of the internal parameters [parameter]
 
     def observe(self, where: int, value: float | None = None, error: float | None = None) -> "Belief":
         """The belief after ln quality `value` is measured at a point; None: its covariance alone, before it is."""
@@ -92,8 +92,8 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
     typical = np.nanmedian(noise[stated]) * chosen[2] if stated.any() else UNSTATED
     error = np.full(len(points), typical)
     error[rows] = error_of(chosen[2])
-    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, chosen, theta, slopes,
-                  sd**2)  # fmt: skip
+    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, chosen,
+                  coordinates.natural(theta), slopes, sd**2)  # fmt: skip
 
 
 def parameter_prior(law: Law, coordinates, z, start=None):
@@ -139,39 +139,39 @@ def _mode(model, coordinates, rows, z, mean, sd, covariance, start=None, iterati
         residual = np.concatenate([whitened[:, 0], (mean - theta) / sd])
         return residual, np.concatenate([whitened[:, 1:], np.diag(1 / sd)])
 
-    best = None
-    for theta in [mean] if start is None else [np.asarray(start, float), mean]:
-        theta = np.clip(theta, coordinates.lower, coordinates.upper)
-        (residual, slopes), damping = parts(theta), 1e-3
-        for _ in range(iterations):
-            square = slopes.T @ slopes
-            step = np.linalg.solve(square + damping * np.diag(np.diag(square)), slopes.T @ residual)
-            new = np.clip(theta + np.clip(step, -2, 2), coordinates.lower, coordinates.upper)
-            tried = parts(new)
-            drop = residual @ residual - tried[0] @ tried[0]
-            if drop > 0:
-                theta, (residual, slopes), damping = new, tried, damping / 5
-                if drop < 1e-7:
-                    break
-            else:
-                damping *= 8
-                if damping > 1e8:
-                    break
-        if best is None or residual @ residual < best[0]:
-            best = residual @ residual, theta
-    return best[1]
+    theta = np.clip(mean if start is None else start, coordinates.lower, coordinates.upper)
+    (residual, slopes), damping = parts(theta), 1e-3
+    for _ in range(iterations):
+        square = slopes.T @ slopes
+        step = np.linalg.solve(square + damping * np.diag(np.diag(square)), slopes.T @ residual)
+        new = np.clip(theta + np.clip(step, -2, 2), coordinates.lower, coordinates.upper)
+        tried = parts(new)
+        drop = residual @ residual - tried[0] @ tried[0]
+        if drop > 0:
+            theta, (residual, slopes), damping = new, tried, damping / 5
+        else:
+            damping *= 8
+        if 0 < drop < 1e-4 or damping > 1e8:
+            break
+    return theta
 
 
 def _likely(residual, slopes, off, sd, local, error_of, stated):
     """(model_sd, misfit_sd, share): roots of the posterior means of their squares, theta integrated out."""
     r = residual - slopes @ off
     law = (slopes * sd**2) @ slopes.T
-    grid = [(m, w, share) for share in (SHARES if stated else (1.0,)) for m in MODEL_SDS for w in MISFIT_SDS]
+    own = np.multiply.outer(MODEL_SDS**2, local[0])[:, None] + np.multiply.outer(MISFIT_SDS**2, local[1])[None]
+    prior = np.add.outer(((np.log(MODEL_SDS) - MODEL[0]) / MODEL[1]) ** 2,
+                         ((np.log(MISFIT_SDS) - MISFIT[0]) / MISFIT[1]) ** 2)  # fmt: skip
+    shares = SHARES if stated else (1.0,)
     logs = []
-    for m, w, share in grid:
-        factor = np.linalg.cholesky(law + np.diag(error_of(share) ** 2) + m**2 * local[0] + w**2 * local[1])
-        white = np.linalg.solve(factor, r)
-        prior = sum(((np.log(v) - centre) / width) ** 2 for v, (centre, width) in ((m, MODEL), (w, MISFIT)))
-        logs.append(-0.5 * (white @ white + prior) - np.log(np.diag(factor)).sum())
-    weights = np.exp(np.array(logs) - max(logs))
-    return tuple(np.sqrt(weights @ np.square(grid) / weights.sum()).tolist())
+    for share in shares:
+        factor = np.linalg.cholesky(own + law + np.diag(error_of(share) ** 2))  # [model_sd, misfit_sd, row, row]
+        white = np.linalg.solve(factor, r[:, None])[..., 0]
+        determinant = np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(-1)
+        logs.append(-0.5 * ((white**2).sum(-1) + prior) - determinant)
+    weights = np.exp(np.array(logs) - np.max(logs))  # [share, model_sd, misfit_sd]
+    weights /= weights.sum()
+    means = (weights.sum((0, 2)) @ MODEL_SDS**2, weights.sum((0, 1)) @ MISFIT_SDS**2,
+             weights.sum((1, 2)) @ np.square(shares))  # fmt: skip
+    return tuple(np.sqrt(means).tolist())

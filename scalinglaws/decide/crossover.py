@@ -102,7 +102,7 @@ class Crossover:
             return f"{pair} do not cross: {self.below} is better throughout."
         low, high = (f"{side} the range searched" if end is None else f"{end:.4g}"
                      for end, side in ((self.low, "below"), (self.high, "beyond")))  # fmt: skip
-        law = "" if self.of == "curve" else " by the law"
+        law = " by the law" if self.of == "new_model" else ""
         return (f"{pair} cross at {self.cost:.4g} {unit}{law} ({self.level:.0%} interval{WHOSE[self.of]} {low} to "
                 f"{high}): {self.below} is better below, {self.above} above.")  # fmt: skip
 
@@ -126,7 +126,7 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
     x = _places(one, two, data, beyond)
     draws = [one.draws(x), two.draws(x)]
     count = max(map(len, draws)) if min(map(len, draws)) == 1 else min(map(len, draws))
-    replicates = _gap(*(rows[:count] for rows in draws), one.rises) + _own_gap(one, two, count)
+    replicates = _gap(*(rows[:count] for rows in draws), one.rises)
     first = _gap(one.at(x), two.at(x), one.rises)
     cost = _exp(first_zeros(np.log(x), first)[0])
     crossings = first_zeros(np.log(x), replicates)
@@ -332,12 +332,6 @@ def _gap(one, two, rises):
     """ln quality of the second minus the first [..., place]; above 0 where the first is better."""
     with np.errstate(all="ignore"):  # wild replicates may reach 0 or overflow; they count as not crossing
         return np.log(one) - np.log(two) if rises else np.log(two) - np.log(one)
-
-
-def _own_gap(one, two, count):
-    """What the own errors of the two trained models add to the gap [replicate, 1]; 0 without them."""
-    own = [0.0 if curve.own is None else curve.own[:count] for curve in (one, two)]
-    return np.reshape(own[0] - own[1] if one.rises else own[1] - own[0], (-1, 1))
 
 
 def _exp(value):

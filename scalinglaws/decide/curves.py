@@ -33,7 +33,6 @@ class Curve:
     domain: tuple[float, float] | None = None  # (from, to) the law was fitted over; None: the span
     points: np.ndarray | None = None  # x of the measured points [point], rising; None: fitted
     notes: tuple[str, ...] = ()
-    own: np.ndarray | None = None  # [replicate] ln of the trained model's own error, which shifts the whole curve
 
     @property
     def fitted(self) -> bool:
@@ -48,7 +47,11 @@ class Curve:
 
 
 def cost_curve(law: FittedLaw, cost, size, label=None, of="curve") -> Curve:
-    """The law's quality along cost at one size, as steps grow; `own` is for one of levels.OF."""
+    """The quality along cost at one size, as steps grow, for one of levels.OF.
+
+    A trained model's own error shifts its whole curve: the curve of one that is owned is the law times the error its
+    rows show.
+    """
     if not law.steps_column:
         raise InputError(
             "A curve along cost needs a law with steps, such as size_steps; or name the input to compare along: "
@@ -63,19 +66,26 @@ def cost_curve(law: FittedLaw, cost, size, label=None, of="curve") -> Curve:
         x = np.atleast_1d(np.asarray(x, float))
         return law.quality_at(size, cost.steps(size, x), theta)
 
-    own = law.own_errors({law.axes[0]: np.array([float(size)])}, of)[:, 0]
-    return Curve(law.label_of(size) if label is None else label, cost.unit, law.rises, ends[0], quality,
-                 lambda x: quality(x, law.replicates), ends[1], notes=(*law.notes, *cost.notes), own=own)  # fmt: skip
+    at, drawn = _shifted(law, quality, {law.axes[0]: np.array([float(size)])}, of)
+    return Curve(law.label_of(size) if label is None else label, cost.unit, law.rises, ends[0], at, drawn, ends[1],
+                 notes=(*law.notes, *cost.notes))  # fmt: skip
 
 
-def law_curves(fit, cost=None, level=0.9, points=60) -> pd.DataFrame:
+def _shifted(law, quality, model, of):
+    """(at, draws) of a Curve: quality(x, theta) of the law times the own error of the model at {symbol: [1]}."""
+    expected, own = np.exp(law.expected_errors(model, of)), np.exp(law.own_errors(model, of))
+    return lambda x: expected * quality(x), lambda x: own * quality(x, law.replicates)
+
+
+def law_curves(fit, cost=None, level=0.9, points=60, of="curve") -> pd.DataFrame:
     """The law along cost for each measured size, over its measured steps: x (cost), value, low, high, label, size.
 
-    The interval is of the curve itself, without the noise of a measurement. cost: a CostModel (default: FLOPs).
+    The interval is without the noise of a measurement; of (one of levels.OF): the law's curves, or those of models
+    that are owned or trained anew. cost: a CostModel (default: FLOPs).
     """
     law = whole(fit)
     cost = pricing(cost)(law.table, law.size_column, law.steps_column)
-    curves = {size: cost_curve(law, cost, size) for size in law.sizes}
+    curves = {size: cost_curve(law, cost, size, of=of) for size in law.sizes}
     span = law.table[law.steps_column].astype(float)
     steps = np.geomspace(span.min(), span.max(), points)
     frames = [curve.frame(cost.per_image(size, steps), level).assign(size=size) for size, curve in curves.items()]
@@ -84,16 +94,16 @@ def law_curves(fit, cost=None, level=0.9, points=60) -> pd.DataFrame:
 
 
 def input_curve(law: FittedLaw, symbol, held, of="curve") -> Curve:
-    """The law's quality along one input, the others held at {symbol: value}; `own` is for one of levels.OF."""
+    """The quality along one input, the others held at {symbol: value}, for one of levels.OF."""
     x = law.table[law.inputs[symbol]].astype(float)
 
     def quality(x, theta=None):
         x = np.atleast_1d(x)
         return law.at({symbol: x} | {s: np.full(np.size(x), v) for s, v in held.items()}, theta)
 
-    own = law.own_errors({symbol: x.to_numpy()[:1]} | {s: np.array([float(v)]) for s, v in held.items()}, of)[:, 0]
-    return Curve(law.label, law.inputs[symbol], law.rises, (float(x.min()), float(x.max())), quality,
-                 lambda x: quality(x, law.replicates), own=own)  # fmt: skip
+    model = {symbol: x.to_numpy()[:1]} | {s: np.array([float(v)]) for s, v in held.items()}
+    span = float(x.min()), float(x.max())
+    return Curve(law.label, law.inputs[symbol], law.rises, span, *_shifted(law, quality, model, of))
 
 
 def measured_curve(label, x, quality, unit, rises, errors=None) -> Curve:

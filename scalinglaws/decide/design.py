@@ -119,7 +119,7 @@ class Plan:
 def design(
     source, question="optimum", spend="1e15 FLOPs", *, budget=None, between=None, quality=None, law=None, inputs=None,
     where=None, of=None, steps=None, sizes=None, samples=None, candidates=None, training=None, price=None,
-    enough=None, most=MOST,
+    enough=None, most=MOST, compare=True,
 ) -> Plan:  # fmt: skip
     """The measurements that reduce the loss of a decision most per unit of cost, as many as `spend` pays.
 
@@ -130,9 +130,11 @@ def design(
     the best size to train (default where `training` is given).
 
     Candidates: every measured model at every measured number of steps and at `steps`, new or repeated, with `samples`
-    images each, one or several counts (default: as in the table); or the rows of `candidates` (model or size, steps,
-    samples). With `training` (the cost of training a size: True for the table's train_flops, a number, or a function
-    of the size) also a second seed of every size, and the new `sizes`. enough: the loss that is not worth reducing.
+    images each, one or several counts (default: as in the table); or the rows of `candidates`, with the columns model
+    or the law's size, steps, samples, and cost in the unit of the spend. With `training`, the cost of training a size
+    (True for the table's train_flops, a number, or a function of the size), also a second seed of every size, and the
+    new `sizes`. enough: the loss that is not worth reducing. compare: whether other orders of the same spend are
+    valued beside the plan.
     price: money per hour of the machine, for a spend in money. most: picks at most.
 
     Raises InputError for an argument that cannot be used, naming what is allowed.
@@ -145,9 +147,7 @@ def design(
     """
     if question not in QUESTIONS:
         raise InputError(f"No question {question!r} for a design. Known: {', '.join(QUESTIONS)}.")
-    quantity = parse(spend, "money" if price is not None and not isinstance(spend, str) else None)
-    unit = quantity.unit or "flops"
-    spend = check_positive(quantity.value, "spend", UNITS[unit])
+    spend, unit = spend_of(spend, "money" if price is not None and not isinstance(spend, str) else None)
     if not isinstance(most, int) or most < 1:
         raise InputError(f"most={most!r}: give the number of picks at most, such as {MOST}.")
     enough = ENOUGH[question] if enough is None else check_positive(enough, "enough")
@@ -159,9 +159,22 @@ def design(
     picks = greedy(experiment, spend, loss, enough, most)
     cells = _cells(experiment, picks, loss)
     expected = float(cells["loss_after"].iloc[-1]) if len(cells) else loss
-    others = _others(experiment, loss, picks["cost"].sum(), most) if len(cells) else {}
+    others = _others(experiment, loss, picks["cost"].sum(), most) if compare and len(cells) else {}
+    least = experiment.costs(experiment.candidates.index).min()
+    small = f"The cheapest candidate costs {least:.3g} {UNITS[unit]}, more than the spend of {spend:.3g}: raise it."
     return Plan(question, loss, expected, experiment.decision.unit, enough, experiment.answer(), spend, unit, cells,
-                others, experiment.notes)  # fmt: skip
+                others, (*experiment.notes, *[small] * bool(least > spend)))  # fmt: skip
+
+
+def spend_of(given, unit=None) -> tuple[float, str]:
+    """(value, unit) of a spend: text with a unit, or a number in `unit`, else FLOPs.
+
+    >>> spend_of("2 GPU-hours"), spend_of(1e15)
+    ((7200.0, 'seconds'), (1000000000000000.0, 'flops'))
+    """
+    quantity = parse(given, unit)
+    unit = quantity.unit or "flops"
+    return check_positive(quantity.value, "spend", UNITS[unit]), unit
 
 
 def _cells(experiment, picks, loss):

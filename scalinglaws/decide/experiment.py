@@ -45,6 +45,14 @@ class Problem:
         """The model that a decision on a size is about."""
         return self.owned.get(size, CURVE) if self.of == "owned" else CURVE
 
+    def find_size(self, name) -> float:
+        """The size meant by a label or a number."""
+        return next((n for n, label in self.owned.items() if label == str(name)), None) or self.law.find_size(name)
+
+    def label(self, size) -> str:
+        """What a size is called."""
+        return self.owned.get(size) or self.law.label_of(size)
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -81,19 +89,19 @@ class Experiment:
     def answer(self, belief: Belief | None = None) -> str:
         """What would be decided with this belief, in a few words."""
         belief = belief or self.belief
-        points, decision, law = belief.points, self.decision, self.problem.law
+        points, decision, problem = belief.points, self.decision, self.problem
         if isinstance(decision, worth.Best):
             chosen = decision.choices(belief.mean)
-            names = list(dict.fromkeys(law.label_of(points["size"][k]) for k in chosen))
+            names = list(dict.fromkeys(problem.label(points["size"][k]) for k in chosen))
             if len(chosen) > 1:
                 return f"{', '.join(names)} from the smallest budget to the largest"
-            return names[0] + (f" at {points['steps'][chosen[0]]:g} steps" if law.steps_column else "")
+            return names[0] + (f" at {points['steps'][chosen[0]]:g} steps" if problem.law.steps_column else "")
         if isinstance(decision, worth.Order):
             at = decision.crossing(belief.mean, self.places)
-            return "no crossing" if at is None else f"a crossing at {at:.3g} {UNITS[self.problem.cost.unit]} per image"
+            return "no crossing" if at is None else f"a crossing at {at:.3g} {UNITS[problem.cost.unit]} per image"
         last = decision.targets[-1]
         spread = float(np.sqrt(belief.covariance[last, last]))
-        return f"{self.problem.quality} {np.exp(belief.mean[last]):.4g} with a standard deviation of {spread:.1%}"
+        return f"{problem.quality} {np.exp(belief.mean[last]):.4g} with a standard deviation of {spread:.1%}"
 
 
 def prepare(
@@ -105,7 +113,10 @@ def prepare(
     table, rows = problem.law.table, _rows(problem.law)
     problem = replace(problem, of=_of(of, training, question), owned=_owned(rows))
     wanted = _candidates(problem, rows, steps, sizes, samples, candidates, training)
-    known = problem.law.sizes if problem.of == "owned" else np.union1d(problem.law.sizes, wanted["size"])
+    if training is None:  # every candidate's model is there already, measured or not
+        problem = replace(problem, owned=_owned(wanted) | problem.owned)
+    anew = problem.of == "new_model" or training is None
+    known = np.union1d(problem.law.sizes, wanted["size"]) if anew else problem.law.sizes
     problem = replace(problem, sizes=known, counts=np.union1d(rows["steps"], wanted["steps"]))
     alternatives, decision, places = QUESTIONS[question](problem, budget, between)
     points = pd.concat([rows, wanted[["model", "size", "steps"]], alternatives], ignore_index=True)
@@ -171,7 +182,7 @@ def _candidates(problem, rows, steps, sizes, samples, given, training):
     if not (np.isfinite(images) & (images > 0)).all():
         raise InputError(f"samples={samples!r}: give numbers of images above 0, such as 10000.")
     if given is not None:
-        wanted = _given(problem, rows, given)
+        wanted = _given(problem, rows, given, training)
     else:
         more = [] if steps is None else [check_positive(float(s), "steps") for s in np.atleast_1d(steps)]
         counts = np.union1d(rows["steps"], more)
@@ -186,7 +197,7 @@ def _candidates(problem, rows, steps, sizes, samples, given, training):
     again = [cell in done for cell in zip(wanted["model"], wanted["steps"], strict=True)]
     wanted.loc[again, "kind"] = "repeat"
     per_image = problem.cost.per_image(wanted["size"].to_numpy(float), wanted["steps"].to_numpy(float))
-    wanted["sampling"] = per_image * wanted["samples"]
+    wanted["sampling"] = wanted.get("cost", per_image * wanted["samples"])
     trained = wanted["model"].isin(rows["model"])
     spent = training if callable(training) else _training(problem, training)
     wanted["training"] = [0.0 if own else float(spent(size)) for own, size in zip(trained, wanted["size"], strict=True)]
@@ -196,12 +207,12 @@ def _candidates(problem, rows, steps, sizes, samples, given, training):
     return wanted.reset_index(drop=True)
 
 
-def _given(problem, rows, given):
-    """The user's candidates as kind, model, size, steps (samples)."""
+def _given(problem, rows, given, training):
+    """The user's candidates as kind, model, size, steps (samples, cost)."""
     given, law = pd.DataFrame(given).reset_index(drop=True), problem.law
     have = ", ".join(map(str, given.columns))
     size = next((c for c in (law.size_column, "size") if c in given), None)
-    steps = next((c for c in (law.steps_column, "steps") if c and c in given), None)
+    steps = (law.steps_column or "steps") if (law.steps_column or "steps") in given else None
     if "model" not in given and size is None:
         raise InputError(f"candidates need the column model or {law.size_column}; they have {have}.")
     if law.steps_column and steps is None:
@@ -213,10 +224,11 @@ def _given(problem, rows, given):
         raise InputError(f"No size known for {unknown!r}: give {law.size_column} as well.")
     text = sizes.map("{:g}".format)
     labels = given["model"].astype(str) if "model" in given else sizes.map(problem.owned).fillna(text)
-    kinds = np.where(labels.isin(rows["model"]), "cell", np.where(sizes.isin(rows["size"]), "seed", "training"))
+    new = np.where(sizes.isin(rows["size"]), "seed", "training")
+    kinds = np.where(labels.isin(rows["model"]) | (training is None), "cell", new)
     table = pd.DataFrame({"kind": kinds, "model": labels, "size": sizes, "steps": given[steps] if steps else 1.0})
     table["steps"] = table["steps"].astype(float)
-    return table.assign(samples=given["samples"].astype(float)) if "samples" in given else table
+    return table.assign(**{c: given[c].astype(float) for c in ("samples", "cost") if c in given})
 
 
 def _new_models(problem, sizes, training):

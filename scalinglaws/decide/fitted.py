@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import laws, schema
+from scalinglaws.decide import owned
 from scalinglaws.fitting import Groups, draws, fit_groups
 from scalinglaws.fitting import fit as fit_one
+from scalinglaws.fitting.predict import HUGE
 from scalinglaws.schema import InputError
 
 STEPS = ("steps", "nfe")  # columns a sampling budget buys more of
@@ -62,6 +64,12 @@ class FittedLaw:
         errors = draws.model_errors(self.fit, self._with_group(x), pd.DataFrame(), of, unseen=False)
         return errors if self.order is None else errors[self.order]
 
+    def expected_errors(self, x, of):
+        """ln of the own error [n] expected at inputs {symbol: [n]}: of models that are owned as their rows show it."""
+        if of != "owned" or getattr(self.fit, "levels", None) is None:
+            return np.zeros(len(next(iter(x.values()))))
+        return owned.expected_errors(self.fit, self._with_group(x))
+
     def at(self, x, theta=None):
         """Quality [..., n] at inputs {symbol: [n]}; theta [..., parameter]."""
         return self.fit.curve(self._with_group(x), theta)
@@ -78,6 +86,22 @@ class FittedLaw:
         size, steps = np.broadcast_arrays(np.atleast_1d(np.asarray(size, float)), np.asarray(steps, float))
         symbol, steps_symbol = self.axes
         return self.at({symbol: size} | ({steps_symbol: steps} if steps_symbol else {}), theta)
+
+    def predicted(self, size, steps, level, of) -> pd.DataFrame:
+        """value, low, high, decades_beyond at sizes [n] and steps [n], for one of levels.OF.
+
+        As the fit predicts them; of a model that is owned the law times the error that its own rows show.
+        """
+        rows, columns = self.frame(size, steps), ["value", "low", "high", "decades_beyond"]
+        if of != "owned" or getattr(self.fit, "levels", None) is None:
+            return self.fit.predict(rows, level=level, of=of)[columns].reset_index(drop=True)
+        x = {symbol: rows[column].to_numpy() for symbol, column in self.inputs.items()}
+        table = self.fit.predict(rows, level=level, of="curve")
+        value = table["value"] * np.exp(self.expected_errors(x, of))
+        with np.errstate(all="ignore"):
+            drawn = np.nan_to_num(draws.quality(self.fit, x, rows, of), nan=HUGE, posinf=HUGE, neginf=-HUGE)
+            low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        return table.assign(value=value, low=np.minimum(low, value), high=np.maximum(high, value))[columns]
 
     def frame(self, size, steps) -> pd.DataFrame:
         """Rows for `fit.predict`."""

@@ -95,7 +95,10 @@ def line(approach, budgets, level=0.9):
 
 def _power(profiles, approach):
     if len(profiles) < 2:
-        raise InputError(f"The {approach} approach found {len(profiles)} optimum: it needs runs of 2 computes or more.")
+        raise InputError(
+            f"The {approach} approach needs an optimum between the sizes at 2 computes or more; these runs have "
+            f"{'one' if len(profiles) else 'none'}."
+        )
     exponent, level = np.polyfit(np.log(profiles["compute"]), np.log(profiles["size"]), 1)
     return {
         "profiles": profiles,

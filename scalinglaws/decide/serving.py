@@ -154,8 +154,8 @@ def serve(
     best = cheapest(options, quality, prices, served, grid, point)
     if not np.isfinite(best["total"][0]):
         raise OutOfReach(_unreachable(options, quality, grid))
-    count = min(DRAWS, *(len(one.replicates) for one in fits.values()))
-    draws = {label: np.asarray(one.replicates)[:count] for label, one in fits.items()}
+    count = min(DRAWS, *(len(one.curve_replicates) for one in fits.values()))
+    draws = {label: np.asarray(one.curve_replicates)[:count] for label, one in fits.items()}
     drawn = cheapest(options, quality, prices, served, grid, draws)
     able = np.isfinite(drawn["total"])
     tails = [(1 - level) / 2, (1 + level) / 2]

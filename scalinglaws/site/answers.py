@@ -124,7 +124,7 @@ def _scale(settings, sizes, unit, stages, price, stops, asked):
         "key": "-".join([unit, *more]), "unit": unit, "symbol": "" if unit == "money" else UNITS[unit],
         "name": NAMES[unit] + with_more, "stages": list(stages), "warnings": sentences,
         "stops": [stop | {"warnings": [sentences.index(one) for one in stop["warnings"]]} for stop in found],
-        "shown": [_drawn(s, costs[k], sizes) if k in costs else None for k, s in enumerate(settings)],
+        "shown": [_drawn(s, costs[k], sizes, asked["of"]) if k in costs else None for k, s in enumerate(settings)],
         "skipped": unpriced, "notes": list(dict.fromkeys(note for cost in costs.values() for note in cost.notes)),
     }  # fmt: skip
 
@@ -156,8 +156,8 @@ def _numbers(row, sizes):
     return [_place(row["size"], sizes), *(_short(row[column]) for column in COLUMNS[1:])]
 
 
-def _drawn(setting, cost, sizes):
-    """What is drawn of a setting: measured points, their frontier, and the law's curve of every size along the cost."""
+def _drawn(setting, cost, sizes, of):
+    """What is drawn of a setting: measured points, their frontier, and the curve of every size along the cost."""
     rows, law = setting.rows, setting.law
     spent, quality = cost.per_row(rows), rows[law.quality].to_numpy(float)
     error = rows.get(f"{law.quality}_se", pd.Series(np.nan, rows.index))
@@ -170,8 +170,9 @@ def _drawn(setting, cost, sizes):
     if law.steps_column:
         span = law.table[law.steps_column].astype(float)
         steps = np.geomspace(span.min(), span.max(), CURVE)
-        for size in law.sizes:
-            pairs = zip(cost.per_image(size, steps), law.quality_at(size, steps), strict=True)
+        own = np.exp(law.expected_errors({law.axes[0]: law.sizes}, of))
+        for size, shift in zip(law.sizes, own, strict=True):
+            pairs = zip(cost.per_image(size, steps), shift * law.quality_at(size, steps), strict=True)
             curves.append([_place(size, sizes), [[_short(x), _short(y)] for x, y in pairs]])
     return {"points": points, "curves": curves, "frontier": [points[k][1:3] for k in kept]}
 

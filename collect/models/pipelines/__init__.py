@@ -3,6 +3,7 @@
 Every adapter keeps to what the pipeline's own call does with its parts; tests compare the two image by image.
 """
 
+from collect.models.pipelines import super_resolution
 from collect.models.pipelines.transformers import dit, flux, pixart, sd3
 from collect.models.pipelines.unets import pixels, sdxl, text_unet
 from collect.models.pipelines.upscalers import latent_upscale, text_upscale
@@ -25,8 +26,13 @@ ADAPTERS = {  # pipeline class: (adapter, the tasks it can do)
 
 
 def adapt(pipe, task, **options):
-    """The Model of a loaded diffusers pipeline; InputError for a class not in ADAPTERS or a task it cannot do."""
+    """The Model of a loaded diffusers pipeline; InputError for a class not in ADAPTERS or a task it cannot do.
+
+    For the task `upscale` any pipeline of super_resolution.BASES will do whose first layer was widened.
+    """
     name = type(pipe).__name__
+    if task == "upscale" and name in super_resolution.BASES:
+        return super_resolution.adapt(pipe, **options)
     if name not in ADAPTERS:
         raise InputError(
             f"Pipelines of class {name} are not known. Known: {', '.join(ADAPTERS)}. "

@@ -1,0 +1,103 @@
+"""Orders of measuring replayed on measured grids: who has the whole grid's answer after a share of its cost.
+
+python -m benchmarks.design [--replays 200] [--shares 0.05 0.2] [--grids tiny-ldm ...] [--orders ...] [--out FILE]
+
+Each replay has a budget of its own (one of BUDGETS from the cheapest cell to the most expensive), a random start of
+four cheap cells, and fresh errors of the measured values. Crossovers: the pair of each grid, a quarter of the replays.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import scalinglaws as sl
+from scalinglaws.decide import replay
+from scalinglaws.decide.cost import cost_model
+
+BUDGETS = 10
+SHARES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+SURE = 0.95  # of the replays, for an order to count as having the answer
+DATA = Path(__file__).parents[1] / "data" / "measurements"
+GRIDS = {  # name: (source, rows, quality, pair of sizes that cross)
+    "tiny-ldm": ("tiny-ldm", "sampler == 'ddim' and guidance == 1", "fd", ("c8", "c16")),
+    "tiny-ldm kd": ("tiny-ldm", "sampler == 'ddim' and guidance == 1", "kd", ("c8", "c16")),
+    "tiny-ldm dpm++": ("tiny-ldm", "sampler == 'dpm++2m' and guidance == 1", "fd", ("c8", "c16")),
+    "tiny-t2i": (DATA / "tiny-t2i-2000.csv", "sampler == 'ddim' and guidance == 1", "fd", ("c16", "c24")),
+    "tiny-t2i w 2": (DATA / "tiny-t2i-2000.csv", "sampler == 'ddim' and guidance == 2", "fd", ("c16", "c24")),
+}
+
+
+def rows_of(name):
+    """(table, quality, pair) of a grid."""
+    source, kept, quality, pair = GRIDS[name]
+    return sl.read(source).query(kept).reset_index(drop=True), quality, pair
+
+
+def run(name, count, shares, orders=replay.ORDERS):
+    """One row a replay, order, question and share of the grid's cost."""
+    table, quality, pair = rows_of(name)
+    spent = cost_model(table).per_row(table)
+    budgets = np.geomspace(1.5 * spent.min(), spent.max(), BUDGETS)
+    grids = [("optimum", replay.whole_grid(table, "optimum", budget=float(b), quality=quality)) for b in budgets]
+    crossing = replay.whole_grid(table, "crossover", between=pair, quality=quality)
+    tasks = [(*grids[seed % BUDGETS], seed) for seed in range(count)]
+    tasks += [("crossover", crossing, seed) for seed in range(count // 4)]
+    rows = []
+    for question, grid, seed in tasks:
+        for share in shares:
+            for order in orders:
+                rows.append({"grid": name, "question": question, "share": share}
+                            | replay.replay(grid, order, share, seed=seed))  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def curves(table):
+    """Part of the replays within the whole grid's interval [order, share], and the least share that makes it SURE."""
+    within = table.pivot_table(index="order", columns="share", values="within", sort=False)
+    least = {}
+    for order, row in within.iterrows():
+        below = max(row.index[row < SURE], default=0.0)
+        least[order] = min(row.index[row.index > below], default=np.nan)
+    return within.assign(**{f"{SURE:.0%} from": pd.Series(least)})
+
+
+def ahead(within):
+    """Sentences on the orders that have the answer more often than the design, one a share."""
+    for share in within.columns[:-1]:
+        row = within[share]
+        better = row[row > row["design"]]
+        if len(better):
+            names = ", ".join(f"{name} {value:.3f}" for name, value in better.items())
+            yield f"At {share:.0%} the design ({row['design']:.3f}) is behind {names}."
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--replays", type=int, default=200)
+    parser.add_argument("--shares", type=float, nargs="*", default=SHARES)
+    parser.add_argument("--grids", nargs="*", default=list(GRIDS), choices=GRIDS)
+    parser.add_argument("--orders", nargs="*", default=replay.ORDERS, choices=replay.ORDERS)
+    parser.add_argument("--out", help="a CSV file for every replay")
+    options = parser.parse_args()
+    every = []
+    for name in options.grids:
+        start = time.perf_counter()
+        every.append(run(name, options.replays, sorted(options.shares), options.orders))
+        print(f"\n{name}: {options.replays} replays, {time.perf_counter() - start:.0f} s")
+        for question, table in every[-1].groupby("question", sort=False):
+            print(f"\n{question}: part of the replays within the whole grid's interval, by share of its cost")
+            within = curves(table)
+            print(within.to_string(float_format="{:.3f}".format))
+            print(*(ahead(within) if "design" in within.index else ()), sep="\n")
+            last = table[table["share"] == table["share"].max()]
+            print(f"\n{question}, {last['share'].iloc[0]:.0%} of the grid's cost")
+            print(replay.summary(last).to_string(index=False, float_format="{:.4f}".format), flush=True)
+    if options.out:
+        pd.concat(every, ignore_index=True).to_csv(options.out, index=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""One training file for several models of a family: a run for each in <out>/<label>, one family of all they leave."""
+
+import os
+from pathlib import Path
+
+import yaml
+
+from collect.config import TextFamilyFile, family_kind
+
+RELATIVE = ("prompts", "images")  # paths of a family's task
+
+
+def each_label(run, file, folder, where):
+    """The events of run(file, folder, where) for each label of a training file in turn, or of the one that it names."""
+    folder = Path(folder)
+    if not file.labels:
+        yield from run(file, folder, where)
+        return
+    for label in file.labels:
+        if where.first and family_kind(Path(file.base) / "family.yaml") is TextFamilyFile:
+            share_encoded(folder / file.labels[0], folder / label)
+        where.wait()
+        yield from run(file.model_copy(update={"label": label, "labels": None}), folder / label, where)
+    if where.first:
+        join(folder, file.labels)
+
+
+def share_encoded(first, place):
+    """Link the encoded images of a run into another one's folder: sizes of a text-to-image family have one encoder."""
+    place.mkdir(parents=True, exist_ok=True)
+    for path in first.glob("encoded*.safetensors"):
+        if not (place / path.name).exists():
+            os.link(path, place / path.name)
+
+
+def join(folder, labels):
+    """Write the family.yaml of the runs in <folder>/<label>; each model's label begins with its run's."""
+    families = {label: _family(folder / label) for label in labels}
+    rows = [
+        row | {"label": _joined(label, row["label"]), "path": f"{label}/{row['path']}"}
+        for label, family in families.items()
+        for row in family["models"]
+    ]
+    first = labels[0]
+    task = {k: _from(first, v) if k in RELATIVE else v for k, v in families[first]["task"].items()}
+    content = {"family": folder.name, "task": task, "models": rows}
+    (folder / "family.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def _family(folder):
+    return yaml.safe_load((folder / "family.yaml").read_text(encoding="utf-8"))
+
+
+def _joined(label, own):
+    return own if own == label or own.startswith(f"{label}-") else f"{label}-{own}"
+
+
+def _from(label, path):
+    return path if Path(path).is_absolute() else f"{label}/{path}"

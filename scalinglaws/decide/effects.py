@@ -1,0 +1,168 @@
+"""What a quality follows: partial effects of settings on its error, in logs, with errors clustered by trained model.
+
+    error = c * params^a * train_flops^b      a: at equal compute; b: at equal size; negative is better
+
+Errors that rise with quality are turned round first, so that all fall: psnr becomes the root mean square error, shares
+and similarities (ssim, clip, agreement) their distance to 1.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws import display, infer, measurements, schema, studies
+from scalinglaws.decide.arguments import check_level
+from scalinglaws.schema import InputError
+
+FEW = 10  # clusters, under which intervals by clusters are known to be too narrow
+TURNED = {  # quality: (its error, what that is)
+    "psnr": (lambda q: 255 * 10 ** (-q / 20), "root mean square error"),
+    "ssim": (lambda q: 1 - q, "1 - ssim"),
+    "clip": (lambda q: 1 - q, "1 - clip"),
+    "agreement": (lambda q: 1 - q, "1 - agreement"),
+}
+WORDS = {"params": "size", "train_flops": "training compute", "steps": "sampling steps", "train_steps": "training"}
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Partial effects, one row a quality and term: quality, error, term, effect, low, high, p, seen.
+
+    effect: the exponent of the term in the error's law; p: two-sided, of no effect; seen: half the interval's width,
+    the smallest effect that this table would have shown. clusters: trained models; rows: measurements.
+    """
+
+    rows: pd.DataFrame
+    terms: tuple
+    level: float
+    clusters: int
+    count: int
+    points: pd.DataFrame = field(repr=False, compare=False)
+
+    def __repr__(self):
+        return f"<Effects: {self.answer}>"
+
+    @property
+    def warnings(self):
+        """Reasons for doubt."""
+        few = f"{self.clusters} trained models are few: intervals by clusters are too narrow below {FEW}."
+        return [few] if self.clusters < FEW else []
+
+    def of(self, quality, term):
+        """The row of one quality and term; InputError where there is none."""
+        found = self.rows[(self.rows["quality"] == quality) & (self.rows["term"] == term)]
+        if found.empty:
+            known = ", ".join(self.rows["quality"].unique())
+            raise InputError(f"No effect of '{term}' on '{quality}': qualities are {known}, terms {self.terms}.")
+        return found.iloc[0]
+
+    @property
+    def answer(self) -> str:
+        """One sentence: the terms that each quality follows, with exponents and intervals."""
+        return "; ".join(self._follows(quality) for quality in self.rows["quality"].unique()) + "."
+
+    def _follows(self, quality):
+        rows = self.rows[self.rows["quality"] == quality]
+        said = [
+            f"{WORDS.get(r.term, r.term)} (exponent {r.effect:.2f}, {self.level:.0%} interval {r.low:.2f} to "
+            f"{r.high:.2f})" for r in rows.itertuples() if r.low > 0 or r.high < 0
+        ]  # fmt: skip
+        return f"{quality} follows {' and '.join(said) or 'none of ' + ', '.join(self.terms)}"
+
+    def summary(self) -> str:
+        """The table, what was counted, and reasons for doubt."""
+        counted = f"{self.count} rows of {self.clusters} trained models"
+        head = f"Exponents in the error, {counted}, {self.level:.0%} intervals:"
+        return "\n".join([head, display.text_table(self.rows), *(f"Warning: {w}" for w in self.warnings)])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a quality and term."""
+        return self.rows.copy()
+
+    def _repr_html_(self):
+        return display.html_page("Partial effects on the error", self.rows, self.warnings)
+
+    def plot(self, ax=None):
+        """Exponents with their intervals, one line a quality and term; returns the matplotlib Axes."""
+        from scalinglaws.forest import intervals
+
+        rows = self.rows.rename(columns={"effect": "value", "quality": "group"})
+        rows = rows.assign(label=rows["group"] + ": " + rows["term"].map(lambda t: WORDS.get(t, t)))
+        return intervals(rows, f"exponent in the error, with its {self.level:.0%} interval", ax)
+
+    def plot_curves(self, quality, along="train_flops", ax=None):
+        """The error of one quality along a column, a curve a size; returns the matplotlib Axes."""
+        from scalinglaws import plots
+
+        error, name = error_of(self.points, quality)
+        rows = pd.DataFrame({"params": self.points["params"], "x": self.points[along], "y": error})
+        if name == quality and f"{quality}_se" in self.points:
+            rows["se"] = self.points[f"{quality}_se"]
+        rows = rows.sort_values(["params", "x"])
+        rows["label"] = rows["params"].map("{:,.0f} params".format)
+        lines = rows.assign(value=rows["y"], low=rows["y"], high=rows["y"])
+        return plots.band(lines, rows, WORDS.get(along, along), name, ax)
+
+
+def error_of(table, quality):
+    """(error of each row, its name): what falls as the quality gets better.
+
+    >>> error_of(pd.DataFrame({"ssim": [0.75]}), "ssim")[0].tolist()
+    [0.25]
+    """
+    turn, name = TURNED.get(quality, (lambda q: q, quality))
+    if quality not in TURNED and schema.higher_is_better(quality):
+        raise InputError(f"'{quality}' rises as it gets better and has no known error: known are {', '.join(TURNED)}.")
+    return turn(table[quality].astype(float)), name
+
+
+def rows_of(source, where=None):
+    """The rows of a study, path or table that are kept by `where`: {column: value} or text "a=b; c=d"."""
+    table, kept = studies.read(source), infer.stated(where)
+    return measurements.where(table, **kept) if kept else table
+
+
+def need(table, columns):
+    """InputError that names the columns which a table lacks."""
+    if missing := [c for c in columns if c not in table]:
+        raise InputError(f"The table has no column {', '.join(missing)}: it has {', '.join(table)}.")
+
+
+def trained_models(table):
+    """A number for each row's trained model: rows of one run share it, whatever their snapshot and sampling."""
+    kept = [c for c in ("family", "params", "variant", "train_seed") if c in table]
+    return table.groupby(kept, dropna=False).ngroup()
+
+
+def partial_effects(source, qualities=(), terms=("params", "train_flops"), where=None, level=0.9):
+    """Effects of the terms on the error of each quality: ordinary least squares in logs, all terms at once.
+
+    source: a bundled study, a path or a table; qualities: columns, all that vary when left out; where: rows to keep.
+    Standard errors are clustered by trained model (Liang & Zeger 1986) with t quantiles of clusters - 1 degrees of
+    freedom. InputError where a column is missing or fewer than three models were trained.
+    """
+    check_level(level)
+    table = rows_of(source, where)
+    need(table, ("params", *terms, *qualities))
+    named = list(qualities) or [q.name for q in schema.METRICS if q.name in table and table[q.name].nunique() > 1]
+    groups = trained_models(table)
+    if groups.nunique() < 3:
+        raise InputError(f"{groups.nunique()} trained models are in the table: an effect of their kind needs three.")
+    rows = [row for quality in named for row in _regress(table, quality, terms, groups, level)]
+    return Effects(pd.DataFrame(rows), tuple(terms), level, groups.nunique(), len(table), table)
+
+
+def _regress(table, quality, terms, groups, level):
+    import statsmodels.api as sm
+
+    error, name = error_of(table, quality)
+    inputs = np.log(table[list(terms)].astype(float))
+    fine = np.isfinite(np.log(error)) & np.isfinite(inputs).all(axis=1)
+    model = sm.OLS(np.log(error[fine]), sm.add_constant(inputs[fine]))
+    fit = model.fit(cov_type="cluster", cov_kwds={"groups": groups[fine]}, use_t=True)
+    low_high = fit.conf_int(1 - level)
+    for term in terms:
+        low, high = low_high.loc[term]
+        yield {"quality": quality, "error": name, "term": term, "effect": fit.params[term], "low": low, "high": high,
+               "p": fit.pvalues[term], "seen": (high - low) / 2}  # fmt: skip

@@ -1,0 +1,150 @@
+"""A training file for several models of a family, and its result by `collect run`: trained, sampled, measured."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import tiny_text_family  # noqa: E402
+from tiny_text_family import archives  # noqa: E402
+
+from collect import metrics, weights  # noqa: E402
+from collect.config import KINDS, SweepFile, read_config  # noqa: E402
+from collect.datasets import scenes  # noqa: E402
+from collect.families import open_family  # noqa: E402
+from collect.models.tasks import small_and_target  # noqa: E402
+from collect.sampling import loop as sampling  # noqa: E402
+from collect.training import loop, pictures  # noqa: E402
+from scalinglaws.schema import InputError  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A text-to-image family of random weights, eight scenes with captions, and statistics of them."""
+    folder = tmp_path_factory.mktemp("several")
+    (folder / "family").mkdir()
+    tiny_text_family.family(folder / "family")
+    pictures.write_scenes(tiny_text_family.icons(), "test", 8, folder / "scenes")
+    return folder
+
+
+def run(said, place, verb, content, out):
+    path = place / f"{out}.yaml"
+    path.write_text(yaml.safe_dump({"base": "family", "data": "scenes", "batch": 4, "warmup": 1} | content))
+    return said("collect", verb, path, "--device", "cpu", "--out", place / out)
+
+
+@pytest.fixture(scope="module")
+def upscalers(place):
+    """What `collect finetune` leaves of two sizes, with a checkpoint of every snapshot."""
+    from scalinglaws.cli import main
+
+    content = {"base": "family", "data": "scenes", "batch": 4, "warmup": 1, "labels": ["c8", "c12"], "steps": 3,
+               "task": "super-resolution", "snapshots": True}  # fmt: skip
+    (place / "sr.yaml").write_text(yaml.safe_dump(content))
+    assert main(["collect", "finetune", str(place / "sr.yaml"), "--device", "cpu", "--out", str(place / "sr")]) == 0
+    return place / "sr"
+
+
+def test_a_fine_tuned_super_resolution_family_is_measured_by_collect_run(place, upscalers, said):
+    """PSNR and SSIM as computed here from the samples; FD that of the judge's features, all by one sweep."""
+    quality = [{"name": "psnr"}, {"name": "ssim"}, {
+        "name": "distances", "features": "judge", "weights": str(place / "family" / "judge"), "columns": ["fd"],
+        "reference": str(place / "family" / "reference-judge.safetensors")}]  # fmt: skip
+    sweep = {"family": "sr", "steps": [2], "samplers": ["ddim"], "guidance": [1.0], "samples": 8, "batch": 4,
+             "store": "cells", "quality": quality}  # fmt: skip
+    (place / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    code, _, err = said("collect", "run", place / "sweep.yaml", "--device", "cpu")
+    assert code == 0, err
+    assert said("collect", "export", place / "cells", place / "runs.csv")[0] == 0
+    rows = pd.read_csv(place / "runs.csv")
+    assert set(rows["model"]) == {"c8-3", "c12-3"} and set(rows["variant"]) == {"fine-tuned"}
+    assert set(rows["task"]) == {"upscale"} and set(rows["train_steps"]) == {3} and (rows["fd"] > 0).all()
+    family = open_family(upscalers)
+    samples, conditions = sampling.samples(
+        family.model("c8-3"), family.task, sampling.SamplingConfig("ddim", 2), range(8)
+    )
+    first = rows[rows["model"] == "c8-3"].iloc[0]
+    x, y = samples.double(), conditions["targets"].double()
+    assert first["psnr"] == pytest.approx(float(metrics.pairs.psnr(x, y).mean()))
+    assert first["ssim"] == pytest.approx(float(metrics.pairs.ssim(x, y).mean()))
+    assert torch.equal(conditions["targets"][0], small_and_target(place / "scenes" / "00000.png", 32, 4)[1])
+
+
+def test_the_images_are_encoded_once_for_sizes_of_one_encoder(upscalers):
+    first, second = ((upscalers / label / "encoded.safetensors").stat() for label in ("c8", "c12"))
+    assert first.st_ino == second.st_ino
+
+
+def test_students_are_measured_on_the_prompts_of_the_file(place, said):
+    content = {"labels": ["c8", "c8-s1"], "steps": 2, "method": "consistency", "prompts": "family/prompts.txt"}
+    code, _, err = run(said, place, "distil", content, "students")
+    assert code == 0, err
+    family = open_family(place / "students")
+    assert family.labels == ["c8-consistency", "c8-s1-consistency"]
+    assert family.task.lines == open_family(place / "family").task.lines
+    assert not torch.equal(*(family.model(label).denoiser.conv_in.weight for label in family.labels))
+
+
+def test_examples_are_the_first(place, said):
+    code, _, err = run(said, place, "finetune", {"label": "c8", "steps": 1, "examples": 3}, "few")
+    assert code == 0, err
+    assert len(weights.load(place / "few" / "encoded.safetensors")[0]["x"]) == 3
+
+
+def test_a_label_or_labels(place, said):
+    code, _, err = run(said, place, "finetune", {"label": "c8", "labels": ["c12"], "steps": 1}, "both")
+    assert code == 2 and "give label, for one model, or labels, for several" in err
+
+
+def test_networks_that_are_no_pipelines_are_refused(place, said):
+    (place / "ldm").mkdir()
+    (place / "ldm" / "family.yaml").write_text("family: tiny-ldm\nwidths: [8]\nsteps: 4\n")
+    code, _, err = run(said, place, "finetune", {"base": "ldm", "label": "c8", "steps": 1}, "no")
+    assert code == 2 and "holds no diffusers pipelines to train on (tiny-ldm's networks are none)" in err
+
+
+def test_the_schema_of_a_training_file(said):
+    for kind in ("finetune", "personalise", "distil"):
+        code, out, _ = said("collect", "schema", kind)
+        assert code == 0 and set(json.loads(out)["properties"]) == set(KINDS[kind].model_fields)
+
+
+def test_scenes_as_a_folder_of_pictures(tmp_path, monkeypatch, said):
+    """The captions and pixels are those of the split; a subject is shown alone."""
+    archives(tmp_path, monkeypatch)
+    code, out, err = said("collect", "data", "tiny-t2i", "--archives", tmp_path, "--scenes", "5", "--split", "test",
+                          "--seed", "1", "--images", tmp_path / "made")  # fmt: skip
+    assert code == 0, err
+    from collect.datasets import emoji
+
+    icons = emoji.icons(tmp_path)
+    images, captions = scenes.draw(icons, "test", 5, 1)
+    assert captions[0] in out
+    _, target = small_and_target(tmp_path / "made" / "00003.png", 32, 4)
+    assert np.array_equal(target.numpy(), images[3])
+    shown = pictures.write_scenes(icons, "all", 4, tmp_path / "subject", subject=("fox", "noto"))
+    assert len(shown) == 4 and all("fox" in caption for caption in shown)
+    with pytest.raises(InputError, match="No 'unicorn' among the icons"):
+        pictures.write_scenes(icons, "all", 4, tmp_path / "none", subject=("unicorn", "noto"))
+
+
+def test_the_shipped_files_belong_together():
+    """Each sweep's models are checkpoints that its training file leaves."""
+    data = Path(__file__).parent.parent / "data"
+    read = {"super-resolution": "finetune", "super-resolution-scratch": "finetune", "students": "distil"}
+    trained = {n: read_config(data / f"models/tiny-t2i/{n}.yaml", KINDS[kind]) for n, kind in read.items()}
+    for name in ("super-resolution", "super-resolution-scratch"):
+        file, sweep = trained[name], read_config(data / f"sweeps/tiny-t2i-{name}.yaml", SweepFile)
+        steps = loop.snapshot_steps(file.steps)
+        assert sweep.models == [f"{label}-{step}" for label in file.labels for step in steps]
+        place = (data / "models/tiny-t2i" / file.out).resolve()
+        assert (data / "sweeps" / sweep.family).resolve() == place
+    students = read_config(data / "sweeps/tiny-t2i-students.yaml", SweepFile)
+    assert students.models == [f"{label}-consistency" for label in trained["students"].labels]

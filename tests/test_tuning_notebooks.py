@@ -1,0 +1,48 @@
+"""The notebooks of fine-tunes and students run end to end on tables whose laws are known, and close with the answer."""
+
+import nbformat
+import pandas as pd
+import pytest
+from test_effects import runs, students
+
+from scalinglaws import notebooks
+
+pytest.importorskip("papermill")
+pytestmark = [
+    pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+]  # fmt: skip
+FAMILY = "tiny-t2i-super-resolution"
+
+
+def upscalers():
+    """Snapshots of all sizes at 8 steps, with and without pretraining, and the last ones at other numbers of steps."""
+    tuned, drawn = runs(noise=0.01, factor=1e3), runs(factor=2e3, variant="from scratch")
+    tuned, drawn = tuned.assign(family=FAMILY), drawn.assign(family=f"{FAMILY}-scratch")
+    last = tuned[tuned["train_steps"] == 1000]
+    more = [last.assign(steps=s, fd=last["fd"] * (1 + 2 / s) / (1 + 2 / 8)) for s in (1, 2, 4, 16, 32)]
+    table = pd.concat([tuned, drawn, *more], ignore_index=True)
+    cost = {"nfe": table["steps"], "macs_per_forward": table["flops_per_forward"] / 2, "sampler": "ddim"}
+    model = table["params"].map("c{:.0f}".format) + "-" + table["train_steps"].astype(str)
+    return table.assign(model=model, **cost, guidance=1.0, fd_se=0.01 * table["fd"], seed=0)
+
+
+def last_output(folder, name):
+    code = [c for c in nbformat.read(folder / f"{name}.ipynb", 4).cells if c.cell_type == "code"]
+    assert any("image/png" in o.get("data", {}) for c in code for o in c.outputs)
+    return code[-1].outputs[-1].data["text/markdown"]
+
+
+@pytest.mark.parametrize("name, words", [
+    ("downstream_scaling", "fd follows size (exponent -0.3"), ("downstream_efficiency", "the best size goes from"),
+])  # fmt: skip
+def test_downstream(name, words, tmp_path):
+    upscalers().to_csv(tmp_path / "runs.csv", index=False)
+    notebooks.report(name, {"study": str(tmp_path / "runs.csv")}, tmp_path)
+    assert words in last_output(tmp_path, name)
+
+
+def test_distillation(tmp_path):
+    students().to_csv(tmp_path / "runs.csv", index=False)
+    notebooks.report("distillation", {"study": str(tmp_path / "runs.csv")}, tmp_path)
+    said = last_output(tmp_path, "distillation")
+    assert "shows no change with size" in said and "4.0, 4.0" in said
