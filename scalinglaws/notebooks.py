@@ -1,9 +1,12 @@
-"""Run a notebook with parameters and keep the report: an HTML page, code hidden, beside the executed notebook.
+"""Run a notebook with parameters and keep the report: an HTML page, code hidden, beside the executed notebook and its
+figures as PNG and SVG.
 
 report("sampling_efficiency", {"study": "tiny-ldm", "budget": "300 MFLOPs"})  ->  reports/sampling_efficiency.html
 """
 
 import ast
+import base64
+import html
 import json
 import re
 from pathlib import Path
@@ -14,6 +17,8 @@ from scalinglaws.schema import InputError, NoAnswer
 
 HERE = Path(__file__).resolve().parent
 QUIET = ["--IPKernelApp.log_level=50"]  # the kernel's own chatter is no part of a report
+FIGURES = ["--InlineBackend.figure_formats={'png', 'svg'}"]
+UNDESCRIBED = 'alt="No description has been provided for this image"'
 FOLDERS = (HERE / "data" / "notebooks", HERE.parent / "notebooks")  # in the wheel, in the checkout
 
 
@@ -39,7 +44,8 @@ def title(name):
 def report(name, parameters=None, out="reports", top=""):
     """Run the notebook and return the path of its HTML page in the folder `out`; a typo in a parameter is refused.
 
-    The page needs no network. top: HTML put first in its body.
+    The page needs no network. Its figures lie beside it, as NAME-1.png and NAME-1.svg and so on. top: HTML put first in
+    its body.
     """
     nbconvert, papermill = _tools()
     from nbformat.v4 import new_markdown_cell
@@ -52,13 +58,34 @@ def report(name, parameters=None, out="reports", top=""):
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     notebook = _run(papermill, name, given, folder / f"{name}.ipynb")
+    headings = figures(notebook, folder / name)
     notebook.cells.insert(1, new_markdown_cell(stamp))
     notebook.metadata["scalinglaws"] = {"version": scalinglaws.__version__, "stamp": stamp}
     plain = {"exclude_input": True, "exclude_output_prompt": True, "embed_images": True}
     page, _ = nbconvert.HTMLExporter(**plain).from_notebook_node(notebook)
+    for heading in headings:  # nbconvert describes no figure
+        page = page.replace(UNDESCRIBED, f'alt="{html.escape(heading)}"', 1)
     path = folder / f"{name}.html"
     path.write_text(re.sub(r"<body[^>]*>", lambda body: body[0] + top, _offline(page), count=1), encoding="utf-8")
     return path
+
+
+def figures(notebook, stem):
+    """Write a notebook's figures as STEM-1.png, STEM-1.svg and so on; return the heading above each.
+
+    The SVG is taken out of the notebook, whose page would show it in place of the PNG.
+    """
+    headings, heading = [], ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            heading = (re.findall(r"^#+ (.+)$", cell.source, re.M) or [heading])[-1]
+        for output in cell.get("outputs", ()):
+            if "image/png" in output.get("data", {}):
+                png, svg = (Path(f"{stem}-{len(headings) + 1}.{kind}") for kind in ("png", "svg"))
+                png.write_bytes(base64.b64decode(output["data"]["image/png"]))
+                svg.write_text(output["data"].pop("image/svg+xml"), encoding="utf-8")
+                headings.append(heading)
+    return headings
 
 
 def _offline(page):
@@ -108,7 +135,7 @@ def _typed(name, parameters):
 def _run(papermill, name, given, path):
     """The executed notebook; what went wrong inside it is one sentence."""
     try:
-        options = {"kernel_name": "python3", "progress_bar": False, "extra_arguments": QUIET}
+        options = {"kernel_name": "python3", "progress_bar": False, "extra_arguments": QUIET + FIGURES}
         return papermill.execute_notebook(str(_find(name)), str(path), given, **options)
     except papermill.PapermillExecutionError as error:
         if error.ename in ("InputError", "NoAnswer"):

@@ -13,9 +13,9 @@ STEPS = (1, 2, 4, 8, 16, 32, 64)
 
 def sampled(size_term, noise=0.01, steps=STEPS, **more):
     """fd = size_term(N) + 20 / steps, N in FLOPs a forward."""
-    rows = [{"model": m, "params": n / 50, "flops_per_forward": n, "flops_per_image": n * s, "nfe": s, "sampler": "ddim",
-             "steps": s, "fd": size_term(n) + 20 / s} for m, n in SIZES.items() for s in steps]  # fmt: skip
-    return pd.DataFrame(rows).assign(fd_se=lambda t: noise * t["fd"], **more)
+    rows = [{"model": m, "params": n / 50, "flops_per_forward": n, "flops_per_image": n * s, "nfe": s, "steps": s,
+             "fd": size_term(n) + 20 / s} for m, n in SIZES.items() for s in steps]  # fmt: skip
+    return pd.DataFrame(rows).assign(fd_se=lambda t: noise * t["fd"], **{"sampler": "ddim"} | more)
 
 
 def flat(n):

@@ -88,7 +88,11 @@ def test_a_report_says_what_the_library_says(tmp_path):
     path = notebooks.report("predict_size", {"study": "edm2", "where": where}, tmp_path)
     page = path.read_text()
     assert "EDM2-XXL" in page and "1.909" in page and "scalinglaws 0" in page and "data 2611" in page
-    assert "sl.ask(" not in page and "image/png" in page
+    assert "sl.ask(" not in page and "image/png" in page and "<svg" not in page
+    assert 'alt="The held-out size, predicted and measured"' in page
+    figures = {kind: sorted(tmp_path.glob(f"predict_size-*.{kind}")) for kind in ("png", "svg")}
+    assert len(figures["png"]) == len(figures["svg"]) == page.count('src="data:image/png') > 0
+    assert figures["png"][0].read_bytes()[:4] == b"\x89PNG" and "<svg" in figures["svg"][0].read_text()
 
 
 @QUIET
