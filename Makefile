@@ -1,4 +1,4 @@
-# make demo   set-up, a first answer from shipped measurements, then the main job live and a report
+# make demo   set-up, a first answer from shipped measurements, then the main job live and a report (PROMPT, BUDGET)
 # make test   set-up, all quick tests on all cores;  make test-slow  the slow ones (CI runs both)
 # make docs   the site in docs/_build/html, warnings are errors;  make lab  the notebooks
 # make bench  benchmarks;  make lint  ruff
@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 BUDGET ?= 3e8
+PROMPT ?= a large red apple in noto style on a teal background
 RUN = runs/demo
 SL = $(BIN)/scalinglaws
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
@@ -34,7 +35,10 @@ demo:
 	@echo; echo "4. Decide: size, steps, sampler and guidance for $(BUDGET) FLOPs per image, and where sizes cross"
 	$(SL) optimum $(RUN)/table.csv --quality fd --budget $(BUDGET) --unit flops
 	$(SL) crossover $(RUN)/table.csv --quality fd --where sampler=ddim guidance=1 --between c8 c16
-	@echo; echo "5. Report"
+	@echo; echo "5. Text to image: a prompt drawn by every size of tiny-t2i (make demo PROMPT='...' for your own)"
+	$(SL) collect draw data/models/tiny-t2i $(RUN)/prompt.png --prompt "$(PROMPT)" --steps 1 4 16 50 --count 3
+	$(SL) optimum tiny-t2i --quality fd_effnet_lite0 --budget $(BUDGET) --unit flops
+	@echo; echo "6. Report"
 	$(SL) report sampling_efficiency -p study=$(RUN)/table.csv -p budget=$(BUDGET)
 	$(SL) report predict_size -p study=$(RUN)/table.csv -p budget=$(BUDGET)
 

@@ -28,7 +28,7 @@ KNOWN = {
         "fd_effnet_lite0 is best at about 8 steps and rises from there; fd, without guidance, falls to 32.",
         "agreement is with the prompt, by the judge, which tells no sizes above c24 apart.")),
     "tiny-t2i-training": ("The same family at doubling snapshots of its training, 16 steps of DDIM, guidance 2", (
-        "c8, c16, c24 and c32 were trained three times (train_seed), the others once.",
+        "One training of each size; tiny-t2i-seeds.csv has others of c8, c16, c24 and c32 at its end.",
         "Distances as in tiny-t2i.")),
     "tiny-t2i-super-resolution": ("tiny-t2i fine-tuned to super-resolution, 4 times from 8 pixels", (
         "One training of each size, with pretraining and (three sizes) without; 500 images of one seed.",

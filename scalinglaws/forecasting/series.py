@@ -63,7 +63,7 @@ HEADLINES = ("fd", "fd_effnet_lite0", "kd", "agreement")  # the qualities taken 
 SOLVERS_AS_LABELS = ("diff-solvers", "dpm-solver")  # studies whose series are named by their solver
 STOCHASTIC_ETA = {"1.0": "ddpm", "sigma-hat": "sigma-hat"}  # study ddim: its label, the solver
 UNLEARNED = ("tiny-t2i",)  # studies, by their first letters, that the prior is not learned from
-TUNED = ("tiny-t2i-super-resolution", "tiny-t2i-students")  # made of tiny-t2i's models, few rows: not asked
+NOT_ASKED = ("tiny-t2i-seeds", "tiny-t2i-super-resolution", "tiny-t2i-students")  # few rows, made of tiny-t2i's models
 TUNED_RANGE = 5  # a training length that differs by more between sizes is a second axis
 RISES = ("is", "clip", "geneval", "precision", "recall", "agreement", "psnr", "ssim")
 SHARES = ("geneval", "precision", "recall", "agreement")  # from 0 to 1, higher is better
@@ -163,10 +163,11 @@ def published(least: int = 3) -> list[Series]:
     A study that repeats another's series (the baselines of later papers) gives it once.
     """
     folder = Path(__file__).resolve().parent.parent.parent / "data" / "measurements"
-    tables = {name: studies.load(name) for name in studies.names() if name not in TUNED}
+    tables = {name: studies.load(name) for name in studies.names()}
     for path in sorted(folder.glob("*.csv")):
         if path.stem not in tables:
             tables[path.stem] = measurements.read(path)
+    tables = {name: table for name, table in tables.items() if name not in NOT_ASKED}
     for name, table in tables.items():
         if name.startswith(UNLEARNED):  # many columns of one table would outweigh all other studies
             tables[name] = table.drop(columns=[c for c in qualities(table) if c not in HEADLINES])

@@ -113,10 +113,12 @@ def _efficiency(table, quality):
 
 
 def _samplers(table, quality):
-    """Claim 4: the share by sampler, at the steps that all of them were measured at and without guidance."""
+    """Claim 4: the share by sampler, at the steps that all of them were measured at and one guidance, none if it can."""
     _need(table, "sampler")
     table = _one(table, "train_steps")
-    table = table[table["guidance"].fillna(1) == 1] if "guidance" in table else table
+    if "guidance" in table:
+        by_guidance = table.groupby(table["guidance"].fillna(1))["sampler"].nunique()  # in order: 1, no guidance, first
+        table = table[table["guidance"].fillna(1) == by_guidance.idxmax()]
     if table["sampler"].nunique() < 2:
         raise InputError(f"not measured: one sampler alone, {table['sampler'].iloc[0]}")
     common = set.intersection(*(set(rows["steps"]) for _, rows in table.groupby("sampler")))
