@@ -105,7 +105,7 @@ def training_trend(rows, band, envelope, quality, ax=None):
         quality_against_cost(rows.assign(cost=rows["compute"]), quality, "training compute (FLOPs)", ax=ax)
         ax.plot(band["x"], band["value"], color=MARK, lw=1.6, zorder=4, label="law of compute alone")
         ax.fill_between(band["x"], band["low"], band["high"], color=MARK, alpha=0.15, lw=0, zorder=1)
-        ax.plot(envelope["compute"], envelope["quality"], color=INK, lw=5, alpha=0.15, zorder=0, label="best of those")
+        ax.plot(envelope["compute"], envelope["quality"], color=INK, lw=5, alpha=0.15, zorder=0, label="best size")
         _legend(ax, colours(rows["model"]), "size")
     return ax
 
@@ -139,8 +139,10 @@ def which_size(winners, largest, ax=None):
             apart = 0.09 * (place - (len(accounts) - 1) / 2)
             ax.step(rows["share"], rows["model"].cat.codes + apart, where="post", color=shade[account], lw=2)
         ax.axvline(1, color=GREY, lw=1, ls=":")
-        ax.set(xscale="log", xlabel=f"budget, of the cost of {largest} at its most steps without guidance")
+        ax.set(xscale="log", xlabel=f"budget, 1: {largest} at its most steps, not guided")
         ax.set(ylabel="best size", ylim=(-0.5, len(models) - 0.5))
         ax.set_yticks(range(len(models)), models)
-        _legend(ax, shade, "cost counted as")
+        handles = [plt.Line2D([], [], color=colour, lw=2, label=account) for account, colour in shade.items()]
+        ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=1 + (len(handles) > 4),
+                  fontsize=8)  # fmt: skip
     return ax

@@ -16,7 +16,7 @@ from scalinglaws import notebooks, plots, site
 from scalinglaws.decide import measured
 from scalinglaws.decide.curves import law_curves
 from scalinglaws.schema import InputError, NoAnswer
-from scalinglaws.site import index, pictures
+from scalinglaws.site import assemble, index, pictures
 from scalinglaws.site.answers import COLUMNS, answers
 
 VOID = {"meta", "input", "img", "br", "link", "hr", "rect", "path", "circle", "line"}
@@ -292,3 +292,10 @@ def test_a_notebook_of_a_site_needs_no_network(user_table, tmp_path):
     text = made.pages[1].read_text()
     assert not re.search(r"""<(script|link|img)\b[^>]*(src|href)=["'](https?:)?//|import\(["']http""", text)
     assert 'href="index.html"' in text and "Predicting a size that was not measured" in made.index.read_text()
+
+
+def test_a_notebook_about_training_runs_on_the_training_rows_of_a_bundled_study():
+    assert assemble._companion("training_compute", "tiny-ldm") == {"study": "tiny-ldm-training"}
+    assert assemble._companion("training_budget", "tiny-ldm") == {"training": "tiny-ldm-training"}
+    assert assemble._companion("training_compute", "runs.csv") == assemble._companion("guidance", "tiny-ldm") == {}
+    assert set(assemble.COMPANIONS) <= set(notebooks.names()) | {"personalisation"}

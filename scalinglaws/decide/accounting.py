@@ -74,7 +74,7 @@ class WhichSize:
         """Two sentences: the paper's account, and what the others make of it."""
         first, *rest = self.accounts.itertuples()
         sure = int((self.accounts["low"] > 0.5).sum())
-        worse = f"{first.worse:.2g} % worse than the best" if np.isfinite(first.worse) else "out of reach"
+        worse = f"{first.worse:.0f} % worse than the best" if np.isfinite(first.worse) else "out of reach"
         others = "; ".join(f"{row.account} {_percent(row)}" for row in rest)
         return (f"Counted as {first.account}, a size smaller than {self.largest} is the best by {self.quality} at "
                 f"{_percent(first)} of the budgets that can run {self.largest}, which at a tenth of its full cost is "

@@ -13,6 +13,14 @@ from scalinglaws.site.answers import STOPS, answers
 
 EXPLORER, TABLE, BOARD, INDEX = "explore.html", "table.csv", "board.html", "index.html"
 TOP = "font: 15px system-ui, sans-serif; padding: 12px 16px; text-decoration: underline"  # links on a notebook's page
+COMPANIONS = {  # notebook: (parameter, end of the name of a bundled study's further table)
+    "training_budget": ("training", "-training"),
+    "training_compute": ("study", "-training"),
+    "downstream_scaling": ("study", "-super-resolution"),
+    "downstream_efficiency": ("study", "-super-resolution"),
+    "personalisation": ("study", "-subject"),
+    "distillation": ("study", "-students"),
+}
 RIVALS = ("last", "power", "floor")  # on the board: the quick ones
 
 
@@ -50,7 +58,8 @@ def build(source="tiny-ldm", out="site", *, names=None, board=False, images=None
     """Build the site of a table in the folder `out`: the function behind `scalinglaws report --all`.
 
     source, quality, law, inputs, where, read_as: as for `infer.question`. names: notebooks to run (default: all; () for
-    none); one that cannot run on the table is listed with the reason. board: forecast the hidden values of every
+    none); one that cannot run on the table is listed with the reason. A notebook about training, tasks or students runs
+    on that table of a bundled study, where there is one. board: forecast the hidden values of every
     bundled study and of this table, which takes minutes. images: {(model, steps): path}; sheets: paths of contact
     sheets (default: the PNG files beside the table that begin with its name). claims: a csv, see `index.read_claims`
     (default: data/claims.csv, for a bundled study). price: money per hour of the machine. Raises InputError where the
@@ -72,7 +81,7 @@ def build(source="tiny-ldm", out="site", *, names=None, board=False, images=None
     given = {"study": str(folder / TABLE), "quality": question.quality, "law": law or "", "level": level}
     for notebook in notebooks.names() if names is None else names:
         try:
-            pages.append(_notebook(notebook, given, folder, page.links(nav, TOP)))
+            pages.append(_notebook(notebook, given | _companion(notebook, source), folder, page.links(nav, TOP)))
         except InputError as error:
             left_out.append((f"notebook {notebook}", str(error)))
     if board:
@@ -88,6 +97,13 @@ def _explorer(shown, path, title, images, sheets, nav):
     grids = [sheet for sheet in map(pictures.read_sheet, sheets) if sheet]
     drawn = pictures.embedded(labels, images, grids)
     return page.write(path, shown, f"{title}: the best choice for a budget", drawn, nav)
+
+
+def _companion(notebook, source):
+    """{parameter: study} of a notebook that needs another table of a bundled study, where that is bundled too."""
+    parameter, end = COMPANIONS.get(notebook, ("", ""))
+    named = isinstance(source, str) and source in studies.names() and f"{source}{end}" in studies.names()
+    return {parameter: f"{source}{end}"} if end and named else {}
 
 
 def _notebook(name, given, folder, top):
