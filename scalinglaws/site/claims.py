@@ -113,7 +113,7 @@ def _efficiency(table, quality):
 
 
 def _samplers(table, quality):
-    """Claim 4: the share by sampler, at the steps that all of them were measured at and one guidance, none if it can."""
+    """Claim 4: the share by sampler, at the steps all of them were measured at and one guidance, none if it can."""
     _need(table, "sampler")
     table = _one(table, "train_steps")
     if "guidance" in table:
