@@ -41,6 +41,14 @@ def test_exponents_are_those_of_the_law():
     assert "fd follows size (exponent -0.30" in effects.answer and effects.clusters == 5
 
 
+def test_a_floor_is_taken_off_first():
+    raised = runs().assign(fd=lambda t: 2.5 + t["fd"])
+    row = partial_effects(raised, ["fd"], floors={"fd": 2.5}).of("fd", "params")
+    assert row.effect == pytest.approx(-0.3) and row.error == "fd - 2.5"
+    with pytest.raises(InputError, match="'fd' is not above its floor 3 in 20 rows"):
+        partial_effects(raised, ["fd"], floors={"fd": 3.0})
+
+
 def test_errors_are_the_sandwich_by_clusters():
     """Liang and Zeger 1986 with the usual correction, G/(G-1) (n-1)/(n-k), written out."""
     from scipy.stats import t
@@ -109,6 +117,16 @@ def test_acceleration_of_a_known_factor(shift):
     half = 1.645 * 0.01 * 2**0.5  # an error of 1 % on both sides, exponent 1
     inner = found.rows[found.rows["steps"] == 2].iloc[0]
     assert np.log(inner.high / inner.low) == pytest.approx(2 * half, rel=0.15)
+
+
+def test_errors_that_were_turned_round_have_intervals():
+    """1 - clip has clip's standard error; a decibel of psnr is ln(10) / 20 of the root mean square error."""
+    table = students().assign(clip=lambda t: 1 - t["fd"], clip_se=lambda t: t["fd_se"])
+    table = table.assign(psnr=-20 * np.log10(table["fd"] / 255), psnr_se=0.01 * 20 / np.log(10))
+    by_fd = acceleration(table).rows
+    for quality in ("clip", "psnr"):
+        rows = acceleration(table, quality).rows
+        assert rows[["low", "high"]].to_numpy() == pytest.approx(by_fd[["low", "high"]].to_numpy(), rel=1e-6)
 
 
 def test_a_factor_beyond_the_measured_steps_is_a_bound():

@@ -138,7 +138,12 @@ def test_scenes_as_a_folder_of_pictures(tmp_path, monkeypatch, said):
 def test_the_shipped_files_belong_together():
     """Each sweep's models are checkpoints that its training file leaves."""
     data = Path(__file__).parent.parent / "data"
-    read = {"super-resolution": "finetune", "super-resolution-scratch": "finetune", "students": "distil"}
+    read = {
+        "super-resolution": "finetune",
+        "super-resolution-scratch": "finetune",
+        "students": "distil",
+        "students-62": "distil",
+    }
     trained = {n: read_config(data / f"models/tiny-t2i/{n}.yaml", KINDS[kind]) for n, kind in read.items()}
     for name in ("super-resolution", "super-resolution-scratch"):
         file, sweep = trained[name], read_config(data / f"sweeps/tiny-t2i-{name}.yaml", SweepFile)
@@ -146,5 +151,6 @@ def test_the_shipped_files_belong_together():
         assert sweep.models == [f"{label}-{step}" for label in file.labels for step in steps]
         place = (data / "models/tiny-t2i" / file.out).resolve()
         assert (data / "sweeps" / sweep.family).resolve() == place
-    students = read_config(data / "sweeps/tiny-t2i-students.yaml", SweepFile)
-    assert students.models == [f"{label}-consistency" for label in trained["students"].labels]
+    for name, end in (("students", "consistency"), ("students-62", "consistency-62")):
+        students = read_config(data / f"sweeps/tiny-t2i-{name}.yaml", SweepFile)
+        assert students.models == [f"{label}-{end}" for label in trained[name].labels]

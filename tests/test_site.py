@@ -205,7 +205,7 @@ def test_a_grid_that_does_not_fit_is_refused(tmp_path, change, sentence):
 
 
 def test_the_shipped_sheet_has_a_grid_that_covers_it():
-    (path,) = pictures.beside(sl.studies.HERE.parent / "data" / "measurements" / "tiny-t2i-2000.csv")
+    (path,) = pictures.beside(sl.studies.HERE.parent / "data" / "measurements" / "tiny-t2i.csv")
     sheet = pictures.read_sheet(path)
     *_, (_, (left, top, width, height)) = sheet.boxes()
     image = Image.open(path)

@@ -1,4 +1,4 @@
-"""The measurements of the text-to-image family as shipped, and its recipe."""
+"""The text-to-image family as shipped: weights, measurements and recipe belong together, and rows can be made again."""
 
 from pathlib import Path
 
@@ -8,30 +8,74 @@ import scalinglaws as sl
 from scalinglaws import schema
 
 ROOT = Path(__file__).parent.parent
-ROWS = sl.read(ROOT / "data/measurements/tiny-t2i-2000.csv")
+MODELS, ROWS, TRAINING = ROOT / "data/models/tiny-t2i", sl.read("tiny-t2i"), sl.read("tiny-t2i-training")
+FIRST = ROWS[ROWS.train_seed == 0]
 
 
 def test_rows_obey_the_schema_and_say_what_they_are():
-    assert schema.check(ROWS) == []
+    assert schema.check(ROWS) == [] and schema.check(TRAINING) == []
     assert ROWS.flops_per_forward.max() / ROWS.flops_per_forward.min() > 50
     assert (ROWS.flops_per_image == ROWS.nfe * ROWS.flops_per_forward).all()
-    assert set(ROWS.train_steps) == {2000} and set(ROWS.train_images) == {128_000}
-    assert len(ROWS.groupby(["model", "steps", "guidance"])) == len(ROWS) == 84
+    assert (ROWS.nfe == ROWS.steps * (1 + (ROWS.guidance != 1))).all()
+    assert set(ROWS.train_steps) == {8000} and set(ROWS.train_images) == {512_000}
+    assert set(ROWS.n_samples_for_metric) == set(TRAINING.n_samples_for_metric) == {1000}
+    assert (TRAINING.train_flops == 3 * TRAINING.flops_per_forward * TRAINING.train_images).all()
+    assert not ROWS.duplicated(["model", "sampler", "steps", "guidance"]).any()
 
 
-def test_every_doubling_of_the_width_lowers_the_distance_on_imagenets_features():
-    for steps in (16, 50):
-        rows = ROWS[(ROWS.steps == steps) & (ROWS.guidance == 1)].set_index("base_channels")
-        for c in (8, 12, 16, 24, 32):
-            error = (rows.fd_effnet_lite0_se[c] ** 2 + rows.fd_effnet_lite0_se[2 * c] ** 2) ** 0.5
-            assert rows.fd_effnet_lite0[c] - rows.fd_effnet_lite0[2 * c] > 2 * error
+def test_weights_are_small_and_are_those_that_were_measured():
+    weights = pytest.importorskip("collect.weights")
+    shipped = [path for path in MODELS.rglob("*.safetensors") if not path.name.startswith("reference")]
+    assert sum(path.stat().st_size for path in shipped) <= 25e6
+    for label, measured in ROWS.groupby("model").weights:
+        if label.startswith(("c24-", "c32-")):
+            continue  # further seeds, measured and not shipped
+        assert set(measured) == {weights.fingerprint(MODELS / f"{label}.safetensors")}
+
+
+@pytest.mark.slow
+def test_a_shipped_row_is_measured_again():
+    pytest.importorskip("torch")
+    from collect.families import TextFamily
+    from collect.families.text import METRICS
+    from collect.run.cell import Cell, ExecutionConfig, measure, prepare
+    from collect.sampling.loop import SamplingConfig
+
+    family = TextFamily(MODELS)
+    scores = family.metrics([spec for spec in METRICS if "effnet-lite0-96" not in spec.values()])
+    cell, ready = Cell("c8", SamplingConfig("ddim", 2, 2.0), 1000), prepare(family.model("c8"), ExecutionConfig())
+    again = measure(cell, family, ready, scores)
+    (row,) = ROWS.query("model == 'c8' and sampler == 'ddim' and steps == 2 and guidance == 2").to_dict("records")
+    for column in ("fd", "kd", "agreement", "clip"):
+        assert again[column] == pytest.approx(row[column], rel=5e-3, abs=3e-3)
+    for column in ("nfe", "params", "flops_per_forward", "flops_text", "flops_decode", "weights"):
+        assert again[column] == row[column]
+
+
+@pytest.mark.parametrize(("steps", "guidance"), [(8, 1), (16, 1), (8, 2), (16, 2), (50, 2), (32, 2)])
+def test_every_doubling_of_the_width_lowers_the_distance_on_imagenets_features(steps, guidance):
+    rows = FIRST.query(f"sampler == 'ddim' and steps == {steps} and guidance == {guidance}").set_index("base_channels")
+    for c in (8, 12, 16, 24, 32):
+        error = (rows.fd_effnet_lite0_se[c] ** 2 + rows.fd_effnet_lite0_se[2 * c] ** 2) ** 0.5
+        assert rows.fd_effnet_lite0[c] - rows.fd_effnet_lite0[2 * c] > 2 * error
+
+
+def test_guidance_raises_agreement_and_costs_fd_on_the_judge():
+    for _, rows in FIRST.query("sampler == 'ddim' and steps == 16").groupby("model"):
+        rows = rows.set_index("guidance")
+        assert rows.agreement[2] > rows.agreement[1] + 2 * rows.agreement_se[2]
+        assert rows.fd[4] > rows.fd[2]
 
 
 def test_the_recipe_is_the_one_that_was_run():
     pytest.importorskip("torch")
     from collect.config import SweepFile, TextFamilyFile, read_config
 
-    file = read_config(ROOT / "data/models/tiny-t2i/family.yaml", TextFamilyFile)
-    sweep = read_config(ROOT / "data/sweeps/tiny-t2i.yaml", SweepFile)
-    assert set(ROWS.model) == set(file.labels[:7]) == set(sweep.models)
+    file = read_config(MODELS / "family.yaml", TextFamilyFile)
+    assert set(FIRST.model) == set(file.labels[:7]) and set(TRAINING.model) <= set(file.labels)
     assert len(file.labels) == 15 and {len(seeds) for seeds in file.seeds.values()} == {2}
+    assert file.recipe.batch * file.steps == ROWS.train_images.max()
+    for name in ("tiny-t2i", "tiny-t2i-guidance"):
+        sweep = read_config(ROOT / f"data/sweeps/{name}.yaml", SweepFile)
+        rows = FIRST[(FIRST.sampler == "ddim") & FIRST.steps.isin(sweep.steps) & FIRST.guidance.isin(sweep.guidance)]
+        assert len(rows) == len(sweep.models) * len(sweep.steps) * len(sweep.guidance) and sweep.samples == 1000

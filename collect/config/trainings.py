@@ -102,6 +102,7 @@ class DistilFile(DataFile):
         min_length=1,
         description="of progressive: falling, the last is the result",
     )
+    gap: Annotated[int, Field(gt=0, lt=1000)] = Field(1, description="of consistency: levels between the two times")
     guidance: list[Guidance] = Field(
         default_factory=lambda: [1.0], min_length=1, max_length=2,
         description="of the teacher; [low, high]: the student takes it as an input",

@@ -134,7 +134,10 @@ class CheckpointFamily:
     def columns(self, label):
         """A model's columns of the table beside its cost."""
         spec = self.spec(label)
-        known = {"model": label, "variant": spec.variant, "train_steps": spec.train_steps, "task": self.task.name}
+        known = {"model": label, "variant": spec.variant, "task": self.task.name}
+        known |= {"train_steps": spec.train_steps, "train_images": spec.train_images}
+        if spec.train_images:  # a step costs three forward passes per image
+            known["train_flops"] = 3 * self.cost_profile(label).columns(1)["flops_per_forward"] * spec.train_images
         own = {"weights": self.identity(label)["weights"]}
         own |= {"dataset": Path(self.prompts).stem} if self.prompts else {}
         return {k: v for k, v in known.items() if v is not None} | own

@@ -1,6 +1,6 @@
 """`collect distil`: a student of few steps, from its file to checkpoint folders.
 
-consistency   CoDi's losses; one student for any number of steps
+consistency   CoDi's losses; one student for any number of steps (consistency-<gap> where the gap is not 1)
 guided        one evaluation for the two of a guided teacher
 progressive   student after student, each of the steps given; the next one's teacher is the last
 
@@ -63,8 +63,9 @@ def students(file, folder, teacher, examples):
     """(label, folder, Pretrained, build, loss) of each student in turn; asked for the next one after it is trained."""
     batch, drop = file.batch, file.drop
     if file.method == "consistency":
-        loss = distillation.consistency(teacher, examples, batch, drop)
-        yield "consistency", folder, teacher, teacher.trainable, loss
+        loss = distillation.consistency(teacher, examples, batch, drop, file.gap)
+        label = "consistency" if file.gap == 1 else f"consistency-{file.gap}"
+        yield label, folder, teacher, teacher.trainable, loss
     elif file.method == "guided":
         build, student = teacher.trainable, teacher
         if len(file.guidance) == 2 and teacher.model.guided != "embedded":

@@ -110,9 +110,9 @@ def acceleration(source, quality="fd", student="consistency", where=None, level=
 def _curves(table, quality, student):
     """The best guidance's error at each params, steps and side: student, params, steps, cost, error, se."""
     need(table, (quality, "params", "steps", "variant", "nfe", "flops_per_forward"))
-    error, name = error_of(table, quality)
+    error, _ = error_of(table, quality)
     se = table.get(f"{quality}_se", pd.Series(0.0, table.index)).astype(float)
-    se = se if name == quality else se * np.nan  # of an error that was turned round
+    se = se * error * np.log(10) / 20 if quality == "psnr" else se  # of the root mean square error
     made = pd.DataFrame({
         "student": table["variant"].astype(str) == student, "params": table["params"].astype(float),
         "steps": table["steps"].astype(float), "cost": table["nfe"] * table["flops_per_forward"],

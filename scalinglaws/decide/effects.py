@@ -23,6 +23,7 @@ TURNED = {  # quality: (its error, what that is)
     "agreement": (lambda q: 1 - q, "1 - agreement"),
 }
 WORDS = {"params": "size", "train_flops": "training compute", "steps": "sampling steps", "train_steps": "training"}
+AXES = {"params": "parameters", "train_flops": "training FLOPs", "steps": "sampling steps"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Effects:
         rows = rows.sort_values(["params", "x"])
         rows["label"] = rows["params"].map("{:,.0f} params".format)
         lines = rows.assign(value=rows["y"], low=rows["y"], high=rows["y"])
-        return plots.band(lines, rows, WORDS.get(along, along), name, ax)
+        return plots.band(lines, rows, AXES.get(along, along), name, ax)
 
 
 def error_of(table, quality):
@@ -135,10 +136,11 @@ def trained_models(table):
     return table.groupby(kept, dropna=False).ngroup()
 
 
-def partial_effects(source, qualities=(), terms=("params", "train_flops"), where=None, level=0.9):
+def partial_effects(source, qualities=(), terms=("params", "train_flops"), where=None, level=0.9, floors=None):
     """Effects of the terms on the error of each quality: ordinary least squares in logs, all terms at once.
 
-    source: a bundled study, a path or a table; qualities: columns, all that vary when left out; where: rows to keep.
+    source: a bundled study, a path or a table; qualities: columns, all that vary when left out; where: rows to keep;
+    floors: {quality: what is taken off its error}, such as the Fréchet distance of as many real images.
     Standard errors are clustered by trained model (Liang & Zeger 1986) with t quantiles of clusters - 1 degrees of
     freedom. InputError where a column is missing or fewer than three models were trained.
     """
@@ -149,14 +151,20 @@ def partial_effects(source, qualities=(), terms=("params", "train_flops"), where
     groups = trained_models(table)
     if groups.nunique() < 3:
         raise InputError(f"{groups.nunique()} trained models are in the table: an effect of their kind needs three.")
-    rows = [row for quality in named for row in _regress(table, quality, terms, groups, level)]
+    rows = [row for quality in named for row in _regress(table, quality, terms, groups, level, floors)]
     return Effects(pd.DataFrame(rows), tuple(terms), level, groups.nunique(), len(table), table)
 
 
-def _regress(table, quality, terms, groups, level):
+def _regress(table, quality, terms, groups, level, floors=None):
     import statsmodels.api as sm
 
     error, name = error_of(table, quality)
+    floor = (floors or {}).get(quality, 0.0)
+    error, name = error - floor, f"{name} - {floor:g}" if floor else name
+    if (error <= 0).any():
+        raise InputError(
+            f"'{quality}' is not above its floor {floor:g} in {(error <= 0).sum()} rows: give a lower one."
+        )
     inputs = np.log(table[list(terms)].astype(float))
     fine = np.isfinite(np.log(error)) & np.isfinite(inputs).all(axis=1)
     model = sm.OLS(np.log(error[fine]), sm.add_constant(inputs[fine]))

@@ -50,7 +50,7 @@ RELATIVES = {
     "cifar-solvers": ("diff-solvers", "dpm-solver"),
     "few-step": ("fewstep", "ucgm", "ect"),
     "autoregressive": ("mar", "autoregressive"),
-    "tiny-ldm": ("tiny-ldm", "tiny-ldm-training", "tiny-t2i", "tiny-t2i-2000"),
+    "tiny-ldm": ("tiny-ldm", "tiny-ldm-training", "tiny-t2i", "tiny-t2i-2000", "tiny-t2i-training"),
     "chinchilla": ("epoch-chinchilla", "kyotakano"),
 }
 # headings under which a study lists different architectures or designs: no curve
@@ -59,10 +59,11 @@ MIXED = {("dico", "final, CFG"), ("dico", "512"), ("udit", "cfg 1.5 at 400K"), (
          ("fewstep", "DMF L/2 ablation"), ("fewstep", "multi-step reference")}  # fmt: skip
 # path_length: no quality; clip_rel_drop_pct: less than the same model's own value at 50 steps, 0 there by definition
 NO_QUALITY = ("path_length", "clip_rel_drop_pct")
-HEADLINES = ("fd", "fd_effnet_lite0", "kd", "agreement")  # the qualities taken of measurements of our own
+HEADLINES = ("fd", "fd_effnet_lite0", "kd", "agreement")  # the qualities taken of the tables of tiny-t2i
 SOLVERS_AS_LABELS = ("diff-solvers", "dpm-solver")  # studies whose series are named by their solver
 STOCHASTIC_ETA = {"1.0": "ddpm", "sigma-hat": "sigma-hat"}  # study ddim: its label, the solver
 UNLEARNED = ("tiny-t2i",)  # studies, by their first letters, that the prior is not learned from
+TUNED = ("tiny-t2i-super-resolution", "tiny-t2i-students")  # made of tiny-t2i's models, few rows: not asked
 TUNED_RANGE = 5  # a training length that differs by more between sizes is a second axis
 RISES = ("is", "clip", "geneval", "precision", "recall", "agreement", "psnr", "ssim")
 SHARES = ("geneval", "precision", "recall", "agreement")  # from 0 to 1, higher is better
@@ -162,11 +163,13 @@ def published(least: int = 3) -> list[Series]:
     A study that repeats another's series (the baselines of later papers) gives it once.
     """
     folder = Path(__file__).resolve().parent.parent.parent / "data" / "measurements"
-    tables = {name: studies.load(name) for name in studies.names()}
+    tables = {name: studies.load(name) for name in studies.names() if name not in TUNED}
     for path in sorted(folder.glob("*.csv")):
         if path.stem not in tables:
-            table = measurements.read(path)
-            tables[path.stem] = table.drop(columns=[c for c in qualities(table) if c not in HEADLINES])
+            tables[path.stem] = measurements.read(path)
+    for name, table in tables.items():
+        if name.startswith(UNLEARNED):  # many columns of one table would outweigh all other studies
+            tables[name] = table.drop(columns=[c for c in qualities(table) if c not in HEADLINES])
     return _distinct(list(chain(*(questions(table, name, least) for name, table in tables.items()))))
 
 
