@@ -83,6 +83,7 @@ def test_a_grid_that_cuts_optima_off_gives_bounds_and_not_a_flat_law():
     edges = found.settings["beyond"].value_counts()
     assert edges["below"] > 5 and "lie below the grid of guidances and enter as bounds" in found.summary()
     assert found.settings.loc[found.settings["beyond"] == "below", "low"].eq(0).all()
+    assert (np.diff(found.settings[["low", "w", "high"]].replace(np.inf, 1e9), axis=1) >= 0).all()
     inside = found.settings["w"].to_numpy(float)
     x = np.stack([np.ones(len(inside)), np.log(found.settings["size"] / TYPICAL[0])], axis=1)
     naive = np.linalg.lstsq(x, np.log(inside), rcond=None)[0][1]

@@ -66,6 +66,8 @@ def test_downstream_is_the_effect_of_size_at_equal_compute(tmp_path, size, verdi
     row = board(tmp_path, super_resolution=trained(size=size).assign(variant="fine-tuned"))[2]
     assert row["verdict"] == verdict and float(row["value"]) == pytest.approx(-size, abs=0.02)
     assert float(row["seen"]) < 0.05
+    labelled = trained(size=size).assign(model=lambda t: t["model"] + "-" + t["train_steps"].astype(str))
+    assert board(tmp_path, super_resolution=labelled.assign(variant="fine-tuned"))[2]["seen"] == row["seen"]
 
 
 def test_small_wins_where_size_is_worth_nothing_and_not_where_it_is_worth_everything(tmp_path):
@@ -80,7 +82,8 @@ def test_small_wins_and_is_overtaken_as_the_budget_grows(tmp_path):
 
 
 def test_samplers_and_students_agree_or_not(tmp_path):
-    both = pd.concat([sampled(flat), sampled(flat, sampler="heun")])
+    both = pd.concat([sampled(flat, guidance=2.0), sampled(flat, guidance=2.0, sampler="heun"), sampled(flat)])
+    both["guidance"] = both["guidance"].fillna(1.0)
     students = [sampled(flat, variant="undistilled"), sampled(steep, steps=(1, 2, 4), variant="consistency")]
     rows = board(tmp_path, main=both, students=pd.concat(students))
     assert rows[4]["verdict"] == "holds" and float(rows[4]["value"]) == pytest.approx(0, abs=0.05)

@@ -92,12 +92,19 @@ def test_early_snapshots_are_left_out_and_other_settings_are_narrowed():
                            "Snapshots before 500 training steps are left out.")  # fmt: skip
 
 
+def test_models_with_few_snapshots_are_left_out():
+    seed = runs().query("model == 'c8' and train_steps == 8000").assign(model="c8-s1")
+    found = training_trend(pd.concat([runs(), seed]))
+    assert found.notes == ("1 models with fewer than 3 snapshots are left out.",)
+    assert found.shift == training_trend(runs()).shift
+
+
 def test_what_cannot_be_answered_is_said():
     with pytest.raises(InputError, match="needs the column 'train_flops'"):
         training_trend(runs().drop(columns="train_flops"))
     with pytest.raises(InputError, match="agreement rises as it gets better"):
         training_trend(runs().assign(agreement=0.5), "agreement")
-    with pytest.raises(NoAnswer, match="four sizes at three snapshots each; the table has 3 sizes"):
+    with pytest.raises(NoAnswer, match="four sizes at 3 snapshots each; the table has 3 sizes"):
         training_trend(runs().query("model in ('c8', 'c12', 'c16')"))
 
 

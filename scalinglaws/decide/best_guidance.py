@@ -201,8 +201,9 @@ def _located(w, quality, error, rises, rng, level) -> dict:
     x, loss = np.log(w), -quality if rises else quality
     drawn = loss + error * rng.standard_normal((DRAWS, len(x)))
     place, side = vertices(x, np.concatenate([loss[None], drawn]))
-    ends = np.where(side == ABOVE, np.inf, np.where(side == BELOW, -np.inf, place))[1:]
-    low, high = np.quantile(ends, [(1 - level) / 2, (1 + level) / 2], method="nearest")
+    least, most = np.where(side == BELOW, -np.inf, place)[1:], np.where(side == ABOVE, np.inf, place)[1:]
+    low = np.quantile(least, (1 - level) / 2, method="nearest")
+    high = np.quantile(most, (1 + level) / 2, method="nearest")
     own = place[1:][side[1:] == INSIDE]
     s = float(own.std()) if len(own) > 1 else 0.0
     return {"w": float(np.exp(place[0])), "low": float(np.exp(low)), "high": float(np.exp(high)),

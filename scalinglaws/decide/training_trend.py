@@ -28,6 +28,7 @@ COMPARED = (  # name, law, symbols of its inputs
     ("size and training length", "chinchilla", "ND"),
 )
 BUDGETS = 60  # along the envelope
+SNAPSHOTS = 3  # of a size, at least
 STARTS = 4  # of the fits with a size left out
 
 
@@ -119,7 +120,7 @@ def training_trend(study="tiny-ldm-training", quality="", *, where=None, size=""
     snapshots of every size; one sampler, guidance and number of steps. quality: column (default: fd, fid or loss).
     where: rows to keep, as for `question`. size: column (default: flops_per_forward or params). least: train_steps
     below which snapshots are left out, for a trend "after stabilising". level: of the intervals. Raises InputError
-    where columns are missing or a quality that rises is asked for, NoAnswer for fewer than four sizes or three
+    where columns are missing or a quality that rises is asked for, NoAnswer for fewer than four sizes with three
     snapshots.
 
     >>> found = training_trend("tiny-ldm-training")
@@ -175,9 +176,13 @@ def _rows(table, quality, size, least):
     if least:
         table = table[table["train_steps"] >= least]
         notes.append(f"Snapshots before {least:g} training steps are left out.")
-    if table["model"].nunique() < 4 or table.groupby("model")[COMPUTE].nunique().min() < 3:
-        raise NoAnswer("A trend needs four sizes at three snapshots each; the table has "
+    few = table.groupby("model")[COMPUTE].transform("nunique") < SNAPSHOTS
+    if few.any():
+        notes.append(f"{table.loc[few, 'model'].nunique()} models with fewer than {SNAPSHOTS} snapshots are left out.")
+    if table.loc[~few, "model"].nunique() < 4:
+        raise NoAnswer(f"A trend needs four sizes at {SNAPSHOTS} snapshots each; the table has "
                        f"{table['model'].nunique()} sizes at {table[COMPUTE].nunique()} computes.")  # fmt: skip
+    table = table[~few]
     order = table.groupby("model")[columns["N"]].mean().sort_values().index
     table = table.assign(model=pd.Categorical(table["model"], list(order), ordered=True))
     return table.sort_values(["model", COMPUTE], ignore_index=True), quality, columns, tuple(notes)

@@ -58,7 +58,7 @@ def answers(source, quality=None, law=None, inputs=None, where=None, read_as=Non
     >>> [scale["key"] for scale in page["scales"]]
     ['flops', 'flops-decode', 'seconds', 'seconds-decode']
     >>> page["scales"][0]["stops"][1]["text"][0]
-    'Best for 1.42e+08 FLOPs per image: c12 with 30 steps.'
+    'Best for 1.42e+08 FLOPs per image: c8 with 66 steps.'
     """
     question = infer.question(source, quality, law, inputs, where, choose=True, read_as=read_as)
     fits, skipped = question.fits(**options)

@@ -68,6 +68,8 @@ def _row(number, study, quality, folder):
         if not path.exists():
             raise InputError(f"not measured: there is no table {path.name}")
         table = measurements.read(path)
+        if quality not in table:
+            raise InputError(f"not measured: {path.name} has no column {quality}")
         verdict, measure, value, low, high, seen = RULES[number](table, quality)
         numbers = {"value": f"{value:.3g}", "interval": f"{low:.3g} to {high:.3g}", "seen": f"{seen:.2g}",
                    "table": f"{path.name} {measurements.fingerprint(table)}"}  # fmt: skip
@@ -89,7 +91,7 @@ def _downstream(table, quality):
     """Claim 2: the exponent of size at equal fine-tuning compute, by least squares in logs."""
     table = _one(_kept(table, "variant", "fine-tuned"), "steps")
     _need(table, quality, "params", "train_flops")
-    if table["train_flops"].nunique() < 2 or table["model"].nunique() < 4:
+    if table["train_flops"].nunique() < 2 or table["params"].nunique() < 4:
         raise InputError("four sizes at two lengths of fine-tuning are needed")
 
     def exponent(rows):
@@ -97,7 +99,7 @@ def _downstream(table, quality):
         x = np.column_stack([np.ones(len(x)), x])
         return [np.linalg.lstsq(x, np.log(rows[quality].to_numpy(float)), rcond=None)[0][1]]
 
-    (size,) = jackknife(exponent, table, level=LEVEL)
+    (size,) = jackknife(exponent, table, by="params", level=LEVEL)  # snapshots have labels of their own
     verdict = HOLDS if size.high < 0 else FAILS if size.low > 0 else OPEN
     measure = f"d ln {quality} / d ln params at equal fine-tuning FLOPs"
     return verdict, measure, size.value, size.low, size.high, size.detectable
@@ -113,12 +115,12 @@ def _efficiency(table, quality):
 
 
 def _samplers(table, quality):
-    """Claim 4: the share by sampler, at the steps all of them were measured at and one guidance, none if it can."""
+    """Claim 4: the share by sampler, at the steps and the guidance that most of them were measured at."""
     _need(table, "sampler")
     table = _one(table, "train_steps")
-    if "guidance" in table:
-        by_guidance = table.groupby(table["guidance"].fillna(1))["sampler"].nunique()  # in order: 1, no guidance, first
-        table = table[table["guidance"].fillna(1) == by_guidance.idxmax()]
+    if "guidance" in table and table["guidance"].notna().any():
+        known = table.groupby("guidance")["sampler"].agg(["nunique", "size"]).sort_values(["nunique", "size"])
+        table = table[table["guidance"] == known.index[-1]]
     if table["sampler"].nunique() < 2:
         raise InputError(f"not measured: one sampler alone, {table['sampler'].iloc[0]}")
     common = set.intersection(*(set(rows["steps"]) for _, rows in table.groupby("sampler")))
@@ -142,7 +144,7 @@ def _distillation(table, quality):
     variants = table["variant"].fillna("undistilled")
     if variants.nunique() < 2:
         raise InputError("students and their teachers are needed")
-    shares = {name: _share(rows, quality) for name, rows in table.groupby(variants)}
+    shares = {name: _share(_one(rows, "train_steps"), quality) for name, rows in table.groupby(variants)}
     return _same(shares, f"difference of that share between {', '.join(map(str, shares))}")
 
 
