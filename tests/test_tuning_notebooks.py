@@ -42,7 +42,7 @@ def test_downstream(name, words, tmp_path):
 
 
 def test_distillation(tmp_path):
-    students().to_csv(tmp_path / "runs.csv", index=False)
+    students().assign(guidance=2.0).to_csv(tmp_path / "runs.csv", index=False)
     notebooks.report("distillation", {"study": str(tmp_path / "runs.csv")}, tmp_path)
     said = last_output(tmp_path, "distillation")
     assert "shows no change with size" in said and "4.0, 4.0" in said
