@@ -206,10 +206,9 @@ def release(args):
     path = Path(args.trained) / "family.yaml"
     kind, trainer, _ = _trainer(path)
     file = read_config(path, kind)
-    labels = getattr(file, "labels", [f"c{c}" for c in file.widths])
-    if unknown := set(args.models or []) - set(labels):
-        raise InputError(f"{path} has no model {', '.join(sorted(unknown))}. Its models are {', '.join(labels)}.")
-    labels = args.models or labels
+    if unknown := set(args.models or []) - set(file.labels):
+        raise InputError(f"{path} has no model {', '.join(sorted(unknown))}. Its models are {', '.join(file.labels)}.")
+    labels = args.models or file.labels
     into = trainer.release(file, args.trained, args.into, args.step, labels)
     total = sum(part.stat().st_size for part in into.rglob("*") if part.is_file())
     show(f"{len(labels)} {'models' if len(labels) > 1 else 'model'} in {into}, {total / 1e6:.1f} MB")

@@ -54,6 +54,11 @@ class FamilyFile(Strict):
 
     _known = field_validator("shape")(lambda name: shape(name) and name)
 
+    @property
+    def labels(self):
+        """c8, c12, ...: one model a width."""
+        return [f"c{c}" for c in self.widths]
+
     @field_validator("recipe")
     @classmethod
     def _fields(cls, given):

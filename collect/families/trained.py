@@ -47,7 +47,7 @@ class TrainedFamily:
 
     @property
     def labels(self):
-        return [f"c{c}" for c in self.file.widths]
+        return self.file.labels
 
     @property
     def task(self):

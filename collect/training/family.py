@@ -121,7 +121,7 @@ def release(file, folder, into, step=None, labels=None):
     `step` is the last that every label has when left out, `labels` all of the file; InputError when one has no such
     snapshot.
     """
-    step, paths = loop.common_snapshot(folder, labels or [f"c{c}" for c in file.widths], step)
+    step, paths = loop.common_snapshot(folder, labels or file.labels, step)
     into = Path(into)
     into.mkdir(parents=True, exist_ok=True)
     for name in ("family.yaml", "features.safetensors", "reference.safetensors", "autoencoder.safetensors"):
