@@ -8,14 +8,15 @@ import numpy as np
 import seaborn as sns
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from scalinglaws.plots import GREY, INK, MARK, _axes, _label_axes, _legend, colours, quality_against_cost
+from scalinglaws.axes import GREY, INK, MARK, colours, label_axes, legend, styled
+from scalinglaws.plots import quality_against_cost
 
 MARKERS = {"": "o", "above": "^", "below": "v"}
 
 
 def best_guidance(settings, lines, quality, ax=None):
     """w* against steps, one colour a size, with intervals; bounds are open triangles; the law's lines behind."""
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         shade = colours(settings["model"])
         for place, (model, rows) in enumerate(settings.groupby("model", observed=True)):
             colour = shade[str(model)]
@@ -30,16 +31,16 @@ def best_guidance(settings, lines, quality, ax=None):
         for side in settings["beyond"].unique():
             if side:
                 ax.plot([], [], MARKERS[side], color=INK, mfc="white", lw=0, label=f"{side} this: edge of the grid")
-        _label_axes(ax, "sampling steps", f"best guidance by {quality}")
+        label_axes(ax, "sampling steps", f"best guidance by {quality}")
         _ticks(ax, settings["steps"])
         ax.set_ylim(settings["w"].min() / 1.6, settings["w"].max() * 1.6)
-        _legend(ax, shade, "size")
+        legend(ax, shade, "size")
     return ax
 
 
 def guidance_map(settings, ax=None):
     """w* of every size (down) and number of steps (across), with its number; an edge of the grid as < or >."""
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         wide = settings.pivot(index="model", columns="steps", values="w")
         signs = settings.assign(text=settings["beyond"].map({"": "", "above": ">", "below": "<"})
                                 + settings["w"].map("{:.2g}".format))  # fmt: skip
@@ -56,7 +57,7 @@ def guidance_curves(measured, quality, axes=None):
 
     measured: model (categorical, in rising order of size), steps, guidance, quality, and quality_se if known.
     """
-    with _axes(() if axes is None else axes):  # the style alone
+    with styled(() if axes is None else axes):  # the style alone
         if axes is None:
             axes = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")[1]
         steps = sorted(measured["steps"].unique())
@@ -66,16 +67,16 @@ def guidance_curves(measured, quality, axes=None):
                 rows = rows.sort_values("guidance")
                 ax.errorbar(rows["guidance"], rows[quality], rows.get(f"{quality}_se"), fmt="o-", ms=4, lw=1.2,
                             color=shade[f"{count:g}"], elinewidth=0.8)  # fmt: skip
-            _label_axes(ax, "guidance weight", quality)
+            label_axes(ax, "guidance weight", quality)
             _ticks(ax, measured["guidance"])
             ax.set_title(str(model))
-        _legend(axes[1], shade, "steps")
+        legend(axes[1], shade, "steps")
     return axes
 
 
 def losses(table, quality, ax=None):
     """Mean loss of each choice as a bar, the worst as a mark above it. table: guidance, mean, worst (per cent)."""
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         x = np.arange(len(table))
         last = ["#4c72b0"] * (len(table) - 1) + [MARK]
         ax.bar(x, table["mean"], color=last, width=0.65, zorder=2)
@@ -101,12 +102,12 @@ def training_trend(rows, band, envelope, quality, ax=None):
 
     rows: model, size, compute, quality; band: x, value, low, high; envelope: compute, quality.
     """
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         quality_against_cost(rows.assign(cost=rows["compute"]), quality, "training compute (FLOPs)", ax=ax)
         ax.plot(band["x"], band["value"], color=MARK, lw=1.6, zorder=4, label="law of compute alone")
         ax.fill_between(band["x"], band["low"], band["high"], color=MARK, alpha=0.15, lw=0, zorder=1)
         ax.plot(envelope["compute"], envelope["quality"], color=INK, lw=5, alpha=0.15, zorder=0, label="best size")
-        _legend(ax, colours(rows["model"]), "size")
+        legend(ax, colours(rows["model"]), "size")
     return ax
 
 
@@ -115,7 +116,7 @@ def trend_residuals(rows, quality, ax=None):
 
     rows: model, compute, residual (ln of measured over the trend).
     """
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         shade = colours(rows["model"])
         for model, part in rows.groupby("model", observed=True):
             part = part.sort_values("compute")
@@ -123,7 +124,7 @@ def trend_residuals(rows, quality, ax=None):
             ax.plot(part["compute"], percent, "o-", color=shade[str(model)], ms=4.5, lw=1.2, mec="white", mew=0.5)
         ax.axhline(0, color=MARK, lw=1.4, zorder=1)
         ax.set(xscale="log", xlabel="training compute (FLOPs)", ylabel=f"{quality} against the shared trend (%)")
-        _legend(ax, shade, "size")
+        legend(ax, shade, "size")
     return ax
 
 
@@ -132,7 +133,7 @@ def which_size(winners, largest, ax=None):
 
     Lines are set a little apart, so that accounts that agree can be told apart.
     """
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         accounts = list(dict.fromkeys(winners["account"]))
         shade, models = colours(accounts, ordered=False), list(winners["model"].cat.categories)
         for place, (account, rows) in enumerate(winners.groupby("account", sort=False)):
@@ -145,4 +146,27 @@ def which_size(winners, largest, ax=None):
         handles = [plt.Line2D([], [], color=colour, lw=2, label=account) for account, colour in shade.items()]
         ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=1 + (len(handles) > 4),
                   fontsize=8)  # fmt: skip
+    return ax
+
+
+def intervals(rows, x_label, ax=None, reference=0.0):
+    """Values with their intervals, one line each, from the top; returns the matplotlib Axes.
+
+    rows: label, value, low, high, and group, one colour each; low and high may be infinite. reference: a line at this
+    value, such as that of no effect.
+    """
+    with styled(ax) as ax:
+        shade = colours(rows["group"], ordered=False)
+        place = np.arange(len(rows))[::-1]
+        ends = rows[["value", "low", "high"]].replace([np.inf, -np.inf], np.nan)
+        span = np.nanmin(ends), np.nanmax(ends)
+        edge = (span[0] - (span[1] - span[0]), span[1] + (span[1] - span[0]))
+        for y, row in zip(place, rows.itertuples(), strict=True):
+            low, high = np.clip([row.low, row.high], *edge)
+            ax.plot([low, high], [y, y], color=shade[str(row.group)], lw=2)
+            ax.plot(row.value, y, "o", color=shade[str(row.group)], mec="white", ms=8)
+        ax.axvline(reference, color=MARK, lw=0.9, ls=":")
+        ax.set_yticks(place, rows["label"], color=INK)
+        ax.set(xlabel=x_label, ylim=(-0.6, len(rows) - 0.4))
+        ax.grid(axis="y", visible=False)
     return ax

@@ -6,42 +6,14 @@ levels (samplers, students) by a qualitative one. A categorical column of labels
 its colours are then the same in every figure.
 """
 
-from contextlib import contextmanager
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
-INK = "#222222"
-MARK = "#d1495b"  # crossings, the best, and what is held out
-GREY = "#b5b5b5"
-SIZE = (8.2, 4.8)  # inches
-MANY = 12  # labels that a legend can hold
-WIDE = 30.0  # times from end to end of an x axis, from where on only powers of ten are labelled
+from scalinglaws.axes import GREY, INK, MANY, MARK, colours, label_axes, legend, plain_numbers, styled
+
 RUNAWAY = 2.5  # times beyond the values that a figure shows of their intervals
-RULES = {
-    "axes.grid": True, "grid.color": "#e3e3e3", "grid.linewidth": 0.6, "axes.edgecolor": "#999999",
-    "axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "axes.titlesize": 11,
-    "axes.titleweight": "bold", "axes.titlelocation": "left", "legend.frameon": False, "figure.dpi": 110,
-    "savefig.bbox": "tight", "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
-}  # fmt: skip
-
-
-def colours(labels, ordered=True) -> dict:
-    """{label: colour}: of sizes, the first (smallest) darkest; ordered=False: of levels that have no order.
-
-    Of a categorical Series all its categories, in their order.
-    """
-    if isinstance(getattr(labels, "dtype", None), pd.CategoricalDtype):
-        labels, ordered = labels.dtype.categories, labels.dtype.ordered
-    labels = list(dict.fromkeys(map(str, labels)))
-    if not ordered:
-        return dict(zip(labels, sns.color_palette("colorblind", n_colors=len(labels)), strict=True))
-    palette = sns.color_palette("viridis", n_colors=256)
-    places = np.linspace(10, 225, len(labels)).astype(int) if len(labels) > 1 else [10]
-    return {m: palette[i] for m, i in zip(labels, places, strict=True)}
 
 
 def band(curves, points, x_label, y_label, ax=None):
@@ -50,7 +22,7 @@ def band(curves, points, x_label, y_label, ax=None):
     curves: x, value, low, high, label; points: x, y, label, and se where there are standard errors. Either may be None.
     Into axes that hold other bands already, labels go in colours that are not yet used.
     """
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         tables = [t for t in (curves, points) if t is not None]
         shade = colours(tables[0]["label"])
         for table in tables[1:]:
@@ -68,11 +40,11 @@ def band(curves, points, x_label, y_label, ax=None):
                 _points(ax, rows["x"], rows["y"], rows.get("se"), shade[str(label)])
         values = [t[c] for t in tables for c in t if c in ("x", "value", "y")]
         scaled = all((v.dropna() > 0).all() for v in values)
-        _label_axes(ax, x_label, y_label, log=scaled)
+        label_axes(ax, x_label, y_label, log=scaled)
         _limit(ax, pd.concat([t[c] for t in tables for c in ("value", "y") if c in t]))
         shown = {str(v) for t in tables for v in t["label"].unique()}
         new = {k if k not in drawn else f"{k} ({len(drawn) + 1})": v for k, v in shade.items() if k in shown}
-        _legend(ax, drawn | new)
+        legend(ax, drawn | new)
     return ax
 
 
@@ -82,7 +54,7 @@ def quality_against_cost(points, quality, cost_label, *, law=None, frontier=None
     points: rows of `measured.points`; law: `curves.law_curves`; frontier: `measured.frontier`; crossovers: rows with
     cost and value to mark. cost_label: of the axis, such as `CostModel.label`.
     """
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         shade = colours(_sizes(points))
         for label, rows in points.groupby("model", observed=True):
             rows = rows.sort_values("cost")
@@ -96,9 +68,9 @@ def quality_against_cost(points, quality, cost_label, *, law=None, frontier=None
         if crossovers is not None and len(crossovers):
             ax.plot(crossovers["cost"], crossovers["value"], "X", color=MARK, mec="white", ms=9, lw=0, zorder=6,
                     label="neighbouring sizes cross")  # fmt: skip
-        _label_axes(ax, cost_label, quality)
+        label_axes(ax, cost_label, quality)
         _limit(ax, pd.concat([points[quality], *([] if law is None else [law["value"]])]))
-        _legend(ax, shade, "size")
+        legend(ax, shade, "size")
     return ax
 
 
@@ -107,7 +79,7 @@ def winners(answers, cost_label, *, measured=None, ax=None):
 
     answers: `optimum.at_budgets`; measured: `measured.winners`. cost_label: of the axis.
     """
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         shade = colours(_sizes(answers))
         wide = answers.pivot_table(index="budget", columns="model", values="probability", aggfunc="sum",
                                    observed=True).fillna(0.0)  # fmt: skip
@@ -121,13 +93,13 @@ def winners(answers, cost_label, *, measured=None, ax=None):
         ax.grid(False)
         if measured is not None:
             _strip(ax, measured.dropna(subset=["model"]).reset_index(drop=True), shade)
-        _legend(ax, shade, "size")
+        legend(ax, shade, "size")
     return ax
 
 
 def candidates(table, x_label, y_label, ax=None):
     """Quality of every size at one budget, with its interval, the best one marked; a row of `Optimum.to_frame` each."""
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         table = table.sort_values("size")
         few = len(table) <= MANY
         x = np.arange(len(table)) if few else table["size"].to_numpy()
@@ -144,7 +116,7 @@ def candidates(table, x_label, y_label, ax=None):
         best = table["best"].to_numpy(bool)
         ax.plot(x[best], table["value"][best], "D", color="none", mec=MARK, mew=1.8, ms=12, zorder=4, label="best")
         ax.set(yscale="log", xlabel=f"size ({x_label})", ylabel=y_label)
-        _plain_numbers(ax)
+        plain_numbers(ax)
         _limit(ax, table["value"])
         ax.margins(x=0.05)
         ax.legend(loc="best")
@@ -168,7 +140,7 @@ def held_out(seen, unseen, curve, quality, along, *, ax=None):
 
     seen, unseen: rows with the column `along` and the quality; curve: `along`, value, low, high of the held-out size.
     """
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         dark = colours(["a"])["a"]
         groups = [rows for _, rows in seen.groupby("model")] if seen["model"].nunique() < len(seen) else [seen]
         for rows in groups:
@@ -181,7 +153,7 @@ def held_out(seen, unseen, curve, quality, along, *, ax=None):
         error = unseen.get(f"{quality}_se")
         ax.errorbar(unseen[along], unseen[quality], yerr=error, fmt="D", ms=5.5, color=MARK, mec="white",
                     mew=0.6, elinewidth=1, zorder=5, label="held out, measured")  # fmt: skip
-        _label_axes(ax, along.replace("_", " "), quality)
+        label_axes(ax, along.replace("_", " "), quality)
         kept = []  # the measured values themselves are labelled, those at least a quarter apart
         for value in np.unique(pd.concat([seen[along], unseen[along]])):
             if not kept or value >= 1.25 * kept[-1]:
@@ -199,7 +171,7 @@ def predicted_against_measured(predictions, quality, ax=None):
 
     predictions: law, measured, predicted, low, high.
     """
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         shade = colours(predictions["law"], ordered=False)
         for law, rows in predictions.groupby("law", sort=False):
             spread = np.abs(rows[["low", "high"]].to_numpy(float).T - rows["predicted"].to_numpy(float))
@@ -209,9 +181,9 @@ def predicted_against_measured(predictions, quality, ax=None):
             ends = predictions[["measured", "predicted"]].to_numpy(float)
             ax.plot([ends.min(), ends.max()], [ends.min(), ends.max()], color=GREY, lw=1, label="predicted = measured")
         points = predictions[["measured", "predicted"]].stack()
-        _label_axes(ax, f"measured {quality}", f"predicted {quality}", log=bool((points > 0).all()))
+        label_axes(ax, f"measured {quality}", f"predicted {quality}", log=bool((points > 0).all()))
         _limit(ax, points)
-        _legend(ax, shade, "law")
+        legend(ax, shade, "law")
     return ax
 
 
@@ -220,7 +192,7 @@ def guidance(measured, quality, ax=None):
 
     measured: guidance, quality, setting, best (true for the chosen row), and model, by which lines are coloured.
     """
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         shade = colours(measured["model"] if "model" in measured else measured["setting"])
         for setting, rows in measured.groupby("setting", sort=False):
             rows = rows.sort_values("guidance")
@@ -229,8 +201,8 @@ def guidance(measured, quality, ax=None):
             best = rows[rows["best"]]
             ax.plot(best["guidance"], best[quality], "D", color="none", mec=MARK, mew=1.4, ms=8)
         ax.plot([], [], "D", color="none", mec=MARK, mew=1.4, ms=8, label="best of the setting")
-        _label_axes(ax, "guidance weight", quality, log=False)
-        _legend(ax, shade, "model" if "model" in measured else "setting")
+        label_axes(ax, "guidance weight", quality, log=False)
+        legend(ax, shade, "model" if "model" in measured else "setting")
     return ax
 
 
@@ -240,7 +212,7 @@ def isoflop_profiles(curves, best, points, x_label, y_label, ax=None):
     curves: budget, size, quality of the law; best: budget, size, quality, low, high; points: budget, size, quality as
     measured, or None.
     """
-    with _axes(ax) as ax:
+    with styled(ax) as ax:
         shade = dict(zip(sorted(best["budget"]), colours(range(len(best))).values(), strict=True))
         for budget, rows in curves.groupby("budget"):
             ax.plot(rows["size"], rows["quality"], color=shade[budget], lw=1.4, zorder=2)
@@ -250,9 +222,9 @@ def isoflop_profiles(curves, best, points, x_label, y_label, ax=None):
         for row in best.itertuples():
             ax.plot([row.low, row.high], [row.quality] * 2, color=MARK, lw=3, alpha=0.45, zorder=4)
         ax.plot(best["size"], best["quality"], "D", color=MARK, mec="white", lw=0, zorder=5, label="best, interval")
-        _label_axes(ax, x_label, y_label)
+        label_axes(ax, x_label, y_label)
         _limit(ax, pd.concat([t["quality"] for t in (curves, points) if t is not None]))
-        _legend(ax, {f"{value:.2g}": colour for value, colour in shade.items()}, "training budget")
+        legend(ax, {f"{value:.2g}": colour for value, colour in shade.items()}, "training budget")
     return ax
 
 
@@ -270,21 +242,6 @@ def table(rows, hide=()):
     """Rows as a notebook shows them: four digits, no index; a pandas Styler."""
     shown = rows.drop(columns=[c for c in hide if c in rows])
     return shown.style.format(lambda v: f"{v:.4g}" if isinstance(v, float) else v, na_rep="none").hide()
-
-
-@contextmanager
-def _axes(ax):
-    """The axes to draw into, new ones where none are given, in the style above.
-
-    Only the keys of RULES are set and restored: plt.rc_context would also restore `interactive`, which a notebook sets
-    when its first figure is made, and later figures would not be shown.
-    """
-    before = {key: plt.rcParams[key] for key in RULES}
-    plt.rcParams.update(RULES)
-    try:
-        yield plt.subplots(figsize=SIZE, layout="constrained")[1] if ax is None else ax
-    finally:
-        plt.rcParams.update(before)
 
 
 def _sizes(rows):
@@ -317,52 +274,9 @@ def _strip(ax, measured, shade):
     ax.text(0.005, -0.04, "measured", transform=ax.get_yaxis_transform(), va="center", fontsize=8, zorder=4)
 
 
-def _label_axes(ax, x, y, log=True):
-    ax.set(xlabel=x, ylabel=y)
-    if log:
-        ax.set(xscale="log", yscale="log")
-        _plain_numbers(ax)
-        _spaced_numbers(ax)
-    ax.margins(x=0.03, y=0.06)
-
-
-def _plain_numbers(ax):
-    """1, 2, 5, 10 ... on a logarithmic y axis."""
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _spaced_numbers(ax):
-    """1, 2, 5, 10 ... on a logarithmic x axis, of several decades the powers of ten alone: labels do not overlap."""
-    low, high = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < WIDE * low else (1.0,)))
-    ax.xaxis.set_major_formatter(FuncFormatter(_short))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _short(value, _=None):
-    """5, 0.02 or 20000 as they are, smaller and larger numbers as 2 x 10^8."""
-    if value <= 0 or 1e-3 <= value < 1e5:
-        return f"{value:g}"
-    mantissa, power = f"{value:.3e}".split("e")
-    times = "" if float(mantissa) == 1 else rf"{float(mantissa):g}\times"
-    return rf"${times}10^{{{int(power)}}}$"
-
-
 def _limit(ax, values):
     """Keep y near the values: an interval that runs off by more than a factor leaves the figure readable."""
     values = pd.Series(values, dtype=float).replace([np.inf, -np.inf], np.nan).dropna()
     if len(values) and values.min() > 0 and ax.get_yscale() == "log":
         low, high = ax.get_ylim()
         ax.set_ylim(max(low, values.min() / RUNAWAY), min(high, values.max() * RUNAWAY))
-
-
-def _legend(ax, shade, title=""):
-    """Labels and marks in one legend, right of the axes; labels only where there are few."""
-    swatches = [plt.Line2D([], [], marker="o", lw=1.4, color=c, mec="white", label=m) for m, c in shade.items() if m]
-    marks, _ = ax.get_legend_handles_labels()
-    handles = (swatches if len(swatches) <= MANY else []) + marks
-    if handles:
-        ax.legend(handles=handles, title=title, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0,
-                  alignment="left")  # fmt: skip

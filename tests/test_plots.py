@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from scalinglaws import plots
+from scalinglaws import axes, plots
 from scalinglaws.decide import measured
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.crossover import crossover, crossovers
@@ -132,7 +132,7 @@ def test_the_style_is_left_behind_and_nothing_else_is_reset(fit):
     before = dict(matplotlib.rcParams)
     plots.band(law_curves(fit), None, "cost", "fd")
     assert dict(matplotlib.rcParams) == before
-    with plots._axes(None):
+    with axes.styled(None):
         matplotlib.rcParams["interactive"] = not before["interactive"]  # as a notebook's backend does
     assert matplotlib.rcParams["interactive"] != before["interactive"]
     matplotlib.rcParams["interactive"] = before["interactive"]

@@ -13,7 +13,8 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.effects import error_of, need, rows_of
+from scalinglaws.decide.effects import error_of, need, read_off, rows_of
+from scalinglaws.decide.power import effect
 from scalinglaws.schema import InputError
 
 DRAWS = 2000  # of the measured errors, for the intervals
@@ -64,7 +65,7 @@ class Acceleration:
 
     def plot(self, ax=None):
         """Factors with their intervals, one line a size and number of steps; returns the matplotlib Axes."""
-        from scalinglaws.forest import intervals
+        from scalinglaws.figures import intervals
 
         words = self.rows["params"].map("{:,.0f} params, ".format) + self.rows["steps"].map("{:g} steps ".format)
         rows = self.rows.rename(columns={"factor": "value"})
@@ -122,16 +123,6 @@ def _curves(table, quality, student):
     return made.loc[best].reset_index(drop=True)
 
 
-def read_off(costs, errors, aim):
-    """(cost at which a falling curve has the error `aim`, '' or 'at least' or 'at most'), straight in logs."""
-    logs, falling = np.log(costs), np.log(np.minimum.accumulate(errors))
-    if falling[-1] > np.log(aim):
-        return float(costs[-1]), "at least"
-    if falling[0] <= np.log(aim):
-        return float(costs[0]), "at most"
-    return float(np.exp(np.interp(-np.log(aim), -falling, logs))), ""
-
-
 def _factor(one, teacher, rng, level):
     teacher = teacher.sort_values("cost")
     costs, errors, se = (teacher[c].to_numpy() for c in ("cost", "error", "se"))
@@ -147,7 +138,7 @@ def _factor(one, teacher, rng, level):
 def _slope(rows, level):
     """(exponent of the factor in params, low, high, steps) at the number of steps with most factors that are none of
     the bounds, the largest of several; None where fewer than three sizes have one."""
-    from scipy.stats import linregress, t
+    from scipy.stats import linregress
 
     inside = rows[rows["bound"] == ""]
     counts = inside.groupby("steps")["params"].nunique()
@@ -156,5 +147,5 @@ def _slope(rows, level):
     steps = counts[counts == counts.max()].index.max()
     kept = inside[inside["steps"] == steps]
     line = linregress(np.log(kept["params"]), np.log(kept["factor"]))
-    half = t.ppf((1 + level) / 2, len(kept) - 2) * line.stderr
-    return float(line.slope), float(line.slope - half), float(line.slope + half), float(steps)
+    slope = effect(line.slope, line.stderr, len(kept) - 2, level)
+    return slope.value, slope.low, slope.high, float(steps)

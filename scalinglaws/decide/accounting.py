@@ -15,6 +15,7 @@ from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.guidance import SIZES
+from scalinglaws.decide.measured import commonest
 from scalinglaws.schema import InputError, NoAnswer
 
 ACCOUNTS = (  # name, unit, whether text encoder and decoder count, how often guidance counts
@@ -154,11 +155,7 @@ def _rows(table, quality, size):
         if column not in table:
             raise InputError(f"Which size is best needs the column {column or 'of the size'!r}; the table has "
                              f"{', '.join(table.columns)}.")  # fmt: skip
-    notes, table = [], table[table[quality].notna()]
-    if "sampler" in table and table["sampler"].nunique() > 1:
-        most = table["sampler"].value_counts().index[0]
-        table = table[table["sampler"] == most]
-        notes.append(f"Rows with sampler {most} alone are used, of which there are most.")
+    table, notes = commonest(table[table[quality].notna()], ["sampler"])
     if table["model"].nunique() < 2:
         raise NoAnswer("One size alone: measure two or more.")
     guided = table["guidance"].fillna(1) != 1 if "guidance" in table else pd.Series(False, table.index)

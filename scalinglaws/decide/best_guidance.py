@@ -15,6 +15,7 @@ from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.censored import ABOVE, BELOW, INSIDE, censored_line
 from scalinglaws.decide.guidance import GUIDED, SIZES, optimal_guidance
+from scalinglaws.decide.measured import commonest
 from scalinglaws.schema import InputError, NoAnswer
 
 DRAWS = 1000  # of each setting's quality within its standard errors
@@ -128,7 +129,8 @@ def best_guidance(table, quality="fd", *, level=0.9, size=None, seed=0) -> BestG
     three guidances, or all have their best at an edge of the grid.
     """
     level = check_level(level)
-    table, kept = one_kind(table)
+    told_apart = ("sampler", *GUIDED[1:]) if isinstance(table, pd.DataFrame) else ()
+    table, kept = commonest(table, told_apart, dropna=False)
     chosen = optimal_guidance(table, quality)
     size = size or next((c for c in SIZES if c in table and table[c].notna().all()), None)
     table = table[table["guidance"].gt(0) & table[quality].notna()]
@@ -148,18 +150,6 @@ def best_guidance(table, quality="fd", *, level=0.9, size=None, seed=0) -> BestG
     found = BestGuidance(settings.drop(columns="s"), law, pd.DataFrame(), quality, size, level, typical, points, notes)
     by_law = found.at(settings["size"], settings["steps"])
     return replace(found, losses=_losses(points, settings, by_law, quality))
-
-
-def one_kind(table):
-    """(rows of the sampler and the kind of guidance with the most rows, a sentence for each choice made)."""
-    notes = []
-    for column in ("sampler", *GUIDED[1:]):
-        if isinstance(table, pd.DataFrame) and column in table and table[column].nunique(dropna=False) > 1:
-            most = table[column].value_counts(dropna=False).index[0]
-            said = f"{column} {most}" if pd.notna(most) else f"no {column}"
-            table = table[table[column].isna() if pd.isna(most) else table[column] == most]
-            notes.append(f"Rows with {said} alone are used, of which there are most.")
-    return table, notes
 
 
 def _points(table, quality, several, size):

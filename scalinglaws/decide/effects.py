@@ -86,7 +86,7 @@ class Effects:
 
     def plot(self, ax=None):
         """Exponents with their intervals, one line a quality and term; returns the matplotlib Axes."""
-        from scalinglaws.forest import intervals
+        from scalinglaws.figures import intervals
 
         rows = self.rows.rename(columns={"effect": "value", "quality": "group"})
         rows = rows.assign(label=rows["group"] + ": " + rows["term"].map(lambda t: WORDS.get(t, t)))
@@ -116,6 +116,16 @@ def error_of(table, quality):
     if quality not in TURNED and schema.higher_is_better(quality):
         raise InputError(f"'{quality}' rises as it gets better and has no known error: known are {', '.join(TURNED)}.")
     return turn(table[quality].astype(float)), name
+
+
+def read_off(costs, errors, aim):
+    """(cost at which a falling curve has the error `aim`, '' or 'at least' or 'at most'), straight in logs."""
+    logs, falling = np.log(costs), np.log(np.minimum.accumulate(errors))
+    if falling[-1] > np.log(aim):
+        return float(costs[-1]), "at least"
+    if falling[0] <= np.log(aim):
+        return float(costs[0]), "at most"
+    return float(np.exp(np.interp(-np.log(aim), -falling, logs))), ""
 
 
 def rows_of(source, where=None):

@@ -7,7 +7,8 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.effects import error_of, need, rows_of
+from scalinglaws.decide.effects import error_of, need, read_off, rows_of
+from scalinglaws.decide.power import effect
 from scalinglaws.schema import InputError
 
 SAME = ("sampler", "steps", "guidance", "task", "n_samples_for_metric", "seed")  # of two rows that are a pair
@@ -61,14 +62,14 @@ class Pretraining:
 
     def plot(self, ax=None):
         """Ratio of errors against fine-tuning compute, a curve a size; returns the matplotlib Axes."""
-        from scalinglaws import plots
+        from scalinglaws import axes, plots
 
         points = self.pairs.rename(columns={"train_flops": "x", "ratio": "y"}).sort_values(["params", "x"])
         points = points.assign(label=points["params"].map("{:,.0f} params".format))
         label = f"{self.error}, with / without pretraining"
         ax = plots.band(points.assign(value=points["y"], low=points["y"], high=points["y"]), points,
                         "fine-tuning FLOPs", label, ax)  # fmt: skip
-        ax.axhline(1, color=plots.GREY, lw=1, zorder=0)
+        ax.axhline(1, color=axes.GREY, lw=1, zorder=0)
         return ax
 
 
@@ -99,22 +100,14 @@ def _of_size(params, rows):
 
 def compute_saved(rows):
     """(how many times more compute the runs without pretraining need, whether that is a lower bound), at the error
-    that they end with; the curve with pretraining is interpolated in logs, its error taken as falling."""
-    aim, spent = rows["without"].iloc[-1], rows["train_flops"].iloc[-1]
-    error = np.log(np.minimum.accumulate(rows["with"].to_numpy()))
-    compute = np.log(rows["train_flops"].to_numpy())
-    if error[0] <= np.log(aim):
-        return float(spent / rows["train_flops"].iloc[0]), True
-    if error[-1] > np.log(aim):
-        return float("nan"), False
-    needed = np.interp(-np.log(aim), -error, compute)
-    return float(spent / np.exp(needed)), False
+    that they end with; NaN where the runs with it do not reach that error."""
+    costs, errors = rows["train_flops"].to_numpy(), rows["with"].to_numpy()
+    cost, bound = read_off(costs, errors, rows["without"].iloc[-1])
+    return float("nan") if bound == "at least" else float(costs[-1] / cost), bound == "at most"
 
 
 def _mean(ratios, level):
     """(geometric mean, low, high) by Student's t over sizes."""
-    from scipy.stats import t
-
     logs = np.log(ratios.to_numpy())
-    half = t.ppf((1 + level) / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
-    return tuple(float(np.exp(v)) for v in (logs.mean(), logs.mean() - half, logs.mean() + half))
+    mean = effect(logs.mean(), logs.std(ddof=1) / np.sqrt(len(logs)), len(logs) - 1, level)
+    return tuple(float(np.exp(v)) for v in (mean.value, mean.low, mean.high))

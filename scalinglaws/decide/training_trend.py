@@ -14,6 +14,7 @@ import pandas as pd
 from scalinglaws import display, laws, studies
 from scalinglaws.decide.arguments import check_level
 from scalinglaws.decide.isoflop import at_compute
+from scalinglaws.decide.measured import commonest
 from scalinglaws.decide.power import POWER, Effect, jackknife
 from scalinglaws.fitting import Fit, fit
 from scalinglaws.infer import stated
@@ -166,12 +167,7 @@ def _rows(table, quality, size, least):
                              f"table has {', '.join(table.columns)}.")  # fmt: skip
     if higher_is_better(quality):
         raise InputError(f"{quality} rises as it gets better and these laws fall: name a loss or a distance.")
-    notes = []
-    for column in ("family", "sampler", "guidance", "steps"):
-        if column in table and table[column].nunique() > 1:
-            most = table[column].value_counts().index[0]
-            table = table[table[column] == most]
-            notes.append(f"Rows with {column} {most} alone are used, of which there are most.")
+    table, notes = commonest(table, ("family", "sampler", "guidance", "steps"))
     table = table.dropna(subset=[quality, *columns.values()])
     if least:
         table = table[table["train_steps"] >= least]

@@ -18,7 +18,6 @@ COMPANIONS = {  # notebook: (parameter, end of the name of a bundled study's fur
     "training_compute": ("study", "-training"),
     "downstream_scaling": ("study", "-super-resolution"),
     "downstream_efficiency": ("study", "-super-resolution"),
-    "personalisation": ("study", "-subject"),
     "distillation": ("study", "-students"),
 }
 RIVALS = ("last", "power", "floor")  # on the board: the quick ones
