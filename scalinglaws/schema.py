@@ -194,6 +194,8 @@ _SETTINGS = (
     ("latency_s",             "s",            ABOVE,  "cost",     "time to one image, as printed"),
     ("throughput_img_s",      "images/s",     ABOVE,  "cost",     "images per second, as printed"),
     ("sampling_batch",        "images",       COUNT,  "record",   "images sampled at once"),
+    ("roofline_seconds",      "s",            ABOVE,  "record",   "least seconds at the device's peaks, per image"),
+    ("eager_seconds",         "s",            ABOVE,  "record",   "least seconds operator by operator, per image"),
     ("params_provenance",     "",             TEXT,   "record",   "where params comes from, if not from the source"),
     ("unknown",               "",             TEXT,   "record",   "why a cost of this row is missing"),
     ("weights",               "",             TEXT,   "record",   "hash of the weights sampled"),

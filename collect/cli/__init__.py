@@ -3,7 +3,7 @@
 from collect.cli import drawing, sweeps, tables, training
 
 VERBS = (
-    "data|train|finetune|personalise|distil|release|plan|profile|latency|run|status|show|export|import|reference|draw|"
+    "data|train|finetune|personalise|distil|release|plan|profile|latency|run|status|show|export|import|reference|compute|draw|"
     "schema|family"
 )
 

@@ -1,6 +1,9 @@
-"""Verbs on tables and files: export, import, reference, schema."""
+"""Verbs on tables and files: export, import, reference, compute, schema."""
 
 import json
+from pathlib import Path
+
+import pandas as pd
 
 from collect.config import KINDS, json_schema
 from collect.features import NETWORKS, open_network
@@ -9,8 +12,14 @@ from collect.imports.readers import KINDS as FORMATS
 from collect.metrics import sums
 from collect.metrics.folder import FILTERS, SUFFIXES, make_reference
 from collect.metrics.reference import few
+from collect.models import shapes
+from collect.profile.flops import BYTES
 from collect.progress import note, show
+from collect.run import compute_surface
+from collect.run.sweep import pick_device
 from collect.store.tables import export as export_tables
+from collect.store.tables import write_table
+from scalinglaws.measurements import read
 from scalinglaws.schema import InputError
 
 
@@ -19,6 +28,7 @@ def register(verbs):
     _export(verbs)
     _import(verbs)
     _reference(verbs)
+    _compute(verbs)
     _schema(verbs)
 
 
@@ -41,6 +51,19 @@ def _import(verbs):
     )
     verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="OURS=VALUE", help="columns to fill")
     verb.set_defaults(run=import_)
+
+
+def _compute(verbs):
+    """Add the verb `compute`."""
+    formats = [name for name in BYTES if name in ("float32", "bfloat16", "float16")]
+    verb = verbs.add_parser("compute", help="seconds, memory and energy of a forward pass of each size, random weights")
+    verb.add_argument("family", choices=sorted(shapes.SHAPES), help="a rule of collect/models/shapes.py")
+    verb.add_argument("out", help="a .csv or .parquet file; rows it has already are not measured again")
+    verb.add_argument("--models", nargs="+", help="sizes: the paper's labels, or c and a width (default: all of mei)")
+    verb.add_argument("--batches", type=int, nargs="+", default=[1], help="samples per pass (default: 1)")
+    verb.add_argument("--dtypes", nargs="+", choices=formats, default=["float32"], help="number formats")
+    verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    verb.set_defaults(run=compute)
 
 
 def _reference(verbs):
@@ -101,3 +124,30 @@ def reference(args):
 def _progress(done, every):
     if done == every or done % 1000 < 64:
         show(f"{done} of {every} images")
+
+
+def compute(args):
+    """A line per row; the file is written after each, so a run that was stopped goes on."""
+    if low := [b for b in args.batches if b < 1]:
+        raise InputError(f"A batch of {low[0]} samples: give whole numbers of 1 or more.")
+    known = read(args.out) if Path(args.out).exists() else pd.DataFrame()
+    done = set(zip(*(known[c] for c in compute_surface.SAME), strict=True)) if len(known) else ()
+    rows = known.to_dict("records")
+    for row in compute_surface.surface(
+        args.family, args.models, args.batches, args.dtypes, pick_device(args.device), done
+    ):
+        rows.append(row)
+        write_table(pd.DataFrame(rows), args.out)
+        show(_line(row))
+    show(f"{len(rows)} rows in {args.out}")
+    return 0
+
+
+def _line(row):
+    head = f"{row['model']:<8} {row['dtype']:<9} batch {row['sampling_batch']:<4}"
+    seconds, roof = row.get("seconds_per_image"), row["roofline_seconds"]
+    if not seconds:
+        return f"{head} not measured: {row['unknown']}"
+    reached = f"{roof / seconds:.0%} of the roofline" if roof else "roofline unknown"
+    memory = f"{row['peak_memory_bytes'] / 1e9:.3g} GB" if row["peak_memory_bytes"] else "memory unknown"
+    return f"{head} {seconds * 1e3:10.4g} ms/image, {reached}, {memory}"
