@@ -3,12 +3,11 @@
     trend    quality = a + b ln size (a line), or a polynomial of degree 2 (a curve)
     levels   quality = a below a break, a + d above it; the break lies between two of the sizes, at least two a side
 
-Neither holds the other, and the data choose the place of the break: tables of F do not apply. The statistic is the
-logarithm of the likelihood ratio, and its distribution under each shape comes from simulating that shape as fitted
-(Cox 1962; by simulation Williams 1970, Biometrics 26, 23; the supremum over places Andrews 1993, doi:10.2307/2951764).
+Neither holds the other, and the data choose the place of the break: tables of F do not apply. Of the likelihood ratio
+(Cox 1962; of such shapes by simulation Williams 1970, Biometrics 26, 23; the supremum over places Andrews 1993,
+doi:10.2307/2951764) the distribution under each shape is simulated (`breaks`).
 
-Noise: sizes were trained once each and share their error over all subjects, so that what is fitted are the means over
-subjects. Their variance is not below what subjects differ by beyond a shift of their own, divided by their number.
+Sizes were trained once each and share their error over all subjects: what is fitted are the means over subjects.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ import pandas as pd
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
 from scalinglaws.decide.breaks import TRENDS, Problem, compare, likely_places, seen_step
-from scalinglaws.decide.effects import need, rows_of
+from scalinglaws.decide.effects import AXES, need, rows_of
 from scalinglaws.decide.power import POWER, effect
 from scalinglaws.schema import InputError, NoAnswer
 
@@ -125,16 +124,19 @@ class Tiers:
 
         points = self.means.rename(columns={self.size: "x", "value": "y"}).assign(label="measured")
         lines = self.curves.assign(low=self.curves["value"], high=self.curves["value"])
-        return _linear(plots.band(lines, points[["x", "y", "se", "label"]], self.size, self.quality, ax))
+        return _linear(
+            plots.band(lines, points[["x", "y", "se", "label"]], AXES.get(self.size, self.size), self.quality, ax)
+        )
 
     def plot_change(self, ax=None):
         """Before and after against size, means over repeats as lines; returns the matplotlib Axes."""
         from scalinglaws import plots
 
         points = self.points.rename(columns={self.size: "x", "value": "y", "side": "label"})
-        lines = points.groupby(["label", "x"], as_index=False)["y"].mean().rename(columns={"y": "value"})
+        points = points.sort_values("label", ascending=False)  # before, after
+        lines = points.groupby(["label", "x"], as_index=False, sort=False)["y"].mean().rename(columns={"y": "value"})
         lines = lines.assign(low=lines["value"], high=lines["value"])
-        return _linear(plots.band(lines, points, self.size, self.quality, ax))
+        return _linear(plots.band(lines, points, AXES.get(self.size, self.size), self.quality, ax))
 
 
 def _linear(ax):
@@ -178,15 +180,15 @@ def tiers(
         )
     errors = table[chosen].get(f"{quality}_se", pd.Series(0.0, table.index[chosen]))
     problem = Problem.of(wide, np.nan_to_num(errors.to_numpy(float)))
-    rng, z = np.random.default_rng(seed), problem.means[None]
+    rng = np.random.default_rng(seed)
     tests = pd.DataFrame([compare(problem, trend, draws, rng) for trend in TRENDS])
     places, place = likely_places(problem, draws, rng, 1 - level)
-    low, high = problem.levels(z)[1][0]
+    low, high = problem.means[:place].mean(), problem.means[place:].mean()
     sizes = wide.columns.to_numpy(float)
     before = table[~chosen].pivot_table(index="repeat", columns=size, values=quality)
     return Tiers(
         tests, float(low), float(high), *(float(sizes[i]) for i in (place - 1, place, min(places) - 1, max(places))),
-        seen_step(problem, 1 - level, draws, rng), _means(wide, before, problem, size, level), len(wide), quality, size,
+        seen_step(problem, 1 - level, rng), _means(wide, before, problem, size, level), len(wide), quality, size,
         level, _points(wide, before, size), _curves(problem, sizes),
     )  # fmt: skip
 
@@ -194,7 +196,7 @@ def tiers(
 def _means(wide, before, problem, size, level):
     rows = []
     for column, value in zip(wide.columns, problem.means, strict=True):
-        row = {size: float(column), "value": value, "se": np.sqrt(problem.floor), "before": np.nan}
+        row = {size: float(column), "value": value, "se": np.sqrt(problem.noise), "before": np.nan}
         row |= {"change": np.nan, "change_low": np.nan, "change_high": np.nan}
         if column in before:
             pairs = (wide[column] - before[column].reindex(wide.index)).dropna()
@@ -222,8 +224,8 @@ def _curves(problem, sizes):
         pd.DataFrame({"label": name, "x": np.exp(grid), "value": np.polyval(np.polyfit(problem.x, z, degree), grid)})
         for name, degree in TRENDS.items()
     ]
-    rest, ((low, high),) = problem.levels(z[None])
-    place = problem.places[rest[0].argmin()]
+    place = problem.places[problem.levels(z).argmin()]
+    low, high = z[:place].mean(), z[place:].mean()
     middle = np.sqrt(sizes[place - 1] * sizes[place])
     x, value = [sizes[0], middle, middle * (1 + 1e-9), sizes[-1]], [low, low, high, high]
     return pd.concat([*curves, pd.DataFrame({"label": "two levels", "x": x, "value": value})], ignore_index=True)
