@@ -52,6 +52,9 @@ def test_residuals_and_likelihoods_are_those_of_statsmodels():
         row = result.tests.set_index("trend").loc[trend]
         assert rest(p.means, p.trend(trend)) == pytest.approx(smooth.ssr, rel=1e-6)
         assert row.log_ratio == pytest.approx(best.llf - smooth.llf, rel=1e-6)
+    fit = sm.OLS(p.means, sm.add_constant(p.x)).fit()
+    rise = np.array([fit.params[1], *fit.conf_int(0.1)[1]]) * np.ptp(p.x)
+    assert [result.rise.value, result.rise.low, result.rise.high] == pytest.approx(rise)
 
 
 def test_the_noise_is_the_interaction_of_a_two_way_layout():
@@ -115,7 +118,8 @@ def test_a_clear_step_and_a_clear_line_are_called_so():
     assert two.earliest == SIZES[3] and two.latest == SIZES[4]
     assert smooth.verdict == "a smooth trend" and smooth.tests["log_ratio"][0] < 0
     assert (
-        "shows two tiers: against two levels a line is rejected (p = 0.0" in two.answer and two.answer.count(". ") == 1
+        "and shows two tiers: against two levels a line is rejected (p = 0.0" in two.answer
+        and two.answer.count(". ") == 1
     )
     assert "a line is not rejected" in smooth.answer and "two levels are rejected" in smooth.answer
 

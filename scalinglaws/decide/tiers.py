@@ -17,9 +17,9 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.breaks import TRENDS, Problem, compare, likely_places, seen_step
+from scalinglaws.decide.breaks import TRENDS, Problem, compare, likely_places, rest, seen_step
 from scalinglaws.decide.effects import AXES, need, rows_of
-from scalinglaws.decide.power import POWER, effect
+from scalinglaws.decide.power import POWER, Effect, effect
 from scalinglaws.schema import InputError, NoAnswer
 
 FEWEST = 5  # sizes
@@ -39,6 +39,7 @@ class Tiers:
     p_trend (that data of this trend speak as much for levels), p_levels (that data of two levels speak as much for the
     trend). low, high: the levels; below, above: the sizes on both sides of the break; earliest, latest: the same for
     all places that are not excluded. seen: the least step that would have rejected the line with probability 0.8.
+    rise: of the line, from the smallest size to the largest.
     means: one row a size: size, value, se, before, change, change_low, change_high (over repeats, paired).
     """
 
@@ -50,6 +51,7 @@ class Tiers:
     earliest: float
     latest: float
     seen: float
+    rise: Effect
     means: pd.DataFrame
     repeats: int
     quality: str
@@ -84,8 +86,10 @@ class Tiers:
         levels = " and ".join(f"{self._rejected(row.p_levels)} against the {row.trend}" for row in rows)
         seen = f"a step of {self.seen:.2g}" if np.isfinite(self.seen) else "no step, however large,"
         return (
-            f"{self.quality} of {len(self.means)} sizes, {self.repeats} repeats, shows {SHOWN[self.verdict]}: against "
-            f"two levels {trends}, and two levels are {levels}. The best two are {self.low:.3g} and, from "
+            f"{self.quality} of {len(self.means)} sizes, {self.repeats} repeats, changes by {self.rise.value:+.2g} "
+            f"along a line ({self.level:.0%} interval {self.rise.low:+.2g} to {self.rise.high:+.2g}) and shows "
+            f"{SHOWN[self.verdict]}: against two levels {trends}, and two levels are {levels}. The best two are "
+            f"{self.low:.3g} and, from "
             f"{self.above:,.0f} {self.size} on, {self.high:.3g} (the break may lie anywhere from {self.earliest:,.0f} "
             f"to {self.latest:,.0f}); {seen} would have been seen beside a line with {POWER:.0%} probability."
         )
@@ -183,14 +187,24 @@ def tiers(
     rng = np.random.default_rng(seed)
     tests = pd.DataFrame([compare(problem, trend, draws, rng) for trend in TRENDS])
     places, place = likely_places(problem, draws, rng, 1 - level)
-    low, high = problem.means[:place].mean(), problem.means[place:].mean()
     sizes = wide.columns.to_numpy(float)
     before = table[~chosen].pivot_table(index="repeat", columns=size, values=quality)
     return Tiers(
-        tests, float(low), float(high), *(float(sizes[i]) for i in (place - 1, place, min(places) - 1, max(places))),
-        seen_step(problem, 1 - level, rng), _means(wide, before, problem, size, level), len(wide), quality, size,
-        level, _points(wide, before, size), _curves(problem, sizes),
+        tests=tests, low=float(problem.means[:place].mean()), high=float(problem.means[place:].mean()),
+        below=float(sizes[place - 1]), above=float(sizes[place]),
+        earliest=float(sizes[min(places) - 1]), latest=float(sizes[max(places)]),
+        seen=seen_step(problem, 1 - level, rng), rise=_rise(problem, level),
+        means=_means(wide, before, problem, size, level), repeats=len(wide), quality=quality, size=size, level=level,
+        points=_points(wide, before, size), curves=_curves(problem, sizes),
     )  # fmt: skip
+
+
+def _rise(problem, level):
+    """The Effect of a line from the smallest size to the largest: Student's t of K - 2 degrees of freedom."""
+    x, spare = problem.x - problem.x.mean(), len(problem.x) - 2
+    slope, wide = x @ problem.means / (x @ x), np.ptp(x)
+    error = np.sqrt(rest(problem.means, problem.trend("line")) / spare / (x @ x))
+    return effect(slope * wide, error * wide, spare, level)
 
 
 def _means(wide, before, problem, size, level):
