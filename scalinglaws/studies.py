@@ -36,7 +36,7 @@ KNOWN = {
     "tiny-t2i-students": ("Consistency students of tiny-t2i beside their teachers, guidance 2", (
         "One student of each size; 500 images of one seed, so that fd is not that of tiny-t2i's 1,000.",)),
     "tiny-t2i-subject": ("DreamBooth subjects of tiny-t2i, before and after, 16 steps of DDIM, guidance 2", (
-        "Four subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
+        "Six subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
         "Rows of NAME-class are of the subject's class and hold its diversity alone.",
         "Similarity and diversity are cosines of the family's judge, not DINO or LPIPS.")),
     "mei": ("Mei et al. 2024, eleven latent diffusion U-Nets, Table 1", (
