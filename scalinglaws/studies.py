@@ -39,6 +39,11 @@ KNOWN = {
         "The 39M row is a misprint: 25.3 GFLOPs contradict its cost of 0.07 (56.9 would agree).",
         "GFLOPs are FLOPs, not multiply-adds as in DiT.",
         "One number of steps only (50): the paper's step sweeps exist as plots, without numbers.")),
+    "mei-compute": ("A forward pass of the U-Nets of Mei et al. 2024, timed here with random weights", (
+        "Two cores of a virtual machine, no quality: seconds of another machine are others.",
+        "The roofline is that of peaks which a short trial on the same machine reached.")),
+    "tiny-t2i-compute": ("A forward pass of tiny-t2i's seven sizes, timed here with random weights", (
+        "Two cores of a virtual machine, no quality; batches of 1 and of 125.",)),
     "edm2": ("Karras et al. 2023, EDM2, six sizes of ImageNet-512", (
         "Sizes saw different amounts of training data: a law in size confounds the two.",
         "Guidance uses a small guide network: cost is not doubled; nfe counts both networks.",
