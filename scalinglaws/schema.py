@@ -127,6 +127,7 @@ METRICS = (
     Metric("aesthetic",              "score",    NUMBER, "higher", "aesthetic predictor"),
     Metric("vqascore",               "share",    SHARE,  "higher", "VQAScore"),
     Metric("lpips",                  "distance", FROM0,  "lower",  "LPIPS to the target"),
+    Metric("perceptual_effnet_lite0", "distance", FROM0, "lower",  "unweighted perceptual distance to the target"),
     Metric("psnr",                   "dB",       NUMBER, "higher", "PSNR to the target"),
     Metric("ssim",                   "score",    NUMBER, "higher", "SSIM to the target"),
     Metric("crps",                   "data",     FROM0,  "lower",  "continuous ranked probability score"),

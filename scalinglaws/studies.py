@@ -31,7 +31,7 @@ KNOWN = {
         "One training of each size; tiny-t2i-seeds.csv has others of c8, c16, c24 and c32 at its end.",
         "Distances as in tiny-t2i.")),
     "tiny-t2i-held": ("tiny-t2i on captions of pairs and of names that no training scene has, beside others", (
-        "dataset: prompts (names and styles of the training, new scenes), pairs (the name seen in other styles), names.",
+        "dataset: prompts (names and styles of the training, new scenes), pairs (names seen in other styles), names.",
         "agreement is by the judge, which has seen every name; 16 steps of DDIM, guidance 2, 1,000 images.")),
     "tiny-t2i-super-resolution": ("tiny-t2i fine-tuned to super-resolution, 4 times from 8 pixels", (
         "One training of each size, with pretraining and (three sizes) without; 500 images of one seed.",
