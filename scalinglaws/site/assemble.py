@@ -116,7 +116,7 @@ def _notebook(name, given, folder, top):
 
 def _board(folder, table, name, bundled):
     """(href, title, sentence) of the board: bundled studies, and the table where it is not one of them."""
-    found = series.published() + ([] if bundled else series.from_table(table, name))
+    found = series.published() + ([] if bundled else series.questions(table, name))
     board = backtest.backtest(found, RIVALS)
     board_page.write(folder / BOARD, board, found, backtest.summary(board))
     return BOARD, "The board of backtests", "The last value of every series hidden and forecast."
