@@ -156,6 +156,7 @@ _SETTINGS = (
     ("guidance",              "weight",       FROM0,  "guidance", "classifier-free guidance weight; 1 is none"),
     ("guidance_kind",         "",             TEXT,   "guidance", "how guidance was done"),
     ("guidance_interval",     "",             TEXT,   "guidance", "noise levels at which guidance was on"),
+    ("diffusion_time",        "share",        SHARE,  "fixed",    "where sampling starts in the schedule; empty: 1"),
     ("best_of",               "candidates",   COUNT,  "fixed",    "samples drawn for each one kept"),
     ("verifier",              "",             TEXT,   "fixed",    "the score by which the best of n is kept"),
     ("task",                  "",             TEXT,   "fixed",    "what a sample is conditioned on: class, text, ..."),

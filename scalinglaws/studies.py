@@ -38,6 +38,14 @@ KNOWN = {
         "fd is on the judge's features; 500 of the targets themselves have 2.53, the autoencoder's images 2.59.")),
     "tiny-t2i-students": ("Consistency students of tiny-t2i beside their teachers, guidance 2", (
         "One student of each size; 500 images of one seed, so that fd is not that of tiny-t2i's 1,000.",)),
+    "tiny-ldm-diffusion-time": ("tiny-ldm sampled from shares of its noise schedule, DDIM at 2 to 16 steps", (
+        "1,000 images of one seed, the same start noise at every share; an empty diffusion_time is the whole schedule.",
+        "fd and kd use the shipped feature network and are not FID: compare with nothing else.")),
+    "tiny-t2i-held-training": ("tiny-t2i and its snapshots on captions of unseen names and pairs, 16 steps of DDIM", (
+        "1,000 images of one seed; the same models on captions of the training's kind are in tiny-t2i-training.",)),
+    "tiny-t2i-schedules": ("c8 and c16 of tiny-t2i from scratch under three noise schedules, equal budgets", (
+        "2,000 training steps of batch 32, one training of each: far from converged.",
+        "500 images of one seed; variant is the schedule.")),
     "mei": ("Mei et al. 2024, eleven latent diffusion U-Nets, Table 1", (
         "The 39M row is a misprint: 25.3 GFLOPs contradict its cost of 0.07 (56.9 would agree).",
         "GFLOPs are FLOPs, not multiply-adds as in DiT.",
