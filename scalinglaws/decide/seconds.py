@@ -103,12 +103,7 @@ def seconds_of_sizes(source, where=None, level=0.9) -> Seconds:
     0.9
     """
     check_level(level)
-    table = rows_of(source, where)
-    if missing := [c for c in NEEDED if c not in table]:
-        raise InputError(f"The table has no column {', '.join(missing)}: `scalinglaws collect compute` measures them.")
-    if "nfe" in table and (several := table["nfe"].dropna() > 1).any():
-        raise InputError(f"{several.sum()} rows are of several forward passes (nfe above 1): give rows of one pass.")
-    table = table[table["seconds_per_image"].notna()].sort_values([*SETTING, "flops_per_forward"])
+    table = passes_of(source, where).sort_values([*SETTING, "flops_per_forward"])
     lines = [_line(setting, rows, level) for setting, rows in table.groupby(SETTING) if _sizes(rows) > 2]
     if not lines:
         raise InputError("No device, number format and batch has three sizes with seconds: measure more of them.")
@@ -118,6 +113,19 @@ def seconds_of_sizes(source, where=None, level=0.9) -> Seconds:
     rows = table[["model", *SETTING, "flops_per_forward", "seconds_per_image"]]
     rows = rows.assign(rate=rate, share=share, peak_memory_bytes=memory).reset_index(drop=True)
     return Seconds(rows, pd.DataFrame(lines), level)
+
+
+def passes_of(source, where=None):
+    """Rows of timed forward passes of a study, path or table, those without seconds left out.
+
+    InputError where a column is missing or rows are of several passes (nfe above 1).
+    """
+    table = rows_of(source, where)
+    if missing := [c for c in NEEDED if c not in table]:
+        raise InputError(f"The table has no column {', '.join(missing)}: `scalinglaws collect compute` measures them.")
+    if "nfe" in table and (several := table["nfe"].dropna() > 1).any():
+        raise InputError(f"{several.sum()} rows are of several forward passes (nfe above 1): give rows of one pass.")
+    return table[table["seconds_per_image"].notna()]
 
 
 def _sizes(rows):
