@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import scalinglaws as sl
-from scalinglaws import notebooks, schema
+from scalinglaws import notebooks, schema, studies
 from scalinglaws.decide.seconds import seconds_of_sizes
 from scalinglaws.schema import InputError
 
@@ -110,3 +110,18 @@ def test_the_notebook_closes_with_the_answer(tmp_path):
     notebooks.report("compute_surface", {"study": str(tmp_path / "runs.csv")}, tmp_path)
     code = [c for c in nbformat.read(tmp_path / "compute_surface.ipynb", 4).cells if c.cell_type == "code"]
     assert code[-1].outputs[0].data["text/markdown"] == seconds_of_sizes(tmp_path / "runs.csv").answer
+
+
+def test_readme_shows_the_measured_seconds():
+    """One row a size: GFLOPs, and milliseconds, share of the roofline and gigabytes of both formats in batches of 1."""
+    readme = (studies.HERE.parent / "README.md").read_text(encoding="utf-8")
+    table = sl.read("mei-compute").query("sampling_batch == 1")
+    for model, rows in table.groupby("model"):
+        line = next(line for line in readme.splitlines() if line.startswith(f"| {model} | "))
+        shown = [cell.strip() for cell in line.strip("|").split("|")]
+        assert shown[1] == f"{rows['flops_per_forward'].iloc[0] / 1e9:.1f}"
+        for first, dtype in ((2, "float32"), (5, "bfloat16")):
+            for row in rows[rows["dtype"] == dtype].itertuples():
+                share = f"{row.roofline_seconds / row.seconds_per_image:.0%}"
+                memory = f"{row.peak_memory_bytes / 1e9:.1f}"
+                assert shown[first : first + 3] == [f"{row.seconds_per_image * 1e3:.0f}", share, memory]
