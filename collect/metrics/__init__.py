@@ -40,12 +40,13 @@ from collect.metrics.mean import Mean
 from collect.metrics.pairs import open_lpips, open_psnr, open_ssim
 from collect.metrics.perceptual import open_perceptual
 from collect.metrics.reference import Reference, read_reference, write_reference
+from collect.metrics.subject import open_diversity, open_subject
 from collect.plugins import open_named
 from scalinglaws.schema import InputError
 
 VERSION = "3"  # of the definitions here; part of a cell's identity
 GROUP = "scalinglaws.metrics"
-PATHS = ("reference", "weights", "heads", "model", "others")  # options that may be paths
+PATHS = ("reference", "weights", "heads", "model", "others", "images")  # options that may be paths
 
 METRICS = {  # name: how it is opened               columns; conditions
     "distances": open_distances,  # of the network's names (fd, kd, precision ...); nothing
@@ -57,6 +58,8 @@ METRICS = {  # name: how it is opened               columns; conditions
     "lpips": open_lpips,  #         lpips; targets
     "perceptual": open_perceptual,  # perceptual_effnet_lite0; targets
     "crps": open_crps,  #           crps; targets
+    "subject": open_subject,  #     subject_similarity; nothing, but a folder of its images
+    "diversity": open_diversity,  # diversity; nothing, best of one prompt
 }
 
 __all__ = ["GROUP", "METRICS", "VERSION", "Mean", "Reference", "agreement", "frechet", "kernel_distance",
