@@ -111,9 +111,11 @@ def run(opener, ask, sizes, start=engines.process, workers=None, retry=False, **
 
 
 def check(sweep, ask):
-    """InputError for what could only be refused after the first cells: a sweep that mixes what an adaptive run cannot
-    tell apart, a model that it lacks, a quality that it does not measure, a budget in another unit than the spend,
-    energy that nothing here counts."""
+    """Refuse before the first cell what could not be answered after it.
+
+    InputError for a sweep that mixes what an adaptive run cannot tell apart, a model that it lacks, a quality that it
+    does not measure, a budget in another unit than the spend, and energy that nothing here counts.
+    """
     for name in ONE:
         values = getattr(sweep.file, name)
         if len(values) > 1:

@@ -186,7 +186,7 @@ def check_asked(columns, unit, quality=None, budget=None) -> None:
     if budget is not None:
         budget_of(budget, unit)
     if quality is None:
-        infer.quality_of(pd.DataFrame({column: [1.0] for column in columns}))
+        infer.quality_of(pd.DataFrame([dict.fromkeys(columns, 1.0)]))
     elif quality not in columns:
         measured = ", ".join(name for name in columns if not name.endswith("_se"))
         raise InputError(f"The quality {quality!r} is not measured here; what is: {measured}.")
