@@ -138,6 +138,13 @@ def test_without_noise_the_optimum_the_law_and_the_gain_are_exact():
     assert np.allclose(np.log(rows["gain"]), best)
 
 
+def test_sizes_are_compared_at_the_whole_schedule_and_at_the_best_time():
+    rows = best_diffusion_time(study(noise=0.0, steps=(4,))).between_sizes().iloc[0]
+    assert rows["best"] == pytest.approx(1.0, abs=0.01)
+    whole = np.exp(3 * ((1 - true_time(7e7, 4)) ** 2 - (1 - true_time(2e6, 4)) ** 2))
+    assert rows["whole"] == pytest.approx(whole) and rows["whole_low"] == pytest.approx(whole)
+
+
 def test_intervals_contain_the_optimum_as_often_as_they_say():
     inside = []
     for seed in range(20):

@@ -34,8 +34,8 @@ class BestDiffusionTime:
     settings: model, size, steps, best (the best measured T), time (the optimum; the end of the measured times where
     `beyond` says above or below), low, high, interior (whether the interval leaves out the whole schedule and the
     shortest time measured), beyond, gain (how many times better the chosen T is than T = 1, cross-fitted), gain_low,
-    gain_high. law: term, value, low, high of ln T* = ln T0 + m ln(size) + k ln(steps); empty with
-    fewer than two optima inside.
+    gain_high, whole and chosen (the quality at T = 1 and at the chosen T) with relative errors. law: term, value, low,
+    high of ln T* = ln T0 + m ln(size) + k ln(steps); empty with fewer than two optima inside.
     """
 
     settings: pd.DataFrame
@@ -50,7 +50,7 @@ class BestDiffusionTime:
 
     def summary(self) -> str:
         """Every setting and the law in plain text, and the answer."""
-        parts = [display.text_table(self.settings), *([display.text_table(self.law)] if len(self.law) else [])]
+        parts = [display.text_table(self._shown()), *([display.text_table(self.law)] if len(self.law) else [])]
         return "\n".join([*parts, *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
@@ -58,7 +58,10 @@ class BestDiffusionTime:
         return self.settings.copy()
 
     def _repr_html_(self):
-        return display.html_page(self.headline, self.settings, notes=[*self.notes, self.answer])
+        return display.html_page(self.headline, self._shown(), notes=[*self.notes, self.answer])
+
+    def _shown(self):
+        return self.settings.drop(columns=["whole", "chosen", "whole_se", "chosen_se"])
 
     @property
     def answer(self) -> str:
@@ -74,6 +77,24 @@ class BestDiffusionTime:
             f"{self.quality} by these factors, cross-fitted: {gains}; in {sure} of {len(self.settings)} settings the "
             f"{self.level:.0%} interval is above 1."
         )
+
+    def between_sizes(self) -> pd.DataFrame:
+        """The largest size's quality over the smallest's at equal steps, at T = 1 and at the best T of each.
+
+        One row a number of steps: steps, whole, whole_low, whole_high, best, best_low, best_high.
+        """
+        from scipy.stats import norm
+
+        rows, width = [], norm.ppf((1 + self.level) / 2)
+        for steps, part in self.settings.groupby("steps"):
+            small, large = part.iloc[part["size"].argmin()], part.iloc[part["size"].argmax()]
+            row = {"steps": steps}
+            for name, column in (("whole", "whole"), ("best", "chosen")):
+                ratio = large[column] / small[column]
+                reach = np.exp(width * np.hypot(large[f"{column}_se"], small[f"{column}_se"]))
+                row |= {name: ratio, f"{name}_low": ratio / reach, f"{name}_high": ratio * reach}
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     @property
     def headline(self) -> str:
@@ -165,9 +186,10 @@ def _setting(part, quality, rng, level):
 
 
 def _gain(part, quality, sign, at, level):
-    """How much better than T = 1: {gain, gain_low, gain_high}, the time chosen by each half and reported by the other.
+    """How much better than T = 1: {gain, gain_low, gain_high, whole, chosen, error}, cross-fitted.
 
-    Without halves it is that of all samples, which chose it, too. The interval is that of the two measured values.
+    whole, chosen: quality at T = 1 and at the time that each half chose and the other reports; without halves that of
+    all samples, which chose it, too. error: relative standard errors of both, behind the interval of the gain.
     """
     from scipy.stats import norm
 
@@ -176,12 +198,14 @@ def _gain(part, quality, sign, at, level):
     whole = len(halves) == len(HALVES) and not np.isnan(halves).any()
     one, two = halves if whole else [part[quality].to_numpy(float)] * 2
     chosen = [int((sign * one).argmin()), int((sign * two).argmin())] if whole else [at, at]
-    ratio = np.log((one[last] + two[last]) / (two[chosen[0]] + one[chosen[1]]))
+    values = (one[last] + two[last]) / 2, (two[chosen[0]] + one[chosen[1]]) / 2
+    ratio = np.log(values[0] / values[1])
     relative = (part[f"{quality}_se"] / part[quality]).to_numpy(float)
     moved = [c for c in chosen if c != last]
     width = norm.ppf((1 + level) / 2) * (np.hypot(relative[last], np.mean(relative[moved])) if moved else 0.0)
     ends = np.exp(sign * ratio + np.array([0.0, -width, width]))
-    return dict(zip(("gain", "gain_low", "gain_high"), map(float, ends), strict=True))
+    names = "gain", "gain_low", "gain_high", "whole", "chosen", "whole_se", "chosen_se"
+    return dict(zip(names, map(float, (*ends, *values, relative[last], relative[chosen].mean())), strict=True))
 
 
 def _law(settings, level):
