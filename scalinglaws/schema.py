@@ -37,6 +37,7 @@ NUMBER = Range("a finite number")
 ABOVE = Range("a number above 0", low=0, open_low=True)
 FROM0 = Range("a number, 0 or more", low=0)
 SHARE = Range("a number from 0 to 1", low=0, high=1)
+COSINE = Range("a number from -1 to 1", low=-1, high=1)
 COUNT = Range("a whole number, 1 or more", low=1, whole=True)
 WHOLE = Range("a whole number, 0 or more", low=0, whole=True)
 
@@ -127,8 +128,11 @@ METRICS = (
     Metric("aesthetic",              "score",    NUMBER, "higher", "aesthetic predictor"),
     Metric("vqascore",               "share",    SHARE,  "higher", "VQAScore"),
     Metric("lpips",                  "distance", FROM0,  "lower",  "LPIPS to the target"),
+    Metric("perceptual_effnet_lite0", "distance", FROM0, "lower",  "unweighted perceptual distance to the target"),
     Metric("psnr",                   "dB",       NUMBER, "higher", "PSNR to the target"),
     Metric("ssim",                   "score",    NUMBER, "higher", "SSIM to the target"),
+    Metric("subject_similarity",     "cosine",   COSINE, "higher", "mean cosine to the real images of a subject"),
+    Metric("diversity",              "score",    FROM0,  "higher", "mean of 1 - cosine over pairs of samples"),
     Metric("crps",                   "data",     FROM0,  "lower",  "continuous ranked probability score"),
     Metric("clip_rel_drop_pct",      "%",        NUMBER, "lower",  "CLIP lost against 50 steps"),
     Metric("path_length",            "latent",   ABOVE,  "lower",  "length of the sampling path"),
@@ -155,6 +159,7 @@ _SETTINGS = (
     ("guidance",              "weight",       FROM0,  "guidance", "classifier-free guidance weight; 1 is none"),
     ("guidance_kind",         "",             TEXT,   "guidance", "how guidance was done"),
     ("guidance_interval",     "",             TEXT,   "guidance", "noise levels at which guidance was on"),
+    ("diffusion_time",        "share",        SHARE,  "fixed",    "where sampling starts in the schedule; empty: 1"),
     ("best_of",               "candidates",   COUNT,  "fixed",    "samples drawn for each one kept"),
     ("verifier",              "",             TEXT,   "fixed",    "the score by which the best of n is kept"),
     ("task",                  "",             TEXT,   "fixed",    "what a sample is conditioned on: class, text, ..."),

@@ -45,14 +45,25 @@ def test_the_loss_is_the_subject_and_lambda_times_the_prior():
 def test_a_subject_of_a_random_pipeline(name, folders, tmp_path, said):  # noqa: F811
     content = settings(folders, name, steps=2, prior=PRIOR, **SUBJECTS[name])
     code, out, err = cli(tmp_path, said, "personalise", content, "--out", tmp_path / "run")
-    assert code == 0 and "8 images of the subject, 3 of its class" in out and "nan" not in out, err
+    assert code == 0 and "run: 8 images of the subject, 3 of its class" in out and "nan" not in out, err
     state = weights.load(tmp_path / "run" / "state.safetensors")[0]
     assert all(torch.isfinite(value).all() for value in state.values())
     family = open_family(tmp_path / "run")
+    assert family.columns("run")["train_images"] == 2 * 2 * content["batch"]
     config = sampling.SamplingConfig("ddim", 2)
     samples, given = sampling.samples(family.model("run"), family.task, config, range(2))
     assert len(samples) == 2 and family.columns("run")["variant"] == "personalised"
     assert given.get("prompts", [content.get("prompt")])[0] == content.get("prompt")
+
+
+def test_without_a_prompt_each_image_has_its_own_caption(folders, tmp_path, said):  # noqa: F811
+    content = settings(folders, "sd", steps=1, prior=PRIOR, class_prompt="a cat")
+    code, _, err = cli(tmp_path, said, "personalise", content, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert open_family(tmp_path / "run").task.lines == ("a red cat", "a dog")  # of the folder's captions.csv
+    text = settings(folders, "sd") | {"data": str(folders / "class"), "class_prompt": "a cat"}
+    code, _, err = cli(tmp_path, said, "personalise", text, "--out", tmp_path / "other")
+    assert code == 2 and "must have the columns file and caption; it has file, class" in err
 
 
 @pytest.mark.parametrize("name, change, sentence", [
@@ -63,3 +74,12 @@ def test_a_subject_of_a_random_pipeline(name, folders, tmp_path, said):  # noqa:
 def test_what_a_subject_lacks_is_one_sentence(name, change, sentence, folders, tmp_path, said):  # noqa: F811
     code, _, err = cli(tmp_path, said, "personalise", settings(folders, name) | change, "--out", tmp_path / "run")
     assert code == 2 and sentence in err and err.count("\n") == 1
+
+
+def test_fewer_steps_than_were_trained_is_one_sentence(folders, tmp_path, said):  # noqa: F811
+    content = settings(folders, "ddim", steps=2, prior=PRIOR)
+    assert cli(tmp_path, said, "personalise", content, "--out", tmp_path / "run")[0] == 0
+    code, _, err = cli(tmp_path, said, "personalise", content | {"steps": 1}, "--out", tmp_path / "run")
+    assert (
+        code == 2 and "trained for 2 steps, more than the 1 wanted, and keeps those after 2: give one of these" in err
+    )

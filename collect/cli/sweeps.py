@@ -200,7 +200,7 @@ def show_cell(args):
 def profile(args):
     """A table of the models, and the share of the roofline that finished cells reached."""
     sweep = _opener(args).sweep
-    machine = profiling.machine_of(sweep.execution)
+    machine = profiling.machine_of(sweep.execution.device, (sweep.execution.dtype,))
     rows = list(profiling.cost_profiles(sweep, machine))
     finished = sweep.store.table().to_dict("records")
     shares = [profiling.roofline_share(sweep, row, machine) for row in finished]

@@ -79,7 +79,9 @@ class PersonaliseFile(TrainingFile):
 
     batch: Count = 4  # images of the subject per step, and as many of its class
     rate: Positive = 5e-6
-    prompt: str | None = Field(None, description="of the subject, such as 'a sks dog'; for models of text")
+    prompt: str | None = Field(
+        None, description="of the subject, such as 'a sks dog'; for models of text, each image's caption when left out"
+    )
     class_prompt: str | None = Field(None, description="of its class, such as 'a dog'")
     subject_class: int | None = Field(None, ge=0, description="the class that becomes the subject; of classes")
     prior_class: int | None = Field(None, ge=0, description="the class that is kept; the same when left out")
@@ -88,7 +90,7 @@ class PersonaliseFile(TrainingFile):
 
     @model_validator(mode="after")
     def _both_prompts(self):
-        if (self.prompt is None) != (self.class_prompt is None):
+        if self.prompt is not None and self.class_prompt is None:
             raise ValueError("give both: prompt, of the subject, and class_prompt, of its class")
         return self
 

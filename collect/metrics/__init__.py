@@ -38,13 +38,15 @@ from collect.metrics.manifold import precision_recall
 from collect.metrics.matching import open_matching
 from collect.metrics.mean import Mean
 from collect.metrics.pairs import open_lpips, open_psnr, open_ssim
+from collect.metrics.perceptual import open_perceptual
 from collect.metrics.reference import Reference, read_reference, write_reference
+from collect.metrics.subject import open_diversity, open_subject
 from collect.plugins import open_named
 from scalinglaws.schema import InputError
 
 VERSION = "3"  # of the definitions here; part of a cell's identity
 GROUP = "scalinglaws.metrics"
-PATHS = ("reference", "weights", "heads", "model", "others")  # options that may be paths
+PATHS = ("reference", "weights", "heads", "model", "others", "images")  # options that may be paths
 
 METRICS = {  # name: how it is opened               columns; conditions
     "distances": open_distances,  # of the network's names (fd, kd, precision ...); nothing
@@ -54,7 +56,10 @@ METRICS = {  # name: how it is opened               columns; conditions
     "psnr": open_psnr,  #           psnr; targets
     "ssim": open_ssim,  #           ssim; targets
     "lpips": open_lpips,  #         lpips; targets
+    "perceptual": open_perceptual,  # perceptual_effnet_lite0; targets
     "crps": open_crps,  #           crps; targets
+    "subject": open_subject,  #     subject_similarity; nothing, but a folder of its images
+    "diversity": open_diversity,  # diversity; nothing, best of one prompt
 }
 
 __all__ = ["GROUP", "METRICS", "VERSION", "Mean", "Reference", "agreement", "frechet", "kernel_distance",

@@ -14,14 +14,19 @@ from collect.metrics.mean import Mean, required
 from scalinglaws.schema import InputError
 
 
+def prepared(preparation, images, device="cpu"):
+    """Pixels of uint8 images [image, channel, h, w] as the model takes them, grey ones repeated to three channels."""
+    images = torch.as_tensor(images).expand(-1, 3, -1, -1)
+    pixels = preparation(images=list(images.numpy()), input_data_format="channels_first", return_tensors="pt")
+    return pixels["pixel_values"].to(device)
+
+
 @torch.inference_mode()
 def cosines(model, tokenizer, preparation, images, prompts):
     """Cosine of each uint8 image [image, channel, h, w] with its prompt, float64 [image]."""
-    images = torch.as_tensor(images).expand(-1, 3, -1, -1)
-    pixels = preparation(images=list(images.numpy()), input_data_format="channels_first", return_tensors="pt")
     length = model.config.text_config.max_position_embeddings
     words = tokenizer(list(prompts), padding=True, truncation=True, max_length=length, return_tensors="pt")
-    out = model(**words.to(model.device), pixel_values=pixels["pixel_values"].to(model.device))
+    out = model(**words.to(model.device), pixel_values=prepared(preparation, images, model.device))
     return torch.nn.functional.cosine_similarity(out.image_embeds.double(), out.text_embeds.double()).cpu().numpy()
 
 
@@ -39,8 +44,9 @@ def of_model(model, tokenizer, preparation):
     return Mean("clip", "1", score, about)
 
 
-def open_clip(model, revision=None, device="cpu"):
-    """The metric of a local folder, or of a hub name at a pinned revision (fetched, then cached)."""
+def load_clip(model, revision=None, device="cpu"):
+    """(CLIPModel, tokenizer, image processor) of a local folder, or of a hub name at a pinned revision (fetched, then
+    cached)."""
     try:
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
     except ImportError as error:
@@ -55,4 +61,9 @@ def open_clip(model, revision=None, device="cpu"):
         parts = [kind.from_pretrained(model, **options) for kind in (CLIPTokenizer, CLIPImageProcessorPil)]
     except (OSError, ValueError) as error:
         raise InputError(f"No CLIP model in '{model}' ({str(error).splitlines()[0]}).") from error
-    return of_model(loaded, *parts)
+    return loaded, *parts
+
+
+def open_clip(model, revision=None, device="cpu"):
+    """The metric of a local folder, or of a hub name at a pinned revision."""
+    return of_model(*load_clip(model, revision, device))

@@ -25,13 +25,18 @@ from scalinglaws.schema import InputError
 
 
 def conditions_of(file, task):
-    """({name: condition} of the subject, that of its class); InputError where the file lacks what the task needs."""
+    """({name: condition} of the subject, that of its class); InputError where the file lacks what the task needs.
+
+    The subject's is None where each image has its own caption.
+    """
     if task == "text":
-        if file.prompt is None:
+        if file.class_prompt is None:
             raise InputError(
-                "This model reads text: give prompt, such as 'a sks dog', and class_prompt, such as 'a dog'."
+                "This model reads text: give prompt, such as 'a sks dog', and class_prompt, such as 'a dog'; with "
+                "class_prompt alone each image has its own caption, of captions.csv."
             )
-        return {"prompts": file.prompt}, {"prompts": file.class_prompt}
+        given = None if file.prompt is None else {"prompts": file.prompt}
+        return given, {"prompts": file.class_prompt}
     if task == "class":
         if file.subject_class is None:
             raise InputError("This model is conditioned on classes: give subject_class, and prior_class if another.")
@@ -59,22 +64,37 @@ def draw_prior(base, check, conditions, seed, batch=25):
     return torch.cat(made)
 
 
+def kept_snapshot(folder, step):
+    """The average of a step; InputError where the run is beyond it and has not kept it."""
+    path, known = loop.snapshot(folder, step), [step for step, _ in loop.snapshots(folder)]
+    if path.exists():
+        return path
+    raise InputError(
+        f"{folder} has been trained for {known[-1]} steps, more than the {step} wanted, and keeps those after "
+        f"{', '.join(map(str, known))}: give one of these, or another --out."
+    )
+
+
 def personalise(file, folder, where=None):
     """Train as a PersonaliseFile (paths resolved) says, in a folder, resuming what is there; yields TrainingEvents."""
     folder, where = Path(folder), where or Alone()
     base = open_base(file, where.device)
     subject, kept = conditions_of(file, base.task)
-    images, _ = first_examples(file, base.side, "unconditional")
+    images, captions = first_examples(file, base.side, "unconditional" if subject is not None else "text")
     images = colours(images, image_channels(base.pipe, base.model))
     own = encoded(folder / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
     drawn = lambda: encode_images(base.pipe, base.model, draw_prior(base, file.prior, kept, file.seed))  # noqa: E731
     prior = encoded(folder / "prior.safetensors", drawn)
-    yield TrainingEvent("prior", folder.name, f"{len(own)} images of the subject, {len(prior)} of its class")
-    both = [Examples(x, repeated(c, len(x))) for x, c in ((own, subject), (prior, kept))]
+    yield TrainingEvent(
+        "prior", folder.name, f"{folder.name}: {len(own)} images of the subject, {len(prior)} of its class"
+    )
+    conditions = captions if subject is None else repeated(subject, len(own))
+    both = [Examples(own, conditions), Examples(prior, repeated(kept, len(prior)))]
     loss = prior_preservation(base, *both, file.batch, file.prior_weight)
     yield from trained(file, base.trainable, loss, folder, where)
     if where.first:
-        release(base, base.trainable, loop.snapshot(folder, file.steps), folder / "checkpoint")
+        release(base, base.trainable, kept_snapshot(folder, file.steps), folder / "checkpoint")
         row = {"label": folder.name, "path": "checkpoint", "train_steps": file.steps, "variant": "personalised"}
+        row["train_images"] = 2 * file.steps * file.batch * where.processes  # of the subject and of its class
         write_family(folder, task_of_family(base, both[0].conditions, folder), [row], base.options)
         yield TrainingEvent("checkpoint", folder.name, f"{folder / 'checkpoint'}: {file.steps} steps")

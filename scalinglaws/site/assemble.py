@@ -16,6 +16,9 @@ TOP = "font: 15px system-ui, sans-serif; padding: 12px 16px; text-decoration: un
 COMPANIONS = {  # notebook: (parameter, end of the name of a bundled study's further table)
     "training_budget": ("training", "-training"),
     "training_compute": ("study", "-training"),
+    "guidance": ("interval", "-interval"),
+    "which_size": ("passes", "-compute"),
+    "compute_surface": ("study", "-compute"),
     "downstream_scaling": ("study", "-super-resolution"),
     "downstream_efficiency": ("study", "-super-resolution"),
     "distillation": ("study", "-students"),

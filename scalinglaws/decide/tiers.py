@@ -1,0 +1,229 @@
+"""Does quality against size make a step, or follow a smooth trend? (Two tiers, as Mei et al. 2024 see in Fig. 6.)
+
+    trend    quality = a + b ln size (a line), or a polynomial of degree 2 (a curve)
+    levels   quality = a below a break, a + d above it; the break lies between two of the sizes, at least two a side
+
+Neither holds the other, and the data choose the place of the break: tables of F do not apply. The statistic is the
+logarithm of the likelihood ratio, and its distribution under each shape comes from simulating that shape as fitted
+(Cox 1962; by simulation Williams 1970, Biometrics 26, 23; the supremum over places Andrews 1993, doi:10.2307/2951764).
+
+Noise: sizes were trained once each and share their error over all subjects, so that what is fitted are the means over
+subjects. Their variance is not below what subjects differ by beyond a shift of their own, divided by their number.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from scalinglaws import display
+from scalinglaws.decide.arguments import check_level
+from scalinglaws.decide.breaks import TRENDS, Problem, compare, likely_places, seen_step
+from scalinglaws.decide.effects import need, rows_of
+from scalinglaws.decide.power import POWER, effect
+from scalinglaws.schema import InputError, NoAnswer
+
+FEWEST = 5  # sizes
+SHOWN = {  # verdict: how the answer says it
+    "two tiers": "two tiers",
+    "a smooth trend": "a smooth trend",
+    "neither": "neither two tiers nor a smooth trend",
+    "undecided": "too little to tell two tiers from a trend",
+}
+
+
+@dataclass(frozen=True)
+class Tiers:
+    """Two levels beside smooth trends.
+
+    tests: trend, misfit (deviation of the means from it), levels_misfit, log_ratio (of likelihoods, levels over trend),
+    p_trend (that data of this trend speak as much for levels), p_levels (that data of two levels speak as much for the
+    trend). low, high: the levels; below, above: the sizes on both sides of the break; earliest, latest: the same for
+    all places that are not excluded. seen: the least step that would have rejected the line with probability 0.8.
+    means: one row a size: size, value, se, before, change, change_low, change_high (over repeats, paired).
+    """
+
+    tests: pd.DataFrame
+    low: float
+    high: float
+    below: float
+    above: float
+    earliest: float
+    latest: float
+    seen: float
+    means: pd.DataFrame
+    repeats: int
+    quality: str
+    size: str
+    level: float
+    points: pd.DataFrame = field(repr=False, compare=False)  # side, size, repeat, value
+    curves: pd.DataFrame = field(repr=False, compare=False)  # label, x, value
+
+    def __repr__(self):
+        return f"<Tiers: {self.verdict}; {self.answer}>"
+
+    @property
+    def step(self) -> float:
+        """Upper level less lower level."""
+        return self.high - self.low
+
+    @property
+    def verdict(self) -> str:
+        """'two tiers', 'a smooth trend', 'neither' or 'undecided', by what is rejected at the level."""
+        low = 1 - self.level
+        trends = (self.tests["p_trend"] < low).all()
+        levels = (self.tests["p_levels"] < low).any()
+        return {(True, False): "two tiers", (False, True): "a smooth trend", (True, True): "neither"}.get(
+            (bool(trends), bool(levels)), "undecided"
+        )
+
+    @property
+    def answer(self) -> str:
+        """Two sentences: what is rejected, and which step would have been seen."""
+        rows = list(self.tests.itertuples())
+        trends = " and ".join(f"a {row.trend} is {self._rejected(row.p_trend)}" for row in rows)
+        levels = " and ".join(f"{self._rejected(row.p_levels)} against the {row.trend}" for row in rows)
+        seen = f"a step of {self.seen:.2g}" if np.isfinite(self.seen) else "no step, however large,"
+        return (
+            f"{self.quality} of {len(self.means)} sizes, {self.repeats} repeats, shows {SHOWN[self.verdict]}: against "
+            f"two levels {trends}, and two levels are {levels}. The best two are {self.low:.3g} and, from "
+            f"{self.above:,.0f} {self.size} on, {self.high:.3g} (the break may lie anywhere from {self.earliest:,.0f} "
+            f"to {self.latest:,.0f}); {seen} would have been seen beside a line with {POWER:.0%} probability."
+        )
+
+    def _rejected(self, p):
+        return f"{'' if p < 1 - self.level else 'not '}rejected (p = {p:.3f})"
+
+    @property
+    def changed(self) -> str:
+        """One sentence: what personalising changed, size by size."""
+        rows = self.means.dropna(subset=["change"])
+        if rows.empty:
+            return f"No rows say what {self.quality} was before."
+        sure = ((rows["change_low"] > 0) | (rows["change_high"] < 0)).sum()
+        low, high = rows["change"].min(), rows["change"].max()
+        return (
+            f"{self.quality} changes by {low:+.2g} to {high:+.2g}, from {rows['change'].iloc[0]:+.2g} at the smallest "
+            f"size to {rows['change'].iloc[-1]:+.2g} at the largest; the {self.level:.0%} interval over repeats leaves "
+            f"out 0 at {sure} of {len(rows)} sizes."
+        )
+
+    def summary(self) -> str:
+        """The answer, the tests and one row a size."""
+        return "\n".join([self.answer, self.changed, display.text_table(self.tests), display.text_table(self.means)])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a size."""
+        return self.means.copy()
+
+    def _repr_html_(self):
+        return display.html_page(f"Two tiers or a trend: {self.quality}", self.tests, notes=[self.answer])
+
+    def plot(self, ax=None):
+        """Means over repeats with their errors, trends and levels behind them; returns the matplotlib Axes."""
+        from scalinglaws import plots
+
+        points = self.means.rename(columns={self.size: "x", "value": "y"}).assign(label="measured")
+        lines = self.curves.assign(low=self.curves["value"], high=self.curves["value"])
+        return _linear(plots.band(lines, points[["x", "y", "se", "label"]], self.size, self.quality, ax))
+
+    def plot_change(self, ax=None):
+        """Before and after against size, means over repeats as lines; returns the matplotlib Axes."""
+        from scalinglaws import plots
+
+        points = self.points.rename(columns={self.size: "x", "value": "y", "side": "label"})
+        lines = points.groupby(["label", "x"], as_index=False)["y"].mean().rename(columns={"y": "value"})
+        lines = lines.assign(low=lines["value"], high=lines["value"])
+        return _linear(plots.band(lines, points, self.size, self.quality, ax))
+
+
+def _linear(ax):
+    """Quality on a linear axis: cosines and shares are compared by their difference."""
+    ax.set_yscale("linear")
+    ax.relim()
+    ax.autoscale(axis="y")
+    return ax
+
+
+def tiers(
+    source, quality="subject_similarity", after="personalised", repeats="dataset", size="params", where=None,
+    level=0.9, draws=2000, seed=0,
+):  # fmt: skip
+    """The Tiers of the rows whose `variant` is `after` (all rows where that is None), one mean a size.
+
+    source: a bundled study, a path or a table; repeats: the column of the schema whose values are repeats of the
+    experiment, such as dataset (subjects) or train_seed, or None; where: rows to keep. Rows of other variants are
+    `before`. Repeats that lack a size are left out.
+    InputError where a column is missing; NoAnswer for fewer than five sizes, or where no repeat has them all.
+
+    >>> rows = pd.DataFrame({"params": [1e5, 2e5, 4e5, 8e5, 16e5, 32e5], "clip": [.50, .51, .50, .71, .70, .71]})
+    >>> result = tiers(rows, "clip", after=None, repeats=None)
+    >>> result.verdict, f"{result.step:.2f}", result.below, result.above
+    ('two tiers', '0.20', 400000.0, 800000.0)
+    """
+    check_level(level)
+    table = rows_of(source, where)
+    kept = [quality, size, *([repeats] if repeats else [])]
+    need(table, [*kept, *(["variant"] if after is not None else [])])
+    table = table.dropna(subset=kept).assign(repeat=lambda t: t[repeats].astype(str) if repeats else "all")
+    chosen = table["variant"].astype(str) == after if after is not None else pd.Series(True, table.index)
+    if not chosen.any():
+        known = ", ".join(map(str, table["variant"].unique()))
+        raise InputError(f"No row with a {quality} is of variant '{after}': there are {known or 'no rows'}.")
+    wide = table[chosen].pivot_table(index="repeat", columns=size, values=quality).dropna()
+    if wide.shape[1] < FEWEST or wide.empty:
+        raise NoAnswer(
+            f"A line and two levels take {FEWEST} sizes or more, all measured in one {repeats or 'set'}: "
+            f"{len(wide)} have {wide.shape[1]}."
+        )
+    errors = table[chosen].get(f"{quality}_se", pd.Series(0.0, table.index[chosen]))
+    problem = Problem.of(wide, np.nan_to_num(errors.to_numpy(float)))
+    rng, z = np.random.default_rng(seed), problem.means[None]
+    tests = pd.DataFrame([compare(problem, trend, draws, rng) for trend in TRENDS])
+    places, place = likely_places(problem, draws, rng, 1 - level)
+    low, high = problem.levels(z)[1][0]
+    sizes = wide.columns.to_numpy(float)
+    before = table[~chosen].pivot_table(index="repeat", columns=size, values=quality)
+    return Tiers(
+        tests, float(low), float(high), *(float(sizes[i]) for i in (place - 1, place, min(places) - 1, max(places))),
+        seen_step(problem, 1 - level, draws, rng), _means(wide, before, problem, size, level), len(wide), quality, size,
+        level, _points(wide, before, size), _curves(problem, sizes),
+    )  # fmt: skip
+
+
+def _means(wide, before, problem, size, level):
+    rows = []
+    for column, value in zip(wide.columns, problem.means, strict=True):
+        row = {size: float(column), "value": value, "se": np.sqrt(problem.floor), "before": np.nan}
+        row |= {"change": np.nan, "change_low": np.nan, "change_high": np.nan}
+        if column in before:
+            pairs = (wide[column] - before[column].reindex(wide.index)).dropna()
+            row["before"] = before[column].reindex(pairs.index).mean()
+            row["change"] = pairs.mean()
+            if len(pairs) > 1:
+                change = effect(pairs.mean(), pairs.std(ddof=1) / np.sqrt(len(pairs)), len(pairs) - 1, level)
+                row |= {"change_low": change.low, "change_high": change.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _points(wide, before, size):
+    sides = [
+        side.reset_index().melt("repeat", var_name=size).assign(side=name)
+        for name, side in (("before", before), ("after", wide)) if len(side)
+    ]  # fmt: skip
+    return pd.concat(sides, ignore_index=True).dropna(subset=["value"])[["side", size, "repeat", "value"]]
+
+
+def _curves(problem, sizes):
+    """label, x, value: the fitted trends and levels along size."""
+    z, grid = problem.means, np.linspace(problem.x[0], problem.x[-1], 60)
+    curves = [
+        pd.DataFrame({"label": name, "x": np.exp(grid), "value": np.polyval(np.polyfit(problem.x, z, degree), grid)})
+        for name, degree in TRENDS.items()
+    ]
+    rest, ((low, high),) = problem.levels(z[None])
+    place = problem.places[rest[0].argmin()]
+    middle = np.sqrt(sizes[place - 1] * sizes[place])
+    x, value = [sizes[0], middle, middle * (1 + 1e-9), sizes[-1]], [low, low, high, high]
+    return pd.concat([*curves, pd.DataFrame({"label": "two levels", "x": x, "value": value})], ignore_index=True)
