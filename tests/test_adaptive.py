@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 from collect.cli import sweeps
+from collect.config import SweepFile
 from collect.jobs import Job, Outcome
 from collect.run import adaptive
 from collect.run.adaptive import Ask
@@ -125,15 +126,23 @@ def test_the_first_cells_differ_in_size_and_steps(opener):
 
 def swept(metrics=("fid",), **values):
     """A sweep as `check` sees it: its axes, its models, what it measures."""
-    one = {"samplers": ["ddim"], "guidance": [1.0], "guidance_interval": [None], "seeds": [0], "best_of": [1]}
+    one = {"samplers": ["ddim"], "guidance": [1.0], "guidance_interval": [None], "diffusion_time": [1.0],
+           "seeds": [0], "best_of": [1]}  # fmt: skip
     scores = [SimpleNamespace(columns=(name, f"{name}_se")) for name in metrics]
     return SimpleNamespace(file=SimpleNamespace(**one | values), labels=list(SIZES), scores=scores,
                            execution=SimpleNamespace(device="cpu"))  # fmt: skip
 
 
+def test_every_axis_of_a_sweep_but_models_and_steps_has_one_value():
+    axes = {name for name, field in SweepFile.model_fields.items() if "list" in str(field.annotation)}
+    assert {name if name != "seed" else "seeds" for name in axes} - {"sizes", "models", "steps", "quality"} == {*adaptive.ONE}
+
+
 def test_a_sweep_that_mixes_more_than_sizes_and_steps_is_refused():
     with pytest.raises(InputError, match="2 samplers"):
         adaptive.check(swept(samplers=["ddim", "euler"]), Ask())
+    with pytest.raises(InputError, match="2 diffusion_time"):
+        adaptive.check(swept(diffusion_time=[0.5, 1.0]), Ask())
     with pytest.raises(InputError, match="no model xs"):
         adaptive.check(swept(), Ask("crossover", between=("s", "xs")))
 

@@ -21,7 +21,7 @@ from scalinglaws.schema import InputError
 
 __all__ = ["Ask", "check", "run", "spend_of"]
 FIRST = 4  # cells before there is anything to decide by
-ONE = ("samplers", "guidance", "guidance_interval", "seeds", "best_of")  # of which a sweep may have one value
+ONE = ("samplers", "guidance", "guidance_interval", "diffusion_time", "seeds", "best_of")  # with one value in a sweep
 PARTS = {"seconds": ("seconds_per_image", "seconds_text", "seconds_decode"),
          "joules": ("joules_per_image", "joules_text", "joules_decode")}  # fmt: skip
 
