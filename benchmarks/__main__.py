@@ -2,6 +2,7 @@
 
 python -m benchmarks          a twentieth of the rivals' starts, times 20: minutes
 python -m benchmarks --full   all of them: about a quarter of an hour
+python -m benchmarks ask nist only those
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 FULL = "--full" in sys.argv
 TABLE = (
     ("speed", () if FULL else ("--part", "20")),
+    ("ask", ()),
     ("groups", ()),
     ("bnsl", ()),
     ("rows", ()),
@@ -30,7 +32,12 @@ SAMPLING = ("loop", "bookkeeping")  # on all cores; the rest on the threads that
 
 
 def main():
+    wanted = [word for word in sys.argv[1:] if not word.startswith("--")]
+    if unknown := set(wanted) - set(dict(TABLE)):
+        raise SystemExit(f"No benchmark {', '.join(sorted(unknown))}. Known: {', '.join(dict(TABLE))}.")
     for name, options in TABLE:
+        if wanted and name not in wanted:
+            continue
         print(f"\n== {name}", flush=True)
         env = {k: v for k, v in os.environ.items() if name not in SAMPLING or k != "OMP_NUM_THREADS"}
         command = [sys.executable, "-m", f"benchmarks.{name}", *options]

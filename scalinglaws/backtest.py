@@ -163,11 +163,13 @@ def summary(board: pd.DataFrame, distances_only: bool = False) -> str:
             own = rows[rows["method"] == OURS]
             if own.empty:
                 continue
+            each = scores.by_study(own)
+            means = f" (mean of {len(each)} studies {each['in90'].mean():.0%}, {each['in50'].mean():.0%})"
             lines.append(
                 f"{_words(asked)}, {words}: {len(own)} series; median error {own['error'].median():.2%}, mean "
                 f"{own['error'].mean():.1%}, worst {own['error'].max():.0%}; 90 % intervals hold "
-                f"{own['in90'].mean():.0%}, 50 % {own['in50'].mean():.0%}; interval score "
-                f"{own['interval_score'].mean():.3f}, crps {own['crps'].mean():.4f}"
+                f"{own['in90'].mean():.0%}, 50 % {own['in50'].mean():.0%}{means if len(each) > 1 else ''}; interval "
+                f"score {own['interval_score'].mean():.3f}, crps {own['crps'].mean():.4f}"
             )
             lines += [_beside(r) for r in compare(rows).itertuples() if r.rows]
     lost = board[board["asked"] == DECISION]

@@ -170,3 +170,41 @@ def intervals(rows, x_label, ax=None, reference=0.0):
         ax.set(xlabel=x_label, ylim=(-0.6, len(rows) - 0.4))
         ax.grid(axis="y", visible=False)
     return ax
+
+
+def seconds_against_flops(rows, ax=None):
+    """Seconds of a forward pass against its FLOPs, per image: a colour a number format, a marker a batch.
+
+    rows: flops_per_forward, seconds_per_image, share (of the roofline), dtype, sampling_batch. Dashed: the roofline at
+    the smallest batch.
+    """
+    with styled(ax) as ax:
+        shade = _by_format(rows, "seconds_per_image", ax)
+        for dtype, part in rows[rows["sampling_batch"] == rows["sampling_batch"].min()].groupby("dtype", sort=False):
+            part = part.sort_values("flops_per_forward")
+            roof = part["share"] * part["seconds_per_image"]
+            ax.plot(part["flops_per_forward"], roof, "--", color=shade[dtype], lw=1.2, label=f"{dtype}, roofline")
+        label_axes(ax, "FLOPs of a forward pass, per image", "seconds per image")
+        ax.legend(fontsize=8)
+    return ax
+
+
+def roofline_share(rows, ax=None):
+    """Share of the roofline that each size reaches, in per cent; rows as in seconds_against_flops."""
+    with styled(ax) as ax:
+        _by_format(rows.assign(share=100 * rows["share"]), "share", ax)
+        label_axes(ax, "FLOPs of a forward pass, per image", "share of the roofline (%)", log=False)
+        ax.set(xscale="log", ylim=(0, None))
+        ax.legend(fontsize=8)
+    return ax
+
+
+def _by_format(rows, y, ax):
+    """A line a number format and batch; returns the colours of the formats."""
+    shade = colours(rows["dtype"], ordered=False)
+    markers = dict(zip(sorted(rows["sampling_batch"].unique()), "os^Dv<>P*X" * 5, strict=False))
+    for (dtype, batch), part in rows.groupby(["dtype", "sampling_batch"], sort=False):
+        part = part.sort_values("flops_per_forward")
+        ax.plot(part["flops_per_forward"], part[y], marker=markers[batch], color=shade[dtype], ms=5, lw=1,
+                mec="white", mew=0.5, label=f"{dtype}, batch {batch:g}")  # fmt: skip
+    return shade

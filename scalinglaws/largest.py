@@ -78,6 +78,8 @@ def _forecasts(question, seen, held, use_prior, leave_out):
     """
     (symbol, column), *others = question.inputs.items()
     kind, guess = naive.axis(symbol, column), pd.Series(np.nan, held.index)
+    read = (*question.inputs.values(), question.quality, f"{question.quality}_se", "seed", "sampler", "study")
+    seen = seen[[name for name in read if name in seen]]
     for value, part in held.groupby(others[0][1]) if others else [(None, held)]:
         rows = seen if value is None else seen[seen[others[0][1]] == value]
         try:

@@ -30,11 +30,22 @@ KNOWN = {
     "tiny-t2i-training": ("The same family at doubling snapshots of its training, 16 steps of DDIM, guidance 2", (
         "One training of each size; tiny-t2i-seeds.csv has others of c8, c16, c24 and c32 at its end.",
         "Distances as in tiny-t2i.")),
+    "tiny-t2i-held": ("tiny-t2i on captions of pairs and of names that no training scene has, beside others", (
+        "dataset: prompts (names and styles of the training, new scenes), pairs (names seen in other styles), names.",
+        "agreement is by the judge, which has seen every name; 16 steps of DDIM, guidance 2, 1,000 images.")),
     "tiny-t2i-super-resolution": ("tiny-t2i fine-tuned to super-resolution, 4 times from 8 pixels", (
         "One training of each size, with pretraining and (three sizes) without; 500 images of one seed.",
         "fd is on the judge's features; 500 of the targets themselves have 2.53, the autoencoder's images 2.59.")),
     "tiny-t2i-students": ("Consistency students of tiny-t2i beside their teachers, guidance 2", (
         "One student of each size; 500 images of one seed, so that fd is not that of tiny-t2i's 1,000.",)),
+    "tiny-ldm-diffusion-time": ("tiny-ldm sampled from shares of its noise schedule, DDIM at 2 to 16 steps", (
+        "1,000 images of one seed, the same start noise at every share; an empty diffusion_time is the whole schedule.",
+        "fd and kd use the shipped feature network and are not FID: compare with nothing else.")),
+    "tiny-t2i-held-training": ("tiny-t2i and its snapshots on captions of unseen names and pairs, 16 steps of DDIM", (
+        "1,000 images of one seed; the same models on captions of the training's kind are in tiny-t2i-training.",)),
+    "tiny-t2i-schedules": ("c8 and c16 of tiny-t2i from scratch under three noise schedules, equal budgets", (
+        "2,000 training steps of batch 32, one training of each: far from converged.",
+        "500 images of one seed; variant is the schedule.")),
     "tiny-t2i-subject": ("DreamBooth subjects of tiny-t2i, before and after, 16 steps of DDIM, guidance 2", (
         "Six subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
         "Rows of NAME-class are of the subject's class and hold its diversity alone.",
@@ -43,6 +54,11 @@ KNOWN = {
         "The 39M row is a misprint: 25.3 GFLOPs contradict its cost of 0.07 (56.9 would agree).",
         "GFLOPs are FLOPs, not multiply-adds as in DiT.",
         "One number of steps only (50): the paper's step sweeps exist as plots, without numbers.")),
+    "mei-compute": ("A forward pass of the U-Nets of Mei et al. 2024, timed here with random weights", (
+        "Two cores of a virtual machine, no quality: seconds of another machine are others.",
+        "The roofline is that of peaks which a short trial on the same machine reached.")),
+    "tiny-t2i-compute": ("A forward pass of tiny-t2i's seven sizes, timed here with random weights", (
+        "Two cores of a virtual machine, no quality; batches of 1 and of 125.",)),
     "edm2": ("Karras et al. 2023, EDM2, six sizes of ImageNet-512", (
         "Sizes saw different amounts of training data: a law in size confounds the two.",
         "Guidance uses a small guide network: cost is not doubled; nfe counts both networks.",

@@ -104,3 +104,26 @@ def test_it_shows_itself_in_five_ways():
     assert repr(found).startswith("<WhichSize: 7 accounts, a size smaller than l is best at 0% to")
     assert found.answer.count(". ") == 1 and found.answer in found.summary() and found.answer in found._repr_html_()
     assert len(found.to_frame()) == 7 and "budget" in found.plot().get_xlabel()
+
+
+def passes(exponent):
+    """Seconds of a forward pass as FLOPs^exponent, in batches of 1 and 8."""
+    rows = [{"model": m, "flops_per_forward": n, "seconds_per_image": 1e-9 * n**exponent / b, "sampling_batch": b,
+             "device": "made up", "threads": 2, "dtype": "float32"}
+            for m, n in SIZES.items() for b in (1, 8)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_timed_passes_that_follow_flops_answer_as_flops_do_and_equal_ones_favour_the_largest():
+    found = which_size(study(guided=True), passes=passes(1.0)).accounts.set_index("account")
+    flops, seconds = (found.loc[name] for name in ("FLOPs of the denoiser, guidance twice",
+                                                   "seconds of timed passes, batch 8"))  # fmt: skip
+    assert seconds["smaller"] == flops["smaller"] and seconds["worse"] == pytest.approx(flops["worse"])
+    assert seconds["full"] == pytest.approx(64 * 1e-9 * 1e7 / 8)
+    equal = which_size(study(), passes=passes(0.0)).accounts.set_index("account")
+    assert equal.loc["seconds of timed passes, batch 1", "smaller"] == 0
+
+
+def test_passes_of_other_models_are_left_out_with_the_reason():
+    found = which_size(study(), passes=passes(1.0).query("model == 's'"))
+    assert any("no pass of l was timed" in note for note in found.notes)

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 from collect.cli import sweeps
+from collect.config import SweepFile
 from collect.jobs import Job, Outcome
 from collect.run import adaptive
 from collect.run.adaptive import Ask
@@ -123,22 +124,55 @@ def test_the_first_cells_differ_in_size_and_steps(opener):
     assert total([job for job in opener.jobs if job.cell in first]) < 0.02 * total(opener.jobs)
 
 
-def sweep_file(**values):
-    one = {"samplers": ["ddim"], "guidance": [1.0], "guidance_interval": [None], "seeds": [0], "best_of": [1]}
-    return SimpleNamespace(**one | values)
+def swept(metrics=("fid",), **values):
+    """A sweep as `check` sees it: its axes, its models, what it measures."""
+    one = {"samplers": ["ddim"], "guidance": [1.0], "guidance_interval": [None], "diffusion_time": [1.0],
+           "seeds": [0], "best_of": [1]}  # fmt: skip
+    scores = [SimpleNamespace(columns=(name, f"{name}_se")) for name in metrics]
+    return SimpleNamespace(file=SimpleNamespace(**one | values), labels=list(SIZES), scores=scores,
+                           execution=SimpleNamespace(device="cpu"))  # fmt: skip
+
+
+def test_every_axis_of_a_sweep_but_models_and_steps_has_one_value():
+    axes = {name for name, field in SweepFile.model_fields.items() if "list" in str(field.annotation)}
+    axes = {"seeds" if name == "seed" else name for name in axes}
+    assert axes - {"sizes", "models", "steps", "quality"} == {*adaptive.ONE}
 
 
 def test_a_sweep_that_mixes_more_than_sizes_and_steps_is_refused():
     with pytest.raises(InputError, match="2 samplers"):
-        adaptive.check(sweep_file(samplers=["ddim", "euler"]), SIZES)
+        adaptive.check(swept(samplers=["ddim", "euler"]), Ask())
+    with pytest.raises(InputError, match="2 diffusion_time"):
+        adaptive.check(swept(diffusion_time=[0.5, 1.0]), Ask())
     with pytest.raises(InputError, match="no model xs"):
-        adaptive.check(sweep_file(), SIZES, ("s", "xs"))
+        adaptive.check(swept(), Ask("crossover", between=("s", "xs")))
+
+
+@pytest.mark.parametrize("ask, metrics, message", [
+    ({"quality": "fd"}, ("fid", "clip"), "The quality 'fd' is not measured here; what is: fid, clip"),
+    ({}, ("kd", "clip"), "Which column is the quality\\? Name one of kd, clip"),
+    ({"budget": "500ms"}, ("fid",), "'500ms' is in seconds, but the unit asked for is flops"),
+    ({"budget": "2 J", "unit": "seconds"}, ("fid",), "'2 J' is in joules"),
+    ({"budget": "0 FLOPs"}, ("fid",), "give a number above 0"),
+    ({"budget": "3 bananas"}, ("fid",), "no unit 'bananas'"),
+    ({"unit": "joules", "spend": 10.0}, ("fid",), "needs an energy meter. No counter here. Give it in FLOPs"),
+])  # fmt: skip
+def test_what_no_row_could_answer_is_refused_before_a_cell_is_measured(ask, metrics, message, monkeypatch):
+    monkeypatch.setattr(adaptive.energy, "find", lambda device: (None, "No counter here."))
+    with pytest.raises(InputError, match=message):
+        adaptive.check(swept(metrics), Ask(**ask))
+
+
+def test_what_a_row_will_hold_is_asked_for():
+    adaptive.check(swept(("clip", "kd")), Ask(quality="kd", budget="500ms", unit="seconds"))
+    adaptive.check(swept(("clip", "fid")), Ask(budget=3e8))
 
 
 @pytest.mark.parametrize("values, message", [
     ({"question": "best"}, "No question 'best'"),
     ({"question": "crossover"}, "between two models"),
     ({"between": ("s", "m")}, "between two models"),
+    ({"question": "crossover", "between": ("s", "s")}, "two different models"),
     ({"question": "largest", "budget": 1e9}, "for the optimum, not for largest"),
     ({"unit": "money"}, "no cost in money"),
     ({"until": 0.0}, "a loss above 0, such as 0.002"),
@@ -171,16 +205,19 @@ def test_the_command_line_measures_a_simulated_sweep(opener, said, monkeypatch, 
         return [job for job in opener.jobs if not store.has(job.name, job.key)]
 
     store = Store(tmp_path / "store")
-    opener.sweep = SimpleNamespace(file=sweep_file(), labels=list(SIZES), family=SimpleNamespace(cost_profile=profile),
-                                   store=store, jobs=opener.jobs, doubts=[], missing=missing)  # fmt: skip
+    opener.sweep = SimpleNamespace(**vars(swept()), family=SimpleNamespace(cost_profile=profile), store=store,
+                                   jobs=opener.jobs, doubts=[], missing=missing)  # fmt: skip
     monkeypatch.setattr(sweeps, "Opener", lambda *place: opener)
     code, out, err = said("collect", "run", "x.yaml", "--spend", "1e9 FLOPs")
     assert code == 2 and "--spend: only for a run with --adaptive" in err
     words = ["collect", "run", "x.yaml", "--adaptive", "--budget", "2e8 FLOPs", "--until", "0.005"]
     code, out, err = said(*words, "--spend", "1e9 FLOPs")
     assert code == 2 and "raise it" in err and not opener.measured
+    code, out, err = said(*words, "--spend", "1e12 FLOPs", "--quality", "luck")
+    assert code == 2 and "'luck' is not measured here" in err and not opener.measured
     code, out, err = said(*words, "--spend", "1e12 FLOPs", "--json")
-    assert code == 0 and json.loads(out.splitlines()[-1])["done"] == len(opener.measured)
+    assert code == 0 and json.loads(out)["done"] == len(opener.measured), "nothing but JSON on the output"
+    assert "cells, " in err, "progress is on the error stream"
     assert "Stopped: " in err and "below 0.005" in err
     assert cost_of(opener.measured) < 0.5 * total(opener.jobs)
 

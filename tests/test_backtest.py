@@ -51,6 +51,13 @@ def test_scores_are_those_of_their_definitions(board):
     assert last["value"] == 1.96 and last["truth"] == 1.91
 
 
+def test_each_study_counts_once_in_the_mean_over_studies():
+    rows = pd.DataFrame({"study": ["a"] * 3 + ["b"], "in90": [0.0, 0, 1, 1], "in50": [0.0, 0, 0, 1]})
+    each = backtest.scores.by_study(rows)
+    assert each["series"].tolist() == [3, 1] and each["in90"].mean() == pytest.approx((1 / 3 + 1) / 2)
+    assert each["in50"].mean() == 0.5
+
+
 def test_ours_is_compared_on_the_rows_a_rival_answered(board):
     table = backtest.compare(board).set_index("rival")
     answered = board[(board["method"] == "floor_raw") & board["value"].notna()]

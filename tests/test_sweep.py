@@ -226,7 +226,7 @@ def test_only_a_run_chooses_the_automatic_batch_and_only_once(file, tmp_path, lo
     file.write_text(file.read_text().replace("batch: 40", "batch: auto"))
     opened, open_sweep = [], sweep.open_sweep
     monkeypatch.setattr(sweep, "open_sweep", lambda *given: opened.append(given) or open_sweep(*given))
-    monkeypatch.setattr(profiling, "machine_of", lambda execution: None)
+    monkeypatch.setattr(profiling, "machine_of", lambda device, dtypes: None)
     where = [str(file), "--store", str(tmp_path / "store")]
     for verb in (["status"], ["profile"], ["plan", "--untimed"], ["show", "c8-ddim-1-w1-n80-s0"]):
         assert main(["collect", verb[0], *where[:1], *verb[1:], *where[1:]]) == 0

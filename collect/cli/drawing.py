@@ -50,7 +50,7 @@ def draw(args):
     caption = (
         f"{count} prompt{'s' * (count > 1)}, the same noise for every model, {args.sampler}, guidance {args.guidance:g}"
     )
-    grid = sheet.grid(args.scale) | {"caption": caption}
+    grid = sheet.grid(args.scale) | {"caption": caption, "guidance": args.guidance}
     Path(args.out).with_suffix(".json").write_text(json.dumps(grid, indent=2) + "\n", encoding="utf-8")
     show(f"{args.out}: {len(labels)} models down, {len(args.steps)} step counts across, guidance {args.guidance:g}")
     for line in lines:

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 import pandas as pd
@@ -122,13 +124,14 @@ def run(args):
     start = engines.engine(args.engine)
     options = {"workers": args.workers, "address": args.address, "retry": args.retry}
     events = _adaptive(args, opener, start, options) if args.adaptive else start(opener, **options)
-    try:
-        for event in progress(events, sweep.missing(args.retry), _line):
-            if event.kind in ("chosen", "enough"):
-                note(f"{event.cell or 'Stopped'}: {event.reason}.")
-    except KeyboardInterrupt:
-        show("Stopped; finished cells and partial sums are kept. Run the same command to go on.")
-        return 130
+    with redirect_stdout(sys.stderr) if args.json else nullcontext():  # what --json prints is JSON alone
+        try:
+            for event in progress(events, sweep.missing(args.retry), _line):
+                if event.kind in ("chosen", "enough"):
+                    note(f"{event.cell or 'Stopped'}: {event.reason}.")
+        except KeyboardInterrupt:
+            show("Stopped; finished cells and partial sums are kept. Run the same command to go on.")
+            return 130
     done = store_status(sweep.store, sweep.jobs)
     show(json.dumps(done) if args.json else f"{_counts(done)}, in {sweep.store.folder}")
     return 1 if done["failed"] else 0
@@ -139,7 +142,7 @@ def _adaptive(args, opener, start, options):
     sweep, between = opener.sweep, args.between and tuple(args.between)
     spend, unit = adaptive.spend_of(args.spend) if args.spend is not None else (float("inf"), "flops")
     ask = adaptive.Ask(args.question or "optimum", spend, unit, args.until, args.budget, between, args.quality)
-    adaptive.check(sweep.file, sweep.labels, between)
+    adaptive.check(sweep, ask)
     profiles = {label: sweep.family.cost_profile(label).columns(1) for label in sweep.labels}
     sizes = {label: {c: known[c] for c in ("params", "flops_per_forward")} for label, known in profiles.items()}
     return adaptive.run(opener, ask, sizes, start, **options)
@@ -197,7 +200,7 @@ def show_cell(args):
 def profile(args):
     """A table of the models, and the share of the roofline that finished cells reached."""
     sweep = _opener(args).sweep
-    machine = profiling.machine_of(sweep.execution)
+    machine = profiling.machine_of(sweep.execution.device, (sweep.execution.dtype,))
     rows = list(profiling.cost_profiles(sweep, machine))
     finished = sweep.store.table().to_dict("records")
     shares = [profiling.roofline_share(sweep, row, machine) for row in finished]

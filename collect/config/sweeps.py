@@ -20,6 +20,9 @@ class SweepFile(Strict):
     guidance_interval: list[tuple[Ratio, Ratio] | None] = Field(
         [None], description="noise-to-signal ratios [low, high] between which guidance is on; null is always"
     )
+    diffusion_time: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] = Field(
+        [1.0], description="shares of the noise schedule at which sampling starts; 1 is pure noise"
+    )
     best_of: list[Count] = Field([1])
     verifier: str | dict[str, Any] | None = Field(
         None, description="the score that keeps the best of n: a name, or {name: clip, model: FOLDER}"

@@ -38,6 +38,7 @@ from collect.metrics.manifold import precision_recall
 from collect.metrics.matching import open_matching
 from collect.metrics.mean import Mean
 from collect.metrics.pairs import open_lpips, open_psnr, open_ssim
+from collect.metrics.perceptual import open_perceptual
 from collect.metrics.reference import Reference, read_reference, write_reference
 from collect.metrics.subject import open_diversity, open_subject
 from collect.plugins import open_named
@@ -55,6 +56,7 @@ METRICS = {  # name: how it is opened               columns; conditions
     "psnr": open_psnr,  #           psnr; targets
     "ssim": open_ssim,  #           ssim; targets
     "lpips": open_lpips,  #         lpips; targets
+    "perceptual": open_perceptual,  # perceptual_effnet_lite0; targets
     "crps": open_crps,  #           crps; targets
     "subject": open_subject,  #     subject_similarity; nothing, but a folder of its images
     "diversity": open_diversity,  # diversity; nothing, best of one prompt

@@ -19,7 +19,7 @@ LEVELS = 255  # between black and white
 ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 
 
-def _pair(batch, metric):
+def pair(batch, metric):
     """Samples and targets as float64 [image, channel, h, w]; InputError when they are not alike."""
     x, y = torch.as_tensor(batch.samples), torch.as_tensor(required(batch, "targets", metric))
     if x.shape != y.shape or x.dtype != torch.uint8 or y.dtype != torch.uint8:
@@ -64,7 +64,7 @@ def open_psnr():
     """
 
     def score(batch):
-        scores = psnr(*_pair(batch, "psnr")).numpy()
+        scores = psnr(*pair(batch, "psnr")).numpy()
         return np.where(np.isfinite(scores), scores, np.nan)
 
     return Mean("psnr", "1", score)
@@ -72,7 +72,7 @@ def open_psnr():
 
 def open_ssim():
     """Mean over images of each one's SSIM."""
-    return Mean("ssim", "1", lambda batch: ssim(*_pair(batch, "ssim")).numpy())
+    return Mean("ssim", "1", lambda batch: ssim(*pair(batch, "ssim")).numpy())
 
 
 class Lpips(nn.Module):
@@ -140,7 +140,7 @@ def open_lpips(weights=None, heads=None, device="cpu"):
 
     @torch.inference_mode()
     def score(batch):
-        pair = [(images / 127.5 - 1).float().expand(-1, 3, -1, -1).to(device) for images in _pair(batch, "lpips")]
-        return model(*pair).cpu().numpy()
+        both = [(images / 127.5 - 1).float().expand(-1, 3, -1, -1).to(device) for images in pair(batch, "lpips")]
+        return model(*both).cpu().numpy()
 
     return Mean("lpips", "1", score, {"network": "alexnet, LPIPS 0.1", "weights": digest})

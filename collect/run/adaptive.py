@@ -8,18 +8,20 @@ comes as an event of kind 'chosen', the end as one of kind 'enough'.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 import pandas as pd
 
+from collect.profile import energy
 from collect.run import engines
 from collect.run.worker import Event
 from collect.store.store import stem
-from scalinglaws.decide.design import ENOUGH, QUESTIONS, UNITS, Plan, design, spend_of
+from scalinglaws.decide.design import ENOUGH, QUESTIONS, UNITS, Plan, check_asked, design, spend_of
 from scalinglaws.schema import InputError
 
 __all__ = ["Ask", "check", "run", "spend_of"]
 FIRST = 4  # cells before there is anything to decide by
-ONE = ("samplers", "guidance", "guidance_interval", "seeds", "best_of")  # of which a sweep may have one value
+ONE = ("samplers", "guidance", "guidance_interval", "diffusion_time", "seeds", "best_of")  # with one value in a sweep
 PARTS = {"seconds": ("seconds_per_image", "seconds_text", "seconds_decode"),
          "joules": ("joules_per_image", "joules_text", "joules_decode")}  # fmt: skip
 
@@ -43,6 +45,8 @@ class Ask:
             raise InputError(f"A sweep knows no cost in {self.unit}: give the spend in FLOPs, seconds or joules.")
         if (self.question == "crossover") != (self.between is not None):
             raise InputError("A crossover, and no other question, is between two models: between=('c8', 'c16').")
+        if self.between is not None and len(set(self.between)) < 2:
+            raise InputError(f"A crossover is between two different models; given were {', '.join(self.between)}.")
         if self.budget is not None and self.question != "optimum":
             raise InputError(f"A budget per image is for the optimum, not for {self.question}.")
         if self.until is not None and not self.until > 0:
@@ -106,15 +110,25 @@ def run(opener, ask, sizes, start=engines.process, workers=None, retry=False, **
         yield from measure(picked)
 
 
-def check(file, labels, between=None):
-    """InputError for a sweep that mixes what an adaptive run cannot tell apart, or lacks a model of a crossover."""
+def check(sweep, ask):
+    """Refuse before the first cell what could not be answered after it.
+
+    InputError for a sweep that mixes what an adaptive run cannot tell apart, a model that it lacks, a quality that it
+    does not measure, a budget in another unit than the spend, and energy that nothing here counts.
+    """
     for name in ONE:
-        values = getattr(file, name)
+        values = getattr(sweep.file, name)
         if len(values) > 1:
             raise InputError(f"An adaptive run decides between sizes and steps; the sweep has {len(values)} {name} "
                              f"({', '.join(map(str, values))}): keep one, or run without --adaptive.")  # fmt: skip
-    if unknown := set(between or ()) - set(labels):
-        raise InputError(f"The sweep has no model {', '.join(sorted(unknown))}. Its models: {', '.join(labels)}.")
+    if unknown := set(ask.between or ()) - set(sweep.labels):
+        raise InputError(f"The sweep has no model {', '.join(sorted(unknown))}. Its models: {', '.join(sweep.labels)}.")
+    columns = list(chain.from_iterable(metric.columns for metric in sweep.scores))
+    check_asked(columns, ask.unit, ask.quality, ask.budget)
+    if ask.unit == "joules":
+        meter, why = energy.find(sweep.execution.device)
+        if meter is None:
+            raise InputError(f"A spend in joules needs an energy meter. {why} Give it in FLOPs or seconds.")
 
 
 def first_cells(jobs) -> dict:

@@ -47,6 +47,7 @@ class Cell:
         config = self.sampling
         parts = [self.model, config.sampler, str(config.steps), f"w{config.guidance:g}"]
         parts += [f"on{config.interval[0]:g}-{config.interval[1]:g}"] if config.interval else []
+        parts += [f"T{config.diffusion_time:g}"] if config.diffusion_time != 1 else []
         parts += [f"best{self.best_of}"] if self.best_of > 1 else []
         return "-".join([*parts, f"n{self.samples}", f"s{config.seed}"]).replace("/", "_")
 
@@ -72,6 +73,15 @@ class ExecutionConfig:
         return {"dtype": self.dtype}
 
 
+def described(cell):
+    """A cell as a dictionary of its settings; those that came later are left out where they have no effect, so that
+    cells measured before keep their names."""
+    settings = asdict(cell)
+    if cell.sampling.diffusion_time == 1:
+        del settings["sampling"]["diffusion_time"]
+    return settings
+
+
 def cell_key(family, scores, execution, verifiers=None):
     """cell -> its identity: the hash of its settings, of every weight that shapes it, of task and metrics."""
     shared = execution.identity() | {"metrics": [metric.identity() for metric in scores]}
@@ -79,7 +89,7 @@ def cell_key(family, scores, execution, verifiers=None):
 
     def of(cell):
         verified = {"verified": verifiers[cell.verifier]} if cell.verifier else {}
-        return identity(asdict(cell) | known(cell.model) | shared | verified)
+        return identity(described(cell) | known(cell.model) | shared | verified)
 
     return of
 
@@ -251,6 +261,7 @@ def settings(cell):
     config = cell.sampling
     columns = {"sampler": config.sampler, "steps": config.steps, "guidance": config.guidance, "seed": config.seed}
     columns |= {"guidance_interval": "{:g}-{:g}".format(*config.interval)} if config.interval else {}
+    columns |= {"diffusion_time": config.diffusion_time} if config.diffusion_time != 1 else {}
     columns |= {"best_of": cell.best_of, "verifier": cell.verifier} if cell.best_of > 1 else {}
     return columns | {"n_samples_for_metric": cell.samples}
 

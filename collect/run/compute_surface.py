@@ -18,6 +18,7 @@ from collect.profile.flops import Work, count
 from collect.profile.latency import Protocol, measure_latency
 from collect.profile.meters import device_name
 from collect.profile.stages import unknown
+from collect.run.profiling import machine_of
 from scalinglaws.schema import InputError
 
 PROTOCOL = Protocol(warmup=1, calls=5, seconds=2.0, windows=2)
@@ -61,16 +62,20 @@ class _Opened:
 
 
 def widths(family, models):
-    """{label: base channels} of the sizes asked for, all that have a name by default; InputError lists the names."""
+    """{label: base channels} of the sizes asked for, by default all that have a name; InputError for other labels."""
     named = {label: c for c, label, *_ in shapes.MEI_TABLE_1} if family == "mei" else {}
-    chosen = {}
-    for model in models or named:
-        width = named.get(model) or (int(model[1:]) if model[:1] == "c" and model[1:].isdigit() else 0)
-        if not width:
-            known = f"{', '.join(named)}, or " if named else ""
-            raise InputError(f"No size '{model}' of the family {family}: give {known}c and a width, such as c64.")
-        chosen[model] = width
-    return chosen
+    labels = {f"c{c}": c for c in range(1, 5000)} | named
+    allowed = f"{', '.join(named)}, or c and a width, such as c64" if named else "c and a width, such as c16"
+    if not (models or named):
+        raise InputError(f"The family {family} names no sizes: give --models, {allowed}.")
+    if unknown := [m for m in models or () if m not in labels]:
+        raise InputError(f"No size '{unknown[0]}' of the family {family}: give {allowed}.")
+    for model in models or ():
+        try:
+            shapes.forward_cost(family, labels[model])
+        except ValueError as error:
+            raise InputError(f"No size '{model}' of the family {family} can be built: {error}") from error
+    return {model: labels[model] for model in models or named}
 
 
 def least_seconds(family, base_channels, batch, dtype, machine):
@@ -87,9 +92,10 @@ def surface(family, models, batches, dtypes, device="cpu", done=(), protocol=PRO
     Raises InputError for a size that the family does not name. A pass that runs out of memory or fails gives a row
     without seconds, with the reason in `unknown`.
     """
-    sizes, machine = widths(family, models), machine_of(device, dtypes)
+    sizes, name, threads = widths(family, models), device_name(device), torch.get_num_threads()
+    machine = machine_of(device, dtypes)
     for (label, width), dtype, batch in product(sizes.items(), dtypes, batches):
-        if (label, dtype, batch, machine.name, torch.get_num_threads()) in done:
+        if (label, dtype, batch, name, threads) in done:
             continue
         cost = shapes.forward_cost(family, width)
         roof, eager = least_seconds(family, width, batch, dtype, machine)
@@ -107,19 +113,14 @@ def surface(family, models, batches, dtypes, device="cpu", done=(), protocol=PRO
             "roofline_seconds": roof,
             "eager_seconds": eager,
             "versions": "; ".join(f"{library} {version(library)}" for library in LIBRARIES),
-            "note": f"random weights, one forward pass; {_peaks(machine, dtype)}; {machine.source}",
+            "note": f"random weights, one forward pass; {_peaks(machine, dtype)}",
         }
 
 
-def machine_of(device, dtypes):
-    """The Machine of a device: published peaks where torch's name is listed, else those of a short trial."""
-    known = roofline.known_machine(device_name(device)) if str(device).startswith("cuda") else None
-    return known or roofline.measure_machine(device, tuple(dtypes))
-
-
 def _peaks(machine, dtype):
-    peak = machine.peak_flops.get(dtype)
-    return f"peak {f'{peak:.3g}' if peak else 'unknown'} FLOPs/s, {machine.bandwidth:.3g} bytes/s"
+    if machine is None or dtype not in machine.peak_flops:
+        return "peaks unknown"
+    return f"peak {machine.peak_flops[dtype]:.3g} FLOPs/s, {machine.bandwidth:.3g} bytes/s; {machine.source}"
 
 
 def _measured(forward, protocol):

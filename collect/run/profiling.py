@@ -9,11 +9,11 @@ from collect.run.cell import prepare, provenance
 from collect.sampling.loop import SamplingConfig, conditions_for, encode, evaluations, finished, latents
 
 
-def machine_of(execution):
+def machine_of(device, dtypes=("float32",)):
     """The Machine of a device: published peaks of a GPU, a short trial on a CPU, None for a GPU that is not listed."""
-    if str(execution.device).startswith("cuda"):
-        return roofline.known_machine(device_name(execution.device))
-    return roofline.measure_machine(execution.device)
+    if str(device).startswith("cuda"):
+        return roofline.known_machine(device_name(device))
+    return roofline.measure_machine(device, dtypes)
 
 
 def cost_profiles(sweep, machine):

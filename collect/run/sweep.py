@@ -47,8 +47,12 @@ class Sweep:
     def cells(self):
         """Every combination of the axes; an interval is dropped where there is no guidance to switch."""
         file = self.file
-        axes = product(file.samplers, file.guidance, file.guidance_interval, sorted(file.steps), file.seeds)
-        configs = [SamplingConfig(name, steps, w, at if w != 1 else None, seed) for name, w, at, steps, seed in axes]
+        axes = product(
+            file.samplers, file.guidance, file.guidance_interval, file.diffusion_time, sorted(file.steps), file.seeds
+        )
+        configs = [
+            SamplingConfig(name, steps, w, at if w != 1 else None, seed, end) for name, w, at, end, steps, seed in axes
+        ]
         cells = [
             Cell(label, config, file.samples, best, self.verifier_name if best > 1 else None)
             for label, config, best in product(self.labels, configs, file.best_of)
@@ -92,14 +96,14 @@ class Sweep:
         return profile.cell(nfe, cell.samples * cell.best_of, self.execution.batch).values()
 
     def check(self):
-        """This sweep; InputError for a sampler, a guidance or steps that do not fit one of its models."""
+        """This sweep; InputError for a sampler, guidance, steps or diffusion time that a model cannot have."""
         for label in self.labels:
             traits = self.family.traits(label)
             try:
                 for weight in self.file.guidance:
                     check_guidance(traits, weight)
-                for name, steps in product(self.file.samplers, self.file.steps):
-                    evaluations(SamplingConfig(name, steps), traits)
+                for name, steps, end in product(self.file.samplers, self.file.steps, self.file.diffusion_time):
+                    evaluations(SamplingConfig(name, steps, diffusion_time=end), traits)
             except InputError as error:
                 raise InputError(f"Model '{label}': {error} Give such models a sweep of their own.") from None
         return self

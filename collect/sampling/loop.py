@@ -5,6 +5,7 @@ samplers, every later draw come from a generator keyed by (s, i), and by the can
 """
 
 import inspect
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +28,7 @@ class SamplingConfig:
     guidance: float = 1.0
     interval: tuple[float, float] | None = None  # noise-to-signal ratios between which guidance is on; None: always
     seed: int = 0
+    diffusion_time: float = 1.0  # share of the noise schedule at which sampling starts, see samplers.cut
 
 
 def generators(seed, indices, *more):
@@ -61,7 +63,7 @@ def weights_by_step(config, model, schedule):
 
 def planned(config, model, device="cpu"):
     """The scheduler of a trajectory with its time steps; InputError where the sampler cannot make so many."""
-    schedule = scheduler(config.sampler, model)
+    schedule = scheduler(config.sampler, model, config.diffusion_time)
     try:
         model.timesteps(schedule, config.steps, device)
     except ValueError as error:
@@ -124,6 +126,16 @@ def init(model, config, indices, encoded, device="cpu", candidate=0):
     return SamplerState(planned(config, model, device), streams, noise, encoded)
 
 
+def start_scale(schedule, diffusion_time=1.0):
+    """What a trajectory multiplies its noise of variance 1 by, so that it starts as a variance-preserving one would.
+
+    Schedulers that add noise to unscaled data start from sigma times noise; where the schedule is cut, sigma is not so
+    large that the data could be left out, and the start is the square root of sigma^2 + 1 times noise.
+    """
+    scale = float(getattr(schedule, "init_noise_sigma", 1.0))
+    return scale if diffusion_time == 1 or scale == 1 else math.hypot(1.0, float(schedule.sigmas[0]))
+
+
 def model_output(model, net, state, x, t, weight):
     """The network's prediction at a time step of a trajectory, float32."""
     scaled = state.schedule.scale_model_input(x, t) if hasattr(state.schedule, "scale_model_input") else x
@@ -138,7 +150,7 @@ def latents(model, config, indices, conditions, net=None, device="cpu", candidat
     """
     net = model.denoiser if net is None else net
     state = init(model, config, indices, encoded or encode(model, conditions, device), device, candidate)
-    schedule, x = state.schedule, state.noise * float(getattr(state.schedule, "init_noise_sigma", 1.0))
+    schedule, x = state.schedule, state.noise * start_scale(state.schedule, config.diffusion_time)
     extra = {"generator": state.streams} if "generator" in inspect.signature(schedule.step).parameters else {}
     for t, weight in zip(schedule.timesteps, weights_by_step(config, model, schedule), strict=True):
         x = schedule.step(model_output(model, net, state, x, t, weight), t, x, **extra).prev_sample

@@ -16,6 +16,7 @@ from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.guidance import SIZES
 from scalinglaws.decide.measured import commonest
+from scalinglaws.decide.seconds import SETTING, passes_of
 from scalinglaws.schema import InputError, NoAnswer
 
 ACCOUNTS = (  # name, unit, whether text encoder and decoder count, how often guidance counts
@@ -89,13 +90,17 @@ class WhichSize:
 
 
 @checked
-def which_size(table, quality="fd", *, served=SERVED, size=None, level=0.9, draws=DRAWS, seed=0) -> WhichSize:
+def which_size(
+    table, quality="fd", *, served=SERVED, passes=None, size=None, level=0.9, draws=DRAWS, seed=0
+) -> WhichSize:
     """The best size at every budget, by FLOPs, seconds and joules, with and without the parts around the denoiser.
 
     table: rows with model, a size column, steps and the quality, and the costs that are to be counted: flops_per_image
     (or flops_per_forward), flops_text, flops_decode and the same in seconds and joules, train_flops; guidance and nfe
     where rows are guided; quality_se for the intervals. Of several samplers the one with the most rows is kept. served:
-    images over which training is shared out. An account without its columns is left out and named in the notes. Raises
+    images over which training is shared out. passes: a study, path or table of timed forward passes of the same models,
+    as `scalinglaws collect compute` writes: one account more for each device, number format and batch, network
+    evaluations times the seconds of a pass. An account without its columns is left out and named in the notes. Raises
     InputError where a column is missing, NoAnswer for a single size or where no account can be priced.
     """
     level = check_level(level)
@@ -103,7 +108,7 @@ def which_size(table, quality="fd", *, served=SERVED, size=None, level=0.9, draw
     size = next(c for c in (size, *SIZES) if c in table)
     largest = str(table["model"].cat.categories[-1])
     answers, winners = [], []
-    for name, price in _accounts(table, served):
+    for name, price in (*_accounts(table, served), *_by_passes(passes)):
         try:
             cost, full = price(table, size)
         except InputError as refusal:
@@ -128,6 +133,28 @@ def _accounts(table, served):
     for images in served:
         name = f"FLOPs with {parts} and training over {images:g} images"
         yield name, lambda rows, size, n=images: _with_training(rows, size, stages, n)
+
+
+def _by_passes(passes):
+    """The accounts in timed forward passes; none without such a table."""
+    rows = passes_of(passes) if passes is not None else pd.DataFrame(columns=SETTING)
+    told_apart = [c for c in SETTING if c == "sampling_batch" or rows[c].nunique() > 1]
+    for setting, one in rows.groupby(told_apart):
+        words = ", ".join(
+            f"batch {v:g}" if c == "sampling_batch" else str(v) for c, v in zip(told_apart, setting, strict=True)
+        )
+        seconds = one.groupby(one["model"].astype(str))["seconds_per_image"].mean()
+        yield f"seconds of timed passes, {words}", lambda rows, size, s=seconds: _in_passes(rows, s)
+
+
+def _in_passes(table, seconds):
+    """Evaluations of each row times the seconds of a pass of its model, and those of the largest model's most steps."""
+    models = table["model"].astype(str)
+    if unknown := sorted(set(models) - set(seconds.index)):
+        raise InputError(f"no pass of {', '.join(unknown)} was timed.")
+    last = table["model"].cat.categories[-1]
+    full = table.loc[table["model"] == last, "once"].max() * seconds[str(last)]
+    return table["nfe"].to_numpy(float) * models.map(seconds).to_numpy(float), float(full)
 
 
 def _priced(table, size, unit, stages, counted):

@@ -86,7 +86,12 @@ def _budgets(given, unit, spent):
     if given is None:
         return np.geomspace(spent.min() * 1.5, spent.max(), BUDGETS)
     several = np.atleast_1d(np.asarray(given, object))
-    return np.array([check_positive(parse(one, unit).value, "Budget", UNITS[unit]) for one in several])
+    return np.array([budget_of(one, unit) for one in several])
+
+
+def budget_of(given, unit) -> float:
+    """A budget per image in `unit`, of text or a number; InputError for another unit, or what is not above 0."""
+    return check_positive(parse(given, unit).value, "Budget", UNITS[unit])
 
 
 def _frame(rows):

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from scalinglaws import display
-from scalinglaws.decide.alternatives import QUESTIONS
+from scalinglaws import display, infer
+from scalinglaws.decide.alternatives import QUESTIONS, budget_of
 from scalinglaws.decide.arguments import check_positive, checked
 from scalinglaws.decide.belief import Belief
 from scalinglaws.decide.cost import UNITS
@@ -175,6 +175,21 @@ def spend_of(given, unit=None) -> tuple[float, str]:
     quantity = parse(given, unit)
     unit = quantity.unit or "flops"
     return check_positive(quantity.value, "spend", UNITS[unit]), unit
+
+
+def check_asked(columns, unit, quality=None, budget=None) -> None:
+    """Whether rows with these columns of quality, which nobody has measured yet, can be asked so.
+
+    Raises InputError where the columns lack the quality, or hold several and none is named; for a budget per image in
+    another unit, or not above 0.
+    """
+    if budget is not None:
+        budget_of(budget, unit)
+    if quality is None:
+        infer.quality_of(pd.DataFrame([dict.fromkeys(columns, 1.0)]))
+    elif quality not in columns:
+        measured = ", ".join(name for name in columns if not name.endswith("_se"))
+        raise InputError(f"The quality {quality!r} is not measured here; what is: {measured}.")
 
 
 def _cells(experiment, picks, loss):

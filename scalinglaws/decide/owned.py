@@ -14,7 +14,7 @@ def expected_errors(fit, x) -> np.ndarray:
     of a model's rows, shrunk by what a cell's error may explain of it. Of several models at one size, as of several
     seeds of training, the mean.
     """
-    group, known = levels.models(fit)
+    group, known = fit.trained_models
     count = len(next(iter(x.values())))
     if fit.levels is None or len(known) == 1:
         return np.zeros(count)

@@ -9,6 +9,7 @@ from scalinglaws import display
 from scalinglaws.decide import fitted
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.cost import UNITS, pricing
+from scalinglaws.decide.effects import rows_of
 from scalinglaws.decide.optimum import at_budgets
 from scalinglaws.schema import InputError
 
@@ -23,6 +24,21 @@ ORDERS = {
     "unipc": 3.0,  # Zhao et al. 2023, arXiv:2302.04867
 }
 BUDGETS = 40  # along the measured costs
+
+
+def shared_guidance(source, where=None):
+    """The guidance at which most samplers were measured, of several that with most rows; None where no row has one.
+
+    source: a bundled study, a path or a table; where: rows to keep, {column: value} or "a=b; c=d".
+
+    >>> shared_guidance("tiny-t2i"), shared_guidance("tiny-ldm")
+    (2.0, 1.0)
+    """
+    table = rows_of(source, where)
+    if not {"sampler", "guidance"} <= set(table) or table["guidance"].isna().all():
+        return None
+    counts = table.groupby("guidance")["sampler"].agg(["nunique", "size"])
+    return float(counts.sort_values(["nunique", "size"]).index[-1])
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def curve_replicates(fit) -> np.ndarray:
     found = fit.levels
     if found is None or not _near_exact(fit, found):
         return fit.replicates
-    problem, group = fit.problem.with_loss(delta=np.inf), levels.models(fit)[0]
+    problem, group = fit.problem.with_loss(delta=np.inf), fit.trained_models[0]
     rng = np.random.default_rng([fit.seed, BOOTSTRAP.stream, 1])
     sds = found.draws(fit.count, fit.seed)
     own = sds[:, :1] * rng.standard_normal((fit.count, group.max() + 1)) * (found.models > 1)
@@ -60,7 +60,7 @@ def own_errors(fit, chosen) -> tuple[np.ndarray, np.ndarray]:
     Best linear unbiased prediction, given the model's rows and the replicate of the law. Where the whole table is one
     model its error is in the curve: 0.
     """
-    group, known = levels.models(fit)
+    group, known = fit.trained_models
     theta = fit.curve_replicates
     if len(known) == 1:
         return np.zeros((len(theta), 1)), np.zeros((len(theta), 1))
@@ -153,7 +153,7 @@ def _cell_errors(fit, table, shape) -> np.ndarray:
 
 def _cell_residuals(fit) -> np.ndarray:
     """Residuals [row] less the own errors of their models, in units of what a cell's error is thought to be."""
-    group, sd = levels.models(fit)[0], np.hypot(fit.levels.cell_sd, _known(fit))
+    group, sd = fit.trained_models[0], np.hypot(fit.levels.cell_sd, _known(fit))
     residual, weight = log_residuals(fit), sd**-2.0
     own = np.bincount(group, weight * residual) / (np.bincount(group, weight) + fit.levels.model_sd**-2)
     return (residual - own[group] * (group.max() > 0)) / sd
@@ -177,21 +177,26 @@ def _with_residuals(fit, drawn) -> np.ndarray:
 
 def _trained(fit, x, table):
     """Of new rows: number of the trained model [row], indices of the fit's models that it may be, its name [model]."""
-    known = levels.models(fit)[1]
+    known = fit.trained_models[1]
     new = pd.DataFrame({c: x[s] for s, c in fit.inputs.items() if levels.names_models(fit, s)})
     for column in ("model", "train_seed"):
         if column in known and column in table and column not in new:
             new[column] = np.asarray(table[column])
     if new.empty:
         return np.zeros(len(next(iter(x.values()))), int), [np.arange(len(known))], [""]
-    groups = new.groupby(list(new), dropna=False, sort=False)
-    each = new.drop_duplicates()
+    rows = list(zip(*(_hashable(new[column]) for column in new), strict=True))
+    place = {row: number for number, row in enumerate(dict.fromkeys(rows))}
     matches, names = [], []
-    for row in each.itertuples(index=False, name=None):
+    for row in place:
         same = np.ones(len(known), bool)
         for column, value in zip(new, row, strict=True):
             held = known[column]
             same &= np.isclose(held, value, rtol=1e-6) if isinstance(value, float) else (held == value).to_numpy()
         matches.append(np.flatnonzero(same))
         names.append(" ".join(f"{value:.12g}" if isinstance(value, float) else str(value) for value in row))
-    return groups.ngroup().to_numpy(), matches, names
+    return np.array([place[row] for row in rows]), matches, names
+
+
+def _hashable(column):
+    """The values of a column, every NaN the same one, so that they are equal."""
+    return [value if value == value else np.nan for value in column.tolist()]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.fitting import bootstrap, diagnostics, draws, messages, predict
-from scalinglaws.fitting.levels import Levels
+from scalinglaws.fitting.levels import Levels, models
 from scalinglaws.fitting.options import Options
 from scalinglaws.fitting.problem import Problem, robust_sd
 from scalinglaws.fitting.profile import profile_interval, student_quantile
@@ -101,6 +101,11 @@ class Fit:
     def levels(self) -> Levels | None:
         """The error of a trained model and of a cell; None where residuals on the raw scale alone show the noise."""
         return draws.levels_of(self)
+
+    @cached_property
+    def trained_models(self) -> tuple[np.ndarray, pd.DataFrame]:
+        """The trained model of each row [row], and the models [model] by the columns that name them."""
+        return models(self)
 
     @cached_property
     def trust(self) -> diagnostics.Trust:

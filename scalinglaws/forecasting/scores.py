@@ -27,6 +27,16 @@ def scored(board: pd.DataFrame) -> pd.DataFrame:
     return board
 
 
+def by_study(board: pd.DataFrame) -> pd.DataFrame:
+    """Rows scored, and the share within the 90 and the 50 % interval, of each study [study]: series, in90, in50.
+
+    Curves of one study share models, steps and networks and miss together, so that a user's own study is one draw from
+    these: the mean over studies, not over curves, is how often its intervals may be expected to hold.
+    """
+    groups = board[board["in90"].notna()].groupby("study", sort=False)
+    return groups[["in90", "in50"]].mean().assign(series=groups.size())[["series", "in90", "in50"]]
+
+
 def compare(board: pd.DataFrame, ours: str) -> pd.DataFrame:
     """`ours` beside each other method on the rows that method answered. One row a method.
 

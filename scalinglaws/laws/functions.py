@@ -68,18 +68,25 @@ def bnsl_starts(breaks: int):
 def m4(x, L, U, k, B, c):
     """(y - L) / (U - y)^k = B x^-c, solved for y. Alabdulmohsin et al. 2022, arXiv:2209.06640, estimator M4.
 
-    L: value at infinite x, U: value at chance. With y = L + (U - L) s the equation is monotone in t = logit(s);
-    Newton's method runs in plain numbers. A last step in the number type of the parameters carries the first and the
-    second derivative through the implicit solution exactly: the miss is linear in k and in the right side, so that
-    t - miss / slope(k) - miss² second / (2 slope³) is t to second order.
+    L: value at infinite x, U: value at chance. With y = L + (U - L) s the equation is G(s, k) = ln s - k ln(1 - s) = r,
+    r the right side, and s a function of r and k alone. Newton's method finds it in plain numbers; with the derivatives
+    of the implicit function its Taylor polynomial of second order, in the number type of the parameters, carries first
+    and second derivatives exactly.
     """
-    right = np.log(B) - c * np.log(x) - (1.0 - k) * np.log(U - L)
-    t = _logit(_plain(right), _plain(k))
-    s, above = np.exp(-np.logaddexp(0.0, -t)), np.logaddexp(0.0, t)
-    miss, slope = k * above - (above - t) - right, k * s + (1.0 - s)
-    second = (s * (1.0 - s)) * (_plain(k) - 1.0) / (2.0 * _plain(slope) ** 3)
-    t = t - miss / slope - second * (miss * miss)
-    return L + (U - L) * np.exp(-np.logaddexp(0.0, -t))
+    width = U - L
+    right = np.log(B) + c * -np.log(x) + (k - 1.0) * np.log(width)
+    r, power = _plain(right), _plain(k)
+    t = _logit(r, power)
+    s, rest = np.exp(-np.logaddexp(0.0, -t)), np.exp(-np.logaddexp(0.0, t))  # s and 1 - s
+    above, slope = np.logaddexp(0.0, t), rest + power * s  # -ln(1 - s), and s (1 - s) dG/ds
+    by_r = s * rest / slope  # ds/dr, and ds/dk = -above ds/dr
+    bent = by_r * (rest**2 - power * s**2) / slope**2  # d²s/dr²
+    share = by_r * s / slope
+    mixed = -above * bent - share  # d²s/dr dk
+    twice = above * (share - mixed)  # d²s/dk²
+    off, more = right - r, k - power  # 0, with the derivatives of r and k
+    grown = off * (by_r + 0.5 * bent * off + mixed * more) + more * (0.5 * twice * more - above * by_r)
+    return L + width * (s + grown)
 
 
 def _plain(number):

@@ -98,7 +98,9 @@ def term_value(term: Term, named: dict, x: dict):
     """One power term at inputs x for parameters by name."""
     value = named[term.coefficient]
     for exponent, symbol, sign in term.powers:
-        value = value * x[symbol] ** (sign * named[exponent])
+        base = x[symbol]
+        base = base[:1] if (base == base[:1]).all() else base  # one size at many steps: its power is taken once
+        value = value * base ** (sign * named[exponent])
     return value + np.zeros_like(sum(x.values()))
 
 

@@ -16,6 +16,9 @@ TOP = "font: 15px system-ui, sans-serif; padding: 12px 16px; text-decoration: un
 COMPANIONS = {  # notebook: (parameter, end of the name of a bundled study's further table)
     "training_budget": ("training", "-training"),
     "training_compute": ("study", "-training"),
+    "guidance": ("interval", "-interval"),
+    "which_size": ("passes", "-compute"),
+    "compute_surface": ("study", "-compute"),
     "downstream_scaling": ("study", "-super-resolution"),
     "downstream_efficiency": ("study", "-super-resolution"),
     "distillation": ("study", "-students"),
@@ -116,7 +119,7 @@ def _notebook(name, given, folder, top):
 
 def _board(folder, table, name, bundled):
     """(href, title, sentence) of the board: bundled studies, and the table where it is not one of them."""
-    found = series.published() + ([] if bundled else series.from_table(table, name))
+    found = series.published() + ([] if bundled else series.questions(table, name))
     board = backtest.backtest(found, RIVALS)
     board_page.write(folder / BOARD, board, found, backtest.summary(board))
     return BOARD, "The board of backtests", "The last value of every series hidden and forecast."

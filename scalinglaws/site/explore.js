@@ -44,7 +44,7 @@ function render() {
   at("sentence").textContent = answer.text.join(" ");
   renderFacts(answer, chosen(), page.settings[answer.setting]);
   at("warnings").replaceChildren(...answer.warnings.map((k) => html("li", {}, scale.warnings[k])));
-  renderPicture(chosen());
+  renderPicture(chosen(), page.settings[answer.setting].guidance);
   renderChart();
   renderSizes(answer);
   renderSettings(answer);
@@ -64,14 +64,15 @@ function renderFacts(answer, best, setting) {
   at("facts").replaceChildren(...facts.flatMap(([term, ...said]) => [html("dt", {}, term), html("dd", {}, ...said)]));
 }
 
-/** The images of the size at the number of steps drawn that is nearest to the chosen one, where there are any. */
-function renderPicture(best) {
+/** The images of the size, where there are any: of this guidance if some are, at the nearest number of steps drawn. */
+function renderPicture(best, guidance) {
   const { sources = [], cells = [] } = page.images || {};
   const drawn = cells.filter((cell) => cell.model === best[MODEL]);
   at("picture").hidden = !drawn.length;
   if (!drawn.length) return;
+  const same = drawn.filter((cell) => guidance && sources[cell.source].guidance === Number(guidance));
   const far = (cell) => Math.abs(Math.log(cell.steps / best[STEPS]));
-  const cell = drawn.reduce((one, other) => (far(other) < far(one) ? other : one));
+  const cell = (same.length ? same : drawn).reduce((one, other) => (far(other) < far(one) ? other : one));
   const { href, width, height, caption } = sources[cell.source];
   const said = `${page.models[cell.model].label}, ${cell.steps} ${cell.steps === 1 ? "step" : "steps"}`;
   const near = cell.steps === best[STEPS] ? "" : ` (drawn nearest to ${best[STEPS]})`;

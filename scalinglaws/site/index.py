@@ -111,7 +111,10 @@ def _scoreboard(claims):
     count = ", ".join(f"{(claims['verdict'] == v).sum()} {v}" for v in VERDICTS)
     table = claims.to_html(index=False, border=0, justify="left")
     region = f'<div class="scroll claims" role="region" aria-label="Claims of the paper" tabindex="0">{table}</div>'
-    return _section("Claims of the paper", f"<p>{len(claims)} claims: {count}.</p>{region}")
+    return _section(
+        "Claims of the paper",
+        f"<p>{claims['claim'].nunique()} claims, {len(claims)} tests of them: {count}.</p>{region}",
+    )
 
 
 def _links(pages):

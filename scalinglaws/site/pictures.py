@@ -4,7 +4,7 @@ A contact sheet is one PNG: models down, step counts across, each cell a strip o
 says where the cells are:
 
     {"models": ["c8", "c12"], "steps": [1, 4, 16], "left": 64, "top": 21, "width": 256, "height": 64, "gap": 6,
-     "caption": "Four prompts, guidance 2"}                                    pixels; gap is between cells both ways
+     "guidance": 2, "caption": "Four prompts"}                                 pixels; gap is between cells both ways
 """
 
 import base64
@@ -30,6 +30,7 @@ class Sheet:
     height: int
     gap: int = 0
     caption: str = ""
+    guidance: float | None = None  # of all its images, where it is known
 
     def boxes(self):
         """((model, steps), (left, top, width, height)) of every cell."""
@@ -51,7 +52,8 @@ def read_sheet(path) -> Sheet | None:
         right, bottom = (max(box[k] + box[k + 2] for _, box in sheet.boxes()) for k in (0, 1))
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(
-            f"{grid}: give models, steps, left, top, width, height, and gap and caption where wanted; got {error}."
+            f"{grid}: give models, steps, left, top, width, height, and gap, caption, guidance where wanted; "
+            f"got {error}."
         ) from error
     width, height = _size(path)
     if right > width or bottom > height:
@@ -74,16 +76,16 @@ def embedded(models, images=None, sheets=()) -> dict | None:
     page does not know are left out; None where nothing remains.
     """
     sources, cells = [], []
-    drawn = [(path, "", [((str(model), int(steps)), None)]) for (model, steps), path in (images or {}).items()]
-    drawn += [(sheet.path, sheet.caption, list(sheet.boxes())) for sheet in sheets]
-    for path, caption, boxes in drawn:
+    drawn = [(path, {}, [((str(model), int(steps)), None)]) for (model, steps), path in (images or {}).items()]
+    drawn += [(s.path, {"caption": s.caption, "guidance": s.guidance}, list(s.boxes())) for s in sheets]
+    for path, about, boxes in drawn:
         known = [(model, steps, box) for (model, steps), box in boxes if model in models]
         if not known:
             continue
         width, height = _size(path)
         cells += [{"source": len(sources), "model": models.index(model), "steps": steps,
                    "box": list(box or (0, 0, width, height))} for model, steps, box in known]  # fmt: skip
-        sources.append({"href": _data(path), "width": width, "height": height, "caption": caption})
+        sources.append({"href": _data(path), "width": width, "height": height, "caption": "", "guidance": None} | about)
     return {"sources": sources, "cells": cells} if cells else None
 
 

@@ -1,0 +1,62 @@
+"""Paired ratios beside scipy's paired t-test and a known factor."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_rel
+
+from scalinglaws.decide.paired import paired
+from scalinglaws.schema import InputError, NoAnswer
+
+
+def study(factor=0.9, noise=0.02, pairs=8, seed=0):
+    rng = np.random.default_rng(seed)
+    steps, base = 2.0 ** np.arange(pairs), 10 + 40 / 2.0 ** np.arange(pairs)
+
+    def make(name, by):
+        fid = by * base * np.exp(noise * rng.normal(size=pairs))
+        return pd.DataFrame({"model": "c8", "sampler": "ddim", "steps": steps, "nfe": steps * by,
+                             "interpolant": name, "fid": fid})  # fmt: skip
+
+    return pd.concat([make("VP", 1.0), make("linear", factor)])
+
+
+def test_it_is_the_paired_t_test_of_logarithms():
+    table = study()
+    found = paired(table, "interpolant", "VP", "fid")
+    a, b = (np.log(table[table["interpolant"] == name]["fid"].to_numpy()) for name in ("linear", "VP"))
+    low, high = np.exp(ttest_rel(a, b).confidence_interval(0.9))
+    row = found.rows.iloc[0]
+    assert (row["low"], row["high"]) == pytest.approx((low, high)) and row["pairs"] == 8
+    assert row["ratio"] == pytest.approx(0.9, rel=0.03) and row["better"] == "yes"
+    assert found.notes[0].startswith("One training of each")
+
+
+def test_no_difference_is_undecided_and_a_rising_quality_turns_the_verdict():
+    assert paired(study(factor=1.0, seed=1), "interpolant", "VP", "fid").rows["better"].item() == "undecided"
+    rising = study(factor=0.8).rename(columns={"fid": "clip"})
+    assert paired(rising, "interpolant", "VP", "clip").rows["better"].item() == "no"
+
+
+def test_published_rows_of_sit():
+    """Ma et al. 2024, Table 5: five pairs of velocity models each."""
+    found = paired("sit-samplers", "interpolant", "SBDM-VP", "fid", where={"objective": "velocity"})
+    assert found.rows.set_index("value")["pairs"].to_dict() == {"Linear": 5, "GVP": 5}
+    ratios = np.array([34.8 / 39.8, 33.6 / 37.8, 33.5 / 38.7, 33.3 / 39.2, 33.0 / 41.1])
+    linear = found.rows.set_index("value").loc["Linear"]
+    assert linear["ratio"] == pytest.approx(np.exp(np.log(ratios).mean())) and linear["better"] == "yes"
+
+
+def test_one_pair_has_no_interval_and_none_is_no_answer():
+    one = study(pairs=1)
+    assert paired(one, "interpolant", "VP", "fid").rows["better"].item() == "undecided"
+    with pytest.raises(NoAnswer, match="No row shares all other settings"):
+        paired(one.assign(steps=[1, 2]), "interpolant", "VP", "fid")
+    with pytest.raises(InputError, match="No row has interpolant 'cosine'"):
+        paired(one, "interpolant", "cosine", "fid")
+
+
+def test_it_shows_itself_in_five_ways():
+    found = paired(study(), "interpolant", "VP", "fid")
+    assert "linear 0.878" in repr(found) and found.answer in found.summary() and len(found.to_frame()) == 1
+    assert "<table" in found._repr_html_() and found.plot().get_xlabel() == "fid over that of VP"
