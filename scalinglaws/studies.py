@@ -49,7 +49,7 @@ KNOWN = {
     "tiny-t2i-subject": ("DreamBooth subjects of tiny-t2i, before and after, 16 steps of DDIM, guidance 2", (
         "Four subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
         "Rows of NAME-class are of the subject's class and hold its diversity alone.",
-        "Similarity and diversity are cosines of the family's judge, not DINO or LPIPS.")),
+        "Similarity and diversity are cosines of the family's judge, not DINO or LPIPS; it hardly sees fine detail.")),
     "mei": ("Mei et al. 2024, eleven latent diffusion U-Nets, Table 1", (
         "The 39M row is a misprint: 25.3 GFLOPs contradict its cost of 0.07 (56.9 would agree).",
         "GFLOPs are FLOPs, not multiply-adds as in DiT.",
