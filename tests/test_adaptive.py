@@ -135,7 +135,8 @@ def swept(metrics=("fid",), **values):
 
 def test_every_axis_of_a_sweep_but_models_and_steps_has_one_value():
     axes = {name for name, field in SweepFile.model_fields.items() if "list" in str(field.annotation)}
-    assert {name if name != "seed" else "seeds" for name in axes} - {"sizes", "models", "steps", "quality"} == {*adaptive.ONE}
+    axes = {"seeds" if name == "seed" else name for name in axes}
+    assert axes - {"sizes", "models", "steps", "quality"} == {*adaptive.ONE}
 
 
 def test_a_sweep_that_mixes_more_than_sizes_and_steps_is_refused():
