@@ -49,7 +49,7 @@ KNOWN = {
         "2,000 training steps of batch 32, one training of each: far from converged.",
         "500 images of one seed; variant is the schedule.")),
     "tiny-t2i-subject": ("DreamBooth subjects of tiny-t2i, before and after, 16 steps of DDIM, guidance 2", (
-        "Four subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
+        "Six subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
         "Rows of NAME-class are of the subject's class and hold its diversity alone.",
         "Similarity and diversity are cosines of the family's judge, not DINO or LPIPS.")),
     "mei": ("Mei et al. 2024, eleven latent diffusion U-Nets, Table 1", (
