@@ -24,7 +24,7 @@ KNOWN = {
         "fd and kd use the shipped feature network and are not FID: compare with nothing else.")),
     "tiny-t2i": ("Text-to-image latent diffusion of emoji scenes, trained and measured here", (
         "fd_effnet_lite0 is on ImageNet's features at 96 pixels, fd on the family's judge: neither is FID.",
-        "1,000 images per cell: at 50 steps fd_effnet_lite0 is 6 to 18 % above that of infinitely many (tiny-t2i-5120).",
+        "1,000 images per cell: fd_effnet_lite0 at 50 steps is 6 to 18 % above that of infinitely many.",
         "fd_effnet_lite0 is best at about 8 steps and rises from there; fd, without guidance, falls to 32.",
         "agreement is with the prompt, by the judge, which tells no sizes above c24 apart.")),
     "tiny-t2i-training": ("The same family at doubling snapshots of its training, 16 steps of DDIM, guidance 2", (
