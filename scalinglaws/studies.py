@@ -48,7 +48,7 @@ KNOWN = {
         "Snapshots of c8, c16 and c32 at 500 and 2,000 steps; 1,000 images of one seed. tiny-t2i-held has the ends.",
         "Rows of prompts are those of tiny-t2i-training, of weights not yet rounded to float16.")),
     "tiny-t2i-subject": ("DreamBooth subjects of tiny-t2i, before and after, 16 steps of DDIM, guidance 2", (
-        "Six subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
+        "Four subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
         "Rows of NAME-class are of the subject's class and hold its diversity alone.",
         "Similarity and diversity are cosines of the family's judge, not DINO or LPIPS.")),
     "mei": ("Mei et al. 2024, eleven latent diffusion U-Nets, Table 1", (
