@@ -30,6 +30,8 @@ KNOWN = {
     "tiny-t2i-training": ("The same family at doubling snapshots of its training, 16 steps of DDIM, guidance 2", (
         "One training of each size; tiny-t2i-seeds.csv has others of c8, c16, c24 and c32 at its end.",
         "Distances as in tiny-t2i.")),
+    "tiny-t2i-5120": ("The same seven sizes at 50 steps of DDIM and guidance 2, 5,120 images per cell", (
+        "fd_inf is the distance extrapolated to infinitely many images.", "Distances as in tiny-t2i.")),
     "tiny-t2i-held": ("tiny-t2i on captions of pairs and of names that no training scene has, beside others", (
         "dataset: prompts (names and styles of the training, new scenes), pairs (names seen in other styles), names.",
         "agreement is by the judge, which has seen every name; 16 steps of DDIM, guidance 2, 1,000 images.")),
@@ -46,7 +48,7 @@ KNOWN = {
         "Snapshots of c8, c16 and c32 at 500 and 2,000 steps; 1,000 images of one seed. tiny-t2i-held has the ends.",
         "Rows of prompts are those of tiny-t2i-training, of weights not yet rounded to float16.")),
     "tiny-t2i-subject": ("DreamBooth subjects of tiny-t2i, before and after, 16 steps of DDIM, guidance 2", (
-        "Four subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
+        "Six subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
         "Rows of NAME-class are of the subject's class and hold its diversity alone.",
         "Similarity and diversity are cosines of the family's judge, not DINO or LPIPS.")),
     "mei": ("Mei et al. 2024, eleven latent diffusion U-Nets, Table 1", (

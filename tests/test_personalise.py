@@ -89,7 +89,7 @@ def test_fewer_steps_than_were_trained_is_one_sentence(folders, tmp_path, said):
     )
 
 
-@pytest.mark.parametrize("name", ["dragon", "horse", "parrot", "ship"])
+@pytest.mark.parametrize("name", ["dragon", "horse", "llama", "parrot", "robot", "ship"])
 def test_the_shipped_subjects_and_their_sweeps_belong_together(name):
     """Measured are the models that the training leaves, on its own images, and the released family beside them."""
     data = Path(__file__).parents[1] / "data"

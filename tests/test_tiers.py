@@ -57,12 +57,13 @@ def test_residuals_and_likelihoods_are_those_of_statsmodels():
     assert [result.rise.value, result.rise.low, result.rise.high] == pytest.approx(rise)
 
 
-def test_the_noise_is_the_interaction_of_a_two_way_layout():
-    """Mean square of subject x size by statsmodels' regression on both factors, over the number of subjects."""
+@pytest.mark.filterwarnings("ignore:The design matrix is rank-deficient")  # size holds one of the lines
+def test_the_noise_is_what_repeats_differ_by_beyond_lines_of_their_own():
+    """Mean square left by statsmodels' regression on size and a line for each subject, over the number of subjects."""
     smf = pytest.importorskip("statsmodels.formula.api")
-    rows = table(line, size_noise=0.05)
-    fit = smf.ols("subject_similarity ~ C(dataset) + C(params)", rows).fit()
-    assert problem(rows).noise == pytest.approx(fit.mse_resid / 4)
+    rows = table(line, size_noise=0.05).assign(x=lambda t: np.log(t["params"]))
+    fit = smf.ols("subject_similarity ~ C(dataset) * x + C(params)", rows).fit()
+    assert fit.df_resid == 3 * 5 and problem(rows).noise == pytest.approx(fit.mse_resid / 4)
 
 
 def test_rotations_keep_the_fit_and_the_length_of_the_residual():

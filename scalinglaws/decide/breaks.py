@@ -20,7 +20,8 @@ TABLES, ROTATIONS = 200, 99  # simulated for each of them, and rotations of each
 
 @dataclass(frozen=True)
 class Problem:
-    """Means of K sizes: x ln size [K]; means [K]; noise: the least variance of a mean, by what repeats differ by."""
+    """Means of K sizes: x ln size [K]; means [K]; noise: the least variance of a mean, by what repeats differ by beyond
+    a line of their own in ln size."""
 
     x: np.ndarray
     means: np.ndarray
@@ -29,13 +30,13 @@ class Problem:
     @classmethod
     def of(cls, wide, errors):
         """The Problem of a table [repeat, size] without gaps, errors those of its numbers, used for a single repeat."""
-        y = wide.to_numpy(float)
+        y, x = wide.to_numpy(float), np.log(wide.columns.to_numpy(float))
         repeats, sizes = y.shape
-        x, means = np.log(wide.columns.to_numpy(float)), y.mean(0)
+        alone = cls(x, y.mean(0), float((errors**2).mean()))
         if repeats == 1:
-            return cls(x, means, float((errors**2).mean()))
-        rest = y - y.mean(1, keepdims=True) - means + y.mean()
-        return cls(x, means, float((rest**2).sum() / ((repeats - 1) * (sizes - 1)) / repeats))
+            return alone
+        rests = rest(y - alone.means, alone.trend("line")).sum() / ((repeats - 1) * (sizes - 2))
+        return cls(x, alone.means, float(rests / repeats))
 
     @property
     def places(self):
