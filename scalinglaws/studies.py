@@ -41,7 +41,7 @@ KNOWN = {
     "tiny-t2i-students": ("Consistency students of tiny-t2i beside their teachers, guidance 2", (
         "One student of each size; 500 images of one seed, so that fd is not that of tiny-t2i's 1,000.",)),
     "tiny-ldm-diffusion-time": ("tiny-ldm sampled from shares of its noise schedule at 2 to 16 steps", (
-        "Three sizes by DDIM; c16 alone by DPM-Solver++ 2M, at 4, 8 and 16 steps and five shares.",
+        "Three sizes by DDIM; c16 alone by DPM-Solver++ 2M, at 4, 8 and 16 steps and six shares.",
         "1,000 images of one seed, the same start noise at every share; an empty diffusion_time is the whole schedule.",
         "fd and kd use the shipped feature network and are not FID: compare with nothing else.")),
     "tiny-t2i-held-training": ("Snapshots of tiny-t2i on captions of unseen pairs and names, 16 steps of DDIM", (
