@@ -48,6 +48,21 @@ def test_with_all_rows_the_belief_lies_at_the_rows():
     assert np.exp(belief.mean) == pytest.approx(value, rel=0.01)
 
 
+def test_a_model_that_the_law_misses_leaves_the_others_their_own_misfit():
+    """Two of five models rise with steps, which the law cannot; the others follow it but for 0.5 %."""
+    points = grid(np.geomspace(1e6, 2.56e8, 5), (1, 2, 4, 8, 16, 32, 64))
+    value = PLAIN.curve([3.0, 2000.0, 0.4, 60.0, 1.1], {"N": points["size"], "S": points["steps"]})
+    rising = np.where(points["model"].isin(["m0", "m1"]), 0.1 * np.log(points["steps"]), 0.0)
+    value = value * np.exp(rising + 0.005 * np.random.default_rng(0).standard_normal(len(points)))
+    belief = believe(PLAIN, ("N", "S"), points, np.arange(len(points)), value, np.full(len(points), 0.005))
+    misfit = dict(zip(points["model"], belief.misfit, strict=True))
+    assert min(misfit["m0"], misfit["m1"]) > 1.5 * max(misfit["m2"], misfit["m3"], misfit["m4"])
+    assert max(misfit["m2"], misfit["m3"], misfit["m4"]) < belief.sds[1] < max(misfit.values())
+    some = np.flatnonzero(points["model"] != "m4")
+    unseen = believe(PLAIN, ("N", "S"), points, some, value[some], np.full(len(some), 0.005))
+    assert unseen.misfit[-1] == unseen.sds[1], "of a model without rows, what is common"
+
+
 def test_the_value_of_a_measurement_between_two_is_the_known_closed_form():
     """E max(0, m + t z) of a difference m with a shift t: t (d Phi(d) + phi(d)), d = -|m| / t (Frazier et al. 2009)."""
     m, t = 0.03, 0.05

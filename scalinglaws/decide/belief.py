@@ -3,7 +3,8 @@
     ln y(model j, x) = ln f(x; theta) + u_j + w_j(ln steps) + e,    e the error of one measurement
 
 theta has a prior in the internal coordinates of the law, u_j ~ N(0, model_sd^2) is the trained model's own error,
-w_j a smooth process in ln steps (Matern 3/2) of standard deviation misfit_sd, which says that no law is exact. The law
+w_j a smooth process in ln steps (Matern 3/2) of standard deviation misfit_sd_j, which says that no law is exact: each
+model has its own, shrunk to what all have in common, since a law may hold for some models and not for others. The law
 is linearised at its posterior mode (Gauss-Newton), so that everything after it is linear: a measurement moves the mean
 and the covariance of all points by one rank. Two rows are enough, as theta has a prior.
 """
@@ -21,6 +22,8 @@ CURVE = ""  # the model of a point on the law itself, without an error of its ow
 LENGTH = np.log(3.0)  # of w, in ln steps
 MODEL, MISFIT = (np.log(0.03), 0.7), (np.log(0.04), 0.8)  # priors of the errors: mean and sd of ln sd
 MODEL_SDS, MISFIT_SDS = np.geomspace(0.004, 0.25, 6), np.geomspace(0.004, 0.25, 6)
+FACTORS, OWN = np.geomspace(0.1, 5.0, 9), 0.5  # of a model's misfit to the common one; sd of the prior of their ln,
+# whose mean is such that the expected square is 1: a model of which little is known has the common misfit
 SHARES = (0.1, 0.3, 1.0)  # of a cell's stated standard error that is not common to all cells
 UNSTATED = 0.01  # error of a measurement whose standard error is not stated, relative
 # prior of the parameters of a power sum, in internal coordinates: mean, sd
@@ -36,7 +39,8 @@ class Belief:
     mean: np.ndarray = field(repr=False)
     covariance: np.ndarray = field(repr=False)
     error: np.ndarray = field(repr=False)
-    sds: tuple[float, float, float]  # model_sd, misfit_sd, share of the stated errors
+    sds: tuple[float, float, float]  # model_sd, misfit_sd in common, share of the stated errors
+    misfit: np.ndarray = field(repr=False)  # misfit_sd of each point's model [point]
     theta: np.ndarray = field(repr=False)  # natural parameters at which the law is linearised
     slopes: np.ndarray = field(repr=False)  # d ln f by the law's internal parameters [point, parameter]
     prior: np.ndarray = field(repr=False)  # variances of the internal parameters [parameter]
@@ -56,7 +60,8 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
 
     symbols: (symbol of size, symbol of steps or None) of the law; rows [row] indices into points; values [row] quality;
     errors [row] relative standard errors, NaN or None where they are not stated. start: natural parameters to begin at;
-    for a law that is no sum of power terms they are the mean of the prior as well. sds: of the errors, where known.
+    for a law that is no sum of power terms they are the mean of the prior as well. sds: of the errors, where known; the
+    misfit is then that of all models.
     """
     rows, z = np.asarray(rows, int), np.log(np.asarray(values, float))
     x = {symbols[0]: points["size"].to_numpy(float)}
@@ -74,25 +79,26 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
     same, near = _same_models(points)
     local = same[np.ix_(rows, rows)], near[np.ix_(rows, rows)]
 
-    def residual_covariance(sds, error):
-        return sds[0] ** 2 * local[0] + sds[1] ** 2 * local[1] + np.diag(error**2)
-
     chosen = sds or (np.exp(MODEL[0]), np.exp(MISFIT[0]), 0.3)
-    theta = start
+    theta, label, misfit = start, points["model"].to_numpy(str), np.full(len(points), chosen[1])
     for _ in range(1 if sds else 2):
-        covariance = residual_covariance(chosen, error_of(chosen[2]))
-        theta = _mode(model, coordinates, rows, z, mean, sd, covariance, theta)
+        own = np.outer(misfit, misfit)
+        residual = chosen[0] ** 2 * local[0] + own[np.ix_(rows, rows)] * local[1] + np.diag(error_of(chosen[2]) ** 2)
+        theta = _mode(model, coordinates, rows, z, mean, sd, residual, theta)
         log, slopes = _tangent(model, theta)
         if not sds:
-            chosen = _likely(z - log[rows], slopes[rows], mean - theta, sd, local, error_of, stated.any())
+            off = z - log[rows] - slopes[rows] @ (mean - theta)
+            law = (slopes[rows] * sd**2) @ slopes[rows].T
+            chosen = _likely(off, law, local, error_of, stated.any())
+            misfit = _own_misfits(off, law, local, label[rows], chosen, error_of(chosen[2]), label)
     before = log + slopes @ (mean - theta)
-    full = (slopes * sd**2) @ slopes.T + chosen[0] ** 2 * same + chosen[1] ** 2 * near
+    full = (slopes * sd**2) @ slopes.T + chosen[0] ** 2 * same + np.outer(misfit, misfit) * near
     total = full[np.ix_(rows, rows)] + np.diag(error_of(chosen[2]) ** 2)
     gain = np.linalg.solve(total, full[rows]).T
     typical = np.nanmedian(noise[stated]) * chosen[2] if stated.any() else UNSTATED
     error = np.full(len(points), typical)
     error[rows] = error_of(chosen[2])
-    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, chosen,
+    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, chosen, misfit,
                   coordinates.natural(theta), slopes, sd**2)  # fmt: skip
 
 
@@ -156,22 +162,44 @@ def _mode(model, coordinates, rows, z, mean, sd, covariance, start=None, iterati
     return theta
 
 
-def _likely(residual, slopes, off, sd, local, error_of, stated):
-    """(model_sd, misfit_sd, share): roots of the posterior means of their squares, theta integrated out."""
-    r = residual - slopes @ off
-    law = (slopes * sd**2) @ slopes.T
+def _likely(residual, law, local, error_of, stated):
+    """(model_sd, misfit_sd, share): roots of the posterior means of their squares, theta integrated out.
+
+    residual [row] about the prior's mean of theta; law [row, row] the covariance that the prior of theta gives.
+    """
     own = np.multiply.outer(MODEL_SDS**2, local[0])[:, None] + np.multiply.outer(MISFIT_SDS**2, local[1])[None]
     prior = np.add.outer(((np.log(MODEL_SDS) - MODEL[0]) / MODEL[1]) ** 2,
                          ((np.log(MISFIT_SDS) - MISFIT[0]) / MISFIT[1]) ** 2)  # fmt: skip
     shares = SHARES if stated else (1.0,)
     logs = []
     for share in shares:
-        factor = np.linalg.cholesky(own + law + np.diag(error_of(share) ** 2))  # [model_sd, misfit_sd, row, row]
-        white = np.linalg.solve(factor, r[:, None])[..., 0]
-        determinant = np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(-1)
-        logs.append(-0.5 * ((white**2).sum(-1) + prior) - determinant)
+        logs.append(_log_density(residual, own + law + np.diag(error_of(share) ** 2)) - 0.5 * prior)
     weights = np.exp(np.array(logs) - np.max(logs))  # [share, model_sd, misfit_sd]
     weights /= weights.sum()
     means = (weights.sum((0, 2)) @ MODEL_SDS**2, weights.sum((0, 1)) @ MISFIT_SDS**2,
              weights.sum((1, 2)) @ np.square(shares))  # fmt: skip
     return tuple(np.sqrt(means).tolist())
+
+
+def _own_misfits(residual, law, local, label, chosen, error, every):
+    """misfit_sd of the model of each point [point], whose labels are `every`: roots of the posterior means of their
+    squares given the common one, theta integrated out; of a model without rows the common one.
+
+    One model after the other, the others as they are, twice.
+    """
+    misfit, prior = np.full(len(label), chosen[1]), 0.5 * (np.log(FACTORS) / OWN + OWN) ** 2
+    rest = chosen[0] ** 2 * local[0] + law + np.diag(error**2)
+    for name in [*dict.fromkeys(label)] * 2:
+        tried = np.where(label == name, FACTORS[:, None] * chosen[1], misfit)  # [factor, row]
+        logs = _log_density(residual, rest + tried[:, :, None] * tried[:, None, :] * local[1]) - prior
+        weights = np.exp(logs - logs.max())
+        misfit[label == name] = chosen[1] * np.sqrt(weights @ FACTORS**2 / weights.sum())
+    known = dict(zip(label, misfit, strict=True))
+    return np.array([known.get(name, chosen[1]) for name in every])
+
+
+def _log_density(residual, covariance):
+    """ln of the normal density of residual [row], but for a constant, for each covariance [..., row, row]."""
+    factor = np.linalg.cholesky(covariance)
+    white = np.linalg.solve(factor, residual[:, None])[..., 0]
+    return -0.5 * (white**2).sum(-1) - np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(-1)

@@ -159,7 +159,7 @@ def _v_optimal(grid, belief, cells, seen):
 
 
 def _d_optimal(grid, belief, cells, seen):
-    noise = belief.sds[0] ** 2 + belief.sds[1] ** 2 + belief.error**2  # of a row about the law
+    noise = belief.sds[0] ** 2 + belief.misfit**2 + belief.error**2  # of a row about the law
     rows = belief.slopes[seen] / np.sqrt(noise[seen])[:, None]
     information = np.diag(1 / belief.prior) + rows.T @ rows
     new = belief.slopes[cells]
