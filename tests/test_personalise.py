@@ -104,3 +104,17 @@ def test_the_shipped_subjects_and_their_sweeps_belong_together(name):
         assert (sweeps / kept.prompts).read_text() == f"{file.class_prompt}\n"
         assert all(f" {name} " in line for line in (sweeps / own.prompts).read_text().splitlines())
     assert f" {name} " in (family / "names.txt").read_text()
+
+
+def test_a_damaged_image_and_an_unknown_label_are_said_before_anything_is_trained(folders, tmp_path, said):  # noqa: F811
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"no picture")
+    content = settings(folders, "ddim", steps=1, prior=PRIOR)
+    code, _, err = cli(
+        tmp_path, said, "personalise", content | {"data": str(tmp_path / "photos")}, "--out", tmp_path / "a"
+    )
+    assert code == 2 and "a.png cannot be read as an image (UnidentifiedImageError): repair or remove it." in err
+    assert cli(tmp_path, said, "personalise", content, "--out", tmp_path / "run")[0] == 0
+    content |= {"base": str(tmp_path / "run"), "labels": ["run", "walk"]}
+    code, out, err = cli(tmp_path, said, "personalise", content, "--out", tmp_path / "more")
+    assert code == 2 and not out and "has no walk. Its models are run." in err
