@@ -24,12 +24,14 @@ KNOWN = {
         "fd and kd use the shipped feature network and are not FID: compare with nothing else.")),
     "tiny-t2i": ("Text-to-image latent diffusion of emoji scenes, trained and measured here", (
         "fd_effnet_lite0 is on ImageNet's features at 96 pixels, fd on the family's judge: neither is FID.",
-        "1,000 images per cell: fd_effnet_lite0 is mostly the bias of so few; compare within this table only.",
+        "1,000 images per cell: fd_effnet_lite0 at 50 steps is 6 to 18 % above that of infinitely many.",
         "fd_effnet_lite0 is best at about 8 steps and rises from there; fd, without guidance, falls to 32.",
         "agreement is with the prompt, by the judge, which tells no sizes above c24 apart.")),
     "tiny-t2i-training": ("The same family at doubling snapshots of its training, 16 steps of DDIM, guidance 2", (
         "One training of each size; tiny-t2i-seeds.csv has others of c8, c16, c24 and c32 at its end.",
         "Distances as in tiny-t2i.")),
+    "tiny-t2i-5120": ("The same seven sizes at 50 steps of DDIM and guidance 2, 5,120 images per cell", (
+        "fd_inf is the distance extrapolated to infinitely many images.", "Distances as in tiny-t2i.")),
     "tiny-t2i-held": ("tiny-t2i on captions of pairs and of names that no training scene has, beside others", (
         "dataset: prompts (names and styles of the training, new scenes), pairs (names seen in other styles), names.",
         "agreement is by the judge, which has seen every name; 16 steps of DDIM, guidance 2, 1,000 images.")),
@@ -38,14 +40,17 @@ KNOWN = {
         "fd is on the judge's features; 500 of the targets themselves have 2.53, the autoencoder's images 2.59.")),
     "tiny-t2i-students": ("Consistency students of tiny-t2i beside their teachers, guidance 2", (
         "One student of each size; 500 images of one seed, so that fd is not that of tiny-t2i's 1,000.",)),
-    "tiny-ldm-diffusion-time": ("tiny-ldm sampled from shares of its noise schedule, DDIM at 2 to 16 steps", (
+    "tiny-ldm-diffusion-time": ("tiny-ldm sampled from shares of its noise schedule at 2 to 16 steps", (
+        "Three sizes by DDIM; c16 alone by DPM-Solver++ 2M, at 4, 8 and 16 steps and six shares.",
         "1,000 images of one seed, the same start noise at every share; an empty diffusion_time is the whole schedule.",
         "fd and kd use the shipped feature network and are not FID: compare with nothing else.")),
-    "tiny-t2i-held-training": ("tiny-t2i and its snapshots on captions of unseen names and pairs, 16 steps of DDIM", (
-        "1,000 images of one seed; the same models on captions of the training's kind are in tiny-t2i-training.",)),
-    "tiny-t2i-schedules": ("c8 and c16 of tiny-t2i from scratch under three noise schedules, equal budgets", (
-        "2,000 training steps of batch 32, one training of each: far from converged.",
-        "500 images of one seed; variant is the schedule.")),
+    "tiny-t2i-held-training": ("Snapshots of tiny-t2i on captions of unseen pairs and names, 16 steps of DDIM", (
+        "Snapshots of c8, c16 and c32 at 500 and 2,000 steps; 1,000 images of one seed. tiny-t2i-held has the ends.",
+        "Rows of prompts are those of tiny-t2i-training, of weights not yet rounded to float16.")),
+    "tiny-t2i-subject": ("DreamBooth subjects of tiny-t2i, before and after, 16 steps of DDIM, guidance 2", (
+        "Four subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
+        "Rows of NAME-class are of the subject's class and hold its diversity alone.",
+        "Similarity and diversity are cosines of the family's judge, not DINO or LPIPS; it hardly sees fine detail.")),
     "mei": ("Mei et al. 2024, eleven latent diffusion U-Nets, Table 1", (
         "The 39M row is a misprint: 25.3 GFLOPs contradict its cost of 0.07 (56.9 would agree).",
         "GFLOPs are FLOPs, not multiply-adds as in DiT.",

@@ -119,6 +119,14 @@ def test_acceleration_of_a_known_factor(shift):
     assert np.log(inner.high / inner.low) == pytest.approx(2 * half, rel=0.15)
 
 
+def test_students_with_guidance_in_their_weights_take_one_evaluation_for_two():
+    table = students()
+    own = table["variant"] == "consistency"
+    table = table.assign(guidance=np.where(own, 1.0, 2.0), nfe=np.where(own, 1, 2) * table["steps"])
+    found = acceleration(table, where={"guidance": 2}, student_where="guidance=1; steps=2")
+    assert found.rows["factor"].to_numpy() == pytest.approx(8) and set(found.rows["steps"]) == {2}
+
+
 def test_errors_that_were_turned_round_have_intervals():
     """1 - clip has clip's standard error; a decibel of psnr is ln(10) / 20 of the root mean square error."""
     table = students().assign(clip=lambda t: 1 - t["fd"], clip_se=lambda t: t["fd_se"])

@@ -65,7 +65,7 @@ def test_there_are_three():
 @pytest.mark.parametrize(
     ("name", "parameters", "sentence"),
     [
-        ("predict_sizes", {}, "No notebook named 'predict_sizes'. Known notebooks: distillation"),
+        ("predict_sizes", {}, "No notebook named 'predict_sizes'. Known notebooks: compute_surface"),
         ("predict_size", {"studdy": "mei"}, "has no parameter 'studdy'. Known parameters: study='tiny-ldm', quality"),
         ("predict_size", {"level": "much"}, "Parameter level='much': give a number, such as 0.9"),
         ("predict_size", {"study": "emd2"}, "No file or study named 'emd2'"),

@@ -1,5 +1,7 @@
 """DreamBooth: its loss term by term, and subjects of random pipelines from their files to checkpoints."""
 
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -8,6 +10,8 @@ pytest.importorskip("transformers")
 from test_finetune import cli, folders, opened, settings  # noqa: E402, F401 - a fixture
 
 from collect import weights  # noqa: E402
+from collect.config import SweepFile, read_config  # noqa: E402
+from collect.config.trainings import PersonaliseFile  # noqa: E402
 from collect.families import open_family  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402
 from collect.training import loop  # noqa: E402
@@ -83,3 +87,34 @@ def test_fewer_steps_than_were_trained_is_one_sentence(folders, tmp_path, said):
     assert (
         code == 2 and "trained for 2 steps, more than the 1 wanted, and keeps those after 2: give one of these" in err
     )
+
+
+@pytest.mark.parametrize("name", ["dragon", "horse", "parrot", "ship"])
+def test_the_shipped_subjects_and_their_sweeps_belong_together(name):
+    """Measured are the models that the training leaves, on its own images, and the released family beside them."""
+    data = Path(__file__).parents[1] / "data"
+    family, sweeps = data / "models" / "tiny-t2i", data / "sweeps" / "tiny-t2i-subject"
+    file = read_config(family / f"subject-{name}.yaml", PersonaliseFile)
+    for end, place in (("", family / file.out), ("-before", family)):
+        own, kept = (read_config(sweeps / f"{name}{part}{end}.yaml", SweepFile) for part in ("", "-class"))
+        assert own.models == kept.models == file.labels and own.samples == kept.samples
+        assert (sweeps / own.family).resolve() == (sweeps / kept.family).resolve() == place.resolve()
+        assert (place / own.quality[0]["images"]).resolve() == (family / file.data).resolve()
+        assert (place / own.quality[0]["weights"]).resolve() == (family / "judge").resolve()
+        assert (sweeps / kept.prompts).read_text() == f"{file.class_prompt}\n"
+        assert all(f" {name} " in line for line in (sweeps / own.prompts).read_text().splitlines())
+    assert f" {name} " in (family / "names.txt").read_text()
+
+
+def test_a_damaged_image_and_an_unknown_label_are_said_before_anything_is_trained(folders, tmp_path, said):  # noqa: F811
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"no picture")
+    content = settings(folders, "ddim", steps=1, prior=PRIOR)
+    code, _, err = cli(
+        tmp_path, said, "personalise", content | {"data": str(tmp_path / "photos")}, "--out", tmp_path / "a"
+    )
+    assert code == 2 and "a.png cannot be read as an image (UnidentifiedImageError): repair or remove it." in err
+    assert cli(tmp_path, said, "personalise", content, "--out", tmp_path / "run")[0] == 0
+    content |= {"base": str(tmp_path / "run"), "labels": ["run", "walk"]}
+    code, out, err = cli(tmp_path, said, "personalise", content, "--out", tmp_path / "more")
+    assert code == 2 and not out and "has no walk. Its models are run." in err

@@ -60,6 +60,19 @@ def test_every_doubling_of_the_width_lowers_the_distance_on_imagenets_features(s
         assert rows.fd_effnet_lite0[c] - rows.fd_effnet_lite0[2 * c] > 2 * error
 
 
+@pytest.mark.parametrize("quality", ["fd_effnet_lite0", "fd_effnet_lite0_inf"])
+def test_with_five_times_the_images_every_width_beats_the_one_before_it(quality):
+    rows = sl.read("tiny-t2i-5120").sort_values("base_channels")
+    falls, errors = -rows[quality].diff(), (rows[f"{quality}_se"] ** 2).rolling(2).sum() ** 0.5
+    assert len(rows) == 7 and set(rows.n_samples_for_metric) == {5120} and (falls / errors)[1:].min() > 4
+
+
+def test_unseen_names_are_drawn_far_less_often_than_unseen_pairs_and_these_less_than_seen_ones():
+    table = sl.read("tiny-t2i-held").pivot(index="base_channels", columns="dataset", values="agreement")
+    assert len(table) == 7 and (table.prompts - table.pairs > 0.04).all()
+    assert (table.pairs - table["names"] > 0.25).all()
+
+
 def test_guidance_raises_agreement_and_costs_fd_on_the_judge():
     for _, rows in FIRST.query("sampler == 'ddim' and steps == 16").groupby("model"):
         rows = rows.set_index("guidance")

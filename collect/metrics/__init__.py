@@ -57,9 +57,9 @@ METRICS = {  # name: how it is opened               columns; conditions
     "ssim": open_ssim,  #           ssim; targets
     "lpips": open_lpips,  #         lpips; targets
     "perceptual": open_perceptual,  # perceptual_effnet_lite0; targets
-    "crps": open_crps,  #           crps; targets
     "subject": open_subject,  #     subject_similarity; nothing, but a folder of its images
-    "diversity": open_diversity,  # diversity; nothing, best of one prompt
+    "diversity": open_diversity,  # diversity; nothing, of one prompt at best
+    "crps": open_crps,  #           crps; targets
 }
 
 __all__ = ["GROUP", "METRICS", "VERSION", "Mean", "Reference", "agreement", "frechet", "kernel_distance",

@@ -75,11 +75,17 @@ class Upscale:
 
 
 def small_and_target(path, side, factor):
-    """(small, target) uint8 [3, side/factor, side/factor] and [3, side, side]: the middle crop, reduced by bicubic."""
+    """(small, target) uint8 [3, side/factor, side/factor] and [3, side, side]: the middle crop, reduced by bicubic.
+
+    InputError for a file that is no image.
+    """
     from PIL import Image
 
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as an image ({type(error).__name__}): repair or remove it.") from None
     scale = side / min(image.size)
     image = image.resize([max(side, round(n * scale)) for n in image.size], Image.Resampling.BICUBIC)
     left, top = (image.width - side) // 2, (image.height - side) // 2

@@ -6,6 +6,8 @@ from pathlib import Path
 import yaml
 
 from collect.config import TextFamilyFile, family_kind
+from collect.families import open_family
+from scalinglaws.schema import InputError
 
 RELATIVE = ("prompts", "images")  # paths of a family's task
 
@@ -16,6 +18,9 @@ def each_label(run, file, folder, where):
     if not file.labels:
         yield from run(file, folder, where)
         return
+    known = open_family(file.base).labels
+    if unknown := [label for label in file.labels if label not in known]:
+        raise InputError(f"The family in {file.base} has no {', '.join(unknown)}. Its models are {', '.join(known)}.")
     for label in file.labels:
         if where.first and family_kind(Path(file.base) / "family.yaml") is TextFamilyFile:
             share_encoded(folder / file.labels[0], folder / label)

@@ -86,14 +86,19 @@ class Acceleration:
         return plots.band(shown, points, "FLOPs per image, denoiser", label, ax)
 
 
-def acceleration(source, quality="fd", student="consistency", where=None, level=0.9, seed=0):
+def acceleration(source, quality="fd", student="consistency", where=None, student_where=None, level=0.9, seed=0):
     """The Acceleration of the rows whose `variant` is `student` over those of the same params of other variants.
 
+    where: rows to keep, {column: value} or "a=b; c=d"; student_where: those of the students, where they differ, such as
+    a guidance of 1 for students that hold their teacher's guidance in their weights.
     Several guidances: at each cost the best of them, of both sides. Intervals are those of the measured errors, drawn
     from a normal distribution by their standard errors. InputError where no size has both.
     """
     check_level(level)
     table = rows_of(source, where)
+    if student_where:
+        own = rows_of(source, student_where)
+        table = pd.concat([table[table["variant"] != student], own[own["variant"] == student]], ignore_index=True)
     curves = _curves(table, quality, student)
     sides = {flag: rows for flag, rows in curves.groupby("student")}
     both = set(curves.loc[curves["student"], "params"]) & set(curves.loc[~curves["student"], "params"])

@@ -117,7 +117,7 @@ def effective_robustness(source, quality="agreement", *, by="dataset", reference
     for shift in shifts:
         both = points[points[by] == reference].merge(
             points[points[by] == shift], on="key", suffixes=("", "_shifted")).assign(
-                of_trend=lambda t: t["key"].isin(keep))  # fmt: skip
+                of_trend=lambda t: t["key"].isin(keep)).sort_values(["size", "p"], ignore_index=True)  # fmt: skip
         made, line, curve = _one_shift(both, shift, level, len(shifts))
         for kept, one in ((rows, made), (lines, line), (curves, curve)):
             kept.append(one)

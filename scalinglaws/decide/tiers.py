@@ -3,12 +3,11 @@
     trend    quality = a + b ln size (a line), or a polynomial of degree 2 (a curve)
     levels   quality = a below a break, a + d above it; the break lies between two of the sizes, at least two a side
 
-Neither holds the other, and the data choose the place of the break: tables of F do not apply. The statistic is the
-logarithm of the likelihood ratio, and its distribution under each shape comes from simulating that shape as fitted
-(Cox 1962; by simulation Williams 1970, Biometrics 26, 23; the supremum over places Andrews 1993, doi:10.2307/2951764).
+Neither holds the other, and the data choose the place of the break: tables of F do not apply. Of the likelihood ratio
+(Cox 1962; of such shapes by simulation Williams 1970, Biometrics 26, 23; the supremum over places Andrews 1993,
+doi:10.2307/2951764) the distribution under each shape is simulated (`breaks`).
 
-Noise: sizes were trained once each and share their error over all subjects, so that what is fitted are the means over
-subjects. Their variance is not below what subjects differ by beyond a shift of their own, divided by their number.
+Sizes were trained once each and share their error over all subjects: what is fitted are the means over subjects.
 """
 
 from dataclasses import dataclass, field
@@ -18,9 +17,9 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.breaks import TRENDS, Problem, compare, likely_places, seen_step
-from scalinglaws.decide.effects import need, rows_of
-from scalinglaws.decide.power import POWER, effect
+from scalinglaws.decide.breaks import TRENDS, Problem, compare, likely_places, rest, seen_step
+from scalinglaws.decide.effects import AXES, need, rows_of
+from scalinglaws.decide.power import POWER, Effect, effect
 from scalinglaws.schema import InputError, NoAnswer
 
 FEWEST = 5  # sizes
@@ -40,6 +39,7 @@ class Tiers:
     p_trend (that data of this trend speak as much for levels), p_levels (that data of two levels speak as much for the
     trend). low, high: the levels; below, above: the sizes on both sides of the break; earliest, latest: the same for
     all places that are not excluded. seen: the least step that would have rejected the line with probability 0.8.
+    rise: of the line, from the smallest size to the largest.
     means: one row a size: size, value, se, before, change, change_low, change_high (over repeats, paired).
     """
 
@@ -51,6 +51,7 @@ class Tiers:
     earliest: float
     latest: float
     seen: float
+    rise: Effect
     means: pd.DataFrame
     repeats: int
     quality: str
@@ -85,8 +86,10 @@ class Tiers:
         levels = " and ".join(f"{self._rejected(row.p_levels)} against the {row.trend}" for row in rows)
         seen = f"a step of {self.seen:.2g}" if np.isfinite(self.seen) else "no step, however large,"
         return (
-            f"{self.quality} of {len(self.means)} sizes, {self.repeats} repeats, shows {SHOWN[self.verdict]}: against "
-            f"two levels {trends}, and two levels are {levels}. The best two are {self.low:.3g} and, from "
+            f"{self.quality} of {len(self.means)} sizes, {self.repeats} repeats, changes by {self.rise.value:+.2g} "
+            f"along a line ({self.level:.0%} interval {self.rise.low:+.2g} to {self.rise.high:+.2g}) and shows "
+            f"{SHOWN[self.verdict]}: against two levels {trends}, and two levels are {levels}. The best two are "
+            f"{self.low:.3g} and, from "
             f"{self.above:,.0f} {self.size} on, {self.high:.3g} (the break may lie anywhere from {self.earliest:,.0f} "
             f"to {self.latest:,.0f}); {seen} would have been seen beside a line with {POWER:.0%} probability."
         )
@@ -125,16 +128,19 @@ class Tiers:
 
         points = self.means.rename(columns={self.size: "x", "value": "y"}).assign(label="measured")
         lines = self.curves.assign(low=self.curves["value"], high=self.curves["value"])
-        return _linear(plots.band(lines, points[["x", "y", "se", "label"]], self.size, self.quality, ax))
+        return _linear(
+            plots.band(lines, points[["x", "y", "se", "label"]], AXES.get(self.size, self.size), self.quality, ax)
+        )
 
     def plot_change(self, ax=None):
         """Before and after against size, means over repeats as lines; returns the matplotlib Axes."""
         from scalinglaws import plots
 
         points = self.points.rename(columns={self.size: "x", "value": "y", "side": "label"})
-        lines = points.groupby(["label", "x"], as_index=False)["y"].mean().rename(columns={"y": "value"})
+        points = points.sort_values("label", ascending=False)  # before, after
+        lines = points.groupby(["label", "x"], as_index=False, sort=False)["y"].mean().rename(columns={"y": "value"})
         lines = lines.assign(low=lines["value"], high=lines["value"])
-        return _linear(plots.band(lines, points, self.size, self.quality, ax))
+        return _linear(plots.band(lines, points, AXES.get(self.size, self.size), self.quality, ax))
 
 
 def _linear(ax):
@@ -178,23 +184,33 @@ def tiers(
         )
     errors = table[chosen].get(f"{quality}_se", pd.Series(0.0, table.index[chosen]))
     problem = Problem.of(wide, np.nan_to_num(errors.to_numpy(float)))
-    rng, z = np.random.default_rng(seed), problem.means[None]
+    rng = np.random.default_rng(seed)
     tests = pd.DataFrame([compare(problem, trend, draws, rng) for trend in TRENDS])
     places, place = likely_places(problem, draws, rng, 1 - level)
-    low, high = problem.levels(z)[1][0]
     sizes = wide.columns.to_numpy(float)
     before = table[~chosen].pivot_table(index="repeat", columns=size, values=quality)
     return Tiers(
-        tests, float(low), float(high), *(float(sizes[i]) for i in (place - 1, place, min(places) - 1, max(places))),
-        seen_step(problem, 1 - level, draws, rng), _means(wide, before, problem, size, level), len(wide), quality, size,
-        level, _points(wide, before, size), _curves(problem, sizes),
+        tests=tests, low=float(problem.means[:place].mean()), high=float(problem.means[place:].mean()),
+        below=float(sizes[place - 1]), above=float(sizes[place]),
+        earliest=float(sizes[min(places) - 1]), latest=float(sizes[max(places)]),
+        seen=seen_step(problem, 1 - level, rng), rise=_rise(problem, level),
+        means=_means(wide, before, problem, size, level), repeats=len(wide), quality=quality, size=size, level=level,
+        points=_points(wide, before, size), curves=_curves(problem, sizes),
     )  # fmt: skip
+
+
+def _rise(problem, level):
+    """The Effect of a line from the smallest size to the largest: Student's t of K - 2 degrees of freedom."""
+    x, spare = problem.x - problem.x.mean(), len(problem.x) - 2
+    slope, wide = x @ problem.means / (x @ x), np.ptp(x)
+    error = np.sqrt(rest(problem.means, problem.trend("line")) / spare / (x @ x))
+    return effect(slope * wide, error * wide, spare, level)
 
 
 def _means(wide, before, problem, size, level):
     rows = []
     for column, value in zip(wide.columns, problem.means, strict=True):
-        row = {size: float(column), "value": value, "se": np.sqrt(problem.floor), "before": np.nan}
+        row = {size: float(column), "value": value, "se": np.sqrt(problem.noise), "before": np.nan}
         row |= {"change": np.nan, "change_low": np.nan, "change_high": np.nan}
         if column in before:
             pairs = (wide[column] - before[column].reindex(wide.index)).dropna()
@@ -222,8 +238,8 @@ def _curves(problem, sizes):
         pd.DataFrame({"label": name, "x": np.exp(grid), "value": np.polyval(np.polyfit(problem.x, z, degree), grid)})
         for name, degree in TRENDS.items()
     ]
-    rest, ((low, high),) = problem.levels(z[None])
-    place = problem.places[rest[0].argmin()]
+    place = problem.places[problem.levels(z).argmin()]
+    low, high = z[:place].mean(), z[place:].mean()
     middle = np.sqrt(sizes[place - 1] * sizes[place])
     x, value = [sizes[0], middle, middle * (1 + 1e-9), sizes[-1]], [low, low, high, high]
     return pd.concat([*curves, pd.DataFrame({"label": "two levels", "x": x, "value": value})], ignore_index=True)
