@@ -20,6 +20,7 @@ COMPANIONS = {  # notebook: (parameter, end of the name of a bundled study's fur
     "which_size": ("passes", "-compute"),
     "compute_surface": ("study", "-compute"),
     "neighbours": ("study", "-diffusion-time"),
+    "personalisation": ("study", "-subject"),
     "downstream_scaling": ("study", "-super-resolution"),
     "downstream_efficiency": ("study", "-super-resolution"),
     "distillation": ("study", "-students"),
