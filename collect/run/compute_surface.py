@@ -128,7 +128,7 @@ def _measured(forward, protocol):
     try:
         latency = measure_latency(forward, forward.batch, forward.device, protocol, threads, timeout=3600)
     except Outcome as failure:
-        named = {"sampling_batch": forward.batch, "threads": threads}
+        named = {"sampling_batch": forward.batch, "device": device_name(forward.device), "threads": threads}
         return named | {"unknown": f"seconds_per_image: {failure}"}
     columns = latency.columns()
     reasons = {k: v for k, v in latency.reasons.items() if k != "seconds_decode"}  # one pass has no decoding

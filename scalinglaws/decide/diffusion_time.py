@@ -105,15 +105,15 @@ class BestDiffusionTime:
 
     def plot(self, ax=None):
         """T* against steps with its intervals, one colour a size; returns the matplotlib Axes."""
-        from scalinglaws import neighbour_figures
+        from scalinglaws import figures
 
-        return neighbour_figures.best_times(self.settings, self.quality, ax)
+        return figures.best_times(self.settings, self.quality, ax)
 
     def plot_curves(self, axes=None):
         """Quality against T at each number of steps, one panel a size; returns the Axes."""
-        from scalinglaws import neighbour_figures
+        from scalinglaws import figures
 
-        return neighbour_figures.time_curves(self.measured, self.quality, axes)
+        return figures.time_curves(self.measured, self.quality, axes)
 
 
 @checked

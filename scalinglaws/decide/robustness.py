@@ -79,9 +79,9 @@ class Robustness:
 
     def plot(self, ax=None):
         """Shifted against reference share on logit axes, with the trends; returns the matplotlib Axes."""
-        from scalinglaws import neighbour_figures
+        from scalinglaws import figures
 
-        return neighbour_figures.logit_trends(self.rows, self.curves, self.quality, ax)
+        return figures.logit_trends(self.rows, self.curves, self.quality, ax)
 
     def plot_residuals(self, ax=None):
         """Effective robustness of every model with its interval; returns the matplotlib Axes."""
