@@ -83,6 +83,8 @@ def test_real_passes_and_a_run_that_goes_on(tmp_path, capsys):
     assert main(["collect", "compute", "mei", str(out), "--models", "40M"]) == 2
     assert "39M, 83M" in capsys.readouterr().err
     assert main(["collect", "compute", "mei", str(out), "--batches", "0"]) == 2
+    assert main(["collect", "compute", "tiny-ldm", str(tmp_path / "a.txt"), "--models", "c8"]) == 2
+    assert "neither .csv nor .parquet" in capsys.readouterr().err
 
 
 def test_a_pass_without_memory_is_a_row_with_the_reason(monkeypatch):

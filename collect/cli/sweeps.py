@@ -16,7 +16,7 @@ from collect.run.sweep import Opener
 from collect.sampling.loop import samples
 from collect.store.store import status as store_status
 from collect.store.store import stem, verify
-from collect.store.tables import write_table
+from collect.store.tables import table_format, write_table
 from scalinglaws.schema import InputError
 
 QUALITIES = ("fd", "fid", "fd_effnet_lite0", "clip", "lpips", "psnr", "crps", "agreement")  # the first one is shown
@@ -226,6 +226,8 @@ def _milliseconds(seconds):
 
 def latency(args):
     """A line per model; the rows to a file with --out."""
+    if args.out:
+        table_format(args.out)  # refused now, not after the last model
     rows = []
     for row in profiling.latencies(_opener(args), args.steps, args.batch):
         rows.append(row)

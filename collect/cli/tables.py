@@ -18,7 +18,7 @@ from collect.progress import note, show
 from collect.run import compute_surface
 from collect.run.sweep import pick_device
 from collect.store.tables import export as export_tables
-from collect.store.tables import write_table
+from collect.store.tables import table_format, write_table
 from scalinglaws.measurements import read
 from scalinglaws.schema import InputError
 
@@ -130,6 +130,7 @@ def compute(args):
     """A line per row; the file is written after each, so a run that was stopped goes on."""
     if low := [b for b in args.batches if b < 1]:
         raise InputError(f"A batch of {low[0]} samples: give whole numbers of 1 or more.")
+    table_format(args.out)  # refused now, not after the first row
     known = read(args.out) if Path(args.out).exists() else pd.DataFrame()
     done = set(zip(*(known[c] for c in compute_surface.SAME), strict=True)) if len(known) else ()
     rows = known.to_dict("records")

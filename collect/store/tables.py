@@ -23,7 +23,8 @@ FORMATS = {  # suffix: (read, write)
 }
 
 
-def _format(path):
+def table_format(path):
+    """(read, write) of a table file by its suffix; InputError where it is no .csv or .parquet."""
     if Path(path).suffix not in FORMATS:
         raise InputError(f"'{path}' is neither {' nor '.join(FORMATS)}, nor a folder of finished cells.")
     return FORMATS[Path(path).suffix]
@@ -37,7 +38,7 @@ def _rows(source):
         raise InputError(f"'{source}' holds no finished cell: run its sweep first.")
     if not Path(source).exists():
         raise InputError(f"Nothing at '{source}': give a folder of finished cells, or a .csv or .parquet file.")
-    table = _format(source)[0](source)
+    table = table_format(source)[0](source)
     if table.empty:
         raise InputError(f"'{source}' has no rows: export it again.")
     return table
@@ -45,7 +46,7 @@ def _rows(source):
 
 def export(sources, out):
     """Write the rows of several stores or tables as one file, exact repeats dropped; returns the table."""
-    _format(out)
+    table_format(out)
     table = pd.concat([_rows(source) for source in sources], ignore_index=True).drop_duplicates(ignore_index=True)
     write_table(table, out)
     return table
@@ -53,7 +54,7 @@ def export(sources, out):
 
 def write_table(table, out):
     """A table as one .csv or .parquet file, whole or not at all."""
-    write = _format(out)[1]
+    write = table_format(out)[1]
     part = Path(out).with_name(f".{os.getpid()}-{Path(out).name}")
     write(table, part)
     os.replace(part, out)

@@ -26,8 +26,15 @@ def list_studies(args):
         lines += [f"family    {f}" for f in study.families] + [f"source    {s}" for s in study.sources]
         return Reply(asdict(study), "\n".join(lines + [f"caveat    {c}" for c in study.caveats]))
     known = [studies.describe(name) for name in studies.names()]
-    lines = [f"{s.name:16} {s.rows:4} rows  {', '.join(s.quality):34} {s.title}" for s in known]
+    lines = [f"{s.name:26} {s.rows:4} rows  {_shown(s.quality):34} {s.title}" for s in known]
     return Reply([asdict(s) for s in known], "\n".join(lines))
+
+
+def _shown(qualities, most=3):
+    """The first qualities by name, halves of samples left out, and how many more there are."""
+    names = [name for name in qualities if not name.endswith(("_half1", "_half2"))]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def report(args):

@@ -178,13 +178,13 @@ def _one_shift(both, shift, level, shifts):
     spread = np.hypot(_typical(both["logit_se_shifted"], both["logit_se"], line.slope, line.tau), line.se(middle))
     seen = (t.ppf(1 - (1 - level) / 2 / (shifts * len(both)), line.count - 2) + t.ppf(0.8, line.count - 2)) * spread
     share = _share(line.at(middle))
-    told = {"shift": shift, "models": line.count, "slope": line.slope, "slope_low": line.slope - width * line.slope_se,
+    found = {"shift": shift, "models": line.count, "slope": line.slope, "slope_low": line.slope - width * line.slope_se,
             "slope_high": line.slope + width * line.slope_se, "middle": _share(middle), "loss": _share(middle) - share,
             "chi2": line.chi2, "tau": line.tau, "detectable": float(seen * share * (1 - share))}  # fmt: skip
     x = np.linspace(both["logit"].min() - 0.2, both["logit"].max() + 0.2, 60)
     ends = [_share(line.at(x) + sign * width * line.se(x)) for sign in (0, -1, 1)]
     curve = pd.DataFrame(dict(zip(("value", "low", "high"), ends, strict=True))).assign(shift=shift, x=_share(x))
-    return made, told, curve
+    return made, found, curve
 
 
 def _line(rows) -> YorkLine:
