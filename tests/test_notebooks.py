@@ -11,7 +11,7 @@ from test_accounting import study as priced_study
 from test_best_guidance import study as guided_study
 from test_training_trend import runs as training_runs
 
-from scalinglaws import notebooks
+from scalinglaws import notebooks, studies
 from scalinglaws.cli import main
 from scalinglaws.decide.accounting import which_size
 from scalinglaws.decide.best_guidance import best_guidance
@@ -166,3 +166,9 @@ def test_which_size_closes_with_the_answer_of_its_accounts(tmp_path):
     code = [c for c in nbformat.read(tmp_path / "which_size.ipynb", 4).cells if c.cell_type == "code"]
     assert code[-1].outputs[0].data["text/markdown"] == which_size(table, served=(1e3, 1e5)).answer
     assert len([o for c in code for o in c.outputs if "image/png" in o.get("data", {})]) == 1
+
+
+def test_readme_lists_every_notebook():
+    readme = (studies.HERE.parent / "README.md").read_text(encoding="utf-8")
+    section = readme[readme.index("## Notebooks") : readme.index("## Laws")]
+    assert sorted(line.split("`")[1] for line in section.splitlines() if line.startswith("| `")) == notebooks.names()
