@@ -303,4 +303,4 @@ def test_a_notebook_about_training_runs_on_the_training_rows_of_a_bundled_study(
     assert assemble._companion("training_compute", "tiny-ldm") == {"study": "tiny-ldm-training"}
     assert assemble._companion("training_budget", "tiny-ldm") == {"training": "tiny-ldm-training"}
     assert assemble._companion("training_compute", "runs.csv") == assemble._companion("guidance", "tiny-ldm") == {}
-    assert set(assemble.COMPANIONS) <= set(notebooks.names()) | {"personalisation"}
+    assert set(assemble.COMPANIONS) <= set(notebooks.names())

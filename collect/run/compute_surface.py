@@ -6,6 +6,7 @@ fresh process (collect.profile.latency), with the roofline of the machine (colle
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from itertools import product
 
@@ -78,10 +79,16 @@ def widths(family, models):
     return {model: labels[model] for model in models or named}
 
 
+@cache
+def _counted(family, base_channels, dtype):
+    """The Count of one sample's pass, which serves every batch."""
+    rule = shapes.shape(family)
+    return count(lambda: rule.build(base_channels), rule.inputs(), dtype)
+
+
 def least_seconds(family, base_channels, batch, dtype, machine):
     """(seconds at the roofline, seconds operator by operator) per image of one pass, None where the peak is unknown."""
-    rule = shapes.shape(family)
-    work = [Work(count(lambda: rule.build(base_channels), rule.inputs(), dtype), batch, batch)]
+    work = [Work(_counted(family, base_channels, dtype), batch, batch)]
     bounds = roofline.seconds(work, machine, dtype), roofline.eager_seconds(work, machine, dtype)
     return tuple(None if s is None else s / batch for s in bounds)
 

@@ -137,7 +137,9 @@ def _accounts(table, served):
 
 def _by_passes(passes):
     """The accounts in timed forward passes; none without such a table."""
-    rows = passes_of(passes) if passes is not None else pd.DataFrame(columns=SETTING)
+    if passes is None:
+        return
+    rows = passes_of(passes)
     told_apart = [c for c in SETTING if c == "sampling_batch" or rows[c].nunique() > 1]
     for setting, one in rows.groupby(told_apart):
         words = ", ".join(
