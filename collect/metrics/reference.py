@@ -21,8 +21,9 @@ def few(count, what, dimensions):
     if count > dimensions:
         return None
     return (
-        f"{count} {what} are fewer than the {dimensions} features + 1 that a covariance of full rank needs: Frechet "
-        "distances are mostly bias. Take several times the features."
+        f"{count} {what} are fewer than the {dimensions} features + 1 that a covariance of full rank needs: a "
+        "Frechet distance of so few is biased upwards, and comparable with others of as many alone. Take several times "
+        "the features."
     )
 
 
