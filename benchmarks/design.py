@@ -32,6 +32,7 @@ GRIDS = {  # name: (source, rows, quality, pair of sizes that cross)
     "tiny-t2i w 2": (DATA / "tiny-t2i-2000.csv", "sampler == 'ddim' and guidance == 2", "fd", ("c16", "c24")),
 }
 
+CELL = ["model", "steps", "sampler", "guidance"]
 SETTINGS = {  # name: (source, rows, quality) of several samplers or guidances
     "tiny-t2i guidance 1, 2": ("tiny-t2i", "sampler == 'ddim' and guidance in (1, 2) and steps != 50", "fd"),
     "tiny-t2i guidance 1, 2, EfficientNet": ("tiny-t2i", "sampler == 'ddim' and guidance in (1, 2) and steps != 50",
@@ -86,7 +87,8 @@ def settings_replays(name, count, shares):
             left = share * table["cost"].sum() - table["cost"][start].sum()
             for order, rest in orders.items():
                 seen = _measured(table.assign(**{quality: drawn}), quality, list(start), left, rest, budget)
-                known = prepare_settings(table.assign(**{quality: drawn}).loc[seen], quality=quality, budget=budget)
+                known = prepare_settings(table.assign(**{quality: drawn}).loc[seen], quality=quality, budget=budget,
+                                         candidates=table[[*CELL, "flops_per_forward"]])  # fmt: skip
                 yield {"grid": name, "order": order, "share": share, "seed": seed,
                        "regret": _regret(table, quality, known), "cells": len(seen),
                        "spent": table["cost"][seen].sum() / table["cost"].sum()}  # fmt: skip
@@ -99,12 +101,11 @@ def _measured(table, quality, seen, left, rest, budget):
         missing = missing[missing["cost"] <= left]
         if missing.empty:
             return seen
-        plan = design(table.loc[seen], "optimum", f"{left!r} FLOPs", quality=quality, budget=budget, most=4,
-                      candidates=missing[["model", "steps", "sampler", "guidance", "samples", "cost"]], compare=False)  # fmt: skip
+        plan = design(table.loc[seen], "optimum", float(left), quality=quality, budget=budget, most=4,
+                      candidates=missing[[*CELL, "flops_per_forward", "samples", "cost"]], compare=False)  # fmt: skip
         if plan.cells.empty:
             return seen
-        keys = ["model", "steps", "sampler", "guidance"]
-        seen = seen + missing.reset_index().merge(plan.cells[keys], on=keys)["index"].tolist()
+        seen = seen + missing.reset_index().merge(plan.cells[CELL], on=CELL)["index"].tolist()
         left -= plan.cost
     for cell in rest:
         if cell not in seen and table["cost"][cell] <= left:

@@ -145,7 +145,7 @@ def design(
     the best size to train (default where `training` is given).
 
     Rows of several samplers or guidances: for the optimum, each of these settings has a law of its own, the decision is
-    between all of them, and so are the candidates; the other questions need rows of one.
+    between all of them, and the candidates are in all of them; the other questions need rows of one.
 
     Candidates: every measured model at every measured number of steps and at `steps`, new or repeated, with `samples`
     images each, one or several counts (default: as in the table); or the rows of `candidates`, with the columns model

@@ -6,7 +6,6 @@ little.
 """
 
 from dataclasses import replace
-from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,6 @@ import pandas as pd
 from scalinglaws import infer
 from scalinglaws.decide import worth
 from scalinglaws.decide.alternatives import below, budgets_of
-from scalinglaws.decide.arguments import check_positive
 from scalinglaws.decide.belief import beside
 from scalinglaws.decide.experiment import Experiment, experiment_on, prepare, read_problem
 from scalinglaws.decide.fitted import FittedLaw
@@ -31,15 +29,15 @@ def prepare_settings(
         return prepare(source, question, unit, quality=quality, law=law, inputs=inputs, where=where, **given)
     if not isinstance(source, infer.Question):
         source = infer.question(source, quality, law, inputs, where, choose=question == "optimum")
-    groups = source.groups() if question == "optimum" else {}
+    candidates = None if candidates is None else pd.DataFrame(candidates)
+    apart = [] if candidates is None else [c for c in infer.CHOICES if c in candidates and candidates[c].nunique() > 1]
+    groups = source.groups(apart) if question == "optimum" else {}
     if len(groups) < 2:
         return prepare(source, question, unit, **given)
     settings = pd.DataFrame([_setting(group) for group in groups.values()], groups)
     settings = settings.loc[:, settings.nunique() > 1]
     if candidates is not None:
-        candidates = _checked(pd.DataFrame(candidates), settings)
-    elif options.get("training") is None:
-        candidates = _everywhere(source, settings, options.pop("steps", None))
+        candidates = _checked(candidates, settings, source)
     parts, left_out = _problems(groups, settings, candidates, question, unit, options)
     spent = {label: problem.cells_cost() for label, (problem, *_) in parts.items()}
     budgets = budgets_of(budget, unit, np.concatenate([cost.ravel() for cost in spent.values()]))
@@ -56,8 +54,9 @@ def _setting(question):
     return {c: question.table[c].iloc[0] for c in infer.CHOICES if c in question.table}
 
 
-def _checked(candidates, settings):
-    """The candidates; InputError where they do not say in which setting they are, or are where nothing was measured."""
+def _checked(candidates, settings, question):
+    """The candidates, with the sizes of models that any setting knows; InputError where they do not say in which
+    setting they are, or are where nothing was measured."""
     if lacks := [c for c in settings if c not in candidates]:
         raise InputError(f"The rows hold several values of {lacks[0]}: candidates need that column, too; they have "
                          f"{', '.join(map(str, candidates.columns))}.")  # fmt: skip
@@ -67,19 +66,11 @@ def _checked(candidates, settings):
             words = " ".join(f"{c}={v}" for c, v in zip(settings, one, strict=True))
             raise InputError(f"Candidates at {words}, where no row was measured: the settings are "
                              f"{'; '.join(settings.index)}.")  # fmt: skip
-    return candidates
-
-
-def _everywhere(question, settings, steps):
-    """Every model at every number of steps, of any setting, in each of them."""
-    law = FittedLaw(None, question.table, question.inputs)
-    models = question.table[[c for c in ("model", law.size_column) if c in question.table]].drop_duplicates()
-    parts = [models, settings]
-    if law.steps_column:
-        more = [] if steps is None else [check_positive(float(s), "steps") for s in np.atleast_1d(steps)]
-        counts = np.union1d(question.table[law.steps_column].astype(float), more)
-        parts.append(pd.DataFrame({law.steps_column: counts}))
-    return reduce(lambda a, b: a.merge(b, how="cross"), parts)
+    size = FittedLaw(None, question.table, question.inputs).size_column
+    if size in candidates or "model" not in candidates or "model" not in question.table:
+        return candidates
+    known = question.table.drop_duplicates("model").set_index("model")[size]
+    return candidates.assign(**{size: candidates["model"].map(known)})
 
 
 def _problems(groups, settings, candidates, question, unit, options):
