@@ -1,6 +1,7 @@
 """Orders of measuring replayed on measured grids: who has the whole grid's answer after a share of its cost.
 
 python -m benchmarks.design [--replays 200] [--shares 0.05 0.2] [--grids tiny-ldm ...] [--orders ...] [--out FILE]
+python -m benchmarks.design --settings [--replays 20]    grids of several guidances or samplers, by regret
 
 Each replay has a budget of its own (one of BUDGETS from the cheapest cell to the most expensive), a random start of
 four cheap cells, and fresh errors of the measured values. Crossovers: the pair of each grid, a quarter of the replays.
@@ -16,6 +17,8 @@ import pandas as pd
 import scalinglaws as sl
 from scalinglaws.decide import replay
 from scalinglaws.decide.cost import cost_model
+from scalinglaws.decide.design import design
+from scalinglaws.decide.settings import prepare_settings
 
 BUDGETS = 10
 SHARES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
@@ -28,6 +31,14 @@ GRIDS = {  # name: (source, rows, quality, pair of sizes that cross)
     "tiny-t2i": (DATA / "tiny-t2i-2000.csv", "sampler == 'ddim' and guidance == 1", "fd", ("c16", "c24")),
     "tiny-t2i w 2": (DATA / "tiny-t2i-2000.csv", "sampler == 'ddim' and guidance == 2", "fd", ("c16", "c24")),
 }
+
+CELL = ["model", "steps", "sampler", "guidance"]
+SETTINGS = {  # name: (source, rows, quality) of several samplers or guidances
+    "tiny-t2i guidance 1, 2": ("tiny-t2i", "sampler == 'ddim' and guidance in (1, 2) and steps != 50", "fd"),
+    "tiny-t2i guidance 1, 2, EfficientNet": ("tiny-t2i", "sampler == 'ddim' and guidance in (1, 2) and steps != 50",
+                                             "fd_effnet_lite0"),
+    "tiny-ldm samplers": ("tiny-ldm", "guidance == 1 and steps <= 64", "fd"),
+}  # fmt: skip
 
 
 def rows_of(name):
@@ -52,6 +63,71 @@ def run(name, count, shares, orders=replay.ORDERS):
                 rows.append({"grid": name, "question": question, "share": share}
                             | replay.replay(grid, order, share, seed=seed))  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def settings_replays(name, count, shares):
+    """One row a replay, order and share of the grid's cost, on a grid of several settings: regret, spent.
+
+    Each replay begins with four random cells of the cheapest third of each setting, with fresh errors, and has one
+    budget. regret: ln of the measured quality at the choice over the best measured, straight in ln steps between cells.
+    """
+    source, kept, quality = SETTINGS[name]
+    table = sl.read(source).query(kept).reset_index(drop=True)
+    setting = table[["sampler", "guidance"]].astype(str).agg(" ".join, axis=1)
+    table["cost"] = np.concatenate([cost_model(rows).per_row(rows) for _, rows in table.groupby(setting)])[
+        np.argsort(np.concatenate([rows.index for _, rows in table.groupby(setting)]))]  # fmt: skip
+    budgets = np.geomspace(3 * table["cost"].min(), table["cost"].max(), BUDGETS)
+    for seed in range(count):
+        rng, budget = np.random.default_rng(seed), float(budgets[seed % BUDGETS])
+        cheap = [rows.nsmallest(max(4, len(rows) // 3), "cost").index for _, rows in table.groupby(setting)]
+        start = np.concatenate([rng.choice(index, 4, replace=False) for index in cheap])
+        drawn = table[quality] + table[f"{quality}_se"] * rng.standard_normal(len(table))
+        orders = {"design": None, "cheapest": table["cost"].sort_values().index, "random": rng.permutation(len(table))}
+        for share in shares:
+            left = share * table["cost"].sum() - table["cost"][start].sum()
+            for order, rest in orders.items():
+                seen = _measured(table.assign(**{quality: drawn}), quality, list(start), left, rest, budget)
+                known = prepare_settings(table.assign(**{quality: drawn}).loc[seen], quality=quality, budget=budget,
+                                         candidates=table[[*CELL, "flops_per_forward"]])  # fmt: skip
+                yield {"grid": name, "order": order, "share": share, "seed": seed,
+                       "regret": _regret(table, quality, known), "cells": len(seen),
+                       "spent": table["cost"][seen].sum() / table["cost"].sum()}  # fmt: skip
+
+
+def _measured(table, quality, seen, left, rest, budget):
+    """Indices of the cells that an order has measured once no further one is within what is left."""
+    while rest is None:
+        missing = table.drop(index=seen).assign(samples=1.0)
+        missing = missing[missing["cost"] <= left]
+        if missing.empty:
+            return seen
+        plan = design(table.loc[seen], "optimum", float(left), quality=quality, budget=budget, most=4,
+                      candidates=missing[[*CELL, "flops_per_forward", "samples", "cost"]], compare=False)  # fmt: skip
+        if plan.cells.empty:
+            return seen
+        seen = seen + missing.reset_index().merge(plan.cells[CELL], on=CELL)["index"].tolist()
+        left -= plan.cost
+    for cell in rest:
+        if cell not in seen and table["cost"][cell] <= left:
+            seen, left = [*seen, cell], left - table["cost"][cell]
+    return seen
+
+
+def _regret(table, quality, experiment):
+    """ln of the measured quality at the choice over that of the best alternative, of the whole grid."""
+    (chosen,), whole = experiment.decision.choices(experiment.belief.mean), {}
+    points = experiment.belief.points.copy()
+    points["setting"] = points.get("setting", pd.Series("", points.index))
+    varied = [c for c in ("sampler", "guidance") if table[c].nunique() > 1]
+    for key, rows in table.groupby([*varied, "model"]):
+        label = " ".join(
+            f"{c}={v:g}" if isinstance(v, float) else f"{c}={v}" for c, v in zip(varied, key, strict=False)
+        )
+        rows = rows.sort_values("steps")
+        whole[label, key[-1]] = np.log(rows["steps"].to_numpy(float)), np.log(rows[quality].to_numpy(float))
+    alternatives = points.iloc[experiment.decision.groups[0]]
+    lost = {k: np.interp(np.log(p.steps), *whole[p.setting, p.model]) for k, p in alternatives.iterrows()}
+    return lost[chosen] - min(lost.values())
 
 
 def curves(table):
@@ -81,8 +157,16 @@ def main():
     parser.add_argument("--grids", nargs="*", default=list(GRIDS), choices=GRIDS)
     parser.add_argument("--orders", nargs="*", default=replay.ORDERS, choices=replay.ORDERS)
     parser.add_argument("--out", help="a CSV file for every replay")
+    parser.add_argument("--settings", action="store_true", help="grids of several samplers or guidances")
     options = parser.parse_args()
     every = []
+    if options.settings:
+        for name in SETTINGS:
+            table = pd.DataFrame(settings_replays(name, options.replays, sorted(options.shares)))
+            print(f"\n{name}: {options.replays} replays; mean regret of the choice, in ln quality, and share spent")
+            shown = table.pivot_table(index="order", columns="share", values=["regret", "spent"], sort=False)
+            print(shown.to_string(float_format="{:.4f}".format), flush=True)
+        return
     for name in options.grids:
         start = time.perf_counter()
         every.append(run(name, options.replays, sorted(options.shares), options.orders))

@@ -107,9 +107,10 @@ class Question:
             hint = f"Column {column!r} names no unit: say it with --read-as {column}={meaning}:ms (or s, J, ...)."
         return f"A budget in {unit} cannot be priced: {lack}. {hint}"
 
-    def groups(self):
-        """{label: Question}: one a sampler and guidance, where the rows hold several."""
-        mixed = [c for c in CHOICES if c in mixing(self.table, self.inputs)]
+    def groups(self, apart=()):
+        """{label: Question}: one a sampler and guidance, where the rows hold several at one size and number of steps,
+        or where the column is among `apart`."""
+        mixed = [c for c in CHOICES if c in mixing(self.table, self.inputs) or c in apart]
         if not mixed:
             return {"": self}
         parts = self.table.groupby(mixed, sort=True)

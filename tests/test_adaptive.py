@@ -21,33 +21,40 @@ STEPS = (2, 4, 8, 16, 32, 64)
 SAMPLES = 100
 
 
-def law(size, steps):
-    """A fid whose best size at a budget is known."""
-    return 2 + 4e3 * size**-0.5 + 60 * steps**-1.2
+GUIDED = 0.6  # of the quality's floor, at guidance 2; a step costs twice then
+
+
+def law(size, steps, guidance=1.0):
+    """A fid whose best size at a budget is known; calls per step are `guidance`, which is 1 or 2."""
+    return 2 * (1 if guidance == 1 else GUIDED) + 4e3 * size**-0.5 + 60 * steps**-1.2
 
 
 @pytest.fixture
 def opener(tmp_path):
+    return family(tmp_path)
+
+
+def family(folder, weights=(1.0,)):
     """() -> (jobs, store, measure) of a family of a known law; `measured` lists the cells in order."""
     jobs = []
-    for model, size in SIZES.items():
-        for steps in STEPS:
-            cell = SimpleNamespace(model=model, sampling=SimpleNamespace(steps=steps), samples=SAMPLES, best_of=1)
-            jobs.append(Job(f"{model}-{steps}", identity([model, steps]), size * steps * SAMPLES, cell))
+    for model, size, steps, w in ((m, n, s, w) for w in weights for m, n in SIZES.items() for s in STEPS):
+        config = SimpleNamespace(steps=steps, sampler="ddim", guidance=w)
+        cell = SimpleNamespace(model=model, sampling=config, samples=SAMPLES, best_of=1)
+        jobs.append(Job(f"{model}-{steps}-{w:g}", identity([model, steps, w]), size * steps * w * SAMPLES, cell))
     measured = []
 
     def measure(cell, partial=None, checkpoint=None):
-        size, steps = SIZES[cell.model], cell.sampling.steps
+        size, steps, w = SIZES[cell.model], cell.sampling.steps, cell.sampling.guidance
         if opening.fails == (cell.model, steps):
             raise Outcome("nan", "all images are NaN")
-        measured.append((cell.model, steps))
-        noise = 1 + 0.005 * np.random.default_rng([steps, int(size)]).standard_normal()
-        return {"family": "known", "model": cell.model, "flops_per_forward": size, "steps": steps, "nfe": float(steps),
-                "sampler": "ddim", "guidance": 1.0, "fid": law(size, steps) * noise, "n_samples_for_metric": SAMPLES,
-                "seconds_per_image": 1e-9 * size * steps}  # fmt: skip
+        measured.append((cell.model, steps) if weights == (1.0,) else (cell.model, steps, w))
+        noise = 1 + 0.005 * np.random.default_rng([steps, int(size), int(w)]).standard_normal()
+        return {"family": "known", "model": cell.model, "flops_per_forward": size, "steps": steps, "nfe": steps * w,
+                "sampler": "ddim", "guidance": w, "fid": law(size, steps, w) * noise, "n_samples_for_metric": SAMPLES,
+                "seconds_per_image": 1e-9 * size * steps * w}  # fmt: skip
 
     def opening():
-        return jobs, Store(tmp_path / "store"), measure
+        return jobs, Store(folder / "store"), measure
 
     opening.jobs, opening.measured, opening.fails = jobs, measured, None
     opening.sizes = {model: {"flops_per_forward": size} for model, size in SIZES.items()}
@@ -75,6 +82,23 @@ def test_it_finds_the_best_size_of_a_known_law_for_a_part_of_the_cost(opener, bu
     lost = law(SIZES[chosen], min(budget / SIZES[chosen], 128)) / law(SIZES[best], budget / SIZES[best]) - 1
     assert lost < 0.02, (end.plan.answer, best)
     assert cost_of(opener.measured) < 0.5 * total(opener.jobs)
+
+
+@pytest.mark.parametrize("budget, guided", [(3e7, False), (4e9, True)])
+def test_it_chooses_between_guidances_too(tmp_path, budget, guided):
+    """Guidance lowers the floor and doubles the cost: at a small budget it does not pay, at a large one it does."""
+    opener = family(tmp_path, (1.0, 2.0))
+    end = last(adaptive.run(opener, Ask(budget=budget, until=0.005), opener.sizes))
+    assert end.kind == "enough"
+    options = [(law(n, min(budget / n / w, 64), w), m, w) for m, n in SIZES.items() for w in (1.0, 2.0)
+               if budget >= 2 * n * w]  # fmt: skip
+    assert (min(options)[2] == 2.0) == guided, "the law itself says so"
+    model, words = end.plan.answer.split(" ", 1)
+    chosen = next(value for value, m, w in options if m == model and f"guidance={w:g}" in words)
+    assert chosen / min(options)[0] - 1 < 0.02, (end.plan.answer, min(options))
+    assert sum(SIZES[m] * s * w * SAMPLES for m, s, w in opener.measured) < 0.5 * total(opener.jobs)
+    first = {(m, s, w) for m, s, w in opener.measured[: 2 * adaptive.FIRST]}
+    assert {w for *_, w in first} == {1.0, 2.0}, "each guidance begins with cells of its own"
 
 
 def test_it_stops_when_the_spend_is_used(opener):
@@ -136,12 +160,13 @@ def swept(metrics=("fid",), **values):
 def test_every_axis_of_a_sweep_but_models_and_steps_has_one_value():
     axes = {name for name, field in SweepFile.model_fields.items() if "list" in str(field.annotation)}
     axes = {"seeds" if name == "seed" else name for name in axes}
-    assert axes - {"sizes", "models", "steps", "quality"} == {*adaptive.ONE}
+    assert axes - {"sizes", "models", "steps", "quality"} == {*adaptive.SETTINGS, *adaptive.ONE}
 
 
 def test_a_sweep_that_mixes_more_than_sizes_and_steps_is_refused():
+    adaptive.check(swept(samplers=["ddim", "euler"]), Ask())
     with pytest.raises(InputError, match="2 samplers"):
-        adaptive.check(swept(samplers=["ddim", "euler"]), Ask())
+        adaptive.check(swept(samplers=["ddim", "euler"]), Ask("largest"))
     with pytest.raises(InputError, match="2 diffusion_time"):
         adaptive.check(swept(diffusion_time=[0.5, 1.0]), Ask())
     with pytest.raises(InputError, match="no model xs"):

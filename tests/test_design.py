@@ -10,6 +10,8 @@ from scalinglaws import laws
 from scalinglaws.decide import worth
 from scalinglaws.decide.belief import CURVE, believe
 from scalinglaws.decide.design import SHOWN, Plan, design
+from scalinglaws.decide.experiment import prepare
+from scalinglaws.decide.settings import prepare_settings
 from scalinglaws.schema import InputError, NoAnswer
 
 PLAIN = laws.find("size_steps_plain")
@@ -55,12 +57,12 @@ def test_a_model_that_the_law_misses_leaves_the_others_their_own_misfit():
     rising = np.where(points["model"].isin(["m0", "m1"]), 0.1 * np.log(points["steps"]), 0.0)
     value = value * np.exp(rising + 0.005 * np.random.default_rng(0).standard_normal(len(points)))
     belief = believe(PLAIN, ("N", "S"), points, np.arange(len(points)), value, np.full(len(points), 0.005))
-    misfit = dict(zip(points["model"], belief.misfit, strict=True))
+    misfit = dict(zip(points["model"], belief.law.misfit, strict=True))
     assert min(misfit["m0"], misfit["m1"]) > 1.5 * max(misfit["m2"], misfit["m3"], misfit["m4"])
-    assert max(misfit["m2"], misfit["m3"], misfit["m4"]) < belief.sds[1] < max(misfit.values())
+    assert max(misfit["m2"], misfit["m3"], misfit["m4"]) < belief.law.sds[1] < max(misfit.values())
     some = np.flatnonzero(points["model"] != "m4")
     unseen = believe(PLAIN, ("N", "S"), points, some, value[some], np.full(len(some), 0.005))
-    assert unseen.misfit[-1] == unseen.sds[1], "of a model without rows, what is common"
+    assert unseen.law.misfit[-1] == unseen.law.sds[1], "of a model without rows, what is common"
 
 
 def test_the_value_of_a_measurement_between_two_is_the_known_closed_form():
@@ -133,6 +135,44 @@ def test_more_images_cost_more_and_say_more(rows):
     one, two = (design(seen, "largest", "1e14 FLOPs", candidates=wanted.iloc[[k]], most=1, enough=1e-9) for k in (0, 1))
     assert two.cost == pytest.approx(4 * one.cost)
     assert two.cells["gain"].iloc[0] > one.cells["gain"].iloc[0]
+
+
+def test_settings_are_decided_between_and_each_alone_is_as_before():
+    rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance <= 1.5 and steps <= 16")
+    both = prepare_settings(rows, budget=3e8, steps=[32, 64])
+    every = [*rows["steps"].unique(), 32, 64]
+    parts = {w: prepare(rows.query("guidance == @w"), budget=3e8, steps=every) for w in (1.0, 1.5)}
+    start = 0
+    for w, part in parts.items():
+        here = slice(start, start := start + len(part.belief.mean))
+        np.testing.assert_array_equal(both.belief.mean[here], part.belief.mean)
+        np.testing.assert_array_equal(both.belief.covariance[here, here], part.belief.covariance)
+        assert not both.belief.covariance[here, start:].any()
+        mine = both.candidates[both.candidates["guidance"] == w]
+        np.testing.assert_array_equal(mine["sampling"], part.candidates["sampling"])
+    best = min(part.belief.mean[part.decision.choices(part.belief.mean)[0]] for part in parts.values())
+    assert both.belief.mean[both.decision.choices(both.belief.mean)[0]] == best
+    assert "guidance=" in both.answer()
+
+
+def test_a_plan_over_settings_names_them_in_every_row():
+    rows = sl.read("tiny-ldm").query("guidance == 1 and steps <= 8")
+    plan = design(rows, "optimum", "3e13 FLOPs", steps=[16, 32, 64], enough=1e-5, most=4)
+    assert set(plan.cells["sampler"]) <= set(rows["sampler"]) and len(plan.cells)
+    assert f"sampler={plan.answer.split('sampler=')[1].split(')')[0]}" in plan.summary()
+    wanted = pd.DataFrame({"model": "c48", "steps": 64, "sampler": ["ddim", "dpm++2m"]})
+    few = design(rows, "optimum", "3e13 FLOPs", candidates=wanted, enough=1e-9, most=9)
+    assert set(few.cells["model"]) <= {"c48"}
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (dict(candidates=pd.DataFrame({"model": ["c48"], "steps": [64]})), "candidates need that column"),
+    (dict(candidates=pd.DataFrame({"model": ["c48"], "steps": [64], "sampler": "euler"})), "at sampler=euler, where"),
+    (dict(question="largest"), "keep one with --where sampler"), (dict(budget=1), "below the cheapest cell"),
+])  # fmt: skip
+def test_bad_arguments_on_settings_end_in_a_sentence(arguments, said):
+    with pytest.raises(InputError, match=said):
+        design(sl.read("tiny-ldm").query("guidance == 1 and steps <= 8"), **arguments)
 
 
 def test_a_second_seed_helps_where_the_question_is_which_size_to_train():

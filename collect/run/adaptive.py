@@ -2,9 +2,9 @@
 
     for event in run(opener, Ask("optimum", 1e15), sizes): ...
 
-The first cells are the cheapest that differ in size and steps; then `scalinglaws.design` picks among the sweep's own
-missing cells, given every finished one, so that a run that was stopped goes on where it was. What was chosen and why
-comes as an event of kind 'chosen', the end as one of kind 'enough'.
+The first cells are the cheapest that differ in size and steps, at each sampler and guidance; then `scalinglaws.design`
+picks among the sweep's own missing cells, given every finished one, so that a run that was stopped goes on where it
+was. What was chosen and why comes as an event of kind 'chosen', the end as one of kind 'enough'.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ from scalinglaws.schema import InputError
 
 __all__ = ["Ask", "check", "run", "spend_of"]
 FIRST = 4  # cells before there is anything to decide by
-ONE = ("samplers", "guidance", "guidance_interval", "diffusion_time", "seeds", "best_of")  # with one value in a sweep
+SETTINGS = ("samplers", "guidance")  # several only where the question is the optimum, which chooses between them
+ONE = ("guidance_interval", "diffusion_time", "seeds", "best_of")  # with one value in a sweep
 PARTS = {"seconds": ("seconds_per_image", "seconds_text", "seconds_decode"),
          "joules": ("joules_per_image", "joules_text", "joules_decode")}  # fmt: skip
 
@@ -103,8 +104,8 @@ def run(opener, ask, sizes, start=engines.process, workers=None, retry=False, **
         if plan is None or plan.cells.empty:
             yield Chosen("enough", "design", reason=_why(plan, ask, missing), plan=plan)
             return
-        names = {(job.cell.model, float(job.cell.sampling.steps)): n for n, job in missing.items()}
-        picked = [names[cell] for cell in zip(plan.cells["model"], plan.cells["steps"], strict=True)]
+        names = {(job.cell.model, float(job.cell.sampling.steps), *_setting(job)): n for n, job in missing.items()}
+        picked = [names[cell] for cell in plan.cells[["model", "steps", "sampler", "guidance"]].itertuples(False, None)]
         why = f"{plan.loss:.2g} {plan.loss_unit}, expected {plan.expected:.2g} after it; today: {plan.answer}"
         yield Chosen("chosen", "design", jobs[picked[0]], reason=why, plan=plan)
         yield from measure(picked)
@@ -116,10 +117,11 @@ def check(sweep, ask):
     InputError for a sweep that mixes what an adaptive run cannot tell apart, a model that it lacks, a quality that it
     does not measure, a budget in another unit than the spend, and energy that nothing here counts.
     """
-    for name in ONE:
+    axes = "sizes and steps, of several samplers and guidances for the optimum alone"
+    for name in ONE if ask.question == "optimum" else (*SETTINGS, *ONE):
         values = getattr(sweep.file, name)
         if len(values) > 1:
-            raise InputError(f"An adaptive run decides between sizes and steps; the sweep has {len(values)} {name} "
+            raise InputError(f"An adaptive run decides between {axes}; the sweep has {len(values)} {name} "
                              f"({', '.join(map(str, values))}): keep one, or run without --adaptive.")  # fmt: skip
     if unknown := set(ask.between or ()) - set(sweep.labels):
         raise InputError(f"The sweep has no model {', '.join(sorted(unknown))}. Its models: {', '.join(sweep.labels)}.")
@@ -132,15 +134,20 @@ def check(sweep, ask):
 
 
 def first_cells(jobs) -> dict:
-    """The cheapest {stem: Job} until two sizes and two numbers of steps are among them, FIRST at least."""
-    chosen = {}
+    """The cheapest {stem: Job} of each sampler and guidance until two sizes and two numbers of steps are among them,
+    FIRST at least."""
+    chosen = {}  # {setting: {stem: Job}}
     for name in sorted(jobs, key=lambda n: jobs[n].flops):
-        cells = [job.cell for job in chosen.values()]
+        own = chosen.setdefault(_setting(jobs[name]), {})
+        cells = [job.cell for job in own.values()]
         both = len({c.model for c in cells}) > 1 and len({c.sampling.steps for c in cells}) > 1
-        if both and len(chosen) >= FIRST:
-            break
-        chosen[name] = jobs[name]
-    return chosen
+        if not both or len(own) < FIRST:
+            own[name] = jobs[name]
+    return {name: job for own in chosen.values() for name, job in own.items()}
+
+
+def _setting(job):
+    return job.cell.sampling.sampler, job.cell.sampling.guidance
 
 
 def spent(rows, jobs, unit) -> float:
@@ -165,7 +172,8 @@ def _plan(ask, rows, missing, sizes, left, most):
     if not missing or left <= 0:
         return None
     wanted = [{"model": job.cell.model, "steps": job.cell.sampling.steps, "samples": job.cell.samples}
-              | sizes[job.cell.model] | ({"cost": job.flops} if ask.unit == "flops" else {})
+              | dict(zip(("sampler", "guidance"), _setting(job), strict=True)) | sizes[job.cell.model]
+              | ({"cost": job.flops} if ask.unit == "flops" else {})
               for job in missing]  # fmt: skip
     return design(
         pd.DataFrame(rows), ask.question, f"{min(left, 1e300)!r} {ask.unit}", budget=ask.budget, between=ask.between,

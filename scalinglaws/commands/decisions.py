@@ -91,7 +91,7 @@ def _crossover_by(args):
 
 def design(args):
     """What to measure next: the cells and trainings that reduce the loss of a decision most per unit of cost."""
-    question = reading.question(args)
+    question = reading.question(args, choose=args.question == "optimum")
     sizes = {"between": args.between and [question.size(size) for size in args.between]}
     training = units.number(args.training) if args.training not in (None, "column") else args.training == "column"
     if training is None:

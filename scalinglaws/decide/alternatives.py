@@ -23,8 +23,8 @@ def best_at_budgets(problem, budget, between):
     if between is not None:
         raise InputError("between= is for the question 'crossover'; the optimum is asked at a budget per image.")
     cost, sizes, counts = problem.cost, problem.sizes, problem.counts
-    spent = cost.per_image(*np.meshgrid(sizes, counts))
-    budgets = _budgets(budget, cost.unit, spent)
+    spent = problem.cells_cost()
+    budgets = budgets_of(budget, cost.unit, spent)
     frames, groups, first = [], [], 0
     for each in budgets:
         rows = []
@@ -38,10 +38,7 @@ def best_at_budgets(problem, budget, between):
         groups.append(np.arange(first, first + len(rows)))
         first += len(rows)
     if not all(map(len, groups)):
-        raise NoAnswer(
-            f"A budget of {budgets[0]:g} {UNITS[cost.unit]} per image is below the cheapest cell, {spent.min():.4g}; "
-            "raise it."
-        )
+        below(budgets[0], cost.unit, spent.min())
     sign = -1.0 if problem.rises else 1.0
     return _frame(frames), lambda start: worth.Best(tuple(start + g for g in groups), sign), budgets
 
@@ -81,12 +78,17 @@ def largest(problem, budget, between):
 QUESTIONS = {"optimum": best_at_budgets, "crossover": order_along_cost, "largest": largest}
 
 
-def _budgets(given, unit, spent):
-    """Budgets per image, in `unit`."""
+def budgets_of(given, unit, spent) -> np.ndarray:
+    """Budgets per image in `unit`: as given, or from the cheapest to the most expensive of what cells cost [cell]."""
     if given is None:
         return np.geomspace(spent.min() * 1.5, spent.max(), BUDGETS)
     several = np.atleast_1d(np.asarray(given, object))
     return np.array([budget_of(one, unit) for one in several])
+
+
+def below(budget, unit, least):
+    """Raise NoAnswer for a budget per image that buys no cell; least: the cost of the cheapest."""
+    raise NoAnswer(f"A budget of {budget:g} {UNITS[unit]} per image is below the cheapest cell, {least:.4g}; raise it.")
 
 
 def budget_of(given, unit) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from scalinglaws.fitting.coordinates import model_and_coordinates
 from scalinglaws.laws import Law
@@ -32,18 +33,25 @@ FALLING, EITHER = (0.6, 0.6), (0.0, 0.3)  # exponents
 
 
 @dataclass(frozen=True)
-class Belief:
-    """Mean [point] and covariance [point, point] of ln quality, and the error [point] of one measurement there."""
+class Linearised:
+    """The law behind a belief, linearised at its posterior mode, and the errors about it."""
 
-    points: pd.DataFrame = field(repr=False)  # model, size, steps; model CURVE for the law itself
-    mean: np.ndarray = field(repr=False)
-    covariance: np.ndarray = field(repr=False)
-    error: np.ndarray = field(repr=False)
     sds: tuple[float, float, float]  # model_sd, misfit_sd in common, share of the stated errors
     misfit: np.ndarray = field(repr=False)  # misfit_sd of each point's model [point]
     theta: np.ndarray = field(repr=False)  # natural parameters at which the law is linearised
     slopes: np.ndarray = field(repr=False)  # d ln f by the law's internal parameters [point, parameter]
     prior: np.ndarray = field(repr=False)  # variances of the internal parameters [parameter]
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Mean [point] and covariance [point, point] of ln quality, and the error [point] of one measurement there."""
+
+    points: pd.DataFrame = field(repr=False)  # model, size, steps (setting); model CURVE for the law itself
+    mean: np.ndarray = field(repr=False)
+    covariance: np.ndarray = field(repr=False)
+    error: np.ndarray = field(repr=False)
+    law: Linearised | None = field(default=None, repr=False)  # None where several laws are behind it
 
     def observe(self, where: int, value: float | None = None, error: float | None = None) -> "Belief":
         """The belief after ln quality `value` is measured at a point; None: its covariance alone, before it is."""
@@ -98,8 +106,16 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
     typical = np.nanmedian(noise[stated]) * chosen[2] if stated.any() else UNSTATED
     error = np.full(len(points), typical)
     error[rows] = error_of(chosen[2])
-    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, chosen, misfit,
-                  coordinates.natural(theta), slopes, sd**2)  # fmt: skip
+    behind = Linearised(chosen, misfit, coordinates.natural(theta), slopes, sd**2)
+    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, behind)
+
+
+def beside(beliefs: dict[str, Belief]) -> Belief:
+    """One belief on the points of several that know nothing of each other, in the order given; the points have a
+    column `setting`, which holds their names."""
+    points = pd.concat([b.points.assign(setting=name) for name, b in beliefs.items()], ignore_index=True)
+    mean, error = (np.concatenate([getattr(b, name) for b in beliefs.values()]) for name in ("mean", "error"))
+    return Belief(points, mean, block_diag(*[b.covariance for b in beliefs.values()]), error)
 
 
 def parameter_prior(law: Law, coordinates, z, start=None):

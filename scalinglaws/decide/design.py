@@ -20,7 +20,8 @@ from scalinglaws.decide.alternatives import QUESTIONS, budget_of
 from scalinglaws.decide.arguments import check_positive, checked
 from scalinglaws.decide.belief import Belief
 from scalinglaws.decide.cost import UNITS
-from scalinglaws.decide.experiment import Experiment, prepare
+from scalinglaws.decide.experiment import Experiment
+from scalinglaws.decide.settings import prepare_settings
 from scalinglaws.schema import InputError
 from scalinglaws.units import parse
 
@@ -29,16 +30,28 @@ FUTURES = 32  # means that the first picks of a batch may lead to
 ENOUGH = {"optimum": 0.002, "crossover": 0.05, "largest": 0.01}  # losses that are not worth reducing
 NEGLIGIBLE = 0.01  # times that: a gain this small is none
 RANDOM = 8  # random orders averaged for comparison
-SHOWN = ("kind", "model", "size", "steps", "guidance", "samples", "cost", "gain", "gain_per_cost", "loss_after")
+SHOWN = (
+    "kind",
+    "model",
+    "size",
+    "steps",
+    "sampler",
+    "guidance",
+    "samples",
+    "cost",
+    "gain",
+    "gain_per_cost",
+    "loss_after",
+)
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to measure next.
 
-    `cells` has one row a pick, in order: kind (cell, repeat, training, seed), model, size, steps, guidance, samples,
-    cost (in `unit`, all samples, training included where it is new), gain (expected reduction of the loss),
-    gain_per_cost, loss_after.
+    `cells` has one row a pick, in order: kind (cell, repeat, training, seed), model, size, steps, sampler, guidance
+    ("" and NaN where the table has none), samples, cost (in `unit`, all samples, training included where it is new),
+    gain (expected reduction of the loss), gain_per_cost, loss_after.
     """
 
     question: str
@@ -104,6 +117,8 @@ class Plan:
             return f"Nothing is worth measuring for {self.question}: {least} ({self.loss:.2g} {self.loss_unit})."
         first = self.cells.iloc[0]
         steps = "" if pd.isna(first["steps"]) else f" at {first['steps']:g} steps"
+        varied = [c for c in infer.CHOICES if self.cells[c].nunique() > 1 and first[c] == first[c]]
+        steps += "".join(f", {c} {first[c]:g}" if c == "guidance" else f", {first[c]}" for c in varied)
         more = f", then {len(self.cells) - 1} more" if len(self.cells) > 1 else ""
         return (f"Measure {first['model']}{steps} next{more}: {self.cost:.3g} {UNITS[self.unit]}, expected loss "
                 f"{self.loss:.2g} to {self.expected:.2g}.")  # fmt: skip
@@ -129,9 +144,13 @@ def design(
     them). between: two sizes, for crossover. of: "owned", the best of the models that were trained, or "new_model",
     the best size to train (default where `training` is given).
 
+    Rows of several samplers or guidances: for the optimum, each of these settings has a law of its own, the decision is
+    between all of them, and the candidates are in all of them; the other questions need rows of one.
+
     Candidates: every measured model at every measured number of steps and at `steps`, new or repeated, with `samples`
     images each, one or several counts (default: as in the table); or the rows of `candidates`, with the columns model
-    or the law's size, steps, samples, and cost in the unit of the spend. With `training`, the cost of training a size
+    or the law's size, steps, samples, cost in the unit of the spend, and the sampler and guidance where rows hold
+    several. With `training`, the cost of training a size
     (True for the table's train_flops, a number, or a function of the size), also a second seed of every size, and the
     new `sizes`. enough: the loss that is not worth reducing. compare: whether other orders of the same spend are
     valued beside the plan.
@@ -151,7 +170,7 @@ def design(
     if not isinstance(most, int) or most < 1:
         raise InputError(f"most={most!r}: give the number of picks at most, such as {MOST}.")
     enough = ENOUGH[question] if enough is None else check_positive(enough, "enough")
-    experiment = prepare(
+    experiment = prepare_settings(
         source, question, unit, budget=budget, between=between, quality=quality, law=law, inputs=inputs, where=where,
         of=of, steps=steps, sizes=sizes, samples=samples, candidates=candidates, training=training, price=price,
     )  # fmt: skip
@@ -197,7 +216,7 @@ def _cells(experiment, picks, loss):
     table = experiment.candidates.loc[picks["pick"]].reset_index(drop=True)
     table = table.assign(cost=picks["cost"], gain=picks["gain"], gain_per_cost=picks["gain"] / picks["cost"])
     table["loss_after"] = np.maximum(loss - picks["gain"].cumsum(), 0.0)
-    again = table.duplicated(["model", "steps", "samples"])
+    again = table.duplicated(["model", "steps", "sampler", "guidance", "samples"])
     return table.assign(kind=np.where(again, "repeat", table["kind"]))[list(SHOWN)]
 
 

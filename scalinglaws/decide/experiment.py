@@ -45,6 +45,10 @@ class Problem:
         """The model that a decision on a size is about."""
         return self.owned.get(size, CURVE) if self.of == "owned" else CURVE
 
+    def cells_cost(self) -> np.ndarray:
+        """Cost per image [steps, size] of every size at every number of steps."""
+        return self.cost.per_image(*np.meshgrid(self.sizes, self.counts))
+
     def find_size(self, name) -> float:
         """The size meant by a label or a number."""
         return next((n for n, label in self.owned.items() if label == str(name)), None) or self.law.find_size(name)
@@ -58,8 +62,8 @@ class Problem:
 class Experiment:
     """Candidates, the belief about all points, and the decision.
 
-    candidates: kind (cell, repeat, seed, training), model, size, steps, guidance, samples, sampling (cost of all
-    samples), training (of its model; 0 where there is one), point (of the belief), scale (of a measurement's error).
+    candidates: kind (cell, repeat, seed, training), model, size, steps, sampler, guidance, samples, sampling (cost of
+    all samples), training (of its model; 0 where there is one), point (of the belief), scale (of its error).
     """
 
     problem: Problem = field(repr=False)
@@ -92,10 +96,13 @@ class Experiment:
         points, decision, problem = belief.points, self.decision, self.problem
         if isinstance(decision, worth.Best):
             chosen = decision.choices(belief.mean)
-            names = list(dict.fromkeys(problem.label(points["size"][k]) for k in chosen))
+            setting = points["setting"] if "setting" in points else pd.Series("", points.index)
+            within = {k: f" ({setting[k]})" * bool(setting[k]) for k in chosen}
+            names = list(dict.fromkeys(problem.label(points["size"][k]) + within[k] for k in chosen))
             if len(chosen) > 1:
                 return f"{', '.join(names)} from the smallest budget to the largest"
-            return names[0] + (f" at {points['steps'][chosen[0]]:g} steps" if problem.law.steps_column else "")
+            steps = f" at {points['steps'][chosen[0]]:g} steps" if problem.law.steps_column else ""
+            return problem.label(points["size"][chosen[0]]) + steps + within[chosen[0]]
         if isinstance(decision, worth.Order):
             at = decision.crossing(belief.mean, self.places)
             return "no crossing" if at is None else f"a crossing at {at:.3g} {UNITS[problem.cost.unit]} per image"
@@ -108,23 +115,39 @@ def prepare(
     source, question="optimum", unit="flops", *, budget=None, between=None, quality=None, law=None, inputs=None,
     where=None, of=None, steps=None, sizes=None, samples=None, candidates=None, training=None, price=None,
 ) -> Experiment:  # fmt: skip
-    """The Experiment of design(), which describes the arguments; costs are in `unit`."""
+    """The Experiment of design(), which describes the arguments, on rows of one setting; costs are in `unit`."""
+    parts = read_problem(source, question, unit, quality=quality, law=law, inputs=inputs, where=where, of=of,
+                         steps=steps, sizes=sizes, samples=samples, candidates=candidates, training=training,
+                         price=price)  # fmt: skip
+    return experiment_on(*parts, question, budget, between)
+
+
+def read_problem(
+    source, question="optimum", unit="flops", *, quality=None, law=None, inputs=None, where=None, of=None, steps=None,
+    sizes=None, samples=None, candidates=None, training=None, price=None,
+):  # fmt: skip
+    """(Problem, the measured rows as points, what may be measured, one row each)."""
     problem = _read(source, quality, law, inputs, where, unit, price)
-    table, rows = problem.law.table, _rows(problem.law)
+    rows = _rows(problem.law)
     problem = replace(problem, of=_of(of, training, question), owned=_owned(rows))
     wanted = _candidates(problem, rows, steps, sizes, samples, candidates, training)
     if training is None:  # every candidate's model is there already, measured or not
         problem = replace(problem, owned=_owned(wanted) | problem.owned)
     anew = problem.of == "new_model" or training is None
     known = np.union1d(problem.law.sizes, wanted["size"]) if anew else problem.law.sizes
-    problem = replace(problem, sizes=known, counts=np.union1d(rows["steps"], wanted["steps"]))
+    return replace(problem, sizes=known, counts=np.union1d(rows["steps"], wanted["steps"])), rows, wanted
+
+
+def experiment_on(problem, rows, wanted, question, budget=None, between=None) -> Experiment:
+    """The Experiment of a Problem, its rows and what may be measured."""
+    table = problem.law.table
     alternatives, decision, places = QUESTIONS[question](problem, budget, between)
     points = pd.concat([rows, wanted[["model", "size", "steps"]], alternatives], ignore_index=True)
     error = f"{problem.quality}_se"
     relative = (table[error] / table[problem.quality]).to_numpy(float) if error in table else None
     belief = believe(problem.form, problem.law.axes, points, np.arange(len(rows)), table[problem.quality], relative,
                      problem.start)  # fmt: skip
-    wanted["point"] = len(rows) + np.arange(len(wanted))
+    wanted = wanted.assign(point=len(rows) + np.arange(len(wanted)))
     return Experiment(problem, belief, decision(len(rows) + len(wanted)), wanted, places)
 
 
@@ -202,8 +225,9 @@ def _candidates(problem, rows, steps, sizes, samples, given, training):
     spent = training if callable(training) else _training(problem, training)
     wanted["training"] = [0.0 if own else float(spent(size)) for own, size in zip(trained, wanted["size"], strict=True)]
     wanted["scale"] = np.sqrt((usual or images[0]) / wanted["samples"])
-    guidance = table["guidance"].dropna().unique() if "guidance" in table else ()
-    wanted["guidance"] = float(guidance[0]) if len(guidance) == 1 else np.nan
+    for column, unknown in (("sampler", ""), ("guidance", np.nan)):
+        values = table[column].dropna().unique() if column in table else ()
+        wanted[column] = values[0] if len(values) == 1 else unknown
     return wanted.reset_index(drop=True)
 
 
@@ -218,7 +242,7 @@ def _given(problem, rows, given, training):
     if law.steps_column and steps is None:
         raise InputError(f"candidates need the column {law.steps_column}; they have {have}.")
     known = rows.drop_duplicates("model").set_index("model")["size"]
-    sizes = given[size].astype(float) if size else given["model"].astype(str).map(known)
+    sizes = given[size].astype(float) if size else given["model"].astype(str).map(known).astype(float)
     if sizes.isna().any():
         unknown = given["model"][sizes.isna()].iloc[0]
         raise InputError(f"No size known for {unknown!r}: give {law.size_column} as well.")

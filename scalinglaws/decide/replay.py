@@ -137,7 +137,7 @@ def replay(grid: Grid, order: str, share=0.2, first=4, seed=0, noise=True) -> di
         left -= grid.cost[pick]
         if follows:
             again = (len(seen) - first) % AGAIN == 0
-            belief = grid.believe(seen, z, belief.theta) if again else belief.observe(pick, z[pick])
+            belief = grid.believe(seen, z, belief.law.theta) if again else belief.observe(pick, z[pick])
     lost, within = _judged(grid, grid.believe(seen, z))
     return {"order": order, "seed": seed, "regret": lost, "within": within, "cells": len(seen),
             "spent": float(grid.cost[seen].sum() / grid.cost.sum())}  # fmt: skip
@@ -159,10 +159,11 @@ def _v_optimal(grid, belief, cells, seen):
 
 
 def _d_optimal(grid, belief, cells, seen):
-    noise = belief.sds[0] ** 2 + belief.misfit**2 + belief.error**2  # of a row about the law
-    rows = belief.slopes[seen] / np.sqrt(noise[seen])[:, None]
-    information = np.diag(1 / belief.prior) + rows.T @ rows
-    new = belief.slopes[cells]
+    law = belief.law
+    noise = law.sds[0] ** 2 + law.misfit**2 + belief.error**2  # of a row about the law
+    rows = law.slopes[seen] / np.sqrt(noise[seen])[:, None]
+    information = np.diag(1 / law.prior) + rows.T @ rows
+    new = law.slopes[cells]
     return np.log1p(np.einsum("ij,ij->i", new, np.linalg.solve(information, new.T).T) / noise[cells])
 
 
