@@ -126,7 +126,7 @@ def test_what_cannot_be_answered_is_said():
         best_guidance(study(grid=(1.0, 2.0)))
     with pytest.raises(NoAnswer, match="Every setting has its best guidance at an edge"):
         best_guidance(study(grid=(6.0, 8.0, 9.0)))
-    with pytest.raises(InputError, match="needs the column"):
+    with pytest.raises(InputError, match="The table has no column steps"):
         best_guidance(study().drop(columns="steps"))
 
 

@@ -13,8 +13,9 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.effects import error_of, need, read_off, rows_of
+from scalinglaws.decide.effects import error_of, read_off
 from scalinglaws.decide.power import effect
+from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.schema import InputError
 
 DRAWS = 2000  # of the measured errors, for the intervals

@@ -14,9 +14,9 @@ import pandas as pd
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.censored import ABOVE, BELOW, INSIDE, censored_line
-from scalinglaws.decide.guidance import GUIDED, SIZES, optimal_guidance
-from scalinglaws.decide.measured import commonest
-from scalinglaws.schema import InputError, NoAnswer
+from scalinglaws.decide.guidance import GUIDED, optimal_guidance
+from scalinglaws.decide.rows import commonest, need, size_column
+from scalinglaws.schema import NoAnswer
 
 DRAWS = 1000  # of each setting's quality within its standard errors
 ROWS = 4  # settings a law needs, at least
@@ -132,12 +132,9 @@ def best_guidance(table, quality="fd", *, level=0.9, size=None, seed=0) -> BestG
     told_apart = ("sampler", *GUIDED[1:]) if isinstance(table, pd.DataFrame) else ()
     table, kept = commonest(table, told_apart, dropna=False)
     chosen = optimal_guidance(table, quality)
-    size = size or next((c for c in SIZES if c in table and table[c].notna().all()), None)
+    need(table, ("model", "steps"))
+    size = size_column(table, size)
     table = table[table["guidance"].gt(0) & table[quality].notna()]
-    missing = [c for c in ("model", "steps", size) if c not in table]
-    if missing:
-        raise InputError(f"A law of the best guidance needs the column {missing[0] or 'of the size'!r}; the table has "
-                         f"{', '.join(table.columns)}.")  # fmt: skip
     several = chosen.table[chosen.table["guidances"] >= 3].drop_duplicates(["model", "steps"])
     if len(several) < ROWS:
         raise NoAnswer(f"{len(several)} settings were measured at three guidances or more; a law needs {ROWS}: measure "

@@ -17,9 +17,8 @@ from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.best_guidance import vertices
 from scalinglaws.decide.censored import ABOVE, BELOW, INSIDE, censored_line
-from scalinglaws.decide.effects import need, rows_of
-from scalinglaws.decide.guidance import HALVES, SIZES
-from scalinglaws.decide.measured import commonest
+from scalinglaws.decide.guidance import HALVES
+from scalinglaws.decide.rows import commonest, need, rows_of, size_column
 from scalinglaws.schema import InputError, NoAnswer
 
 TIME = "diffusion_time"
@@ -132,9 +131,7 @@ def best_diffusion_time(source, quality="fd", *, where=None, level=0.9, size=Non
     if TIME not in table:
         raise InputError(f"Column {TIME!r} is missing: measure a sweep with several values of it.")
     table, notes = commonest(table, ("sampler", "guidance"), dropna=False)
-    size = size or next((c for c in SIZES if c in table and table[c].notna().all()), None)
-    if size is None:
-        raise InputError(f"The table has no column of sizes: give one of {', '.join(SIZES)}.")
+    size = size_column(table, size)
     points = _points(table, quality, size)
     if points.empty:
         raise NoAnswer("No model and number of steps has three diffusion times with T = 1 among them: measure more.")

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, infer, measurements, schema, studies
+from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level
+from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.schema import InputError
 
 FEW = 10  # clusters, under which intervals by clusters are known to be too narrow
@@ -126,18 +127,6 @@ def read_off(costs, errors, aim):
     if falling[0] <= np.log(aim):
         return float(costs[0]), "at most"
     return float(np.exp(np.interp(-np.log(aim), -falling, logs))), ""
-
-
-def rows_of(source, where=None):
-    """The rows of a study, path or table that are kept by `where`: {column: value} or text "a=b; c=d"."""
-    table, kept = studies.read(source), infer.stated(where)
-    return measurements.where(table, **kept) if kept else table
-
-
-def need(table, columns):
-    """InputError that names the columns which a table lacks."""
-    if missing := [c for c in columns if c not in table]:
-        raise InputError(f"The table has no column {', '.join(missing)}: it has {', '.join(table)}.")
 
 
 def trained_models(table):

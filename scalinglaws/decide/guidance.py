@@ -12,11 +12,11 @@ import pandas as pd
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import checked
+from scalinglaws.decide.rows import SIZES
 from scalinglaws.schema import InputError
 
 GUIDED = tuple(c.name for c in schema.COLUMNS.values() if c.kind == "guidance")  # chosen together
 ALWAYS = ("family", "model", "sampler", "steps")
-SIZES = ("flops_per_forward", "gflops_per_forward", "params", "base_channels", "depth")  # by which models are ordered
 HALVES = ("half1", "half2")
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
-from scalinglaws.decide.effects import need, rows_of
 from scalinglaws.decide.power import effect
+from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.schema import InputError, NoAnswer
 
 COSTS = ("nfe",)  # of kind steps, but a consequence of the choice, not a setting of its own

@@ -15,7 +15,7 @@ import pandas as pd
 
 from scalinglaws import display, infer, measurements
 from scalinglaws.decide.arguments import check_level, checked
-from scalinglaws.decide.effects import need, rows_of
+from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.decide.york import YorkLine, york_line
 from scalinglaws.schema import InputError, NoAnswer
 

@@ -9,8 +9,8 @@ from scalinglaws import display
 from scalinglaws.decide import fitted
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.cost import UNITS, pricing
-from scalinglaws.decide.effects import rows_of
 from scalinglaws.decide.optimum import at_budgets
+from scalinglaws.decide.rows import rows_of
 from scalinglaws.schema import InputError
 
 # order p of a solver: its error falls as steps^-p. A Fréchet distance squares a distance, so near its floor it may fall

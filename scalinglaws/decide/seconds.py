@@ -14,8 +14,8 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.effects import rows_of
 from scalinglaws.decide.power import effect
+from scalinglaws.decide.rows import rows_of
 from scalinglaws.schema import InputError
 
 SETTING = ["device", "threads", "dtype", "sampling_batch"]  # what one line in the logs has in common

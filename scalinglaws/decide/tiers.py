@@ -18,8 +18,9 @@ import pandas as pd
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
 from scalinglaws.decide.breaks import TRENDS, Problem, compare, likely_places, rest, seen_step
-from scalinglaws.decide.effects import AXES, need, rows_of
+from scalinglaws.decide.effects import AXES
 from scalinglaws.decide.power import POWER, Effect, effect
+from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.schema import InputError, NoAnswer
 
 FEWEST = 5  # sizes
