@@ -6,8 +6,9 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from scalinglaws.decide.best_guidance import best_guidance, vertices
+from scalinglaws.decide.best_guidance import best_guidance
 from scalinglaws.decide.censored import censored_line
+from scalinglaws.decide.vertices import vertices
 from scalinglaws.schema import InputError, NoAnswer
 
 SIZES = {"c8": 1e6, "c16": 4e6, "c32": 1.6e7, "c64": 6.4e7, "c96": 1.5e8}
