@@ -145,8 +145,8 @@ def training_trend(study="tiny-ldm-training", quality="", *, where=None, size=""
     residual = np.log(rows[quality] / trend.curve({"x": rows[COMPUTE].to_numpy(float)}))
     known = rows[["model", COMPUTE, size, quality]].rename(columns={COMPUTE: "compute"}).assign(residual=residual)
     known = known.rename(columns={size: "size"})
-    return TrainingTrend(trend, shift, slope, table, _envelope(rows, quality, size), known, quality, size, level,
-                         notes)  # fmt: skip
+    return TrainingTrend(trend=trend, shift=shift, slope=slope, laws=table, envelope=_envelope(rows, quality, size),
+                         residuals=known, quality=quality, size=size, level=level, notes=notes)  # fmt: skip
 
 
 def percent(share) -> str:
