@@ -57,10 +57,10 @@ def test_a_model_that_the_law_misses_leaves_the_others_their_own_misfit():
     belief = believe(PLAIN, ("N", "S"), points, np.arange(len(points)), value, np.full(len(points), 0.005))
     misfit = dict(zip(points["model"], belief.misfit, strict=True))
     assert min(misfit["m0"], misfit["m1"]) > 1.5 * max(misfit["m2"], misfit["m3"], misfit["m4"])
-    assert max(misfit["m2"], misfit["m3"], misfit["m4"]) < belief.sds[1] < max(misfit.values())
+    assert max(misfit["m2"], misfit["m3"], misfit["m4"]) < belief.sds.misfit < max(misfit.values())
     some = np.flatnonzero(points["model"] != "m4")
     unseen = believe(PLAIN, ("N", "S"), points, some, value[some], np.full(len(some), 0.005))
-    assert unseen.misfit[-1] == unseen.sds[1], "of a model without rows, what is common"
+    assert unseen.misfit[-1] == unseen.sds.misfit, "of a model without rows, what is common"
 
 
 def test_the_value_of_a_measurement_between_two_is_the_known_closed_form():

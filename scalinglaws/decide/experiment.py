@@ -82,9 +82,7 @@ class Experiment:
     def shifts(self, belief, rows) -> np.ndarray:
         """How far each candidate moves the mean of every point, per unit normal [row, point]."""
         table = self.candidates.loc[rows]
-        point, error = table["point"].to_numpy(), belief.error[table["point"]] * table["scale"].to_numpy()
-        columns = belief.covariance[:, point]
-        return (columns / np.sqrt(belief.covariance[point, point] + error**2)).T
+        return belief.shifts(table["point"].to_numpy(), table["scale"].to_numpy())
 
     def answer(self, belief: Belief | None = None) -> str:
         """What would be decided with this belief, in a few words."""

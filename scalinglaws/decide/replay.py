@@ -143,23 +143,17 @@ def replay(grid: Grid, order: str, share=0.2, first=4, seed=0, noise=True) -> di
             "spent": float(grid.cost[seen].sum() / grid.cost.sum())}  # fmt: skip
 
 
-def _shifts(belief, where):
-    """How far a measurement of each cell moves the mean of every point [cell, point]."""
-    columns = belief.covariance[:, where]
-    return (columns / np.sqrt(belief.covariance[where, where] + belief.error[where] ** 2)).T
-
-
 def _design(grid, belief, cells, seen):
-    return grid.experiment.decision.gains(belief.mean[None], belief.covariance, _shifts(belief, cells))
+    return grid.experiment.decision.gains(belief.mean[None], belief.covariance, belief.shifts(cells))
 
 
 def _v_optimal(grid, belief, cells, seen):
-    variance = _shifts(belief, cells)[:, : len(grid.cells)] ** 2
+    variance = belief.shifts(cells)[:, : len(grid.cells)] ** 2
     return variance.sum(1)
 
 
 def _d_optimal(grid, belief, cells, seen):
-    noise = belief.sds[0] ** 2 + belief.misfit**2 + belief.error**2  # of a row about the law
+    noise = belief.sds.model**2 + belief.misfit**2 + belief.error**2  # of a row about the law
     rows = belief.slopes[seen] / np.sqrt(noise[seen])[:, None]
     information = np.diag(1 / belief.prior) + rows.T @ rows
     new = belief.slopes[cells]
