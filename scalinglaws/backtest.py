@@ -129,21 +129,6 @@ def decisions(board: pd.DataFrame, found: list[series.Series]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def whole_models(board: pd.DataFrame, found: list[series.Series]) -> pd.DataFrame:
-    """The whole largest model of every surface: one row a surface and method: steps, median and worst error, in90."""
-    rows = []
-    position = {id(one): number for number, one in enumerate(found)}
-    for surface in surfaces.from_series(found):
-        part = board[board["question"].isin([position[id(one)] for one in surface.slices])]
-        for name, held in part.groupby("method", sort=False):
-            if held["value"].notna().all():
-                rows.append({"study": surface.study, "surface": f"{surface.label}, {surface.along}",
-                             "quality": surface.quality, "method": name, "steps": len(held),
-                             "error": held["error"].median(), "worst": held["error"].max(),
-                             "in90": held["in90"].mean()})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
 def compare(board: pd.DataFrame) -> pd.DataFrame:
     """Ours beside each rival on the rows that rival answered, one row a rival; see `scores.compare`."""
     return scores.compare(board[board["asked"] != DECISION], OURS)

@@ -209,12 +209,12 @@ def families(table):
     return list(dict.fromkeys(table["family"].dropna())) if "family" in table else []
 
 
-def one_family(table, label=FRAME):
+def one_family(table):
     """The table, if it holds one family; a law is fitted within one family only."""
     names = families(table)
     if len(names) > 1:
         listed = ", ".join(repr(f) for f in names)
-        raise InputError(f"{label} has {len(names)} families; a law is fitted within one: name a family of {listed}.")
+        raise InputError(f"{FRAME} has {len(names)} families; a law is fitted within one: name a family of {listed}.")
     return table
 
 

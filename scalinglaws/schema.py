@@ -230,8 +230,9 @@ def names(role=None, kind=None):
     return [c.name for c in COLUMNS.values() if role in (None, c.role) and kind in (None, c.kind)]
 
 
-def unpooled(kinds=("sampler", "guidance", "steps", "fixed")):
+def unpooled():
     """Settings in which all rows of one point of a law must agree."""
+    kinds = ("sampler", "guidance", "steps", "fixed")
     return [c.name for c in COLUMNS.values() if c.kind in kinds and not c.pooled]
 
 

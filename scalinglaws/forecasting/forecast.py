@@ -119,16 +119,6 @@ class Forecast:
         return pd.DataFrame(columns | {"decades_beyond": np.log10(np.maximum(self.new / self.seen.x[-1], 1))})
 
     @property
-    def last_x(self) -> float:
-        """The largest x seen."""
-        return float(self.seen.x[-1])
-
-    @property
-    def last_y(self) -> float:
-        """The quality there."""
-        return float(self.seen.y[-1])
-
-    @property
     def flat(self) -> dict:
         """What the rows say without a prior of studies, 90 %: floor, and low and high of the first forecast."""
         alone = self.alone()
