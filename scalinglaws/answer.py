@@ -33,8 +33,8 @@ class Answer:
     """What a table says about a budget: how it was read, the law, the best size and steps, and how far to trust them.
 
     `fit` is None where the rows are too few for a law, `optimum` where no budget can be priced or a law does not run in
-    size; `notes` say why. `settings` has one row a sampler and guidance, best first; `crossovers` one row a pair of
-    neighbouring sizes near the budget; `held_out` one row a way to predict the largest size from the others: way,
+    size; `notes` say why. `settings` has one row per sampler and guidance, best first; `crossovers` one row per pair of
+    neighbouring sizes near the budget; `held_out` one row per way to predict the largest size from the others: way,
     median_error, largest_error, rows. `next_size` is the forecast for a model twice as large as the largest, at the
     steps that `next_at` says (for rows of one model: for twice the steps or the training); None where no two sizes
     were measured alike.

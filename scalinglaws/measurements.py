@@ -118,7 +118,7 @@ def settings(table, results=()):
 
 
 def repeats(table, quality):
-    """One row a configuration: numbers averaged over its seeds, and `repeats`, the number of rows behind each.
+    """One row per configuration: numbers averaged over its seeds, and `repeats`, the number of rows behind each.
 
     `quality`_se is the standard error of that mean: from the spread between seeds, s / sqrt(n), which holds the spread
     within a seed, too, since every seed draws its own samples; with one seed, the error the row gives.
@@ -283,7 +283,7 @@ def _typed(column, used):
 
 
 def _keys(table, columns):
-    """One string a row, equal where the columns are."""
+    """One string per row, equal where the columns are."""
     rows = ["\x1f".join(_canonical(v) for v in row) for row in table[columns].itertuples(index=False)]
     return pd.Series(rows, index=table.index)
 

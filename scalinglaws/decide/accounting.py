@@ -18,7 +18,7 @@ from scalinglaws.decide.rows import commonest, need, size_column
 from scalinglaws.decide.seconds import SETTING, passes_of
 from scalinglaws.schema import InputError, NoAnswer
 
-ACCOUNTS = (  # name, unit, whether text encoder and decoder count, how often guidance counts
+ACCOUNTS = (  # name, unit, whether text encoder and decoder count, evaluations per guided step
     ("FLOPs of the denoiser, guidance once", "flops", False, 1),  # as in the paper
     ("FLOPs of the denoiser, guidance twice", "flops", False, 2),
     ("FLOPs", "flops", True, 2),
@@ -58,14 +58,14 @@ class WhichSize:
         return "\n".join([display.text_table(self.accounts), *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row an account."""
+        """One row per account."""
         return self.accounts
 
     def _repr_html_(self):
         return display.html_page("Which size, by how cost is counted", self.accounts, notes=[self.answer, *self.notes])
 
     def plot(self, ax=None):
-        """The best size against the budget, one line an account; returns the matplotlib Axes."""
+        """The best size against the budget, one line per account; returns the matplotlib Axes."""
         from scalinglaws import figures
 
         return figures.which_size(self.winners, self.largest, ax)
@@ -138,10 +138,10 @@ def _by_passes(passes):
     if passes is None:
         return
     rows = passes_of(passes)
-    told_apart = [c for c in SETTING if c == "sampling_batch" or rows[c].nunique() > 1]
-    for setting, one in rows.groupby(told_apart):
+    varied = [c for c in SETTING if c == "sampling_batch" or rows[c].nunique() > 1]
+    for setting, one in rows.groupby(varied):
         words = ", ".join(
-            f"batch {v:g}" if c == "sampling_batch" else str(v) for c, v in zip(told_apart, setting, strict=True)
+            f"batch {v:g}" if c == "sampling_batch" else str(v) for c, v in zip(varied, setting, strict=True)
         )
         seconds = one.groupby(one["model"].astype(str))["seconds_per_image"].mean()
         yield f"seconds of timed passes, {words}", lambda rows, size, s=seconds: _in_passes(rows, s)

@@ -29,7 +29,7 @@ class BestGuidance:
 
     settings: model, size, steps, guidance (the best measured), w (the optimum; its bound where `beyond` is above or
     below), low, high, beyond, value (by the half that did not choose), agree. law: term, value, low, high; the first
-    term is w* at the typical size and steps. losses: one row a guidance, and one for the law: mean and worst loss
+    term is w* at the typical size and steps. losses: one row per guidance, and one for the law: mean and worst loss
     against the best of each setting, in per cent, and where it is worst.
     """
 
@@ -52,7 +52,7 @@ class BestGuidance:
         return "\n".join([*map(display.text_table, tables), *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a setting."""
+        """One row per setting."""
         return self.settings
 
     def _repr_html_(self):
@@ -86,7 +86,7 @@ class BestGuidance:
         return f"{len(self.settings)} settings, w* {_span(self.law.iloc[0])} at the typical size and steps"
 
     def plot(self, ax=None):
-        """w* against steps with its intervals, one colour a size, and the law's lines; returns the matplotlib Axes."""
+        """w* against steps with its intervals, one colour per size, with the law; returns the matplotlib Axes."""
         from scalinglaws import figures
 
         return figures.best_guidance(self.settings, self.lines(), self.quality, ax)
@@ -129,8 +129,8 @@ def best_guidance(table, quality="fd", *, level=0.9, size=None, seed=0) -> BestG
     three guidances, or all have their best at an edge of the grid.
     """
     level = check_level(level)
-    told_apart = ("sampler", *GUIDED[1:]) if isinstance(table, pd.DataFrame) else ()
-    table, kept = commonest(table, told_apart, dropna=False)
+    kinds = ("sampler", *GUIDED[1:]) if isinstance(table, pd.DataFrame) else ()
+    table, kept = commonest(table, kinds, dropna=False)
     chosen = optimal_guidance(table, quality)
     need(table, ("model", "steps"))
     size = size_column(table, size)
@@ -150,7 +150,7 @@ def best_guidance(table, quality="fd", *, level=0.9, size=None, seed=0) -> BestG
 
 
 def _points(table, quality, several, size):
-    """One row a model, steps and guidance, of the settings kept: quality, its halves and its standard error."""
+    """One row per model, steps and guidance, of the settings kept: quality, its halves and its standard error."""
     columns = [c for c in (quality, f"{quality}_half1", f"{quality}_half2", f"{quality}_se") if c in table]
     groups = table.groupby(["model", "steps", "guidance"])
     means = groups[columns].mean()
@@ -165,14 +165,13 @@ def _points(table, quality, several, size):
 
 
 def _settings(points, several, table, quality, size, level, seed):
-    """One row a setting: the optimum located, its interval, and what the cross-fitted choice reports."""
+    """One row per setting: the optimum located, its interval, and what the cross-fitted choice reports."""
     rng, rows = np.random.default_rng(seed), []
     sizes = table.groupby("model")[size].mean()
     known = several.set_index(["model", "steps"])
     for (model, steps), part in points.groupby(["model", "steps"], observed=True):
         part = part.sort_values("guidance")
-        said = known.loc[(model, steps)]
-        report = {k: said[k] for k in ("guidance", "value", "agree")}
+        report = known.loc[(model, steps), ["guidance", "value", "agree"]].to_dict()
         error = part[f"{quality}_se"].to_numpy(float) if f"{quality}_se" in part else np.zeros(len(part))
         loss = part[quality].to_numpy(float) * (-1 if schema.higher_is_better(quality) else 1)
         drawn = loss + np.nan_to_num(error) * rng.standard_normal((DRAWS, len(loss)))

@@ -36,7 +36,7 @@ SHOWN = ("kind", "model", "size", "steps", "guidance", "samples", "cost", "gain"
 class Plan:
     """What to measure next.
 
-    `cells` has one row a pick, in order: kind (cell, repeat, training, seed), model, size, steps, guidance, samples,
+    `cells` has one row per pick, in order: kind (cell, repeat, training, seed), model, size, steps, guidance, samples,
     cost (in `unit`, all samples, training included where it is new), gain (expected reduction of the loss),
     gain_per_cost, loss_after.
     """
@@ -73,7 +73,7 @@ class Plan:
         return "\n".join(lines + [f"Warning: {note}" for note in self.notes])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a pick."""
+        """One row per pick."""
         return self.cells
 
     def record(self) -> dict:
@@ -177,8 +177,8 @@ def spend_of(given, unit=None) -> tuple[float, str]:
     return check_positive(quantity.value, "spend", UNITS[unit]), unit
 
 
-def check_asked(columns, unit, quality=None, budget=None) -> None:
-    """Whether rows with these columns of quality, which nobody has measured yet, can be asked so.
+def check_question(columns, unit, quality=None, budget=None) -> None:
+    """Refuse a question about rows that are not measured yet, but will have these columns of quality.
 
     Raises InputError where the columns lack the quality, or hold several and none is named; for a budget per image in
     another unit, or not above 0.
@@ -255,7 +255,7 @@ def next_pick(experiment: Experiment, state: State, left: float):
 
 
 def greedy(experiment: Experiment, spend: float, loss: float, enough: float, most: int) -> pd.DataFrame:
-    """pick, gain and cost, one row a pick: each of the greatest gain per cost given the picks before it."""
+    """pick, gain and cost, one row per pick: each of the greatest gain per cost given the picks before it."""
     state, rows = State.of(experiment.belief), []
     while len(rows) < most and loss > enough:
         pick = next_pick(experiment, state, spend)

@@ -52,7 +52,7 @@ class BestDiffusionTime:
         return "\n".join([*parts, *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a setting."""
+        """One row per setting."""
         return self.settings.copy()
 
     def _repr_html_(self):
@@ -79,7 +79,7 @@ class BestDiffusionTime:
     def between_sizes(self) -> pd.DataFrame:
         """The largest size's quality over the smallest's at equal steps, at T = 1 and at the best T of each.
 
-        One row a number of steps: steps, whole, whole_low, whole_high, best, best_low, best_high.
+        One row per number of steps: steps, whole, whole_low, whole_high, best, best_low, best_high.
         """
         from scipy.stats import norm
 
@@ -102,13 +102,13 @@ class BestDiffusionTime:
         return f"the best diffusion time is interior in {count} of {len(self.settings)} settings{rest}"
 
     def plot(self, ax=None):
-        """T* against steps with its intervals, one colour a size; returns the matplotlib Axes."""
+        """T* against steps with its intervals, one colour per size; returns the matplotlib Axes."""
         from scalinglaws import figures
 
         return figures.best_times(self.settings, self.quality, ax)
 
     def plot_curves(self, axes=None):
-        """Quality against T at each number of steps, one panel a size; returns the Axes."""
+        """Quality against T at each number of steps, one panel per size; returns the Axes."""
         from scalinglaws import figures
 
         return figures.time_curves(self.measured, self.quality, axes)
@@ -146,7 +146,7 @@ def best_diffusion_time(source, quality="fd", *, where=None, level=0.9, size=Non
 
 
 def _points(table, quality, size):
-    """One row a model, steps and time, repeats averaged; settings of three times or more that have T = 1."""
+    """One row per model, steps and time, repeats averaged; settings of three times or more that have T = 1."""
     halves = [f"{quality}_{half}" for half in HALVES if f"{quality}_{half}" in table]
     table = table[table[quality].notna()].assign(**{TIME: table[TIME].fillna(1.0).astype(float)})
     groups = table.groupby(["model", "steps", TIME])

@@ -164,7 +164,7 @@ MERITS = {"design": _design, "V-optimal": _v_optimal, "D-optimal": _d_optimal}  
 
 
 def _plain(grid, order, rng):
-    """All cells in an order that asks nothing of the values."""
+    """All cells in an order that does not depend on the values measured."""
     if order == "cheapest":
         return np.argsort(grid.cost, kind="stable")
     if order == "random":
@@ -191,12 +191,12 @@ def _judged(grid, belief):
 
 
 def replays(grid, count=200, orders=ORDERS, **options) -> pd.DataFrame:
-    """One row an order and seed; options as for replay()."""
+    """One row per order and seed; options as for replay()."""
     return pd.DataFrame([replay(grid, order, seed=seed, **options) for seed in range(count) for order in orders])
 
 
 def summary(table) -> pd.DataFrame:
-    """One row an order: share within the whole grid's interval, mean and 95 % regret, cells, spent."""
+    """One row per order: share within the whole grid's interval, mean and 95 % regret, cells, spent."""
     groups = table.groupby("order", sort=False)
     regret = groups["regret"]
     return pd.DataFrame({

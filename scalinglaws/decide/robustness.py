@@ -51,7 +51,7 @@ class Robustness:
         return "\n".join([*tables, *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a model and shift."""
+        """One row per model and shift."""
         return self.rows.drop(columns=["reference_se", "shifted_se"])
 
     def _repr_html_(self):
@@ -99,7 +99,7 @@ def effective_robustness(source, quality="agreement", *, by="dataset", reference
                          where=None, level=0.9) -> Robustness:  # fmt: skip
     """The Robustness of every model measured on a reference and under a shift.
 
-    source: a bundled study, a file, a frame, or a list of names, with a row a model and value of the column `by`; rows
+    source: a bundled study, file or frame, or a list of names, with a row per model and value of the column `by`; rows
     of one model agree in MODEL's columns. reference: the value of the unshifted rows ("": the rows where it is empty).
     shifts: the values to compare, all others when left out. trend: {column: value} or text, rows whose models make the
     trend, all when left out. quality: a share, with quality_se or n_samples_for_metric. InputError for what is missing,
@@ -130,7 +130,7 @@ def effective_robustness(source, quality="agreement", *, by="dataset", reference
 
 
 def _points(table, quality, by):
-    """One row a model and value of `by`: key, model, size, p and se, the logit and its standard error; repeats pooled.
+    """One row per model and value of `by`: key, model, size, p and se, logit and its standard error; repeats pooled.
 
     Half a hit and half a miss are added to the counts behind a logit (Haldane 1956, Annals of Human Genetics 20:309).
     """

@@ -68,7 +68,7 @@ class Seconds:
         return f"{self.answer}\n{display.text_table(self.lines)}\n{display.text_table(self.to_frame())}"
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a size, device, number format and batch."""
+        """One row per size, device, number format and batch."""
         return self.rows.copy()
 
     def _repr_html_(self):

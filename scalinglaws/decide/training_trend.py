@@ -72,7 +72,7 @@ class TrainingTrend:
         return "\n".join([*map(display.text_table, tables), *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a law."""
+        """One row per law."""
         return self.laws
 
     def _repr_html_(self):
@@ -106,7 +106,7 @@ class TrainingTrend:
         return figures.training_trend(self.residuals, band, self.envelope, self.quality, ax)
 
     def plot_residuals(self, ax=None):
-        """What the shared trend leaves, one colour a size; returns the matplotlib Axes."""
+        """What the shared trend leaves, one colour per size; returns the matplotlib Axes."""
         from scalinglaws import figures
 
         return figures.trend_residuals(self.residuals, self.quality, ax)

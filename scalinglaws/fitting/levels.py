@@ -66,7 +66,7 @@ class Levels:
         return np.column_stack([self.sds[chosen // len(self.sds)], self.sds[chosen % len(self.sds)]])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a level: sd, low, high."""
+        """One row per level: sd, low, high."""
         found = (("trained model", self.model_sd, self.model_interval), ("cell", self.cell_sd, self.cell_interval))
         return pd.DataFrame([{"level": name, "sd": sd, "low": low, "high": high} for name, sd, (low, high) in found])
 

@@ -111,7 +111,7 @@ class Forecast:
         return tuple(_weighted(self.floor, self.weights, [(1 - level) / 2, (1 + level) / 2]))
 
     def to_frame(self, level=0.9) -> pd.DataFrame:
-        """One row a new x: x, value, low and high of the three intervals, decades beyond the rows."""
+        """One row per new x: x, value, low and high of the three intervals, decades beyond the rows."""
         columns = {self.column: self.new, "value": self.value}
         for of in OF:
             low, high = self.interval(level, of).T
