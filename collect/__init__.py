@@ -1,1 +1,1 @@
-"""Measure a family of generative models: train, sample, score, and store one row a finished cell."""
+"""Measure a family of generative models: train, sample, score, and store one row per finished cell."""

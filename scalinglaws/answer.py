@@ -13,7 +13,7 @@ import pandas as pd
 
 from scalinglaws import display, infer, measurements, studies, units
 from scalinglaws.decide import fitted, measured
-from scalinglaws.decide.cost import UNITS, CostModel, cost_model
+from scalinglaws.decide.cost import UNITS, CostModel, pricing
 from scalinglaws.decide.crossover import crossovers
 from scalinglaws.decide.curves import law_curves
 from scalinglaws.decide.fitted import STEPS
@@ -33,8 +33,8 @@ class Answer:
     """What a table says about a budget: how it was read, the law, the best size and steps, and how far to trust them.
 
     `fit` is None where the rows are too few for a law, `optimum` where no budget can be priced or a law does not run in
-    size; `notes` say why. `settings` has one row a sampler and guidance, best first; `crossovers` one row a pair of
-    neighbouring sizes near the budget; `held_out` one row a way to predict the largest size from the others: way,
+    size; `notes` say why. `settings` has one row per sampler and guidance, best first; `crossovers` one row per pair of
+    neighbouring sizes near the budget; `held_out` one row per way to predict the largest size from the others: way,
     median_error, largest_error, rows. `next_size` is the forecast for a model twice as large as the largest, at the
     steps that `next_at` says (for rows of one model: for twice the steps or the training); None where no two sizes
     were measured alike.
@@ -44,9 +44,9 @@ class Answer:
     fit: object = field(repr=False)  # of the best setting
     setting: str  # sampler and guidance, empty where there is one
     optimum: Optimum | None = field(repr=False)
-    settings: pd.DataFrame = field(repr=False, compare=False)
-    crossovers: pd.DataFrame = field(repr=False, compare=False)
-    held_out: pd.DataFrame = field(repr=False, compare=False)
+    settings: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
+    crossovers: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
+    held_out: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
     notes: tuple[str, ...] = ()  # what could not be answered, and why
     cost: CostModel | None = field(default=None, repr=False)
     options: dict = field(default_factory=dict, repr=False)  # of fit()
@@ -188,48 +188,45 @@ def ask(
     known = {"use_prior": use_prior}  # of forecasts; rows without a column study are known by the study's name
     if isinstance(source, str) and source in studies.names():
         known["leave_out"] = source
-    asked = Options.of(options)  # wrong options are refused, whatever the rows
+    fitting = Options.of(options)  # wrong options are refused, whatever the rows
     try:
         fits, skipped = question.fits(**options)
     except InputError as error:
-        if any(column not in question.table for column in (asked.se, asked.weights) if column):
+        if any(column not in question.table for column in (fitting.se, fitting.weights) if column):
             raise
         return _without_law(question, error, level, known)
     priced = {"price": price, "stages": stages}
     try:
         _refuse_training(question)
-        asked = question.budget(budget, unit, price) if budget is not None else _middle(question, fits, unit, priced)
+        spend = question.budget(budget, unit, price) if budget is not None else _middle(question, fits, unit, priced)
         sizes = [question.size(s) for s in sizes] if not isinstance(sizes, str | None) else sizes
-        answers, poor = best_affordable(fits, asked, sizes=sizes, steps=steps, level=level, **priced)
+        answers, poor = best_affordable(fits, spend, sizes=sizes, steps=steps, level=level, **priced)
     except InputError as error:
         if budget is not None:
             raise
         most = max(fits, key=lambda label: fits[label].rows)
         notes = (*skipped, f"No optimum: {error}")
-        return _completed(Answer(question, fits[most], most, None, *_nothing(), notes, options=options, level=level),
-                          known)  # fmt: skip
+        answer = Answer(question, fits[most], most, optimum=None, notes=notes, options=options, level=level)
+        return _completed(answer, known)
     label, table = best_setting(answers)
-    near, why = _near(fits[label], asked, level, priced)
-    middle = [f"No budget given: {asked.value:.3g} {UNITS[asked.unit]}, the middle of the measured costs, is taken."]
-    notes = (*(middle if budget is None else ()), *skipped, *poor, *why)
-    cost = _cost(fits[label], asked.unit, priced)
-    return _completed(Answer(question, fits[label], label, answers[label], table, near, pd.DataFrame(), notes, cost,
-                             options, level=level), known)  # fmt: skip
+    near, why = _near(fits[label], spend, level, priced)
+    middle = [f"No budget given: {spend.value:.3g} {UNITS[spend.unit]}, the middle of the measured costs, is taken."]
+    answer = Answer(
+        question, fits[label], label, optimum=answers[label], settings=table, crossovers=near,
+        notes=(*(middle if budget is None else ()), *skipped, *poor, *why), cost=_cost(fits[label], spend.unit, priced),
+        options=options, level=level,
+    )  # fmt: skip
+    return _completed(answer, known)
 
 
 def _without_law(question, error, level, known):
     """The Answer of rows too few for a law: the forecast alone, of the setting with the most rows."""
     label, _ = question.main()
     note = f"No law was fitted: {error} The answer is a forecast that averages laws."
-    answer = _completed(Answer(question, None, label, None, *_nothing(), (note,), level=level), known)
+    answer = _completed(Answer(question, fit=None, setting=label, optimum=None, notes=(note,), level=level), known)
     if answer.next_size is None:  # nothing can be said of larger sizes either
         raise error
     return answer
-
-
-def _nothing():
-    """No settings, crossovers and errors of held-out sizes."""
-    return pd.DataFrame(), pd.DataFrame(), pd.DataFrame()
 
 
 def _completed(answer, known):
@@ -303,8 +300,7 @@ def _cost(fit, unit, priced):
     """The CostModel of the rows of a fit."""
     law = fitted.whole(fit)
     price = priced["price"] if unit == "money" else None
-    steps = law.steps_column or "steps"
-    return cost_model(fit.table, unit, stages=priced["stages"], price=price, size=law.size_column, steps=steps)
+    return pricing(unit=unit, stages=priced["stages"], price=price)(law.table, law.size_column, law.steps_column)
 
 
 def _near(fit, budget, level, priced):

@@ -1,7 +1,7 @@
 """The board: every series of the bundled studies, its last values hidden, forecast by us and by rivals on the same
 rows, and the decisions that follow from the forecasts.
 
-    board = backtest()                 one row a question and a method
+    board = backtest()                 one row per question and method
     print(summary(board))              medians, coverage, interval scores beside the rivals
     print(table(board))                the same in short, as markdown
     scalinglaws backtest --rivals all --write data/board.csv --page board.html
@@ -34,7 +34,7 @@ TOLERANCE = 2e-3  # relative, between a stored board and a run of it
 
 
 def backtest(found=None, methods=None, least: int = 2, processes: int = 1, progress=None) -> pd.DataFrame:
-    """Each series' largest x hidden: one row a series and method; then one row a decision and method (`decisions`).
+    """Each series' largest x hidden: one row per series and method; then one row per decision and method (`decisions`).
 
     found: series (default: all bundled); methods: names in rivals.RIVALS besides ours (default: all); least: rows that
     must be seen; processes: how many to share the work; progress: called with (questions done, all) after each.
@@ -107,7 +107,7 @@ def _rival(name, seen, new):
 
 
 def decisions(board: pd.DataFrame, found: list[series.Series]) -> pd.DataFrame:
-    """Which size a budget buys when the largest model of a surface is forecast whole: one row a surface and method.
+    """Which size a budget buys when the largest model of a surface is forecast whole: one row per surface and method.
 
     regret: the share by which the measured quality of the size chosen exceeds the best, mean over the budgets of
     surfaces.regret; a method that refused one of the surface's series makes no decision. The rules `largest affordable`
@@ -129,23 +129,8 @@ def decisions(board: pd.DataFrame, found: list[series.Series]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def whole_models(board: pd.DataFrame, found: list[series.Series]) -> pd.DataFrame:
-    """The whole largest model of every surface: one row a surface and method: steps, median and worst error, in90."""
-    rows = []
-    position = {id(one): number for number, one in enumerate(found)}
-    for surface in surfaces.from_series(found):
-        part = board[board["question"].isin([position[id(one)] for one in surface.slices])]
-        for name, held in part.groupby("method", sort=False):
-            if held["value"].notna().all():
-                rows.append({"study": surface.study, "surface": f"{surface.label}, {surface.along}",
-                             "quality": surface.quality, "method": name, "steps": len(held),
-                             "error": held["error"].median(), "worst": held["error"].max(),
-                             "in90": held["in90"].mean()})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
 def compare(board: pd.DataFrame) -> pd.DataFrame:
-    """Ours beside each rival on the rows that rival answered, one row a rival; see `scores.compare`."""
+    """Ours beside each rival on the rows that rival answered, one row per rival; see `scores.compare`."""
     return scores.compare(board[board["asked"] != DECISION], OURS)
 
 

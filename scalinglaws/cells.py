@@ -111,7 +111,7 @@ def _parquet(data):
 
 
 def read_store(url, skip_damaged=False):
-    """All finished cells of a store as a DataFrame, one row a cell, in the order of their file names.
+    """All finished cells of a store as a DataFrame, one row per cell, in the order of their file names.
 
     url: a folder or an fsspec address (s3://bucket/run), of a store or of its cells/ alone. A damaged file is never
     read: InputError names all of them, or with `skip_damaged` they are left out with a DamagedCellWarning.

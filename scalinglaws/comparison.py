@@ -17,7 +17,7 @@ class Comparison:
     quality: str
     column: str  # whose largest values were hidden
     level: float  # of the intervals in `inside`
-    predictions: pd.DataFrame  # one row a law and hidden row: law, hidden_from, measured, predicted, low, high, error
+    predictions: pd.DataFrame  # one row per law and hidden row: law, hidden_from, measured, predicted, low, high, error
     candidates: dict = field(default_factory=dict)  # name: Fit, naive.Last or naive.Average, of all rows
     logarithmic: bool = True  # predictions are averaged in ln quality
 
@@ -103,7 +103,7 @@ class Comparison:
         return "\n".join([self._headline(), table, self._average(), *self.notes])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a law, best first; the columns are those of compare()."""
+        """One row per law, best first; the columns are those of compare()."""
         return self.ranked
 
     def _repr_html_(self) -> str:

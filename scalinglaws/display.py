@@ -9,14 +9,14 @@ import html
 NUMBER = "{:.4g}".format
 
 
-def text_table(frame, index=False) -> str:
+def text_table(frame) -> str:
     """A DataFrame as aligned plain text: four digits, '-' for what is missing."""
-    return frame.to_string(index=index, float_format=NUMBER, na_rep="-")
+    return frame.to_string(index=False, float_format=NUMBER, na_rep="-")
 
 
-def html_page(headline, frame, warnings=(), notes=(), index=False) -> str:
+def html_page(headline, frame, warnings=(), notes=()) -> str:
     """Headline, table, notes and warnings as an HTML fragment; every text is escaped."""
-    table = frame.to_html(index=index, float_format=NUMBER, na_rep="-", border=0)
+    table = frame.to_html(index=False, float_format=NUMBER, na_rep="-", border=0)
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     listed = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
     warned = f"<p><b>Warnings</b></p><ul>{listed}</ul>" if listed else ""

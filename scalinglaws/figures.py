@@ -16,7 +16,7 @@ MARKERS = {"": "o", "above": "^", "below": "v"}
 
 
 def best_guidance(settings, lines, quality, ax=None):
-    """w* against steps, one colour a size, with intervals; bounds are open triangles; the law's lines behind."""
+    """w* against steps, one colour per size, with intervals; bounds are open triangles; the law's lines behind."""
     with styled(ax) as ax:
         shade = colours(settings["model"])
         for place, (model, rows) in enumerate(settings.groupby("model", observed=True)):
@@ -54,7 +54,7 @@ def guidance_map(settings, ax=None):
 
 
 def guidance_curves(measured, quality, axes=None):
-    """Quality against guidance, one line a number of steps: the smallest and the largest size side by side.
+    """Quality against guidance, one line per number of steps: the smallest and the largest size side by side.
 
     measured: model (categorical, in rising order of size), steps, guidance, quality, and quality_se if known.
     """
@@ -113,7 +113,7 @@ def training_trend(rows, band, envelope, quality, ax=None):
 
 
 def trend_residuals(rows, quality, ax=None):
-    """What a shared trend leaves, in per cent, against training compute, one colour a size.
+    """What a shared trend leaves, in per cent, against training compute, one colour per size.
 
     rows: model, compute, residual (ln of measured over the trend).
     """
@@ -130,7 +130,7 @@ def trend_residuals(rows, quality, ax=None):
 
 
 def which_size(winners, largest, ax=None):
-    """The best size against the budget, one line an account: share (of the largest size's full cost), model, account.
+    """The best size against the budget, one line per account: share (of the largest size's full cost), model, account.
 
     Lines are set a little apart, so that accounts that agree can be told apart.
     """
@@ -174,7 +174,7 @@ def intervals(rows, x_label, ax=None, reference=0.0):
 
 
 def seconds_against_flops(rows, ax=None):
-    """Seconds of a forward pass against its FLOPs, per image: a colour a number format, a marker a batch.
+    """Seconds of a forward pass against its FLOPs, per image: a colour per number format, a marker per batch.
 
     rows: flops_per_forward, seconds_per_image, share (of the roofline), dtype, sampling_batch. Dashed: the roofline at
     the smallest batch.
@@ -201,7 +201,7 @@ def roofline_share(rows, ax=None):
 
 
 def _by_format(rows, y, ax):
-    """A line a number format and batch; returns the colours of the formats."""
+    """A line per number format and batch; returns the colours of the formats."""
     shade = colours(rows["dtype"], ordered=False)
     markers = dict(zip(sorted(rows["sampling_batch"].unique()), "os^Dv<>P*X" * 5, strict=False))
     for (dtype, batch), part in rows.groupby(["dtype", "sampling_batch"], sort=False):
@@ -212,7 +212,7 @@ def _by_format(rows, y, ax):
 
 
 def best_times(settings, quality, ax=None):
-    """The best diffusion time against steps with its intervals, one colour a size; an end of the grid is open.
+    """The best diffusion time against steps with its intervals, one colour per size; an end of the grid is open.
 
     settings: model (categorical, by rising size), steps, time, low, high, beyond.
     """
@@ -234,7 +234,7 @@ def best_times(settings, quality, ax=None):
 
 
 def time_curves(measured, quality, axes=None):
-    """Quality against diffusion time, one line a number of steps, a panel a size; returns the Axes.
+    """Quality against diffusion time, one line per number of steps, a panel per size; returns the Axes.
 
     measured: model (categorical, by rising size), steps, diffusion_time, quality, quality_se, best.
     """

@@ -103,8 +103,8 @@ def _same_as_last(question, seen, held):
 class HeldOut:
     """One size predicted by the law fitted to the others, beside what was measured.
 
-    table: one row a measurement of that size: model, inputs, measured, value, low, high, inside, error (predicted over
-    measured, less one).
+    table: one row per measurement of that size: model, inputs, measured, value, low, high, inside, error (predicted
+    over measured, less one).
     """
 
     question: Question = field(repr=False)  # of the other sizes
@@ -122,7 +122,7 @@ class HeldOut:
         return f"{self._sentence()}\n{display.text_table(self.table)}"
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a measurement of the size held out."""
+        """One row per measurement of the size held out."""
         return self.table
 
     def _repr_html_(self):

@@ -118,7 +118,7 @@ def settings(table, results=()):
 
 
 def repeats(table, quality):
-    """One row a configuration: numbers averaged over its seeds, and `repeats`, the number of rows behind each.
+    """One row per configuration: numbers averaged over its seeds, and `repeats`, the number of rows behind each.
 
     `quality`_se is the standard error of that mean: from the spread between seeds, s / sqrt(n), which holds the spread
     within a seed, too, since every seed draws its own samples; with one seed, the error the row gives.
@@ -209,12 +209,12 @@ def families(table):
     return list(dict.fromkeys(table["family"].dropna())) if "family" in table else []
 
 
-def one_family(table, label=FRAME):
+def one_family(table):
     """The table, if it holds one family; a law is fitted within one family only."""
     names = families(table)
     if len(names) > 1:
         listed = ", ".join(repr(f) for f in names)
-        raise InputError(f"{label} has {len(names)} families; a law is fitted within one: name a family of {listed}.")
+        raise InputError(f"{FRAME} has {len(names)} families; a law is fitted within one: name a family of {listed}.")
     return table
 
 
@@ -283,7 +283,7 @@ def _typed(column, used):
 
 
 def _keys(table, columns):
-    """One string a row, equal where the columns are."""
+    """One string per row, equal where the columns are."""
     rows = ["\x1f".join(_canonical(v) for v in row) for row in table[columns].itertuples(index=False)]
     return pd.Series(rows, index=table.index)
 

@@ -165,7 +165,7 @@ def held_out(seen, unseen, curve, quality, along, *, ax=None):
 
 
 def predicted_against_measured(predictions, quality, ax=None):
-    """Predicted against measured quality, one colour a law, with intervals and the line where both are equal.
+    """Predicted against measured quality, one colour per law, with intervals and the line where both are equal.
 
     Log-log where all of them are above 0.
 
@@ -188,7 +188,7 @@ def predicted_against_measured(predictions, quality, ax=None):
 
 
 def guidance(measured, quality, ax=None):
-    """Quality against guidance, one line a setting, its best guidance marked.
+    """Quality against guidance, one line per setting, its best guidance marked.
 
     measured: guidance, quality, setting, best (true for the chosen row), and model, by which lines are coloured.
     """

@@ -1,4 +1,4 @@
-"""The columns of a table of measurements, one row a measurement: names, units, ranges, and what each is for.
+"""The columns of a table of measurements, one row per measurement: names, units, ranges, and what each is for.
 
 A metric is declared once, in `METRICS`: its name, unit, range and direction. Its further columns are derived: the
 standard error (`fd_se`), the two halves of the samples, split by a hash of the sample number (`fd_half1`, `fd_half2`),
@@ -230,8 +230,9 @@ def names(role=None, kind=None):
     return [c.name for c in COLUMNS.values() if role in (None, c.role) and kind in (None, c.kind)]
 
 
-def unpooled(kinds=("sampler", "guidance", "steps", "fixed")):
+def unpooled():
     """Settings in which all rows of one point of a law must agree."""
+    kinds = ("sampler", "guidance", "steps", "fixed")
     return [c.name for c in COLUMNS.values() if c.kind in kinds and not c.pooled]
 
 
@@ -241,7 +242,7 @@ def higher_is_better(quality):
 
 
 def check(table, used=(), missing=False):
-    """What is wrong with the table, one sentence a fault; columns in `used` must be above 0.
+    """What is wrong with the table, one sentence per fault; columns in `used` must be above 0.
 
     They must be full, too, unless `missing` values are allowed. Rows are named by the index, counted from 1.
     """

@@ -13,7 +13,7 @@ from scalinglaws import measurements, schema
 from scalinglaws.schema import InputError
 
 HERE = Path(__file__).resolve().parent
-FOLDERS = ("published", "measurements")  # folders of data/ that hold studies, one file a study
+FOLDERS = ("published", "measurements")  # folders of data/ that hold studies, one file per study
 
 # name: (title, caveats); the note columns of the tables hold the caveats of single rows
 KNOWN = {

@@ -48,7 +48,7 @@ def folds(x: np.ndarray, hide: str = "largest", count: int = 3) -> list[Fold]:
 def extrapolate(
     one: Fit, along: str | None = None, hide: str = "largest", count: int = 3, level: float = 0.9
 ) -> pd.DataFrame:
-    """Rolling extrapolation of one fit. One row a hidden row: hidden_from, measured, predicted, low, high, error.
+    """Rolling extrapolation of one fit. One row per hidden row: hidden_from, measured, predicted, low, high, error.
 
     along: the symbol whose largest values are hidden (default: the law's first input). error: ln(predicted/measured),
     or the difference on the raw scale. Raises InputError where no refit is possible.
@@ -119,9 +119,9 @@ def compare(
     from two rows on. use_prior, leave_out: of that forecast; the prior has not seen a bundled study whose rows these
     are.
 
-    Returns a Comparison; its frame has one row a law: law, parameters (count), held_out (root mean square error on the
-    hidden rows, log scale: 0.02 is 2 %), hidden (rows), inside (share of them within the level interval), weight (in
-    the average: stacking, Yao et al. 2018, see `stacking`), aicc (difference to the best), objective, note. Raises
+    Returns a Comparison; its frame has one row per law: law, parameters (count), held_out (root mean square error on
+    the hidden rows, log scale: 0.02 is 2 %), hidden (rows), inside (share of them within the interval), weight (in the
+    average: stacking, Yao et al. 2018, see `stacking`), aicc (difference to the best), objective, note. Raises
     InputError where no law can be fitted and no forecast be made.
 
     >>> import pandas as pd

@@ -95,8 +95,10 @@ def test_accounts_without_their_columns_are_named():
     assert any(note.startswith("Left out seconds of the denoiser: A cost in seconds") for note in found.notes)
     with pytest.raises(NoAnswer, match="One size alone"):
         which_size(study().query("model == 's'"))
-    with pytest.raises(InputError, match="needs the column 'fid'"):
+    with pytest.raises(InputError, match="The table has no column fid: it has model"):
         which_size(study(), "fid")
+    with pytest.raises(InputError, match="The table has no column width"):  # and takes no other one in its place
+        which_size(study(), size="width")
 
 
 def test_it_shows_itself_in_five_ways():

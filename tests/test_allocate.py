@@ -207,6 +207,9 @@ def test_steps_and_epochs_are_those_of_the_data(exact):
     frame = answer.to_frame().set_index("quantity")
     assert frame.loc["train_steps", "value"] == pytest.approx(answer.data / 2**20)
     assert frame.loc["epochs", "high"] == pytest.approx(answer.intervals["data"][1] / 5e9)
+    for wrong in ({"batch": 0}, {"unique": 0}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))} 0: give a number above 0"):
+            allocate(exact, 1e21, **wrong)
 
 
 def test_many_budgets_are_the_single_ones_and_follow_the_exponents(exact):

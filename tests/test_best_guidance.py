@@ -6,8 +6,9 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from scalinglaws.decide.best_guidance import best_guidance, vertices
+from scalinglaws.decide.best_guidance import best_guidance
 from scalinglaws.decide.censored import censored_line
+from scalinglaws.decide.vertices import vertices
 from scalinglaws.schema import InputError, NoAnswer
 
 SIZES = {"c8": 1e6, "c16": 4e6, "c32": 1.6e7, "c64": 6.4e7, "c96": 1.5e8}
@@ -126,7 +127,7 @@ def test_what_cannot_be_answered_is_said():
         best_guidance(study(grid=(1.0, 2.0)))
     with pytest.raises(NoAnswer, match="Every setting has its best guidance at an edge"):
         best_guidance(study(grid=(6.0, 8.0, 9.0)))
-    with pytest.raises(InputError, match="needs the column"):
+    with pytest.raises(InputError, match="The table has no column steps"):
         best_guidance(study().drop(columns="steps"))
 
 

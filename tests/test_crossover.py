@@ -135,6 +135,23 @@ def fitted_values(size, cost):
     return law(size, cost / size)
 
 
+def test_measured_curves_of_one_value_at_a_shared_point_cross_there():
+    """Published qualities are rounded, so that two of them are often equal."""
+    x = np.array([1.0, 10.0, 100.0])
+    one, two = (measured_curve(name, x, y, "s", False) for name, y in (("a", [3.0, 2.0, 1.5]), ("b", [4.0, 2.0, 1.0])))
+    found = cross(one, two)
+    assert found.cost == pytest.approx(10.0) and (found.below, found.above) == ("a", "b")
+    assert crossings(one, two) == pytest.approx([10.0])
+
+
+def test_measured_curves_that_begin_at_one_value_or_touch_do_not_cross():
+    x = np.array([1.0, 10.0, 100.0])
+    one = measured_curve("a", x, [4.0, 2.0, 1.0], "s", False)
+    for other, better in (([4.0, 3.0, 2.0], "a"), ([5.0, 2.0, 1.5], "a"), ([4.0, 1.5, 0.9], "b")):
+        found = cross(one, measured_curve("b", x, other, "s", False))
+        assert found.cost is None and found.below == better
+
+
 def test_standard_errors_widen_a_measured_crossover():
     x = np.array([1.0, 10.0, 100.0])
     flat = measured_curve("flat", x, 2 / x**0.5, "s", False)

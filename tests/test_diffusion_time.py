@@ -185,5 +185,7 @@ def test_what_it_cannot_use_is_said():
         best_diffusion_time(table[table["diffusion_time"] == 0.5].drop(columns="diffusion_time"))
     with pytest.raises(NoAnswer, match="three diffusion times with T = 1"):
         best_diffusion_time(table[table["diffusion_time"] < 0.6])
+    with pytest.raises(InputError, match="The table has no column width"):
+        best_diffusion_time(table, size="width")
     with pytest.raises(InputError, match="must be above 0"):
         best_diffusion_time(table.assign(kd=-1.0), "kd")

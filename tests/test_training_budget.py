@@ -32,6 +32,9 @@ def test_rows_that_do_not_agree_are_refused():
         joint_rows(training, training.assign(sampler="dpm"))
     with pytest.raises(InputError, match=r"No column 'hours' for the data: name it with data="):
         training_budget("tiny-ldm", data="hours")
+    steps = studies.read("tiny-ldm-training").drop(columns="train_images")  # 6 N D of steps is no number of FLOPs
+    with pytest.raises(InputError, match=r"No column for the data: name it with data="):
+        training_budget(steps)
 
 
 def test_the_interaction_predicts_hidden_rows_that_the_plain_sum_does_not(found):

@@ -102,6 +102,8 @@ def test_models_with_few_snapshots_are_left_out():
 def test_what_cannot_be_answered_is_said():
     with pytest.raises(InputError, match="needs the column 'train_flops'"):
         training_trend(runs().drop(columns="train_flops"))
+    with pytest.raises(InputError, match="The table has no column train_steps"):
+        training_trend(runs().drop(columns="train_steps"), least=500)
     with pytest.raises(InputError, match="agreement rises as it gets better"):
         training_trend(runs().assign(agreement=0.5), "agreement")
     with pytest.raises(NoAnswer, match="four sizes at 3 snapshots each; the table has 3 sizes"):

@@ -16,7 +16,7 @@ from collect.profile import energy
 from collect.run import engines
 from collect.run.worker import Event
 from collect.store.store import stem
-from scalinglaws.decide.design import ENOUGH, QUESTIONS, UNITS, Plan, check_asked, design, spend_of
+from scalinglaws.decide.design import ENOUGH, QUESTIONS, UNITS, Plan, check_question, design, spend_of
 from scalinglaws.schema import InputError
 
 __all__ = ["Ask", "check", "run", "spend_of"]
@@ -126,7 +126,7 @@ def check(sweep, ask):
     if unknown := set(ask.between or ()) - set(sweep.labels):
         raise InputError(f"The sweep has no model {', '.join(sorted(unknown))}. Its models: {', '.join(sweep.labels)}.")
     columns = list(chain.from_iterable(metric.columns for metric in sweep.scores))
-    check_asked(columns, ask.unit, ask.quality, ask.budget)
+    check_question(columns, ask.unit, ask.quality, ask.budget)
     if ask.unit == "joules":
         meter, why = energy.find(sweep.execution.device)
         if meter is None:

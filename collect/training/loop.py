@@ -46,16 +46,16 @@ def ema_decay(gamma, step):
     return (1 - 1 / step) ** (gamma + 1)
 
 
-def snapshot_steps(last, first=FIRST_SNAPSHOT):
-    """Steps at which the average is kept: doubling from `first`, and the last."""
-    doubling = [first * 2**k for k in range(64) if first * 2**k < last]
+def snapshot_steps(last):
+    """Steps at which the average is kept: doubling from FIRST_SNAPSHOT, and the last."""
+    doubling = [FIRST_SNAPSHOT * 2**k for k in range(64) if FIRST_SNAPSHOT * 2**k < last]
     return [*doubling, last]
 
 
-def is_doubling(step, first=FIRST_SNAPSHOT):
-    """Whether a step is `first` times a power of two."""
-    ratio = step // first
-    return step % first == 0 and ratio > 0 and ratio & (ratio - 1) == 0
+def is_doubling(step):
+    """Whether a step is FIRST_SNAPSHOT times a power of two."""
+    ratio = step // FIRST_SNAPSHOT
+    return step % FIRST_SNAPSHOT == 0 and ratio > 0 and ratio & (ratio - 1) == 0
 
 
 def step_generator(seed, step, rank=0):

@@ -12,15 +12,9 @@ release    averages as float16 with the parts        a folder that a sweep can u
 import shutil
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from collect import weights
-from collect.datasets import emoji, scenes
 from collect.families.text import TextFamily
-from collect.jobs import Batch
-from collect.models import autoencoder, tiny_t2i
-from collect.models.model import to_images
+from collect.models import tiny_t2i
 from collect.store.store import Store
 from collect.training import loop, losses
 from collect.training import text_parts as parts
@@ -96,29 +90,6 @@ def measure_snapshots(file, folder, widths, device="cpu"):
             if row:
                 quality = f"fd {row['fd']:.2f} +- {row['fd_se']:.2f}, agreement {row['agreement']:.3f}"
                 yield TrainingEvent("quality", label, f"{label}: step {step}, {quality}")
-
-
-def measure_floors(family, archives, count=None, batch=250):
-    """Quality of scenes themselves, and of their autoencoded selves, on the family's own metrics; yields (name, row).
-
-    The scenes are those whose captions the family's cells are drawn for; no denoiser does better than the second row.
-    """
-    icons, model, scores = emoji.icons(archives), family.autoencoder(), family.metrics()
-    kept, canvas = parts.prompt_scenes(family.file, icons, family.tokenizer(), count), scenes.Canvas(icons)
-    images, captions = torch.from_numpy(np.stack([canvas.draw(s) for s in kept])), [s.caption for s in kept]
-    count = len(kept)
-    for name in ("real", "autoencoded"):
-        sums = {metric.name: metric.start() for metric in scores}
-        for first in range(0, count, batch):
-            part = images[first : first + batch]
-            if name == "autoencoded":
-                part = to_images(autoencoder.decode(model, autoencoder.encode(model, part)))
-            indices, prompts = np.arange(first, first + len(part)), captions[first : first + batch]
-            sums = {m.name: m.add(sums[m.name], Batch(indices, part, {"prompts": prompts})) for m in scores}
-        row = {"model": name, "n_samples_for_metric": count}
-        for metric in scores:
-            row |= metric.finish(sums[metric.name])
-        yield name, row
 
 
 def release(file, folder, into, step=None, labels=None):

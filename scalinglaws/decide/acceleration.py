@@ -13,8 +13,9 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.effects import error_of, need, read_off, rows_of
+from scalinglaws.decide.effects import error_of, read_off
 from scalinglaws.decide.power import effect
+from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.schema import InputError
 
 DRAWS = 2000  # of the measured errors, for the intervals
@@ -22,7 +23,7 @@ DRAWS = 2000  # of the measured errors, for the intervals
 
 @dataclass(frozen=True)
 class Acceleration:
-    """One row a size and number of the student's steps: params, steps, error, cost, factor, low, high, bound.
+    """One row per size and number of the student's steps: params, steps, error, cost, factor, low, high, bound.
 
     bound: '', or 'at least' and 'at most' where the teacher's measured steps do not reach the student's error.
     slope: the exponent of the factor in params at one number of steps, with its interval, from factors that are no
@@ -40,7 +41,7 @@ class Acceleration:
 
     @property
     def answer(self) -> str:
-        """One sentence a claim: the factors, and whether they change with size."""
+        """One sentence per claim: the factors, and whether they change with size."""
         steps = self.slope[3] if self.slope else self.rows["steps"].max()
         rows = self.rows[self.rows["steps"] == steps]
         factors = ", ".join(f"{(r.bound + ' ') if r.bound else ''}{r.factor:.1f}" for r in rows.itertuples())
@@ -57,14 +58,14 @@ class Acceleration:
         return f"{self.answer}\n{display.text_table(self.rows)}"
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a size and number of the student's steps."""
+        """One row per size and number of the student's steps."""
         return self.rows.copy()
 
     def _repr_html_(self):
         return display.html_page("Acceleration at equal quality", self.rows, notes=[self.answer])
 
     def plot(self, ax=None):
-        """Factors with their intervals, one line a size and number of steps; returns the matplotlib Axes."""
+        """Factors with their intervals, one line per size and number of steps; returns the matplotlib Axes."""
         from scalinglaws.figures import intervals
 
         words = self.rows["params"].map("{:,.0f} params, ".format) + self.rows["steps"].map("{:g} steps ".format)

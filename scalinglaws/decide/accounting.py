@@ -14,12 +14,11 @@ import pandas as pd
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.cost import cost_model
-from scalinglaws.decide.guidance import SIZES
-from scalinglaws.decide.measured import commonest
+from scalinglaws.decide.rows import commonest, need, size_column
 from scalinglaws.decide.seconds import SETTING, passes_of
 from scalinglaws.schema import InputError, NoAnswer
 
-ACCOUNTS = (  # name, unit, whether text encoder and decoder count, how often guidance counts
+ACCOUNTS = (  # name, unit, whether text encoder and decoder count, evaluations per guided step
     ("FLOPs of the denoiser, guidance once", "flops", False, 1),  # as in the paper
     ("FLOPs of the denoiser, guidance twice", "flops", False, 2),
     ("FLOPs", "flops", True, 2),
@@ -59,14 +58,14 @@ class WhichSize:
         return "\n".join([display.text_table(self.accounts), *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row an account."""
+        """One row per account."""
         return self.accounts
 
     def _repr_html_(self):
         return display.html_page("Which size, by how cost is counted", self.accounts, notes=[self.answer, *self.notes])
 
     def plot(self, ax=None):
-        """The best size against the budget, one line an account; returns the matplotlib Axes."""
+        """The best size against the budget, one line per account; returns the matplotlib Axes."""
         from scalinglaws import figures
 
         return figures.which_size(self.winners, self.largest, ax)
@@ -104,8 +103,7 @@ def which_size(
     InputError where a column is missing, NoAnswer for a single size or where no account can be priced.
     """
     level = check_level(level)
-    table, notes = _rows(table, quality, size)
-    size = next(c for c in (size, *SIZES) if c in table)
+    table, size, notes = _rows(table, quality, size)
     largest = str(table["model"].cat.categories[-1])
     answers, winners = [], []
     for name, price in (*_accounts(table, served), *_by_passes(passes)):
@@ -140,10 +138,10 @@ def _by_passes(passes):
     if passes is None:
         return
     rows = passes_of(passes)
-    told_apart = [c for c in SETTING if c == "sampling_batch" or rows[c].nunique() > 1]
-    for setting, one in rows.groupby(told_apart):
+    varied = [c for c in SETTING if c == "sampling_batch" or rows[c].nunique() > 1]
+    for setting, one in rows.groupby(varied):
         words = ", ".join(
-            f"batch {v:g}" if c == "sampling_batch" else str(v) for c, v in zip(told_apart, setting, strict=True)
+            f"batch {v:g}" if c == "sampling_batch" else str(v) for c, v in zip(varied, setting, strict=True)
         )
         seconds = one.groupby(one["model"].astype(str))["seconds_per_image"].mean()
         yield f"seconds of timed passes, {words}", lambda rows, size, s=seconds: _in_passes(rows, s)
@@ -178,13 +176,10 @@ def _with_training(table, size, stages, images):
 
 
 def _rows(table, quality, size):
-    """(rows of one sampler with nfe, once (evaluations without those of guidance), notes); repeats averaged."""
-    known = next((c for c in (size, *SIZES) if c in table), None)
-    for column in ("model", known, "steps", quality):
-        if column not in table:
-            raise InputError(f"Which size is best needs the column {column or 'of the size'!r}; the table has "
-                             f"{', '.join(table.columns)}.")  # fmt: skip
+    """(rows of one sampler with nfe and once (evaluations without those of guidance), size column, notes)."""
+    need(table, ("model", "steps", quality))
     table, notes = commonest(table[table[quality].notna()], ["sampler"])
+    size = size_column(table, size)
     if table["model"].nunique() < 2:
         raise NoAnswer("One size alone: measure two or more.")
     guided = table["guidance"].fillna(1) != 1 if "guidance" in table else pd.Series(False, table.index)
@@ -192,9 +187,9 @@ def _rows(table, quality, size):
     if "nfe" not in table:
         table = table.assign(nfe=table["steps"] * np.where(guided, 2, 1))
     table = table.assign(once=table["nfe"] / np.where(guided, 2, 1))
-    order = table.groupby("model")[known].mean().sort_values().index
+    order = table.groupby("model")[size].mean().sort_values().index
     model = pd.Categorical(table["model"], list(order), ordered=True)
-    return table.assign(model=model).sort_values(["model", "guidance", "steps"], ignore_index=True), notes
+    return table.assign(model=model).sort_values(["model", "guidance", "steps"], ignore_index=True), size, notes
 
 
 def _account(table, quality, level, draws, seed):

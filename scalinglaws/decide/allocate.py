@@ -65,7 +65,7 @@ class Allocation:
                 f"{self.columns[1]} {self.data:.3g}, {self.columns[2]} {self.quality:.4g})")  # fmt: skip
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a quantity: quantity, value, low, high."""
+        """One row per quantity: quantity, value, low, high."""
         values = {"size": self.size, "data": self.data, "per_size": self.per_size, "quality": self.quality}
         rows = [(k, v, *self.intervals[k]) for k, v in values.items()]
         scale = np.array(self.intervals["data"]) / self.data  # of epochs and steps: as the data
@@ -148,15 +148,16 @@ def allocate(
     size, data, quality = (float(best[name][0]) for name in ("size", "data", "quality"))
     closed, exponents = closed_form(fit, model, spend)
     seen = data if model.seen is None else float(model.seen(data))
-    beyond = _beyond(fit, size, data, spend)
+    beyond = decades_beyond(fit, {"N": size, "D": data, "C": spend})
     return Allocation(
-        spend, size, data, quality, model.words, _intervals(named, level),
-        (float(grid[good[0]]), float(grid[good[-1]])), beyond, level,
-        (fit.inputs["N"], fit.inputs.get("D", "data"), fit.quality),
-        exponents or (float(growth[0]), _data_exponent(model, growth[0])), closed, seen,
-        unique and seen / check_positive(unique, "unique"), batch and seen / check_positive(batch, "batch"),
-        pd.DataFrame({"size": grid, "data": model.data(grid, spend), "quality": values[0]}),
-        _warnings(fit, grid, size, beyond, named["size"]), _notes(fit, seen, data),
+        budget=spend, size=size, data=data, quality=quality, cost=model.words, intervals=intervals(named, level),
+        flat=(float(grid[good[0]]), float(grid[good[-1]])), decades_beyond=beyond, level=level,
+        columns=(fit.inputs["N"], fit.inputs.get("D", "data"), fit.quality),
+        exponents=exponents or (float(growth[0]), _data_exponent(model, growth[0])), closed=closed, seen=seen,
+        epochs=None if unique is None else seen / check_positive(unique, "unique"),
+        train_steps=None if batch is None else seen / check_positive(batch, "batch"),
+        profile=pd.DataFrame({"size": grid, "data": model.data(grid, spend), "quality": values[0]}),
+        warnings=_warnings(grid, size, beyond, named["size"]), notes=_notes(fit, seen, data),
     )  # fmt: skip
 
 
@@ -168,7 +169,7 @@ def along_budgets(fit, budgets, unit="flops", *, cost=None, sizes=None, level=0.
     at, model, draws, rows = _check(fit, at), training_cost(fit, cost), np.asarray(fit.curve_replicates), []
     for spend in (_spend(budget, unit, fit, model) for budget in budgets):
         best = _optimum(fit, model, spend, fit.theta[None], sizes, at)
-        spans = _intervals(_optimum(fit, model, spend, draws, sizes, at), check_level(level))
+        spans = intervals(_optimum(fit, model, spend, draws, sizes, at), check_level(level))
         row = {"budget": spend}
         for name, value in best.items():
             row |= {name: float(value[0]), f"{name}_low": spans[name][0], f"{name}_high": spans[name][1]}
@@ -273,22 +274,23 @@ def _data_exponent(model, growth):
     return (1 - model.power[1] * float(growth)) / model.power[2] if model.power else float("nan")
 
 
-def _intervals(named, level):
+def intervals(named, level) -> dict:
+    """{name: (low, high)} of draws {name: [replicate]}, those that are finite; nan where none is."""
     tails = [(1 - level) / 2, (1 + level) / 2]
     finite = {k: v[np.isfinite(v)] for k, v in named.items()}
     return {k: tuple(np.quantile(v, tails).tolist()) if len(v) else (np.nan, np.nan) for k, v in finite.items()}
 
 
-def _beyond(fit, size, data, budget):
-    """Decades by which the optimum lies outside the fitted rows, the most of its inputs."""
-    at, reach = {"N": size, "D": data, "C": budget}, [0.0]
+def decades_beyond(fit, at) -> float:
+    """Decades by which the point {symbol: value} lies outside the fitted rows, the most of the law's inputs."""
+    reach = [0.0]
     for symbol in set(fit.law.inputs) & set(at):
         held = fit.table[fit.inputs[symbol]].to_numpy(float)
         reach += [np.log10(at[symbol] / held.max()), np.log10(held.min() / at[symbol])]
     return float(max(reach))
 
 
-def _warnings(fit, grid, size, beyond, drawn):
+def _warnings(grid, size, beyond, drawn):
     said = []
     if beyond > 0:
         said.append(f"A projection: the optimum lies {beyond:.2g} decades beyond the fitted rows.")

@@ -10,6 +10,7 @@ and the covariance of all points by one rank. Two rows are enough, as theta has 
 """
 
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,11 +33,19 @@ FLOOR, COEFFICIENT = (-0.5, 1.0), (-0.7, 1.5)  # relative to ln of the least and
 FALLING, EITHER = (0.6, 0.6), (0.0, 0.3)  # exponents
 
 
+class Sds(NamedTuple):
+    """Standard deviations of ln quality about a law."""
+
+    model: float  # of a trained model's own error u
+    misfit: float  # of w, what all models have in common
+    share: float  # of a cell's stated standard error that is not common to all cells
+
+
 @dataclass(frozen=True)
 class Linearised:
     """The law behind a belief, linearised at its posterior mode, and the errors about it."""
 
-    sds: tuple[float, float, float]  # model_sd, misfit_sd in common, share of the stated errors
+    sds: Sds
     misfit: np.ndarray = field(repr=False)  # misfit_sd of each point's model [point]
     theta: np.ndarray = field(repr=False)  # natural parameters at which the law is linearised
     slopes: np.ndarray = field(repr=False)  # d ln f by the law's internal parameters [point, parameter]
@@ -53,14 +62,21 @@ class Belief:
     error: np.ndarray = field(repr=False)
     law: Linearised | None = field(default=None, repr=False)  # None where several laws are behind it
 
-    def observe(self, where: int, value: float | None = None, error: float | None = None) -> "Belief":
-        """The belief after ln quality `value` is measured at a point; None: its covariance alone, before it is."""
+    def observe(self, where: int, value: float, error: float | None = None) -> "Belief":
+        """The belief after ln quality `value` is measured at a point, with the error of one measurement or another."""
         noise = self.error[where] if error is None else error
         column = self.covariance[:, where]
         total = column[where] + noise**2
         covariance = self.covariance - np.outer(column, column) / total
-        off = 0.0 if value is None else value - self.mean[where]
-        return replace(self, mean=self.mean + column / total * off, covariance=covariance)
+        return replace(self, mean=self.mean + column / total * (value - self.mean[where]), covariance=covariance)
+
+    def shifts(self, where, scale=1.0) -> np.ndarray:
+        """How far a measurement at each of some points moves the mean of every point, per unit normal [where, point].
+
+        scale [where]: error of the measurement over `error`, as of other numbers of samples.
+        """
+        columns, error = self.covariance[:, where], self.error[where] * scale
+        return (columns / np.sqrt(self.covariance[where, where] + error**2)).T
 
 
 def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, start=None, sds=None) -> Belief:
@@ -68,46 +84,49 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
 
     symbols: (symbol of size, symbol of steps or None) of the law; rows [row] indices into points; values [row] quality;
     errors [row] relative standard errors, NaN or None where they are not stated. start: natural parameters to begin at;
-    for a law that is no sum of power terms they are the mean of the prior as well. sds: of the errors, where known; the
-    misfit is then that of all models.
+    for a law that is no sum of power terms they are the mean of the prior as well. sds: the Sds, where known; the
+    misfit is then that of all models. Raises InputError for such a law without a start.
     """
     rows, z = np.asarray(rows, int), np.log(np.asarray(values, float))
     x = {symbols[0]: points["size"].to_numpy(float)}
     if symbols[1]:
         x[symbols[1]] = points["steps"].to_numpy(float)
     model, coordinates = model_and_coordinates(law, x, np.exp(z))
-    start = None if start is None else coordinates.internal(start)
-    mean, sd = parameter_prior(law, coordinates, z, start)
+    theta = None if start is None else coordinates.internal(start)
+    mean, sd = parameter_prior(law, coordinates, z, theta)
     noise = np.full(len(z), np.nan) if errors is None else np.asarray(errors, float)
     stated = np.isfinite(noise) & (noise > 0)
+    same, near = _same_models(points)
+    measured, label = np.ix_(rows, rows), points["model"].to_numpy(str)
 
     def error_of(share):
+        """Standard error of each measured row [row]."""
         return np.where(stated, share * np.where(stated, noise, 0.0), UNSTATED)
 
-    same, near = _same_models(points)
-    local = same[np.ix_(rows, rows)], near[np.ix_(rows, rows)]
+    def own(sds, misfit):
+        """Covariance of the models' own errors and misfits [point, point]."""
+        return sds.model**2 * same + np.outer(misfit, misfit) * near
 
-    chosen = sds or (np.exp(MODEL[0]), np.exp(MISFIT[0]), 0.3)
-    theta, label, misfit = start, points["model"].to_numpy(str), np.full(len(points), chosen[1])
+    chosen = Sds(*sds) if sds else Sds(float(np.exp(MODEL[0])), float(np.exp(MISFIT[0])), 0.3)
+    misfit = np.full(len(points), chosen.misfit)
     for _ in range(1 if sds else 2):
-        own = np.outer(misfit, misfit)
-        residual = chosen[0] ** 2 * local[0] + own[np.ix_(rows, rows)] * local[1] + np.diag(error_of(chosen[2]) ** 2)
-        theta = _mode(model, coordinates, rows, z, mean, sd, residual, theta)
+        about = own(chosen, misfit)[measured] + np.diag(error_of(chosen.share) ** 2)
+        theta = _mode(model, coordinates, rows, z, mean, sd, about, theta)
         log, slopes = _tangent(model, theta)
         if not sds:
-            off = z - log[rows] - slopes[rows] @ (mean - theta)
-            law = (slopes[rows] * sd**2) @ slopes[rows].T
-            chosen = _likely(off, law, local, error_of, stated.any())
-            misfit = _own_misfits(off, law, local, label[rows], chosen, error_of(chosen[2]), label)
+            residual = z - log[rows] - slopes[rows] @ (mean - theta)
+            of_law = (slopes[rows] * sd**2) @ slopes[rows].T
+            chosen = _likely(residual, of_law, same[measured], near[measured], error_of, stated.any())
+            misfit = _own_misfits(residual, of_law, same[measured], near[measured], label[rows], chosen,
+                                  error_of(chosen.share), label)  # fmt: skip
     before = log + slopes @ (mean - theta)
-    full = (slopes * sd**2) @ slopes.T + chosen[0] ** 2 * same + np.outer(misfit, misfit) * near
-    total = full[np.ix_(rows, rows)] + np.diag(error_of(chosen[2]) ** 2)
+    full = (slopes * sd**2) @ slopes.T + own(chosen, misfit)
+    total = full[measured] + np.diag(error_of(chosen.share) ** 2)
     gain = np.linalg.solve(total, full[rows]).T
-    typical = np.nanmedian(noise[stated]) * chosen[2] if stated.any() else UNSTATED
-    error = np.full(len(points), typical)
-    error[rows] = error_of(chosen[2])
-    behind = Linearised(chosen, misfit, coordinates.natural(theta), slopes, sd**2)
-    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, behind)
+    error = np.full(len(points), np.nanmedian(noise[stated]) * chosen.share if stated.any() else UNSTATED)
+    error[rows] = error_of(chosen.share)
+    law = Linearised(chosen, misfit, coordinates.natural(theta), slopes, sd**2)
+    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, law)
 
 
 def beside(beliefs: dict[str, Belief]) -> Belief:
@@ -178,40 +197,40 @@ def _mode(model, coordinates, rows, z, mean, sd, covariance, start=None, iterati
     return theta
 
 
-def _likely(residual, law, local, error_of, stated):
-    """(model_sd, misfit_sd, share): roots of the posterior means of their squares, theta integrated out.
+def _likely(residual, of_law, same, near, error_of, stated) -> Sds:
+    """Roots of the posterior means of the squares of the Sds, theta integrated out.
 
-    residual [row] about the prior's mean of theta; law [row, row] the covariance that the prior of theta gives.
+    residual [row] about the prior's mean of theta; of_law [row, row] the covariance that the prior of theta gives;
+    same, near [row, row] as of _same_models; stated: whether any error is.
     """
-    own = np.multiply.outer(MODEL_SDS**2, local[0])[:, None] + np.multiply.outer(MISFIT_SDS**2, local[1])[None]
+    own = np.multiply.outer(MODEL_SDS**2, same)[:, None] + np.multiply.outer(MISFIT_SDS**2, near)[None]
     prior = np.add.outer(((np.log(MODEL_SDS) - MODEL[0]) / MODEL[1]) ** 2,
                          ((np.log(MISFIT_SDS) - MISFIT[0]) / MISFIT[1]) ** 2)  # fmt: skip
     shares = SHARES if stated else (1.0,)
-    logs = []
-    for share in shares:
-        logs.append(_log_density(residual, own + law + np.diag(error_of(share) ** 2)) - 0.5 * prior)
-    weights = np.exp(np.array(logs) - np.max(logs))  # [share, model_sd, misfit_sd]
+    logs = np.array([_log_density(residual, own + of_law + np.diag(error_of(share) ** 2)) - 0.5 * prior
+                     for share in shares])  # fmt: skip
+    weights = np.exp(logs - logs.max())  # [share, model_sd, misfit_sd]
     weights /= weights.sum()
     means = (weights.sum((0, 2)) @ MODEL_SDS**2, weights.sum((0, 1)) @ MISFIT_SDS**2,
              weights.sum((1, 2)) @ np.square(shares))  # fmt: skip
-    return tuple(np.sqrt(means).tolist())
+    return Sds(*np.sqrt(means).tolist())
 
 
-def _own_misfits(residual, law, local, label, chosen, error, every):
+def _own_misfits(residual, of_law, same, near, label, chosen, error, every):
     """misfit_sd of the model of each point [point], whose labels are `every`: roots of the posterior means of their
     squares given the common one, theta integrated out; of a model without rows the common one.
 
-    One model after the other, the others as they are, twice.
+    label [row]: the models of the rows. One model after the other, the others as they are, twice.
     """
-    misfit, prior = np.full(len(label), chosen[1]), 0.5 * (np.log(FACTORS) / OWN + OWN) ** 2
-    rest = chosen[0] ** 2 * local[0] + law + np.diag(error**2)
+    misfit, prior = np.full(len(label), chosen.misfit), 0.5 * (np.log(FACTORS) / OWN + OWN) ** 2
+    rest = chosen.model**2 * same + of_law + np.diag(error**2)
     for name in [*dict.fromkeys(label)] * 2:
-        tried = np.where(label == name, FACTORS[:, None] * chosen[1], misfit)  # [factor, row]
-        logs = _log_density(residual, rest + tried[:, :, None] * tried[:, None, :] * local[1]) - prior
+        tried = np.where(label == name, FACTORS[:, None] * chosen.misfit, misfit)  # [factor, row]
+        logs = _log_density(residual, rest + tried[:, :, None] * tried[:, None, :] * near) - prior
         weights = np.exp(logs - logs.max())
-        misfit[label == name] = chosen[1] * np.sqrt(weights @ FACTORS**2 / weights.sum())
+        misfit[label == name] = chosen.misfit * np.sqrt(weights @ FACTORS**2 / weights.sum())
     known = dict(zip(label, misfit, strict=True))
-    return np.array([known.get(name, chosen[1]) for name in every])
+    return np.array([known.get(name, chosen.misfit) for name in every])
 
 
 def _log_density(residual, covariance):

@@ -13,14 +13,14 @@ import pandas as pd
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
-from scalinglaws.decide.censored import ABOVE, BELOW, INSIDE, censored_line
-from scalinglaws.decide.guidance import GUIDED, SIZES, optimal_guidance
-from scalinglaws.decide.measured import commonest
-from scalinglaws.schema import InputError, NoAnswer
+from scalinglaws.decide.censored import INSIDE
+from scalinglaws.decide.guidance import GUIDED, optimal_guidance
+from scalinglaws.decide.rows import commonest, need, size_column
+from scalinglaws.decide.vertices import EXPONENTS, law_of_optima, locate, typical_setting
+from scalinglaws.schema import NoAnswer
 
 DRAWS = 1000  # of each setting's quality within its standard errors
 ROWS = 4  # settings a law needs, at least
-TERMS = {"size": "exponent of size", "steps": "exponent of steps"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class BestGuidance:
 
     settings: model, size, steps, guidance (the best measured), w (the optimum; its bound where `beyond` is above or
     below), low, high, beyond, value (by the half that did not choose), agree. law: term, value, low, high; the first
-    term is w* at the typical size and steps. losses: one row a guidance, and one for the law: mean and worst loss
+    term is w* at the typical size and steps. losses: one row per guidance, and one for the law: mean and worst loss
     against the best of each setting, in per cent, and where it is worst.
     """
 
@@ -52,7 +52,7 @@ class BestGuidance:
         return "\n".join([*map(display.text_table, tables), *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a setting."""
+        """One row per setting."""
         return self.settings
 
     def _repr_html_(self):
@@ -61,8 +61,8 @@ class BestGuidance:
     def at(self, size, steps) -> np.ndarray:
         """w* [n] by the law at sizes [n] and steps [n]."""
         centre, *exponents = self.law["value"]
-        given = {TERMS["size"]: np.log(np.asarray(size, float) / self.typical["size"]),
-                 TERMS["steps"]: np.log(np.asarray(steps, float) / self.typical["steps"])}  # fmt: skip
+        given = {EXPONENTS["size"]: np.log(np.asarray(size, float) / self.typical["size"]),
+                 EXPONENTS["steps"]: np.log(np.asarray(steps, float) / self.typical["steps"])}  # fmt: skip
         return centre * np.exp(sum(b * given[t] for b, t in zip(exponents, self.law["term"][1:], strict=True)))
 
     @property
@@ -86,7 +86,7 @@ class BestGuidance:
         return f"{len(self.settings)} settings, w* {_span(self.law.iloc[0])} at the typical size and steps"
 
     def plot(self, ax=None):
-        """w* against steps with its intervals, one colour a size, and the law's lines; returns the matplotlib Axes."""
+        """w* against steps with its intervals, one colour per size, with the law; returns the matplotlib Axes."""
         from scalinglaws import figures
 
         return figures.best_guidance(self.settings, self.lines(), self.quality, ax)
@@ -129,31 +129,28 @@ def best_guidance(table, quality="fd", *, level=0.9, size=None, seed=0) -> BestG
     three guidances, or all have their best at an edge of the grid.
     """
     level = check_level(level)
-    told_apart = ("sampler", *GUIDED[1:]) if isinstance(table, pd.DataFrame) else ()
-    table, kept = commonest(table, told_apart, dropna=False)
+    kinds = ("sampler", *GUIDED[1:]) if isinstance(table, pd.DataFrame) else ()
+    table, kept = commonest(table, kinds, dropna=False)
     chosen = optimal_guidance(table, quality)
-    size = size or next((c for c in SIZES if c in table and table[c].notna().all()), None)
+    need(table, ("model", "steps"))
+    size = size_column(table, size)
     table = table[table["guidance"].gt(0) & table[quality].notna()]
-    missing = [c for c in ("model", "steps", size) if c not in table]
-    if missing:
-        raise InputError(f"A law of the best guidance needs the column {missing[0] or 'of the size'!r}; the table has "
-                         f"{', '.join(table.columns)}.")  # fmt: skip
     several = chosen.table[chosen.table["guidances"] >= 3].drop_duplicates(["model", "steps"])
     if len(several) < ROWS:
         raise NoAnswer(f"{len(several)} settings were measured at three guidances or more; a law needs {ROWS}: measure "
                        "more guidances.")  # fmt: skip
     points = _points(table, quality, several, size)
     settings = _settings(points, several, table, quality, size, level, seed)
-    typical = {c: float(np.exp(np.log(settings[c].astype(float)).mean())) for c in ("size", "steps")}
-    law, notes = _law(settings, typical, level)
+    law, notes = _law(settings, level)
     notes = (*kept, *_left_out(chosen.table, several), *notes, *chosen.notes)
-    found = BestGuidance(settings.drop(columns="s"), law, pd.DataFrame(), quality, size, level, typical, points, notes)
+    found = BestGuidance(settings.drop(columns="s"), law, pd.DataFrame(), quality, size, level,
+                         typical_setting(settings), points, notes)  # fmt: skip
     by_law = found.at(settings["size"], settings["steps"])
     return replace(found, losses=_losses(points, settings, by_law, quality))
 
 
 def _points(table, quality, several, size):
-    """One row a model, steps and guidance, of the settings kept: quality, its halves and its standard error."""
+    """One row per model, steps and guidance, of the settings kept: quality, its halves and its standard error."""
     columns = [c for c in (quality, f"{quality}_half1", f"{quality}_half2", f"{quality}_se") if c in table]
     groups = table.groupby(["model", "steps", "guidance"])
     means = groups[columns].mean()
@@ -168,17 +165,20 @@ def _points(table, quality, several, size):
 
 
 def _settings(points, several, table, quality, size, level, seed):
-    """One row a setting: the optimum located, its interval, and what the cross-fitted choice reports."""
+    """One row per setting: the optimum located, its interval, and what the cross-fitted choice reports."""
     rng, rows = np.random.default_rng(seed), []
     sizes = table.groupby("model")[size].mean()
     known = several.set_index(["model", "steps"])
     for (model, steps), part in points.groupby(["model", "steps"], observed=True):
         part = part.sort_values("guidance")
-        said = known.loc[(model, steps)]
-        report = {k: said[k] for k in ("guidance", "value", "agree")}
+        report = known.loc[(model, steps), ["guidance", "value", "agree"]].to_dict()
         error = part[f"{quality}_se"].to_numpy(float) if f"{quality}_se" in part else np.zeros(len(part))
-        report |= _located(part["guidance"].to_numpy(float), part[quality].to_numpy(float), np.nan_to_num(error),
-                           schema.higher_is_better(quality), rng, level)  # fmt: skip
+        loss = part[quality].to_numpy(float) * (-1 if schema.higher_is_better(quality) else 1)
+        drawn = loss + np.nan_to_num(error) * rng.standard_normal((DRAWS, len(loss)))
+        best = locate(np.log(part["guidance"].to_numpy(float)), loss, drawn, level)
+        w, low, high = np.exp([best.place, best.low, best.high])
+        s = float(best.inside.std()) if len(best.inside) else 0.0
+        report |= {"w": w, "low": low, "high": high, "beyond": best.side, "s": s}
         rows.append({"model": model, "size": sizes[model], "steps": steps} | report)
     table = pd.DataFrame(rows)[["model", "size", "steps", "guidance", "w", "low", "high", "beyond", "value", "agree",
                                 "s"]]  # fmt: skip
@@ -186,65 +186,19 @@ def _settings(points, several, table, quality, size, level, seed):
     return table.sort_values(["model", "steps"], ignore_index=True)
 
 
-def _located(w, quality, error, rises, rng, level) -> dict:
-    """w* of one setting, rising guidances w [k]: the value or its bound, its interval, and the error of ln w*."""
-    x, loss = np.log(w), -quality if rises else quality
-    drawn = loss + error * rng.standard_normal((DRAWS, len(x)))
-    place, side = vertices(x, np.concatenate([loss[None], drawn]))
-    least, most = np.where(side == BELOW, -np.inf, place)[1:], np.where(side == ABOVE, np.inf, place)[1:]
-    low = np.quantile(least, (1 - level) / 2, method="nearest")
-    high = np.quantile(most, (1 + level) / 2, method="nearest")
-    own = place[1:][side[1:] == INSIDE]
-    s = float(own.std()) if len(own) > 1 else 0.0
-    return {"w": float(np.exp(place[0])), "low": float(np.exp(low)), "high": float(np.exp(high)),
-            "beyond": str(side[0]), "s": s}  # fmt: skip
-
-
-def vertices(x, loss):
-    """(place [n], side [n]) of the least loss [n, k] along rising x [k].
-
-    Inside: the vertex of the parabola through the least value and its two neighbours. At an end of x: the middle of the
-    last two, beyond which the optimum of any symmetric curve lies; side is then above or below.
-
-    >>> place, side = vertices(np.array([0.0, 1.0, 2.0]), np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 2.0]]))
-    >>> place.tolist(), side.tolist()
-    ([1.0, 0.5], ['', 'below'])
-    """
-    k = loss.argmin(axis=1)
-    mid, row = np.clip(k, 1, len(x) - 2), np.arange(len(loss))
-    a, b, c = x[mid - 1], x[mid], x[mid + 1]
-    fa, fb, fc = (loss[row, mid + d] for d in (-1, 0, 1))
-    with np.errstate(all="ignore"):
-        bend = (b - a) * (fb - fc) - (b - c) * (fb - fa)
-        inside = b - ((b - a) ** 2 * (fb - fc) - (b - c) ** 2 * (fb - fa)) / (2 * bend)
-    low, high = (x[0] + x[1]) / 2, (x[-2] + x[-1]) / 2
-    side = np.where(k == 0, BELOW, np.where(k == len(x) - 1, ABOVE, INSIDE))
-    place = np.where(side == BELOW, low, np.where(side == ABOVE, high, np.where(np.isfinite(inside), inside, b)))
-    return place, side
-
-
-def _law(settings, typical, level):
-    """(terms with their intervals, notes) by the censored line; the first is w* itself at the typical size and steps.
-
-    An optimum at an end has the error of the others' middle.
-    """
-    varied = [c for c in ("size", "steps") if settings[c].nunique() > 1]
-    columns = [np.log(settings[c].to_numpy(float) / typical[c]) for c in varied]
+def _law(settings, level):
+    """(terms with their intervals, notes) of the optima; the first is w* itself at the typical size and steps."""
     inside = settings["beyond"] == INSIDE
     if not inside.any():
         raise NoAnswer("Every setting has its best guidance at an edge of the grid measured, so nothing is known but "
                        f"that: measure guidances beyond {settings['guidance'].iloc[0]:g}.")  # fmt: skip
-    s = np.where(inside, settings["s"], settings.loc[inside, "s"].median())
-    line = censored_line(np.stack([np.ones(len(settings)), *columns], axis=1), np.log(settings["w"]),
-                         settings["beyond"], s, settings["model"].astype(str), level)  # fmt: skip
-    rows = [("w* at the typical size and steps", *np.exp([line.beta[0], line.low[0], line.high[0]]))]
-    rows += [(TERMS[c], line.beta[k], line.low[k], line.high[k]) for k, c in enumerate(varied, 1)]
+    law, line = law_of_optima(settings, settings["w"], "w*", level)
     edges = settings.loc[~inside, "beyond"].value_counts().to_dict()
     said = [f"{count} of {len(settings)} optima lie {side} the grid of guidances and enter as bounds: intervals are "
             "wide where there are many." for side, count in edges.items()]  # fmt: skip
-    known = ", ".join(f"{c} {typical[c]:.3g}" for c in typical)
+    known = ", ".join(f"{column} {value:.3g}" for column, value in typical_setting(settings).items())
     spread = f"Scatter of ln w* about the law: {line.tau:.2g} a setting, {line.omega:.2g} a model. Typical: {known}."
-    return pd.DataFrame(rows, columns=["term", "value", "low", "high"]), (*said, spread)
+    return law, (*said, spread)
 
 
 def _losses(points, settings, by_law, quality):

@@ -4,10 +4,13 @@ For each size, steps and guidance the law is solved for the data, in closed form
 is searched on a grid that is then refined.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from scalinglaws.decide.training_cost import TrainingCost
+from scalinglaws.fitting.result import Fit
 from scalinglaws.laws.law import term_value
 
 FINE = 21  # sizes between the neighbours of the best of the grid
@@ -16,12 +19,12 @@ LOG_DATA = (-3.0, 30.0)  # log10 D of the bisection, for laws that are no sum of
 
 @dataclass(frozen=True)
 class Option:
-    """One way to serve: a guidance with its fit, a number of steps, network evaluations per image."""
+    """One way to serve."""
 
-    guidance: object
-    fit: object
-    steps: float | None
-    calls: float
+    guidance: object  # a weight, or the label of its fit; None for a single fit
+    fit: Fit
+    steps: float | None  # None where the law has no steps
+    calls: float  # network evaluations per image
 
     def inputs(self, sizes):
         """Of the law without data, {symbol: array} at sizes."""
@@ -30,18 +33,29 @@ class Option:
 
 @dataclass(frozen=True)
 class Prices:
-    """What training and serving cost: training TrainingCost, forward(N) and fixed in FLOPs; scales to the unit."""
+    """What training and serving cost, in `unit`."""
 
-    training: object
-    forward: object
-    fixed: float
-    scales: tuple  # unit per FLOP, of training and of serving
+    training: TrainingCost
+    forward: Callable  # sizes [n] -> FLOPs of one forward pass [n]
+    fixed: float  # FLOPs per image besides the forward passes
+    scales: tuple[float, float]  # unit per FLOP, of training and of serving
     unit: str
 
     def of(self, size, data, calls, served):
-        """(cost of training, cost of serving) in the unit."""
+        """(cost of training, cost of serving so many images) in the unit."""
         serving = served * (self.forward(size) * calls + self.fixed)
         return self.training.of(size, data) * self.scales[0], serving * self.scales[1]
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What is wanted, and between which ways of having it the choice lies."""
+
+    quality: float
+    served: float  # images (or tokens) over the lifetime
+    prices: Prices
+    options: tuple[Option, ...]
+    sizes: np.ndarray  # [n] tried, rising
 
 
 def data_for(fit, quality, inputs, theta):
@@ -75,29 +89,29 @@ def data_for(fit, quality, inputs, theta):
         return np.where(able, 10.0**high, np.inf)
 
 
-def costs(option, quality, prices, served, sizes, theta):
+def costs(demand, option, sizes, theta):
     """{size, data, training, serving, total} [replicate, n] at sizes [replicate, n]; total inf where unreachable."""
-    data = data_for(option.fit, quality, option.inputs(sizes), theta)
-    training, serving = prices.of(sizes, data, option.calls, served)
+    data = data_for(option.fit, demand.quality, option.inputs(sizes), theta)
+    training, serving = demand.prices.of(sizes, data, option.calls, demand.served)
     total = np.where(np.isfinite(data), training + serving, np.inf)
     values = {"size": sizes, "data": data, "training": training, "serving": serving, "total": total}
     return {name: np.broadcast_to(value, total.shape) for name, value in values.items()}
 
 
-def cheapest(options, quality, prices, served, grid, thetas):
+def cheapest(demand, thetas):
     """{size, data, training, serving, total, option} [replicate] of least total cost; total inf where unreachable.
 
-    grid: sizes [n]; thetas: {guidance: natural parameters [replicate, parameter]}; option: its number.
+    thetas: {guidance: natural parameters [replicate, parameter]}; option: its number.
     """
     best = None
-    for number, option in enumerate(options):
+    for number, option in enumerate(demand.options):
         theta = thetas[option.guidance]
-        rows, sizes = np.arange(len(theta)), np.broadcast_to(grid, (len(theta), len(grid)))
-        at = costs(option, quality, prices, served, sizes, theta)["total"].argmin(1)
-        near = [sizes[rows, np.clip(at + k, 0, len(grid) - 1)] for k in (-1, 1)]
-        fine = costs(option, quality, prices, served, np.geomspace(*near, FINE, axis=1), theta)
+        rows, sizes = np.arange(len(theta)), np.broadcast_to(demand.sizes, (len(theta), len(demand.sizes)))
+        at = costs(demand, option, sizes, theta)["total"].argmin(1)
+        near = [sizes[rows, np.clip(at + k, 0, len(demand.sizes) - 1)] for k in (-1, 1)]
+        fine = costs(demand, option, np.geomspace(*near, FINE, axis=1), theta)
         at = fine["total"].argmin(1)
-        found = {name: value[rows, at] for name, value in fine.items()} | {"option": np.full(len(rows), number)}
-        lower = found["total"] < best["total"] if best else True
-        best = {name: np.where(lower, value, best[name] if best else value) for name, value in found.items()}
+        own = {name: value[rows, at] for name, value in fine.items()} | {"option": np.full(len(rows), number)}
+        lower = own["total"] < best["total"] if best else True
+        best = {name: np.where(lower, value, best[name] if best else value) for name, value in own.items()}
     return best

@@ -116,7 +116,7 @@ class CostModel:
         return f"sampling cost per image ({UNITS[self.unit]}{f'; {names}' if len(self.stages) > 1 else ''})"
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a size and stage: size, stage, per_call, fixed."""
+        """One row per size and stage: size, stage, per_call, fixed."""
         parts = [pd.DataFrame({self.size: self.sizes, "stage": s.name, "per_call": s.per_call, "fixed": s.fixed})
                  for s in self.stages]  # fmt: skip
         return pd.concat(parts, ignore_index=True)

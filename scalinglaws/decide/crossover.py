@@ -131,11 +131,12 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
     cost = _exp(first_zeros(np.log(x), first)[0])
     crossings = first_zeros(np.log(x), replicates)
     low = high = None
+    start = next((gap for gap in first if gap != 0), 0.0)  # measured curves may begin at one value
     if cost:  # -inf where a replicate begins as the fit goes on after its crossing, +inf where it never crosses
-        over = np.where(np.sign(replicates[:, 0]) == -np.sign(first[0]), -np.inf, np.inf)
+        over = np.where(np.sign(replicates[:, 0]) == -np.sign(start), -np.inf, np.inf)
         censored = np.where(np.isfinite(crossings), crossings, over)
         low, high = map(_exp, np.quantile(censored, [(1 - level) / 2, (1 + level) / 2], method="nearest"))
-    names = (one.label, two.label) if first[0] > 0 else (two.label, one.label)
+    names = (one.label, two.label) if start > 0 else (two.label, one.label)
     past = max(0.0, float(np.log10(cost / data[1]))) if cost else 0.0
     notes = [*one.notes, *two.notes, *([APART] if data[1] < data[0] else [])]
     if past > FAR:

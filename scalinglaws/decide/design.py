@@ -30,26 +30,15 @@ FUTURES = 32  # means that the first picks of a batch may lead to
 ENOUGH = {"optimum": 0.002, "crossover": 0.05, "largest": 0.01}  # losses that are not worth reducing
 NEGLIGIBLE = 0.01  # times that: a gain this small is none
 RANDOM = 8  # random orders averaged for comparison
-SHOWN = (
-    "kind",
-    "model",
-    "size",
-    "steps",
-    "sampler",
-    "guidance",
-    "samples",
-    "cost",
-    "gain",
-    "gain_per_cost",
-    "loss_after",
-)
+SHOWN = ("kind", "model", "size", "steps", "sampler", "guidance", "samples", "cost", "gain", "gain_per_cost",
+         "loss_after")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to measure next.
 
-    `cells` has one row a pick, in order: kind (cell, repeat, training, seed), model, size, steps, sampler, guidance
+    `cells` has one row per pick, in order: kind (cell, repeat, training, seed), model, size, steps, sampler, guidance
     ("" and NaN where the table has none), samples, cost (in `unit`, all samples, training included where it is new),
     gain (expected reduction of the loss), gain_per_cost, loss_after.
     """
@@ -86,7 +75,7 @@ class Plan:
         return "\n".join(lines + [f"Warning: {note}" for note in self.notes])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a pick."""
+        """One row per pick."""
         return self.cells
 
     def record(self) -> dict:
@@ -196,8 +185,8 @@ def spend_of(given, unit=None) -> tuple[float, str]:
     return check_positive(quantity.value, "spend", UNITS[unit]), unit
 
 
-def check_asked(columns, unit, quality=None, budget=None) -> None:
-    """Whether rows with these columns of quality, which nobody has measured yet, can be asked so.
+def check_question(columns, unit, quality=None, budget=None) -> None:
+    """Refuse a question about rows that are not measured yet, but will have these columns of quality.
 
     Raises InputError where the columns lack the quality, or hold several and none is named; for a budget per image in
     another unit, or not above 0.
@@ -274,7 +263,7 @@ def next_pick(experiment: Experiment, state: State, left: float):
 
 
 def greedy(experiment: Experiment, spend: float, loss: float, enough: float, most: int) -> pd.DataFrame:
-    """pick, gain and cost, one row a pick: each of the greatest gain per cost given the picks before it."""
+    """pick, gain and cost, one row per pick: each of the greatest gain per cost given the picks before it."""
     state, rows = State.of(experiment.belief), []
     while len(rows) < most and loss > enough:
         pick = next_pick(experiment, state, spend)

@@ -15,16 +15,14 @@ import pandas as pd
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
-from scalinglaws.decide.best_guidance import vertices
-from scalinglaws.decide.censored import ABOVE, BELOW, INSIDE, censored_line
-from scalinglaws.decide.effects import need, rows_of
-from scalinglaws.decide.guidance import HALVES, SIZES
-from scalinglaws.decide.measured import commonest
+from scalinglaws.decide.censored import ABOVE, BELOW, INSIDE
+from scalinglaws.decide.guidance import HALVES
+from scalinglaws.decide.rows import commonest, need, rows_of, size_column
+from scalinglaws.decide.vertices import law_of_optima, locate
 from scalinglaws.schema import InputError, NoAnswer
 
 TIME = "diffusion_time"
 DRAWS = 4000  # of each setting's quality within its standard errors
-EXPONENTS = {"size": "exponent of size", "steps": "exponent of steps"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class BestDiffusionTime:
         return "\n".join([*parts, *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a setting."""
+        """One row per setting."""
         return self.settings.copy()
 
     def _repr_html_(self):
@@ -81,7 +79,7 @@ class BestDiffusionTime:
     def between_sizes(self) -> pd.DataFrame:
         """The largest size's quality over the smallest's at equal steps, at T = 1 and at the best T of each.
 
-        One row a number of steps: steps, whole, whole_low, whole_high, best, best_low, best_high.
+        One row per number of steps: steps, whole, whole_low, whole_high, best, best_low, best_high.
         """
         from scipy.stats import norm
 
@@ -104,13 +102,13 @@ class BestDiffusionTime:
         return f"the best diffusion time is interior in {count} of {len(self.settings)} settings{rest}"
 
     def plot(self, ax=None):
-        """T* against steps with its intervals, one colour a size; returns the matplotlib Axes."""
+        """T* against steps with its intervals, one colour per size; returns the matplotlib Axes."""
         from scalinglaws import figures
 
         return figures.best_times(self.settings, self.quality, ax)
 
     def plot_curves(self, axes=None):
-        """Quality against T at each number of steps, one panel a size; returns the Axes."""
+        """Quality against T at each number of steps, one panel per size; returns the Axes."""
         from scalinglaws import figures
 
         return figures.time_curves(self.measured, self.quality, axes)
@@ -132,9 +130,7 @@ def best_diffusion_time(source, quality="fd", *, where=None, level=0.9, size=Non
     if TIME not in table:
         raise InputError(f"Column {TIME!r} is missing: measure a sweep with several values of it.")
     table, notes = commonest(table, ("sampler", "guidance"), dropna=False)
-    size = size or next((c for c in SIZES if c in table and table[c].notna().all()), None)
-    if size is None:
-        raise InputError(f"The table has no column of sizes: give one of {', '.join(SIZES)}.")
+    size = size_column(table, size)
     points = _points(table, quality, size)
     if points.empty:
         raise NoAnswer("No model and number of steps has three diffusion times with T = 1 among them: measure more.")
@@ -150,7 +146,7 @@ def best_diffusion_time(source, quality="fd", *, where=None, level=0.9, size=Non
 
 
 def _points(table, quality, size):
-    """One row a model, steps and time, repeats averaged; settings of three times or more that have T = 1."""
+    """One row per model, steps and time, repeats averaged; settings of three times or more that have T = 1."""
     halves = [f"{quality}_{half}" for half in HALVES if f"{quality}_{half}" in table]
     table = table[table[quality].notna()].assign(**{TIME: table[TIME].fillna(1.0).astype(float)})
     groups = table.groupby(["model", "steps", TIME])
@@ -172,17 +168,13 @@ def _setting(part, quality, rng, level):
     t, value = part[TIME].to_numpy(float), part[quality].to_numpy(float)
     error, sign = part[f"{quality}_se"].to_numpy(float), -1 if schema.higher_is_better(quality) else 1
     drawn = value * np.exp(error / value * rng.standard_normal((DRAWS, len(t))))
-    place, side = vertices(t, sign * np.log(np.concatenate([value[None], drawn])))
-    least, most = np.where(side == BELOW, t[0], place)[1:], np.where(side == ABOVE, 1.0, place)[1:]
-    low = np.quantile(least, (1 - level) / 2, method="nearest")
-    high = np.quantile(most, (1 + level) / 2, method="nearest")
-    own = place[1:][side[1:] == INSIDE]
-    at = int((sign * value).argmin())
-    end = {BELOW: t[0], ABOVE: t[-1]}.get(str(side[0]), place[0])
-    found = {"best": t[at], "time": end, "low": low, "high": high,
-             "interior": bool(side[0] == INSIDE and high < 1 and low > t[0]), "beyond": str(side[0])}  # fmt: skip
-    return found | _gain(part, quality, sign, at, level) | {
-        "s": float(np.log(own).std()) if len(own) > 1 else 0.0, "bound": place[0]}  # fmt: skip
+    best = locate(t, sign * np.log(value), sign * np.log(drawn), level, ends=(t[0], 1.0))
+    measured = int((sign * value).argmin())
+    interior = best.side == INSIDE and t[0] < best.low and best.high < 1
+    setting = {"best": t[measured], "time": {BELOW: t[0], ABOVE: t[-1]}.get(best.side, best.place), "low": best.low,
+               "high": best.high, "interior": interior, "beyond": best.side}  # fmt: skip
+    s = float(np.log(best.inside).std()) if len(best.inside) else 0.0
+    return setting | _gain(part, quality, sign, measured, level) | {"s": s, "bound": best.place}
 
 
 def _gain(part, quality, sign, at, level):
@@ -209,18 +201,10 @@ def _gain(part, quality, sign, at, level):
 
 
 def _law(settings, level):
-    """(term, value, low, high) by the censored line; the first is T* at the geometric mean of size and steps."""
-    inside = settings["beyond"] == INSIDE
-    if inside.sum() < 2:
+    """The law of T*; empty with fewer than two optima inside."""
+    if (settings["beyond"] == INSIDE).sum() < 2:
         return pd.DataFrame(columns=["term", "value", "low", "high"])
-    varied = [c for c in EXPONENTS if settings[c].nunique() > 1]
-    columns = [np.log(settings[c].astype(float)) for c in varied]
-    x = np.stack([np.ones(len(settings)), *(c - c.mean() for c in columns)], axis=1)
-    s = np.where(inside, settings["s"], settings.loc[inside, "s"].median())
-    line = censored_line(x, np.log(settings["bound"]), settings["beyond"], s, settings["model"].astype(str), level)
-    rows = [("T* at the typical size and steps", *np.exp([line.beta[0], line.low[0], line.high[0]]))]
-    rows += [(EXPONENTS[c], line.beta[k], line.low[k], line.high[k]) for k, c in enumerate(varied, 1)]
-    return pd.DataFrame(rows, columns=["term", "value", "low", "high"])
+    return law_of_optima(settings, settings["bound"], "T*", level)[0]
 
 
 def _notes(points, quality):

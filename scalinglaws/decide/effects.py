@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, infer, measurements, schema, studies
+from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level
+from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.schema import InputError
 
 FEW = 10  # clusters, under which intervals by clusters are known to be too narrow
@@ -28,7 +29,7 @@ AXES = {"params": "parameters", "train_flops": "training FLOPs", "steps": "sampl
 
 @dataclass(frozen=True)
 class Effects:
-    """Partial effects, one row a quality and term: quality, error, term, effect, low, high, p, seen.
+    """Partial effects, one row per quality and term: quality, error, term, effect, low, high, p, seen.
 
     effect: the exponent of the term in the error's law; p: two-sided, of no effect; seen: half the interval's width,
     the smallest effect that this table would have shown. clusters: trained models; rows: measurements.
@@ -78,14 +79,14 @@ class Effects:
         return "\n".join([head, display.text_table(self.rows), *(f"Warning: {w}" for w in self.warnings)])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a quality and term."""
+        """One row per quality and term."""
         return self.rows.copy()
 
     def _repr_html_(self):
         return display.html_page("Partial effects on the error", self.rows, self.warnings)
 
     def plot(self, ax=None):
-        """Exponents with their intervals, one line a quality and term; returns the matplotlib Axes."""
+        """Exponents with their intervals, one line per quality and term; returns the matplotlib Axes."""
         from scalinglaws.figures import intervals
 
         rows = self.rows.rename(columns={"effect": "value", "quality": "group"})
@@ -93,7 +94,7 @@ class Effects:
         return intervals(rows, f"exponent in the error, with its {self.level:.0%} interval", ax)
 
     def plot_curves(self, quality, along="train_flops", ax=None):
-        """The error of one quality along a column, a curve a size; returns the matplotlib Axes."""
+        """The error of one quality along a column, a curve per size; returns the matplotlib Axes."""
         from scalinglaws import plots
 
         error, name = error_of(self.points, quality)
@@ -126,18 +127,6 @@ def read_off(costs, errors, aim):
     if falling[0] <= np.log(aim):
         return float(costs[0]), "at most"
     return float(np.exp(np.interp(-np.log(aim), -falling, logs))), ""
-
-
-def rows_of(source, where=None):
-    """The rows of a study, path or table that are kept by `where`: {column: value} or text "a=b; c=d"."""
-    table, kept = studies.read(source), infer.stated(where)
-    return measurements.where(table, **kept) if kept else table
-
-
-def need(table, columns):
-    """InputError that names the columns which a table lacks."""
-    if missing := [c for c in columns if c not in table]:
-        raise InputError(f"The table has no column {', '.join(missing)}: it has {', '.join(table)}.")
 
 
 def trained_models(table):

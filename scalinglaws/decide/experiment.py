@@ -86,9 +86,7 @@ class Experiment:
     def shifts(self, belief, rows) -> np.ndarray:
         """How far each candidate moves the mean of every point, per unit normal [row, point]."""
         table = self.candidates.loc[rows]
-        point, error = table["point"].to_numpy(), belief.error[table["point"]] * table["scale"].to_numpy()
-        columns = belief.covariance[:, point]
-        return (columns / np.sqrt(belief.covariance[point, point] + error**2)).T
+        return belief.shifts(table["point"].to_numpy(), table["scale"].to_numpy())
 
     def answer(self, belief: Belief | None = None) -> str:
         """What would be decided with this belief, in a few words."""
@@ -164,14 +162,14 @@ def _read(source, quality, law, inputs, where, unit, price):
         known, quality, table, notes = source.inputs, source.quality, source.table, tuple(source.sentences())
         form = laws.find(RICHER.get(law or source.law, law or source.law))
         form, known = match_inputs(form, known)
-    spoken = FittedLaw(None, table.reset_index(drop=True), known)
-    spoken.axes  # noqa: B018  InputError where the law has no size
+    rows = FittedLaw(None, table.reset_index(drop=True), known)
+    rows.axes  # noqa: B018  InputError where the law has no size
     if not form.terms and start is None:
         from scalinglaws.fitting import fit
 
         start = fit(table, form, quality, known, replicates=20).theta
-    cost = cost_model(table, unit, price=price, size=spoken.size_column, steps=spoken.steps_column or "steps")
-    return Problem(spoken, form, quality, start, cost, notes=notes)
+    cost = cost_model(table, unit, price=price, size=rows.size_column, steps=rows.steps_column or "steps")
+    return Problem(rows, form, quality, start, cost, notes=notes)
 
 
 def _rows(law):

@@ -26,7 +26,7 @@ class FittedLaw:
     """A law of size and steps, or of any inputs, as fitted."""
 
     fit: Any  # anything with law, inputs, curve, replicates, quality, table, predict
-    table: pd.DataFrame  # the rows it speaks for
+    table: pd.DataFrame  # the rows fitted, of one level those of the level
     inputs: dict  # symbol: column, without the symbol that holds the groups' names
     label: str = ""  # the level's name, where there are several
     group: str | None = None  # the level's name in a shared law

@@ -12,11 +12,11 @@ import pandas as pd
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import checked
+from scalinglaws.decide.rows import SIZES
 from scalinglaws.schema import InputError
 
 GUIDED = tuple(c.name for c in schema.COLUMNS.values() if c.kind == "guidance")  # chosen together
 ALWAYS = ("family", "model", "sampler", "steps")
-SIZES = ("flops_per_forward", "gflops_per_forward", "params", "base_channels", "depth")  # by which models are ordered
 HALVES = ("half1", "half2")
 
 
@@ -24,11 +24,11 @@ HALVES = ("half1", "half2")
 class OptimalGuidance:
     """The best guidance of every setting.
 
-    table: one row a setting. guidances: how many were measured; guidance (and kind, interval, network, where the table
-    has them): the best of all samples; value: quality by the half that did not choose, or of all samples where there
+    table: one row per setting. guidances: how many were measured; guidance (and kind, interval, network, where they are
+    columns): the best of all samples; value: quality by the half that did not choose, or of all samples where there
     are no halves; chosen: quality by the half that chose; optimism: chosen minus value, below 0 for a distance; agree:
     whether both halves choose the same; cross_fitted: false where value is that of the samples that chose.
-    measured: one row a setting and guidance, repeats averaged, with `best` true for the one chosen of all samples.
+    measured: one row per setting and guidance, repeats averaged, with `best` true for the one chosen of all samples.
     """
 
     table: pd.DataFrame
@@ -45,7 +45,7 @@ class OptimalGuidance:
         return "\n".join([display.text_table(self.table), *self.notes])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a setting."""
+        """One row per setting."""
         return self.table
 
     def _repr_html_(self):
@@ -116,7 +116,7 @@ def _count(table, columns) -> int:
 
 
 def _best(rows, quality, how) -> dict:
-    """The answer for one setting, one row a guidance."""
+    """The answer for one setting, one row per guidance."""
     best = _first(rows[quality], quality)
     answer = {"guidances": len(rows)} | {c: rows[c].loc[best] for c in how}
     one, two = (rows[c] if c in rows and rows[c].notna().all() else None for c in _halves(quality))

@@ -1,4 +1,4 @@
-"""The two other approaches of Hoffmann et al. 2022 to the best size for a training budget, with their biases said."""
+"""The two other approaches of Hoffmann et al. 2022 to the best size for a training budget, with their known biases."""
 
 import numpy as np
 import pandas as pd

@@ -11,21 +11,6 @@ from scalinglaws.schema import InputError
 WINNER = ["budget", "size", "model", "value", "next", "margin"]
 
 
-def commonest(table, columns, dropna=True):
-    """(rows of the value that most rows have in each of the columns, a sentence for each choice made).
-
-    dropna: whether a missing value is none of its own.
-    """
-    notes = []
-    for column in columns:
-        if column in table and table[column].nunique(dropna=dropna) > 1:
-            most = table[column].value_counts(dropna=dropna).index[0]
-            table = table[table[column].isna() if pd.isna(most) else table[column] == most]
-            said = f"no {column}" if pd.isna(most) else f"{column} {most}"
-            notes.append(f"Rows with {said} alone are used, of which there are most.")
-    return table, notes
-
-
 def points(table, quality, cost: CostModel | None = None) -> pd.DataFrame:
     """The rows that have the quality, repeats averaged, with their `cost` per image, `size` and `model`.
 

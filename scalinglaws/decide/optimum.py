@@ -38,7 +38,7 @@ COLUMNS = ["size", "model", "steps", "cost", "value", "low", "high", "decades_be
 class Optimum:
     """Which size and how many steps a budget should buy.
 
-    `candidates` has one row a size: size, model, steps, cost, value, low, high, probability, decades_beyond.
+    `candidates` has one row per size: size, model, steps, cost, value, low, high, probability, decades_beyond.
     """
 
     size: float  # in the unit of the law's size column
@@ -69,7 +69,7 @@ class Optimum:
         return "\n".join(lines + [f"Warning: {w}" for w in self.warnings])
 
     def to_frame(self) -> pd.DataFrame:
-        """The candidates, one row a size, with `best` true for the size chosen, and `of`."""
+        """The candidates, one row per size, with `best` true for the size chosen, and `of`."""
         return self.candidates.assign(best=self.candidates["size"] == self.size, of=self.of)
 
     def record(self) -> dict:
@@ -145,7 +145,7 @@ def optimum(
 
 
 def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
-    """The optimum at each budget that buys anything: one row a budget and candidate size.
+    """The optimum at each budget that buys anything: one row per budget and candidate size.
 
     Columns are those of `Optimum.to_frame` with `budget`. options: as for optimum(); all budgets are in one unit.
     """
@@ -272,7 +272,7 @@ def _continuous(law, cost, budget):
 
 
 def _candidates(law, cost, pairs, level, of):
-    """One row a candidate, with intervals and the probability of being the best."""
+    """One row per candidate, with intervals and the probability of being the best."""
     size, steps = np.array(pairs, float).T
     values = law.quality_at(size, steps, law.replicates) * np.exp(law.own_errors({law.axes[0]: size}, of))
     best = values.argmax(axis=-1) if law.rises else values.argmin(axis=-1)

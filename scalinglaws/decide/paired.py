@@ -2,7 +2,7 @@
 
 Rows that agree in every other setting make a pair; the logarithm of the ratio of their qualities is averaged over the
 pairs. Pairs of one training repeat only the sampling: how much two trainings of one recipe differ is not in the
-interval, and it is said.
+interval; a note says so.
 """
 
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ import pandas as pd
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
-from scalinglaws.decide.effects import need, rows_of
 from scalinglaws.decide.power import effect
+from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.schema import InputError, NoAnswer
 
 COSTS = ("nfe",)  # of kind steps, but a consequence of the choice, not a setting of its own
@@ -23,9 +23,9 @@ LEAST = 2  # pairs that an interval takes
 
 @dataclass(frozen=True)
 class Paired:
-    """One row a value of the column: value, pairs, ratio (its quality over the standard's, geometric mean), low, high,
+    """One row per value of the column: value, pairs, ratio (geometric mean of quality over the standard's), low, high,
     detectable (ratio that would be seen with probability 0.8; the other side is its inverse), better ('yes', 'no',
-    'undecided'). pairs: one row a pair: value, pair (the settings in words), quality, standard, ratio.
+    'undecided'). pairs: one row per pair: value, pair (the settings in words), quality, standard, ratio.
     """
 
     rows: pd.DataFrame
@@ -58,7 +58,7 @@ class Paired:
         return "\n".join([display.text_table(self.rows), *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a value."""
+        """One row per value."""
         return self.rows.copy()
 
     def _repr_html_(self):

@@ -7,8 +7,9 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.effects import error_of, need, read_off, rows_of
+from scalinglaws.decide.effects import error_of, read_off
 from scalinglaws.decide.power import effect
+from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.schema import InputError
 
 SAME = ("sampler", "steps", "guidance", "task", "n_samples_for_metric", "seed")  # of two rows that are a pair
@@ -18,7 +19,7 @@ SAME = ("sampler", "steps", "guidance", "task", "n_samples_for_metric", "seed") 
 class Pretraining:
     """Pairs of rows of one size and training length, with and without pretraining.
 
-    pairs: params, train_flops, with, without (errors), ratio (with / without). sizes: one row a size: params, ratio
+    pairs: params, train_flops, with, without (errors), ratio (with / without). sizes: one row per size: params, ratio
     (geometric mean over its lengths), compute (how many times the training compute the model without pretraining
     spends to the error that it ends with; at_least where the one with pretraining had it at its first snapshot).
     ratio: geometric mean over sizes, with its t interval over them.
@@ -50,18 +51,18 @@ class Pretraining:
         return f"{said}; to the same error the models without it spend {spent}."
 
     def summary(self) -> str:
-        """The sentence and one row a size."""
+        """The sentence and one row per size."""
         return f"{self.answer}\n{display.text_table(self.sizes)}"
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a size."""
+        """One row per size."""
         return self.sizes.copy()
 
     def _repr_html_(self):
         return display.html_page(f"What pretraining is worth: {self.quality}", self.sizes, notes=[self.answer])
 
     def plot(self, ax=None):
-        """Ratio of errors against fine-tuning compute, a curve a size; returns the matplotlib Axes."""
+        """Ratio of errors against fine-tuning compute, a curve per size; returns the matplotlib Axes."""
         from scalinglaws import axes, plots
 
         points = self.pairs.rename(columns={"train_flops": "x", "ratio": "y"}).sort_values(["params", "x"])

@@ -143,24 +143,18 @@ def replay(grid: Grid, order: str, share=0.2, first=4, seed=0, noise=True) -> di
             "spent": float(grid.cost[seen].sum() / grid.cost.sum())}  # fmt: skip
 
 
-def _shifts(belief, where):
-    """How far a measurement of each cell moves the mean of every point [cell, point]."""
-    columns = belief.covariance[:, where]
-    return (columns / np.sqrt(belief.covariance[where, where] + belief.error[where] ** 2)).T
-
-
 def _design(grid, belief, cells, seen):
-    return grid.experiment.decision.gains(belief.mean[None], belief.covariance, _shifts(belief, cells))
+    return grid.experiment.decision.gains(belief.mean[None], belief.covariance, belief.shifts(cells))
 
 
 def _v_optimal(grid, belief, cells, seen):
-    variance = _shifts(belief, cells)[:, : len(grid.cells)] ** 2
+    variance = belief.shifts(cells)[:, : len(grid.cells)] ** 2
     return variance.sum(1)
 
 
 def _d_optimal(grid, belief, cells, seen):
     law = belief.law
-    noise = law.sds[0] ** 2 + law.misfit**2 + belief.error**2  # of a row about the law
+    noise = law.sds.model**2 + law.misfit**2 + belief.error**2  # of a row about the law
     rows = law.slopes[seen] / np.sqrt(noise[seen])[:, None]
     information = np.diag(1 / law.prior) + rows.T @ rows
     new = law.slopes[cells]
@@ -171,7 +165,7 @@ MERITS = {"design": _design, "V-optimal": _v_optimal, "D-optimal": _d_optimal}  
 
 
 def _plain(grid, order, rng):
-    """All cells in an order that asks nothing of the values."""
+    """All cells in an order that does not depend on the values measured."""
     if order == "cheapest":
         return np.argsort(grid.cost, kind="stable")
     if order == "random":
@@ -198,12 +192,12 @@ def _judged(grid, belief):
 
 
 def replays(grid, count=200, orders=ORDERS, **options) -> pd.DataFrame:
-    """One row an order and seed; options as for replay()."""
+    """One row per order and seed; options as for replay()."""
     return pd.DataFrame([replay(grid, order, seed=seed, **options) for seed in range(count) for order in orders])
 
 
 def summary(table) -> pd.DataFrame:
-    """One row an order: share within the whole grid's interval, mean and 95 % regret, cells, spent."""
+    """One row per order: share within the whole grid's interval, mean and 95 % regret, cells, spent."""
     groups = table.groupby("order", sort=False)
     regret = groups["regret"]
     return pd.DataFrame({

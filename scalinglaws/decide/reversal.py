@@ -18,7 +18,7 @@ BUDGETS = 60  # along the measured costs
 class Reversal:
     """The best size along the budget: by the law, and the best that was measured.
 
-    changes: one row a stretch of budgets with one best size: budget (its first), model, steps, probability (of being
+    changes: one row per stretch of budgets with one best size: budget (its first), model, steps, probability (of being
     the best, there), measured (the best measured size there).
     """
 
@@ -49,7 +49,7 @@ class Reversal:
         return f"{self.answer}\n{display.text_table(self.changes)}"
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a stretch of budgets."""
+        """One row per stretch of budgets."""
         return self.changes.copy()
 
     def _repr_html_(self):

@@ -15,7 +15,8 @@ import pandas as pd
 
 from scalinglaws import display, infer, measurements
 from scalinglaws.decide.arguments import check_level, checked
-from scalinglaws.decide.effects import need, rows_of
+from scalinglaws.decide.power import effect
+from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.decide.york import YorkLine, york_line
 from scalinglaws.schema import InputError, NoAnswer
 
@@ -26,11 +27,12 @@ SIZES = ("params", "base_channels", "flops_per_forward")
 
 @dataclass(frozen=True)
 class Robustness:
-    """One row a model and shift: shift, model, reference, shifted (shares), predicted, robustness (shifted minus
+    """One row per model and shift: shift, model, reference, shifted (shares), predicted, robustness (shifted minus
     predicted), low, high, logits (the same on logit axes), z, trend (whether the model is of the trend), differs.
 
-    lines: one row a shift: shift, models, slope, slope_low, slope_high, loss (predicted share at the middle reference
-    minus that reference), tau, detectable (robustness of a single model that would be seen with probability 0.8).
+    lines: one row per shift: shift, models, slope, slope_low, slope_high, middle (the reference share at the mean logit
+    of the trend), loss (that share minus the one predicted of it), chi2, tau (of the YorkLine), detectable (robustness
+    of a single model that would be seen with probability POWER).
     """
 
     rows: pd.DataFrame
@@ -49,7 +51,7 @@ class Robustness:
         return "\n".join([*tables, *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a model and shift."""
+        """One row per model and shift."""
         return self.rows.drop(columns=["reference_se", "shifted_se"])
 
     def _repr_html_(self):
@@ -97,7 +99,7 @@ def effective_robustness(source, quality="agreement", *, by="dataset", reference
                          where=None, level=0.9) -> Robustness:  # fmt: skip
     """The Robustness of every model measured on a reference and under a shift.
 
-    source: a bundled study, a file, a frame, or a list of names, with a row a model and value of the column `by`; rows
+    source: a bundled study, file or frame, or a list of names, with a row per model and value of the column `by`; rows
     of one model agree in MODEL's columns. reference: the value of the unshifted rows ("": the rows where it is empty).
     shifts: the values to compare, all others when left out. trend: {column: value} or text, rows whose models make the
     trend, all when left out. quality: a share, with quality_se or n_samples_for_metric. InputError for what is missing,
@@ -128,7 +130,7 @@ def effective_robustness(source, quality="agreement", *, by="dataset", reference
 
 
 def _points(table, quality, by):
-    """One row a model and value of `by`: key, model, size, p and se, the logit and its standard error; repeats pooled.
+    """One row per model and value of `by`: key, model, size, p and se, logit and its standard error; repeats pooled.
 
     Half a hit and half a miss are added to the counts behind a logit (Haldane 1956, Annals of Human Genetics 20:309).
     """
@@ -165,26 +167,24 @@ def _of_trend(points, trend):
 
 def _one_shift(both, shift, level, shifts):
     """(rows, line, curve) of one shift; comparisons of all models and shifts are corrected together (Bonferroni)."""
-    from scipy.stats import t
-
     own = both[both["of_trend"]]
     if len(own) < MODELS:
         raise NoAnswer(f"A trend needs {MODELS} models measured on both; on {shift} there are {len(own)}.")
     line = _line(own)
     made = pd.DataFrame([_residual(row, own, line, level, shifts * len(both)) for row in both.itertuples()])
     made.insert(0, "shift", shift)
-    width = t.ppf((1 + level) / 2, line.count - 2)
-    middle = float(own["logit"].mean())
+    spare, middle = line.count - 2, float(own["logit"].mean())
+    slope = effect(line.slope, line.slope_se, spare, level)
     spread = np.hypot(_typical(both["logit_se_shifted"], both["logit_se"], line.slope, line.tau), line.se(middle))
-    seen = (t.ppf(1 - (1 - level) / 2 / (shifts * len(both)), line.count - 2) + t.ppf(0.8, line.count - 2)) * spread
+    seen = effect(0.0, spread, spare, 1 - (1 - level) / (shifts * len(both))).detectable  # in logits
     share = _share(line.at(middle))
-    found = {"shift": shift, "models": line.count, "slope": line.slope, "slope_low": line.slope - width * line.slope_se,
-            "slope_high": line.slope + width * line.slope_se, "middle": _share(middle), "loss": _share(middle) - share,
-            "chi2": line.chi2, "tau": line.tau, "detectable": float(seen * share * (1 - share))}  # fmt: skip
+    trend = {"shift": shift, "models": line.count, "slope": slope.value, "slope_low": slope.low,
+             "slope_high": slope.high, "middle": _share(middle), "loss": _share(middle) - share, "chi2": line.chi2,
+             "tau": line.tau, "detectable": float(seen * share * (1 - share))}  # fmt: skip
     x = np.linspace(both["logit"].min() - 0.2, both["logit"].max() + 0.2, 60)
-    ends = [_share(line.at(x) + sign * width * line.se(x)) for sign in (0, -1, 1)]
-    curve = pd.DataFrame(dict(zip(("value", "low", "high"), ends, strict=True))).assign(shift=shift, x=_share(x))
-    return made, found, curve
+    band = [effect(value, se, spare, level) for value, se in zip(line.at(x), line.se(x), strict=True)]
+    curve = pd.DataFrame([{name: _share(getattr(one, name)) for name in ("value", "low", "high")} for one in band])
+    return made, trend, curve.assign(shift=shift, x=_share(x))
 
 
 def _line(rows) -> YorkLine:
@@ -199,12 +199,12 @@ def _residual(row, own, line, level, comparisons):
     line = _line(others) if row.of_trend else line
     spare = line.count - 2
     se = np.hypot(_typical(row.logit_se_shifted, row.logit_se, line.slope, line.tau), line.se(row.logit))
-    predicted, logits = float(line.at(row.logit)), row.logit_shifted - float(line.at(row.logit))
-    width = t.ppf((1 + level) / 2, spare) * se
-    low, high = (row.p_shifted - _share(row.logit_shifted - logits + sign * width) for sign in (1, -1))
+    predicted = effect(line.at(row.logit), se, spare, level)
+    logits = row.logit_shifted - predicted.value
     chance = 2 * t.sf(abs(logits) / se, spare)
-    return {"model": _named(row), "reference": row.p, "shifted": row.p_shifted, "predicted": _share(predicted),
-            "robustness": row.p_shifted - _share(predicted), "low": low, "high": high, "logits": logits,
+    beyond, low, high = (row.p_shifted - _share(logit) for logit in (predicted.value, predicted.high, predicted.low))
+    return {"model": _named(row), "reference": row.p, "shifted": row.p_shifted, "predicted": _share(predicted.value),
+            "robustness": beyond, "low": low, "high": high, "logits": logits,
             "z": logits / se, "trend": row.of_trend, "differs": bool(chance * comparisons < 1 - level),
             "size": row.size, "reference_se": row.se, "shifted_se": row.se_shifted}  # fmt: skip
 

@@ -9,8 +9,8 @@ from scalinglaws import display
 from scalinglaws.decide import fitted
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.cost import UNITS, pricing
-from scalinglaws.decide.effects import rows_of
 from scalinglaws.decide.optimum import at_budgets
+from scalinglaws.decide.rows import rows_of
 from scalinglaws.schema import InputError
 
 # order p of a solver: its error falls as steps^-p. A Fréchet distance squares a distance, so near its floor it may fall
@@ -45,8 +45,8 @@ def shared_guidance(source, where=None):
 class SamplerComparison:
     """Rates of the samplers, and the best of them along the budget.
 
-    rates: one row a sampler: its name, rate (exponent of steps in the law), low, high, order (of the solver, NaN where
-    it is not known), verdict. winners: one row a budget: budget, best, model, steps, value, probability (that this
+    rates: one row per sampler: its name, rate (the law's exponent of steps), low, high, order (of the solver, NaN where
+    unknown), verdict. winners: one row per budget: budget, best, model, steps, value, probability (that this
     sampler is the best at its own best size and steps, by the curves' replicates), second. curves: the best size and
     steps of each sampler at each budget, one row each; x is the budget.
     """
@@ -75,14 +75,14 @@ class SamplerComparison:
         return "\n".join(parts)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a sampler."""
+        """One row per sampler."""
         return self.rates
 
     def _repr_html_(self):
         return display.html_page(self._sentence(), self.rates)
 
     def plot(self, ax=None):
-        """Quality of the best size and steps against the budget, one line a sampler; returns the matplotlib Axes."""
+        """Quality of the best size and steps against the budget, one line per sampler; returns the matplotlib Axes."""
         from scalinglaws import plots
 
         return plots.band(self.curves, None, f"budget per image ({UNITS[self.unit]})", f"best {self.quality}", ax)
@@ -170,7 +170,7 @@ def _along(laws, costs, budgets, level):
 
 
 def _winners(curves, laws):
-    """One row a budget: the best sampler and how sure the replicates are of it."""
+    """One row per budget: the best sampler and how sure the replicates are of it."""
     rows, rises = [], next(iter(laws.values())).rises
     for budget, part in curves.groupby("x", sort=True):
         part = part.sort_values("value", ascending=not rises)

@@ -14,8 +14,8 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.effects import rows_of
 from scalinglaws.decide.power import effect
+from scalinglaws.decide.rows import rows_of
 from scalinglaws.schema import InputError
 
 SETTING = ["device", "threads", "dtype", "sampling_batch"]  # what one line in the logs has in common
@@ -68,7 +68,7 @@ class Seconds:
         return f"{self.answer}\n{display.text_table(self.lines)}\n{display.text_table(self.to_frame())}"
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a size, device, number format and batch."""
+        """One row per size, device, number format and batch."""
         return self.rows.copy()
 
     def _repr_html_(self):

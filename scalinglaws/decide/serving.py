@@ -7,15 +7,15 @@ whose law gives the wanted quality; the search is in `decide.cheapest`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from scalinglaws import display, units
-from scalinglaws.decide.allocate import ends
+from scalinglaws.decide.allocate import decades_beyond, ends, intervals
 from scalinglaws.decide.arguments import check_level, check_positive
-from scalinglaws.decide.cheapest import Option, Prices, cheapest, costs
+from scalinglaws.decide.cheapest import Demand, Option, Prices, cheapest, costs
 from scalinglaws.decide.cost import calls_from
 from scalinglaws.decide.training_cost import FORWARD, training_cost
 from scalinglaws.fitting.result import Groups
@@ -66,13 +66,8 @@ class Serving:
             f"{self.size:.3g}, {self.columns[1]} {self.data:.3g}{steps}; {self.total:.3g} {self.unit})"
         )
 
-    @property
-    def training_only(self) -> tuple:
-        """(size, data) of the cheapest training to the quality, served with the default steps."""
-        return tuple(self.plans[["size", "data"]].iloc[1])
-
     def to_frame(self) -> pd.DataFrame:
-        """One row a plan, the best first: plan, size, data, steps, guidance, training, serving, total, times_best."""
+        """One row per plan, the best first: plan, size, data, steps, guidance, training, serving, total, times_best."""
         return self.plans
 
     def summary(self) -> str:
@@ -127,7 +122,7 @@ def serve(
     fit: a Fit of a law in N and D, or N, D and S (size_training_steps; one joint law fitted on rows of both kinds), or
     a fit for each guidance, {weight: Fit} or fit_groups(by="guidance"). quality: the value wanted. served: images (or
     tokens) over the lifetime. cost: of training, see `training_cost`. per_item(N): FLOPs of one forward pass (default
-    2 N, or the size itself where its column is FLOPs per forward); fixed: FLOPs an image besides, such as decoding.
+    2 N, or the size itself where its column is FLOPs per forward); fixed: FLOPs per image besides, such as decoding.
     steps: the step counts allowed, where the law has S. calls: network evaluations per step (default: as counted in the
     rows' `nfe`; without it 2 where guidance is above 1, else 1), or {guidance: calls}. speed: FLOP/s, or (training,
     serving), for costs in seconds; price: money per hour besides, such as "$2.50/h". default_steps: of the naive plan
@@ -147,31 +142,28 @@ def serve(
     first, level = next(iter(fits.values())), check_level(level)
     if not (served >= 0 and np.isfinite(served)):
         raise InputError(f"served={served!r}: give the number of images over the lifetime, 0 or more.")
-    prices = _prices(first, cost, per_item, fixed, speed, price)
-    options = _options(fits, steps, calls)
-    quality, grid = float(quality), np.geomspace(*ends(first, sizes), GRID)
+    demand = Demand(float(quality), float(served), _prices(first, cost, per_item, fixed, speed, price),
+                    _options(fits, steps, calls), np.geomspace(*ends(first, sizes), GRID))  # fmt: skip
     point = {label: one.theta[None] for label, one in fits.items()}
-    best = cheapest(options, quality, prices, served, grid, point)
-    if not np.isfinite(best["total"][0]):
-        raise OutOfReach(_unreachable(options, quality, grid))
+    best = {name: value[0] for name, value in cheapest(demand, point).items()}
+    if not np.isfinite(best["total"]):
+        raise OutOfReach(_unreachable(demand))
     count = min(DRAWS, *(len(one.curve_replicates) for one in fits.values()))
-    draws = {label: np.asarray(one.curve_replicates)[:count] for label, one in fits.items()}
-    drawn = cheapest(options, quality, prices, served, grid, draws)
+    drawn = cheapest(demand, {label: np.asarray(one.curve_replicates)[:count] for label, one in fits.items()})
     able = np.isfinite(drawn["total"])
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    intervals = {k: tuple(np.quantile(drawn[k][able], tails).tolist()) if able.any() else (np.nan, np.nan)
-                 for k in ("size", "data", "total")}  # fmt: skip
     chosen = pd.Series(drawn["option"][able].astype(int)).value_counts(normalize=True)
-    option = options[int(best["option"][0])]
-    size, data, training, serving = (float(best[k][0]) for k in ("size", "data", "training", "serving"))
-    beyond = _beyond(option.fit, size, data, option.steps)
+    option = demand.options[int(best["option"])]
+    size, data, training, serving = (float(best[k]) for k in ("size", "data", "training", "serving"))
+    beyond = decades_beyond(option.fit, {"N": size, "D": data, "S": option.steps})
     return Serving(
-        quality, float(served), size, data, option.steps, option.guidance, training + serving, training, serving,
-        prices.unit, intervals, {(options[k].guidance, options[k].steps): float(v) for k, v in chosen.items()},
-        float(able.mean()), beyond, level, (first.inputs["N"], first.inputs["D"], first.quality),
-        _plans(options, quality, prices, served, grid, point, best, default_steps),
-        _profile(options, quality, prices, served, grid, point),
-        _warnings(beyond, float(able.mean()), quality, first.quality),
+        quality=demand.quality, served=demand.served, size=size, data=data, steps=option.steps,
+        guidance=option.guidance, total=training + serving, training=training, serving=serving,
+        unit=demand.prices.unit, intervals=intervals({k: drawn[k][able] for k in ("size", "data", "total")}, level),
+        chosen={(demand.options[k].guidance, demand.options[k].steps): float(v) for k, v in chosen.items()},
+        reached=float(able.mean()), decades_beyond=beyond, level=level,
+        columns=(first.inputs["N"], first.inputs["D"], first.quality),
+        plans=_plans(demand, point, best, default_steps), profile=_profile(demand, point),
+        warnings=_warnings(beyond, float(able.mean()), demand.quality, first.quality),
     )  # fmt: skip
 
 
@@ -191,7 +183,7 @@ def _fits(fit):
     return given
 
 
-def _options(fits, steps, calls):
+def _options(fits, steps, calls) -> tuple[Option, ...]:
     """Every way to serve: guidance by steps."""
     first = next(iter(fits.values()))
     if "S" not in first.law.inputs:
@@ -207,7 +199,7 @@ def _options(fits, steps, calls):
         for count in counts:
             of = per_step if callable(per_step) else lambda s, c=per_step: c * s
             options.append(Option(guidance, one, count, float(of(1.0 if count is None else count))))
-    return options
+    return tuple(options)
 
 
 def _calls(fit, guidance):
@@ -232,58 +224,46 @@ def _prices(fit, cost, per_item, fixed, speed, price):
     return Prices(training_cost(fit, cost), forward, float(fixed), scales, unit)
 
 
-def _plans(options, quality, prices, served, grid, thetas, best, default_steps):
+def _plans(demand, thetas, best, default_steps):
     """The best plan and two naive ones: train compute-optimally and serve with the default steps; the largest size."""
-    counts, fit = [o.steps for o in options if o.steps is not None], options[0].fit
-    usual = [o for o in options if o.steps in (None, default_steps or max(counts, default=None))]
+    counts, fit = [o.steps for o in demand.options if o.steps is not None], demand.options[0].fit
+    usual = tuple(o for o in demand.options if o.steps in (None, default_steps or max(counts, default=None)))
     if not usual:
         raise InputError(f"default_steps={default_steps!r} is none of the steps allowed: {counts}.")
-    largest = np.array([fit.table[fit.inputs["N"]].max()], float)
-    plans = {
-        "best": (options, best),
-        f"trained compute-optimally{', default steps' if counts else ''}": (
-            usual,
-            cheapest(usual, quality, prices, 0.0, grid, thetas),
-        ),
-        "largest size measured": (options, cheapest(options, quality, prices, served, largest, thetas)),
-    }
+    training_alone = replace(demand, served=0.0, options=usual)
+    largest = replace(demand, sizes=np.array([fit.table[fit.inputs["N"]].max()], float))
+    plans = {"best": demand, f"trained compute-optimally{', default steps' if counts else ''}": training_alone,
+             "largest size measured": largest}  # fmt: skip
     rows = []
-    for plan, (ways, got) in plans.items():
-        way, size, data = ways[int(got["option"][0])], float(got["size"][0]), float(got["data"][0])
-        training, serving = prices.of(size, data, way.calls, served)
-        total = float(training + serving) if np.isfinite(got["total"][0]) else np.inf
+    for plan, wanted in plans.items():
+        one = best if plan == "best" else {name: value[0] for name, value in cheapest(wanted, thetas).items()}
+        way, size, data = wanted.options[int(one["option"])], float(one["size"]), float(one["data"])
+        training, serving = demand.prices.of(size, data, way.calls, demand.served)
+        total = float(training + serving) if np.isfinite(one["total"]) else np.inf
         rows.append({"plan": plan, "size": size, "data": data, "steps": way.steps, "guidance": way.guidance,
                      "training": float(training), "serving": float(serving), "total": total})  # fmt: skip
     frame = pd.DataFrame(rows)
     return frame.assign(times_best=frame["total"] / frame["total"].iloc[0])
 
 
-def _profile(options, quality, prices, served, grid, thetas):
+def _profile(demand, thetas):
     """The cheapest way at each size: size, data, training, serving, total, steps, guidance."""
     every = []
-    for way in options:
-        paid = costs(way, quality, prices, served, grid[None], thetas[way.guidance])
+    for way in demand.options:
+        paid = costs(demand, way, demand.sizes[None], thetas[way.guidance])
         row = pd.DataFrame({name: value[0] for name, value in paid.items()})
         every.append(row.assign(steps=way.steps, guidance=way.guidance))
     frame = pd.concat(every, ignore_index=True)
     return frame[np.isfinite(frame["total"])].sort_values("total").drop_duplicates("size").sort_values("size")
 
 
-def _beyond(fit, size, data, steps):
-    """Decades by which the plan lies outside the fitted rows, the most of its inputs."""
-    at, reach = {"N": size, "D": data, "S": steps}, [0.0]
-    for symbol in fit.law.inputs:
-        held = fit.table[fit.inputs[symbol]].to_numpy(float)
-        reach += [np.log10(at[symbol] / held.max()), np.log10(held.min() / at[symbol])]
-    return float(max(reach))
-
-
-def _unreachable(options, quality, grid):
+def _unreachable(demand):
     """A sentence with the best that the law gives with endless data, at the sizes and steps tried."""
-    best = min(float(np.min(o.fit.curve(o.inputs(grid) | {"D": np.full(grid.shape, 1e30)}))) for o in options)
-    name = options[0].fit.quality
-    more = " or allow more steps" if options[0].steps is not None else ""
-    return f"No size reaches {name} {quality:g} by this law, whose best is {best:.4g}: ask for a higher value{more}."
+    first, endless = demand.options[0], {"D": np.full(demand.sizes.shape, 1e30)}
+    best = min(float(np.min(o.fit.curve(o.inputs(demand.sizes) | endless))) for o in demand.options)
+    more = " or allow more steps" if first.steps is not None else ""
+    return (f"No size reaches {first.fit.quality} {demand.quality:g} by this law, whose best is {best:.4g}: ask for a "
+            f"higher value{more}.")  # fmt: skip
 
 
 def _warnings(beyond, reached, quality, name):

@@ -18,8 +18,9 @@ import pandas as pd
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
 from scalinglaws.decide.breaks import TRENDS, Problem, compare, likely_places, rest, seen_step
-from scalinglaws.decide.effects import AXES, need, rows_of
+from scalinglaws.decide.effects import AXES
 from scalinglaws.decide.power import POWER, Effect, effect
+from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.schema import InputError, NoAnswer
 
 FEWEST = 5  # sizes
@@ -40,7 +41,7 @@ class Tiers:
     trend). low, high: the levels; below, above: the sizes on both sides of the break; earliest, latest: the same for
     all places that are not excluded. seen: the least step that would have rejected the line with probability 0.8.
     rise: of the line, from the smallest size to the largest.
-    means: one row a size: size, value, se, before, change, change_low, change_high (over repeats, paired).
+    means: one row per size: size, value, se, before, change, change_low, change_high (over repeats, paired).
     """
 
     tests: pd.DataFrame
@@ -112,11 +113,11 @@ class Tiers:
         )
 
     def summary(self) -> str:
-        """The answer, the tests and one row a size."""
+        """The answer, the tests and one row per size."""
         return "\n".join([self.answer, self.changed, display.text_table(self.tests), display.text_table(self.means)])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a size."""
+        """One row per size."""
         return self.means.copy()
 
     def _repr_html_(self):
@@ -155,7 +156,7 @@ def tiers(
     source, quality="subject_similarity", after="personalised", repeats="dataset", size="params", where=None,
     level=0.9, draws=2000, seed=0,
 ):  # fmt: skip
-    """The Tiers of the rows whose `variant` is `after` (all rows where that is None), one mean a size.
+    """The Tiers of the rows whose `variant` is `after` (all rows where that is None), one mean per size.
 
     source: a bundled study, a path or a table; repeats: the column of the schema whose values are repeats of the
     experiment, such as dataset (subjects) or train_seed, or None; where: rows to keep. Rows of other variants are

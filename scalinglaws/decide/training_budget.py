@@ -18,7 +18,7 @@ from scalinglaws.fitting.result import Fit
 from scalinglaws.schema import InputError, names
 
 SIZES = ("flops_per_forward", "params", "N")
-DATA = ("train_images", "train_steps", "tokens", "D")
+DATA = ("train_images", "tokens", "D")  # what 6 N D counts: training steps are not among them
 TRAINING = ("train_steps", "train_images", "train_flops", "epochs")
 SAME = ("sampler", "guidance", "family", "features", "seed", "n_samples_for_metric")  # of rows that may be joined
 BUDGETS = 7  # isoFLOP profiles
@@ -44,7 +44,7 @@ class TrainingBudget:
         return f"TrainingBudget({self.allocation!r}; {self.serving!r})"
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a quantity of the allocation: quantity, value, low, high."""
+        """One row per quantity of the allocation: quantity, value, low, high."""
         return self.allocation.to_frame()
 
     def summary(self) -> str:
@@ -120,14 +120,16 @@ def training_budget(
     few = budgets[np.linspace(2, len(budgets) - 3, BUDGETS).astype(int)]
     points = at_compute(along, quality, size, "compute", few)
     surface = along_budgets(law, budgets, at=at, level=level).assign(approach=APPROACHES[0])
-    paths, optima, exponents, refused = _others(points, along, quality, size, model, budgets, level)
+    answers, refused = _other_approaches(points, along, quality, size)
+    paths = [_path(name, answer, model, budgets, level) for name, answer in answers.items()]
+    exponents = [(name, answer["exponent"], answer["bias"]) for name, answer in answers.items()]
     wanted = 1.25 * float(rows[quality].min()) if wanted in (None, "") else float(wanted)
     plan, none = _serving(law, rows, wanted, float(served), steps, level)
+    exponents = [(APPROACHES[0], chosen.exponents[0], ""), *exponents]
     return TrainingBudget(
-        law, chosen, plan, pd.concat([surface, *paths], ignore_index=True),
-        _profiles(law, few, at, points, size, quality, level), pd.concat(optima, ignore_index=True),
-        pd.DataFrame([(APPROACHES[0], chosen.exponents[0], ""), *exponents], columns=["approach", "exponent", "bias"]),
-        (*refused, *none),
+        fit=law, allocation=chosen, serving=plan, paths=pd.concat([surface, *paths], ignore_index=True),
+        profiles=_profiles(law, few, at, points, size, quality, level), optima=_optima(answers, model),
+        exponents=pd.DataFrame(exponents, columns=["approach", "exponent", "bias"]), warnings=(*refused, *none),
     )  # fmt: skip
 
 
@@ -158,10 +160,11 @@ def _rows(study, training, quality, size, data):
     known = [c for c in ("fd", "fid", "loss", *names("quality")) if c in rows and rows[c].notna().all()]
     columns = {"quality": quality or next(iter(known), None), "N": size or next((c for c in SIZES if c in rows), None),
                "D": data or next((c for c in DATA if c in rows), None)}  # fmt: skip
-    asked = {"quality": "quality", "N": "size", "D": "data"}
+    argument = {"quality": "quality", "N": "size", "D": "data"}
     for symbol, column in columns.items():
         if column not in rows:
-            raise InputError(f"No column {column!r} for the {asked[symbol]}: name it with {asked[symbol]}=; the table "
+            name = f" {column!r}" if column else ""
+            raise InputError(f"No column{name} for the {argument[symbol]}: name it with {argument[symbol]}=; the table "
                              f"has {', '.join(rows.columns)}.")  # fmt: skip
     if "steps" in rows and rows["steps"].nunique() > 2:
         columns["S"] = "steps"
@@ -173,30 +176,37 @@ def _rows(study, training, quality, size, data):
 
 
 def _batch(rows):
-    """Items a training step, where the rows hold both counts and agree."""
+    """Items per training step, where the rows hold both counts and agree."""
     if not {"train_images", "train_steps"} <= set(rows):
         return None
     batch = rows["train_images"] / rows["train_steps"]
     return float(batch.iloc[0]) if np.allclose(batch, batch.iloc[0]) else None
 
 
-def _others(points, along, quality, size, model, budgets, level):
-    """(paths, optima, exponents, refusals) of approaches 2 and 1."""
-    paths, exponents, refused = [], [], []
-    optima = [pd.DataFrame(columns=["approach", "compute", "size", "data"])]
+def _other_approaches(points, along, quality, size):
+    """({approach: what isoflop or envelope found}, a sentence for each that finds nothing), approaches 2 and 1."""
+    answers, refused = {}, []
     for name, approach, table in zip(APPROACHES[1:], (isoflop, envelope), (points, along), strict=True):
         try:
-            found = approach(table, quality, size, "compute")
-        except InputError as none:
-            refused.append(f"{name}: {none}")
-            continue
-        path = line(found, budgets, level).rename(columns={"value": "size", "low": "size_low", "high": "size_high"})
-        data = {"data": "size", "data_low": "size_high", "data_high": "size_low"}
-        paths.append(path.assign(approach=name, **{k: model.data(path[v], budgets) for k, v in data.items()}))
-        best = found["profiles"]
-        optima.append(best.assign(approach=name, data=model.data(best["size"], best["compute"])))
-        exponents.append((name, found["exponent"], found["bias"]))
-    return paths, optima[1:] or optima, exponents, refused
+            answers[name] = approach(table, quality, size, "compute")
+        except InputError as reason:
+            refused.append(f"{name}: {reason}")
+    return answers, refused
+
+
+def _path(name, approach, model, budgets, level):
+    """N* and D* of one approach along the budgets, a row each."""
+    path = line(approach, budgets, level).rename(columns={"value": "size", "low": "size_low", "high": "size_high"})
+    data = {"data": "size", "data_low": "size_high", "data_high": "size_low"}  # the larger the size, the fewer data
+    return path.assign(approach=name, **{k: model.data(path[v], budgets) for k, v in data.items()})
+
+
+def _optima(answers, model):
+    """approach, compute, size, data: the optimum of each profile of approaches 1 and 2."""
+    optima = [best.assign(approach=name, data=model.data(best["size"], best["compute"]))
+              for name, best in ((name, answer["profiles"]) for name, answer in answers.items())]  # fmt: skip
+    columns = ["approach", "compute", "size", "data"]
+    return pd.concat(optima, ignore_index=True) if optima else pd.DataFrame(columns=columns)
 
 
 def _serving(law, rows, wanted, served, steps, level):

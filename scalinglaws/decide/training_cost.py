@@ -24,7 +24,7 @@ class TrainingCost:
     seen: object = None  # items processed to have the effect of D items; None: D itself
 
     def data(self, sizes, budget):
-        """D that the budget leaves for each size, by formula or bisection; 0 where the size alone is too dear."""
+        """D that the budget leaves for each size, by formula or bisection; 0 where no data is affordable."""
         sizes = np.asarray(sizes, float)
         if self.power:
             c, p, q = self.power

@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, laws, studies
+from scalinglaws import display, laws
 from scalinglaws.decide.arguments import check_level
 from scalinglaws.decide.isoflop import at_compute
-from scalinglaws.decide.measured import commonest
 from scalinglaws.decide.power import POWER, Effect, jackknife
+from scalinglaws.decide.rows import commonest, need, rows_of
 from scalinglaws.fitting import Fit, fit
-from scalinglaws.infer import stated
-from scalinglaws.measurements import matching
 from scalinglaws.schema import InputError, NoAnswer, higher_is_better, names
 
 SIZES, DATA, COMPUTE = ("flops_per_forward", "params", "N"), ("train_images", "train_steps", "D"), "train_flops"
@@ -74,7 +72,7 @@ class TrainingTrend:
         return "\n".join([*map(display.text_table, tables), *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a law."""
+        """One row per law."""
         return self.laws
 
     def _repr_html_(self):
@@ -108,7 +106,7 @@ class TrainingTrend:
         return figures.training_trend(self.residuals, band, self.envelope, self.quality, ax)
 
     def plot_residuals(self, ax=None):
-        """What the shared trend leaves, one colour a size; returns the matplotlib Axes."""
+        """What the shared trend leaves, one colour per size; returns the matplotlib Axes."""
         from scalinglaws import figures
 
         return figures.trend_residuals(self.residuals, self.quality, ax)
@@ -129,7 +127,7 @@ def training_trend(study="tiny-ldm-training", quality="", *, where=None, size=""
     ['compute alone', 'compute, shifted by size', 'size and training length']
     """
     level = check_level(level)
-    rows, quality, columns, notes = _rows(matching(studies.read(study), stated(where) or {}), quality, size, least)
+    rows, quality, columns, notes = _rows(rows_of(study, where), quality, size, least)
     size = columns["N"]
     fits = {name: fit(rows, law, quality, {s: columns[s] for s in symbols}) for name, law, symbols in COMPARED}
     middle = {s: float(np.exp(np.log(rows[columns[s]].astype(float)).mean())) for s in "NxC"}
@@ -147,8 +145,8 @@ def training_trend(study="tiny-ldm-training", quality="", *, where=None, size=""
     residual = np.log(rows[quality] / trend.curve({"x": rows[COMPUTE].to_numpy(float)}))
     known = rows[["model", COMPUTE, size, quality]].rename(columns={COMPUTE: "compute"}).assign(residual=residual)
     known = known.rename(columns={size: "size"})
-    return TrainingTrend(trend, shift, slope, table, _envelope(rows, quality, size), known, quality, size, level,
-                         notes)  # fmt: skip
+    return TrainingTrend(trend=trend, shift=shift, slope=slope, laws=table, envelope=_envelope(rows, quality, size),
+                         residuals=known, quality=quality, size=size, level=level, notes=notes)  # fmt: skip
 
 
 def percent(share) -> str:
@@ -170,6 +168,7 @@ def _rows(table, quality, size, least):
     table, notes = commonest(table, ("family", "sampler", "guidance", "steps"))
     table = table.dropna(subset=[quality, *columns.values()])
     if least:
+        need(table, ("train_steps",))
         table = table[table["train_steps"] >= least]
         notes.append(f"Snapshots before {least:g} training steps are left out.")
     few = table.groupby("model")[COMPUTE].transform("nunique") < SNAPSHOTS

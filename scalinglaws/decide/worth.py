@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from scalinglaws.decide.zeros import first_zeros
+
 EDGES = ndtri(np.arange(25) / 24)
 NODES = 24 * -np.diff(np.exp(-0.5 * EDGES**2)) / np.sqrt(2 * np.pi)  # means of 24 equal parts of a normal
 DRAWS = 4000  # of a loss that has no closed form
@@ -70,13 +72,9 @@ class Order:
         return float(self.width * ndtr(-np.abs(gap[0]) / np.sqrt(variance)).sum())
 
     def crossing(self, mean, costs) -> float | None:
-        """The first of `costs` [place], between two of them, at which the order changes; None where it never does."""
-        gap, x = mean[self.pairs[:, 0]] - mean[self.pairs[:, 1]], np.log(costs)
-        change = np.flatnonzero((gap[1:] >= 0) != (gap[:-1] >= 0))
-        if not len(change):
-            return None
-        k = change[0]
-        return float(np.exp(x[k] + (x[k + 1] - x[k]) * gap[k] / (gap[k] - gap[k + 1])))
+        """The lowest cost within `costs` [place] at which the order changes; None where it never does."""
+        zero = first_zeros(np.log(costs), mean[self.pairs[:, 0]] - mean[self.pairs[:, 1]])[0]
+        return float(np.exp(zero)) if np.isfinite(zero) else None
 
     def gains(self, means, covariance, shifts) -> np.ndarray:
         """Expected reduction of the loss [candidate]."""

@@ -66,7 +66,7 @@ class Levels:
         return np.column_stack([self.sds[chosen // len(self.sds)], self.sds[chosen % len(self.sds)]])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a level: sd, low, high."""
+        """One row per level: sd, low, high."""
         found = (("trained model", self.model_sd, self.model_interval), ("cell", self.cell_sd, self.cell_interval))
         return pd.DataFrame([{"level": name, "sd": sd, "low": low, "high": high} for name, sd, (low, high) in found])
 
@@ -130,7 +130,7 @@ def components(residuals, group, jacobian=None, known=None, prior=PRIOR) -> Leve
     return Levels(grid, sds, model[1], cell[1], *ends, count, len(r), float(np.median(fixed)), independent)
 
 
-def of_fit(fit, prior=PRIOR) -> Levels:
+def of_fit(fit) -> Levels:
     """The two errors of a Fit, its rows grouped by trained model; see models().
 
     Raises InputError where the quality or the law is not above zero.
@@ -142,7 +142,7 @@ def of_fit(fit, prior=PRIOR) -> Levels:
     if not ((y > 0) & (curve > 0) & np.isfinite(curve)).all():
         raise InputError("Relative errors need a quality and a law above zero in every row.")
     known = known_errors(fit, fit.table)
-    return components(np.log(y / curve), group[keep], jacobian(fit, x), None if known is None else known[keep], prior)
+    return components(np.log(y / curve), group[keep], jacobian(fit, x), None if known is None else known[keep])
 
 
 def models(fit) -> tuple[np.ndarray, pd.DataFrame]:

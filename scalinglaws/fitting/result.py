@@ -213,7 +213,7 @@ class Fit:
         return messages.summary(self)
 
     def to_frame(self, level: float = 0.9) -> pd.DataFrame:
-        """One row a parameter: parameter, value, standard_error, low, high."""
+        """One row per parameter: parameter, value, standard_error, low, high."""
         frame = self.interval(level).rename_axis("parameter").reset_index()
         frame.insert(2, "standard_error", list(self.standard_errors.values()))
         return frame
@@ -238,7 +238,7 @@ class Fit:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Groups:
-    """One fit a group, and a sentence for every group that cannot be fitted."""
+    """One fit per group, and a sentence for every group that cannot be fitted."""
 
     by: tuple[str, ...]  # columns whose values name the groups
     fits: dict[object, Fit]  # by the column's value, or by a tuple of values where there are several columns
@@ -254,7 +254,7 @@ class Groups:
         return len(self.fits)
 
     def to_frame(self, level: float = 0.9) -> pd.DataFrame:
-        """One row a group: the columns of `by`, law, rows, noise, each parameter with _low and _high, warnings."""
+        """One row per group: the columns of `by`, law, rows, noise, each parameter with _low and _high, warnings."""
         rows = []
         for label, fit in self.fits.items():
             row = dict(zip(self.by, label if len(self.by) > 1 else (label,), strict=True))

@@ -90,37 +90,11 @@ def minimise(objective: Objective, theta, members=None, mu=None, limits=settings
     with np.errstate(all="ignore"):
         s = State.start(objective, np.clip(theta, *objective.box(members)), members, mu)
         for _ in range(limits.iterations):
-            if not s.active.any():
-                break
-            # 1. Hessians that were computed with another damping are computed again.
-            on = np.flatnonzero(s.active & s.outdated)
-            if len(on):
-                s.hessian[on] = objective.evaluate(s.theta[on], members[on], s.mu[on])[2]
-                s.outdated[on], s.moved[on] = False, True
-
-            # 2. Where the point or the Hessian changed: a new direction, at most max_step long, bounds held.
-            on = np.flatnonzero(s.active & s.moved)
-            lower, upper = objective.box(members[on])
-            at_bound = (s.theta[on] <= lower) & (s.gradient[on] > 0) | (s.theta[on] >= upper) & (s.gradient[on] < 0)
-            gradient = np.where(at_bound, 0.0, s.gradient[on])
-            ridge = np.maximum(s.mu[on] - 1.0, 0.0)
-            direction, indefinite = newton_step(s.hessian[on], gradient, ~at_bound, ridge, limits)
-            longest = np.abs(direction / objective.max_step).max(axis=1)
-            direction *= np.minimum(1.0, 1.0 / np.maximum(longest, 1e-300))[:, None]
-            s.direction[on], s.length[on], s.moved[on] = direction, 1.0, False
-            s.outdated[on] = indefinite & (s.mu[on] <= limits.mu_recompute)
-            s.indefinite[on] = indefinite | (s.indefinite[on] & (s.mu[on] >= 1.0))
-            s.mu[on] = np.where(indefinite, np.maximum(limits.mu_indefinite * s.mu[on], 1.0), s.mu[on])
-
-            # 3. Convergence: the step promises less than a stalled step gains. A short exact step is taken on trust.
-            gain = -(direction * gradient).sum(axis=1)
-            least = np.maximum(limits.gain_tolerance * limits.stall_tolerance * s.value[on], limits.smallest_gain)
-            s.active[on] = (gain > least) | s.outdated[on]
-            on = on[~s.active[on]]
-            on = on[(s.mu[on] == 0) & (np.abs(s.direction[on]).max(axis=1, initial=0.0) < limits.polish_step)]
-            s.theta[on] = np.clip(s.theta[on] + s.direction[on], *objective.box(members[on]))
-
-            # 4. One trial of every active member.
+            recompute_hessians(s, objective, members)
+            on, gradient, free = free_gradients(s, objective, members)
+            direction, indefinite = newton_step(s.hessian[on], gradient, free, np.maximum(s.mu[on] - 1.0, 0.0), limits)
+            turn(s, on, direction, indefinite, objective.max_step, limits)
+            stop_converged(s, on, gradient, objective, members, limits)
             on = np.flatnonzero(s.active)
             if not len(on):
                 break
@@ -128,30 +102,70 @@ def minimise(objective: Objective, theta, members=None, mu=None, limits=settings
             trial = np.clip(s.theta[on] + step, *objective.box(members[on]))
             value, gradient, hessian = objective.evaluate(trial, members[on], s.mu[on])
             falls = value < s.value[on]
-
-            # 5. Accepted: move there; after a full step trust the quadratic model more.
-            accepted, fall = on[falls], s.value[on[falls]] - value[falls]
-            s.stalls[accepted] = np.where(fall <= limits.stall_tolerance * value[falls], s.stalls[accepted] + 1, 0)
-            full = s.length[accepted] == 1.0
-            longer = np.minimum(limits.extend * s.extension[accepted], limits.max_extension)
-            s.extension[accepted] = np.where(full & s.indefinite[accepted], longer, 1.0)
-            s.mu[accepted] = np.where(full, s.mu[accepted] * limits.mu_accept, s.mu[accepted])
-            s.mu[accepted] = np.where(s.mu[accepted] < limits.mu_zero, 0.0, s.mu[accepted])
-            s.theta[accepted], s.value[accepted] = trial[falls], value[falls]
-            s.gradient[accepted], s.hessian[accepted] = gradient[falls], hessian[falls]
-            s.moved[accepted], s.rejections[accepted] = True, 0
-            s.active[accepted] = s.stalls[accepted] < limits.max_stalls
-
-            # 6. Rejected: a quarter of the step, more damping; every second time the Hessian is computed anew with it.
-            rejected = on[~falls]
-            s.length[rejected] *= limits.backtrack
-            s.extension[rejected] = np.maximum(limits.backtrack * s.extension[rejected], 1.0)
-            s.rejections[rejected] += 1
-            more = np.minimum(s.mu[rejected] * limits.mu_reject, limits.mu_most)
-            s.mu[rejected] = np.maximum(limits.mu_reject_least, more)
-            s.outdated[rejected] = s.rejections[rejected] % 2 == 0
-            s.active[rejected] = s.rejections[rejected] < limits.max_rejections
+            accept(s, on[falls], trial[falls], value[falls], gradient[falls], hessian[falls], limits)
+            reject(s, on[~falls], limits)
     return Minima(s.theta, s.value, s.gradient, s.hessian, ~s.active)
+
+
+def recompute_hessians(s: State, objective, members) -> None:
+    """Hessians that were computed with another damping are computed again."""
+    on = np.flatnonzero(s.active & s.outdated)
+    if len(on):
+        s.hessian[on] = objective.evaluate(s.theta[on], members[on], s.mu[on])[2]
+        s.outdated[on], s.moved[on] = False, True
+
+
+def free_gradients(s: State, objective, members):
+    """(members that need a new direction [m], their gradient [m, P], 0 where a bound holds, free [m, P] elsewhere)."""
+    on = np.flatnonzero(s.active & s.moved)
+    lower, upper = objective.box(members[on])
+    at_bound = (s.theta[on] <= lower) & (s.gradient[on] > 0) | (s.theta[on] >= upper) & (s.gradient[on] < 0)
+    return on, np.where(at_bound, 0.0, s.gradient[on]), ~at_bound
+
+
+def turn(s: State, on, direction, indefinite, max_step, limits) -> None:
+    """Give the members `on` a new direction [m, P], at most max_step long; indefinite [m]: damped more from now on."""
+    longest = np.abs(direction / max_step).max(axis=1)
+    direction = direction * np.minimum(1.0, 1.0 / np.maximum(longest, 1e-300))[:, None]
+    s.direction[on], s.length[on], s.moved[on] = direction, 1.0, False
+    s.outdated[on] = indefinite & (s.mu[on] <= limits.mu_recompute)
+    s.indefinite[on] = indefinite | (s.indefinite[on] & (s.mu[on] >= 1.0))
+    s.mu[on] = np.where(indefinite, np.maximum(limits.mu_indefinite * s.mu[on], 1.0), s.mu[on])
+
+
+def stop_converged(s: State, on, gradient, objective, members, limits) -> None:
+    """Stop where the step promises less than a stalled step gains. A short exact step is taken without a trial."""
+    gain = -(s.direction[on] * gradient).sum(axis=1)
+    least = np.maximum(limits.gain_tolerance * limits.stall_tolerance * s.value[on], limits.smallest_gain)
+    s.active[on] = (gain > least) | s.outdated[on]
+    on = on[~s.active[on]]
+    on = on[(s.mu[on] == 0) & (np.abs(s.direction[on]).max(axis=1, initial=0.0) < limits.polish_step)]
+    s.theta[on] = np.clip(s.theta[on] + s.direction[on], *objective.box(members[on]))
+
+
+def accept(s: State, on, theta, value, gradient, hessian, limits) -> None:
+    """Move the members `on` to where the objective fell; after a full step trust the quadratic model more."""
+    stalled = s.value[on] - value <= limits.stall_tolerance * value
+    s.stalls[on] = np.where(stalled, s.stalls[on] + 1, 0)
+    full = s.length[on] == 1.0
+    longer = np.minimum(limits.extend * s.extension[on], limits.max_extension)
+    s.extension[on] = np.where(full & s.indefinite[on], longer, 1.0)
+    s.mu[on] = np.where(full, s.mu[on] * limits.mu_accept, s.mu[on])
+    s.mu[on] = np.where(s.mu[on] < limits.mu_zero, 0.0, s.mu[on])
+    s.theta[on], s.value[on], s.gradient[on], s.hessian[on] = theta, value, gradient, hessian
+    s.moved[on], s.rejections[on] = True, 0
+    s.active[on] = s.stalls[on] < limits.max_stalls
+
+
+def reject(s: State, on, limits) -> None:
+    """A quarter of the step and more damping; every second time the Hessian is computed anew with it."""
+    s.length[on] *= limits.backtrack
+    s.extension[on] = np.maximum(limits.backtrack * s.extension[on], 1.0)
+    s.rejections[on] += 1
+    more = np.minimum(s.mu[on] * limits.mu_reject, limits.mu_most)
+    s.mu[on] = np.maximum(limits.mu_reject_least, more)
+    s.outdated[on] = s.rejections[on] % 2 == 0
+    s.active[on] = s.rejections[on] < limits.max_rejections
 
 
 def newton_step(hessian, gradient, free, ridge, limits=settings.SOLVER):

@@ -111,22 +111,12 @@ class Forecast:
         return tuple(_weighted(self.floor, self.weights, [(1 - level) / 2, (1 + level) / 2]))
 
     def to_frame(self, level=0.9) -> pd.DataFrame:
-        """One row a new x: x, value, low and high of the three intervals, decades beyond the rows."""
+        """One row per new x: x, value, low and high of the three intervals, decades beyond the rows."""
         columns = {self.column: self.new, "value": self.value}
         for of in OF:
             low, high = self.interval(level, of).T
             columns |= {f"{of}_low": low, f"{of}_high": high}
         return pd.DataFrame(columns | {"decades_beyond": np.log10(np.maximum(self.new / self.seen.x[-1], 1))})
-
-    @property
-    def last_x(self) -> float:
-        """The largest x seen."""
-        return float(self.seen.x[-1])
-
-    @property
-    def last_y(self) -> float:
-        """The quality there."""
-        return float(self.seen.y[-1])
 
     @property
     def flat(self) -> dict:

@@ -196,7 +196,7 @@ def drawing(one: Series, row) -> str:
 
 
 def _surface(surface, own):
-    """Quality against steps, a line a size; the largest as measured and as forecast."""
+    """Quality against steps, a line per size; the largest as measured and as forecast."""
     frame = _Frame(surface.steps, [*surface.y.ravel(), *own["q05"], *own["q95"]])
     marks = [frame.line(surface.steps, y, GRID, 0.6 + 1.2 * k / len(surface.y)) for k, y in enumerate(surface.y[:-1])]
     marks += [frame.bar(x, a, b, 2) for x, a, b in zip(surface.steps, own["q05"], own["q95"], strict=True)]

@@ -38,7 +38,7 @@ def by_study(board: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare(board: pd.DataFrame, ours: str) -> pd.DataFrame:
-    """`ours` beside each other method on the rows that method answered. One row a method.
+    """`ours` beside each other method on the rows that method answered. One row per method.
 
     Columns: rival; rows answered and refused; ours, theirs (median error), their means and worst; better, the share of
     rows on which ours is nearer; score_rows, ours_score, theirs_score, ours_crps, theirs_crps, theirs_in90 of the rows

@@ -58,7 +58,7 @@ def published() -> list[Surface]:
 
 
 def regret(surface: Surface, believed: dict) -> pd.DataFrame:
-    """What decisions lose against the best measured size, the largest model unseen. One row a budget.
+    """What decisions lose against the best measured size, the largest model unseen. One row per budget.
 
     believed: {method: quality of the largest model [step]}. Columns: one a method and one a rule of RULES: the share by
     which the measured quality of the size chosen exceeds that of the best; `budget` is the index (size x steps).

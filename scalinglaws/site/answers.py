@@ -1,7 +1,7 @@
-"""What the interactive page shows, computed by the functions a user calls: `question`, `fits`, `cost_model`, `optimum`.
+"""What the interactive page shows, computed by the functions a user calls: `question`, `fits`, `pricing`, `optimum`.
 
-The page holds finished answers and computes none: at every stop of its slider it says what
-`scalinglaws.optimum(fit, budget, unit, stages=..., price=...)` says for the setting that is best there.
+The page holds finished answers and computes none: at every stop of its slider it shows the result of
+`scalinglaws.optimum(fit, budget, unit, stages=..., price=...)` for the setting that is best there.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ import pandas as pd
 
 from scalinglaws import infer, measurements, schema
 from scalinglaws.answer import OPTIMISTIC
-from scalinglaws.decide.cost import STAGES, UNITS, cost_model
+from scalinglaws.decide.cost import STAGES, UNITS, pricing
 from scalinglaws.decide.fitted import FittedLaw, whole
 from scalinglaws.decide.optimum import INTERVAL, best_setting, optimum
 from scalinglaws.schema import InputError, NoAnswer
@@ -35,8 +35,8 @@ class Setting:
 
     def cost(self, unit, stages, price):
         """Its CostModel, as `optimum` makes it of the rows fitted."""
-        steps = self.law.steps_column or "steps"
-        return cost_model(self.law.table, unit, stages=stages, price=price, size=self.law.size_column, steps=steps)
+        price_rows = pricing(unit=unit, stages=stages, price=price)
+        return price_rows(self.law.table, self.law.size_column, self.law.steps_column)
 
     def described(self):
         """Its label, law and rows, and its sampler and guidance where the rows say them."""
@@ -48,7 +48,7 @@ class Setting:
 
 def answers(source, quality=None, law=None, inputs=None, where=None, read_as=None, *, price=None, level=0.9,
             of="owned", stops=STOPS, **options) -> dict:  # fmt: skip
-    """Everything the page shows, as JSON can hold it: one scale a unit and set of stages, one answer a budget.
+    """Everything the page shows, as JSON can hold it: one scale per unit and set of stages, one answer per budget.
 
     source, quality, law, inputs, where, read_as: as for `infer.question`. price: money per hour of the machine; without
     it there are no budgets in money. level, of: of the intervals, as for optimum(). stops: budgets of a scale. options

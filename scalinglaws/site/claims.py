@@ -39,7 +39,7 @@ HOLDS, FAILS, OPEN = "holds", "does not hold here", "undecided"
 
 
 def scoreboard(folder=None) -> pd.DataFrame:
-    """One row a claim, study and quality: claim, study, quality, verdict, measure, value, interval, seen, table.
+    """One row per claim, study and quality: claim, study, quality, verdict, measure, value, interval, seen, table.
 
     folder: of the tables (default: the bundled measurements). A table that is missing, or does not hold what a claim
     needs, leaves the claim undecided, with the reason as `measure`.

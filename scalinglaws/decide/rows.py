@@ -1,0 +1,50 @@
+"""The rows of a study that a decision is made on: read, kept by condition, narrowed to one setting, columns checked."""
+
+import pandas as pd
+
+from scalinglaws import infer, measurements, studies
+from scalinglaws.schema import InputError
+
+SIZES = ("flops_per_forward", "gflops_per_forward", "params", "base_channels", "depth")  # by which models are ordered
+
+
+def rows_of(source, where=None):
+    """The rows of a study, path or table that are kept by `where`: {column: value} or text "a=b; c=d"."""
+    table, kept = studies.read(source), infer.stated(where)
+    return measurements.where(table, **kept) if kept else table
+
+
+def need(table, columns):
+    """InputError that names the columns which a table lacks."""
+    if missing := [c for c in columns if c not in table]:
+        raise InputError(f"The table has no column {', '.join(missing)}: it has {', '.join(map(str, table))}.")
+
+
+def size_column(table, size=None) -> str:
+    """`size`, or the first of SIZES that is full; InputError where the table has it not, or none of them.
+
+    >>> size_column(pd.DataFrame({"params": [1e6, 2e6], "depth": [2, 4]}))
+    'params'
+    """
+    if size is not None:
+        need(table, (size,))
+        return size
+    full = [c for c in SIZES if c in table and table[c].notna().all()]
+    if not full:
+        raise InputError(f"The table has no full column of sizes: name one with size=, or give {', '.join(SIZES)}.")
+    return full[0]
+
+
+def commonest(table, columns, dropna=True):
+    """(rows of the value that most rows have in each of the columns, a sentence for each choice made).
+
+    dropna: whether rows without a value are no group of their own.
+    """
+    notes = []
+    for column in columns:
+        if column in table and table[column].nunique(dropna=dropna) > 1:
+            most = table[column].value_counts(dropna=dropna).index[0]
+            table = table[table[column].isna() if pd.isna(most) else table[column] == most]
+            said = f"no {column}" if pd.isna(most) else f"{column} {most}"
+            notes.append(f"Rows with {said} alone are used, of which there are most.")
+    return table, notes
