@@ -13,6 +13,7 @@ from scalinglaws import measurements, schema
 from scalinglaws.schema import InputError
 
 HERE = Path(__file__).resolve().parent
+HOMES = (HERE / "data", HERE.parent / "data")  # of the tables, in the wheel and in the checkout
 FOLDERS = ("published", "measurements")  # folders of data/ that hold studies, one file per study
 
 # name: (title, caveats); the note columns of the tables hold the caveats of single rows
@@ -163,7 +164,6 @@ def _file(name):
     """Path of the study's table, in the wheel or in the checkout; None if there is none."""
     if name not in KNOWN:
         return None
-    homes = (HERE / "data", HERE.parent / "data")
-    folders = [home / folder for home in homes for folder in FOLDERS]
+    folders = [home / folder for home in HOMES for folder in FOLDERS]
     places = [folder / f"{name}{end}" for folder in folders for end in (".parquet", ".csv")]
     return next((p for p in places if p.exists()), None)

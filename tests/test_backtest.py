@@ -1,5 +1,6 @@
 """The board on a few studies: what is hidden, what rivals answer, scores by hand, decisions on measured surfaces."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalinglaws import backtest
+from scalinglaws import backtest, studies
 from scalinglaws.forecasting import language, page, rivals, series
 from scalinglaws.forecasting.forecast import of_series
 from scalinglaws.schema import InputError, NoAnswer
@@ -22,6 +23,16 @@ def published():
 def board(published):
     few = [s for s in published if s.study in ("edm2", "ddim") and s.quality == "fid"]
     return backtest.backtest(few, methods=("last", "power", "floor", "floor_raw"))
+
+
+def test_an_installed_package_asks_the_same_of_its_tables(tmp_path, monkeypatch):
+    """The wheel holds data/ within the package: measurements that are no study of their own are found there, too."""
+    data = Path(__file__).resolve().parent.parent / "data"
+    for name in ("published/edm2.csv", "measurements/tiny-t2i-2000.csv"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(data / name, tmp_path / name)
+    monkeypatch.setattr(studies, "HOMES", (tmp_path,))
+    assert {one.study for one in series.published()} == {"edm2", "tiny-t2i-2000"}
 
 
 def test_every_published_series_is_there(published):

@@ -125,12 +125,12 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
     gain = np.linalg.solve(total, full[rows]).T
     error = np.full(len(points), np.nanmedian(noise[stated]) * chosen.share if stated.any() else UNSTATED)
     error[rows] = error_of(chosen.share)
-    law = Linearised(chosen, misfit, coordinates.natural(theta), slopes, sd**2)
-    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, law)
+    behind = Linearised(chosen, misfit, coordinates.natural(theta), slopes, sd**2)
+    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, behind)
 
 
 def beside(beliefs: dict[str, Belief]) -> Belief:
-    """One belief on the points of several that know nothing of each other, in the order given; the points have a
+    """One belief on the points of several that are independent, in the order given; the points have a
     column `setting`, which holds their names."""
     points = pd.concat([b.points.assign(setting=name) for name, b in beliefs.items()], ignore_index=True)
     mean, error = (np.concatenate([getattr(b, name) for b in beliefs.values()]) for name in ("mean", "error"))

@@ -32,7 +32,8 @@ class Effects:
     """Partial effects, one row per quality and term: quality, error, term, effect, low, high, p, seen.
 
     effect: the exponent of the term in the error's law; p: two-sided, of no effect; seen: half the interval's width,
-    the smallest effect that this table would have shown. clusters: trained models; rows: measurements.
+    the effect that is seen with probability one half (`power.Effect.detectable` is the one seen with POWER).
+    clusters: trained models; count: measurements.
     """
 
     rows: pd.DataFrame

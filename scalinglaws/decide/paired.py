@@ -5,7 +5,7 @@ pairs. Pairs of one training repeat only the sampling: how much two trainings of
 interval; a note says so.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ class Paired:
     standard: str
     quality: str
     level: float
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def __repr__(self):
         return f"<Paired: {self.answer}>"

@@ -73,8 +73,7 @@ def reversal(fit, unit="flops", budgets=BUDGETS):
     table = at_budgets(fit, along, cost=cost)
     best = table[table["best"].astype(bool)].sort_values("budget")
     seen = measured.winners(law.table, along, fit.quality, cost).set_index("budget")["model"].astype(str)
-    near = [seen.iloc[int(np.argmin(np.abs(np.log(seen.index.to_numpy(float) / b))))] for b in best["budget"]]
-    best = best.assign(model=best["model"].astype(str), measured=near)
+    best = best.assign(model=best["model"].astype(str), measured=seen.loc[best["budget"]].to_numpy())
     first = best[best["model"] != best["model"].shift()]
     largest = str(table.loc[table["size"].idxmax(), "model"])
     kept = first[["budget", "model", "steps", "probability", "measured"]].reset_index(drop=True)

@@ -6,7 +6,6 @@ last values; the prior is learned from all series of the other groups.
 
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -161,13 +160,12 @@ def questions(table: pd.DataFrame, study: str = "table", least: int = 3) -> list
 
 
 def published(least: int = 3) -> list[Series]:
-    """Series of all bundled studies, and of the measurements beside the package (data/measurements, not installed).
+    """Series of all bundled studies, and of the bundled measurements that are no study of their own.
 
     A study that repeats another's series (the baselines of later papers) gives it once.
     """
-    folder = Path(__file__).resolve().parent.parent.parent / "data" / "measurements"
     tables = {name: studies.load(name) for name in studies.names()}
-    for path in sorted(folder.glob("*.csv")):
+    for path in sorted(path for home in studies.HOMES for path in (home / "measurements").glob("*.csv")):
         if path.stem not in tables:
             tables[path.stem] = measurements.read(path)
     tables = {name: table for name, table in tables.items() if name not in NOT_ASKED}

@@ -132,8 +132,7 @@ def _claims(claims, source):
     if claims is not None:
         return index.read_claims(claims)
     if isinstance(source, str) and source in studies.names():
-        homes = (studies.HERE / "data", studies.HERE.parent / "data")
-        return next((index.read_claims(h / "claims.csv") for h in homes if (h / "claims.csv").exists()), None)
+        return next((index.read_claims(h / "claims.csv") for h in studies.HOMES if (h / "claims.csv").exists()), None)
     return None
 
 

@@ -58,8 +58,7 @@ def write(path) -> Path:
 
 
 def _folder():
-    homes = (studies.HERE / "data", studies.HERE.parent / "data")
-    return next(home / "measurements" for home in homes if (home / "measurements").exists())
+    return next(home / "measurements" for home in studies.HOMES if (home / "measurements").exists())
 
 
 def _row(number, study, quality, folder):
