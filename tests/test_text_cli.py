@@ -4,10 +4,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import numpy as np  # noqa: E402
 import tiny_text_family  # noqa: E402
 
 from collect import weights  # noqa: E402
+from collect.datasets import emoji, scenes  # noqa: E402
 from collect.families import TextFamily, open_family  # noqa: E402
+from collect.features import open_network  # noqa: E402
+from collect.metrics import gaussians  # noqa: E402
+from collect.metrics.reference import read_reference  # noqa: E402
 from collect.training import text_parts  # noqa: E402
 from scalinglaws.cli import main  # noqa: E402
 
@@ -41,6 +46,13 @@ def test_from_archives_to_a_family_that_samples(tmp_path, monkeypatch, capsys, s
     made = weights.load(reference)[0]
     assert all(torch.equal(kept[name], made[name]) for name in kept) and (out / "prompts.txt").read_text() == lines
     assert main(command) == 0 and "lacks nothing" in capsys.readouterr().out
+    assert main(["collect", "data", "tiny-t2i", "--archives", str(archives), "--floors", str(out)]) == 0
+    real, coded = (line for line in capsys.readouterr().out.splitlines() if " 12 scenes: " in line)
+    canvas, network = scenes.Canvas(icons := emoji.icons(archives)), open_network("judge", weights=str(out / "judge"))
+    drawn = [canvas.draw(s) for s in text_parts.prompt_scenes(family.file, icons, family.tokenizer())]
+    features = network.extract(torch.from_numpy(np.stack(drawn))).astype(float)
+    alone = gaussians.frechet(features, read_reference(reference))[0]
+    assert f"real, 12 scenes: fd {alone:.4g} +- " in real and coded.startswith("autoencoded, 12 scenes: fd ")
     assert main(["collect", "release", str(run), str(tmp_path / "one"), "--models", "c8"]) == 0
     assert "1 model in" in capsys.readouterr().out and open_family(tmp_path / "one").labels == ["c8"]
     assert main(["collect", "release", str(run), str(out), "--models", "c9"]) == 2

@@ -14,6 +14,7 @@ from collect.models import shapes
 from collect.progress import show
 from collect.run.sweep import pick_device
 from collect.training import distil, family, finetune, parallel, personalise, text
+from collect.training.floors import measure_floors
 from collect.training.pictures import write_scenes
 from collect.training.several import each_label
 from collect.training.text_parts import make_references, make_scenes
@@ -53,6 +54,9 @@ def _data(verbs):
     verb.add_argument("--subject", nargs=2, metavar=("NAME", "STYLE"), help="with --images: scenes of it alone")
     verb.add_argument(
         "--references", metavar="FAMILY", help="make what a released family's folder lacks to be measured"
+    )
+    verb.add_argument(
+        "--floors", metavar="FAMILY", help="measure scenes (as many as --scenes) themselves and through its autoencoder"
     )
     verb.set_defaults(run=data)
 
@@ -111,11 +115,22 @@ def data(args):
         return 0
     if args.references:
         return _references(Path(args.references), args.archives)
+    if args.floors:
+        return _floors(args.floors, args.archives, args.scenes)
     folder = Path(args.out or f"runs/train/{args.name}")
     images, captions = make_scenes(args.archives, folder, args.split, args.scenes, args.seed)
     show(f'{len(images)} scenes of {images.shape[-1]} pixels in {folder / "data"}, such as "{captions[0]}".')
     for archive in emoji.ARCHIVES:
         show(f"  {archive.package}: {archive.licence}")
+    return 0
+
+
+def _floors(folder, archives, count):
+    """One line for the scenes, one for what the autoencoder leaves of them: every quality with its standard error."""
+    most = read_config(Path(folder) / "family.yaml", TextFamilyFile).data.prompts
+    for name, row in measure_floors(folder, archives, min(count, most)):
+        values = [f"{c} {v:.4g} +- {row[f'{c}_se']:.2g}" for c, v in row.items() if f"{c}_se" in row]
+        show(f"{name}, {row['n_samples_for_metric']} scenes: {', '.join(values)}")
     return 0
 
 
