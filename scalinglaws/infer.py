@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from scalinglaws import laws, measurements, schema, studies
+from scalinglaws import evidence, laws, measurements, schema, studies
 from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
-from scalinglaws.spellings import PRINTED, read_columns, without_unit
+from scalinglaws.spellings import PRINTED, read_columns, without_unit, words_of
 from scalinglaws.units import Quantity, parse
 from scalinglaws.units import price as parse_price
 
@@ -209,14 +209,65 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
             f"cannot tell them apart: keep one with --where {name}=VALUE."
         )
     spread = measurements.spread(table, quality, inputs.values())
+    _refuse_unlike(table, quality, inputs, chosen, readings)
+    _refuse_unknown_direction(table, quality, inputs, law)
     others = () if named else _other_qualities(table, quality)
-    notes = (*others, *measurements.notes(table))
-    notes = (*notes, *([spread.sentence()] if spread else []))
+    notes = (*others, *measurements.notes(table), *([spread.sentence()] if spread else []))
+    notes = (*notes, *_taken_for_repeats(table, quality, inputs, chosen), *_length_follows_size(table, inputs))
+    if not law and "D" in inputs and len(inputs) == 2:
+        law = "chinchilla"
     if not law and schema.higher_is_better(quality):
         law = "size_steps_ceiling" if len(inputs) == 2 else "ceiling"
     elif not law:
         law = "size_steps" if len(inputs) == 2 else "power_floor"
     return Question(table, law, quality, inputs, readings, notes)
+
+
+def _refuse_unlike(table, quality, inputs, chosen, readings):
+    """InputError where a column that nobody knows explains why rows of one point differ."""
+    column = evidence.tell_apart(table, quality, [*inputs.values()], chosen)
+    if column is None:
+        return
+    values = sorted(map(str, table[column].dropna().unique()))
+    column = next((r.column for r in readings if r.meaning == column), column)
+    shown = ", ".join(values[:12]) + (", ..." if len(values) > 12 else "")
+    raise InputError(
+        f"The rows mix {len(values)} values of {column} ({shown}): {quality} differs between them at equal "
+        f"{' and '.join(inputs.values())}, by more than chance, and a law in these cannot tell them apart. Keep one "
+        f"with --where {column}=VALUE, or, if they are repeats after all, say so with --read-as {column}=note."
+    )
+
+
+def _taken_for_repeats(table, quality, inputs, chosen):
+    """A sentence on unknown columns in which rows of one point differ, and which do not tell them apart."""
+    columns = evidence.repeating(table, quality, [*inputs.values()], chosen)
+    if columns:
+        yield (f"Rows that differ in {' and '.join(columns)} only are taken for repeats: no difference between them is "
+               f"sure. Keep one with --where {columns[0]}=VALUE if they are not.")  # fmt: skip
+
+
+def _length_follows_size(table, inputs):
+    """A sentence where every size was trained for a length of its own: a law in size follows both."""
+    size = inputs.get("N")
+    for column in TRAINING if size else ():
+        if column in table and column not in inputs.values() and table[column].nunique() > 1:
+            if (table.groupby(size)[column].nunique() <= 1).all():
+                yield f"{column} differs between sizes: a law in {size} follows the two together."
+
+
+def _refuse_unknown_direction(table, quality, inputs, law):
+    """InputError where nobody knows whether a quality that rises with its inputs is better when high."""
+    if quality in schema.COLUMNS or evidence.FALLING & set(words_of(quality)):
+        return
+    first = laws.CHOICES.get(law, (law,))[0] if isinstance(law, str) else law
+    stated = law is not None and laws.find(first).trend == "rises"
+    if not stated and not evidence.rises(table, quality, inputs.values()):
+        return
+    along = "is to follow a law that rises" if stated else f"rises with {' and '.join(inputs.values())}"
+    raise InputError(
+        f"{quality} {along}: is a higher value better? Say --read-as {quality}=score if it is (accuracy, a rate of "
+        f"wins), --read-as {quality}=distance if a lower one is (an error)."
+    )
 
 
 def _other_qualities(table, quality):
@@ -281,9 +332,12 @@ def quality_of(table):
             return (usual or found)[0]
         if found:
             break
-    if not held and "loss" in table and pd.api.types.is_numeric_dtype(table["loss"]):
-        return "loss"
     numeric = [c for c in table.columns if c not in schema.COLUMNS and pd.api.types.is_numeric_dtype(table[c])]
+    if not held and (losses := [c for c in numeric if words_of(c)[-1:] == ["loss"]]):
+        tested = [c for c in losses if "train" not in words_of(c) and "training" not in words_of(c)]
+        if "loss" in losses or len(tested or losses) == 1:
+            return "loss" if "loss" in losses else (tested or losses)[0]
+        numeric = losses
     have = ", ".join(map(str, full or metrics or numeric or table.columns))
     raise InputError(f"Which column is the quality? Name one of {have} (--quality).")
 
@@ -298,6 +352,9 @@ def _inputs(table, law):
     sizes, steps = schema.names(kind="size"), schema.names(kind="steps")
     size, step = _first(table, sizes, bool(law)), _first(table, steps, bool(law) and len(symbols) > 1)
     columns = [c for c in (size, step) if c]
+    if not law and size and not step and (length := _first(table, ("tokens",), False)):
+        if (table.groupby(size)[length].nunique() > 1).any():
+            return {"N": size, "D": length}
     if symbols == ("N", "S") and len(columns) == 2:
         return dict(zip(symbols, columns, strict=True))
     if columns and (len(symbols) == 1 or not law):

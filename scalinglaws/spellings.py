@@ -8,7 +8,7 @@ A column that is called as in the schema is taken as it is; what a user names wi
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -21,6 +21,11 @@ COUNTS = {"": 1.0, "k": 1e3, "thousand": 1e3, "m": 1e6, "mm": 1e6, "mio": 1e6, "
 WORDS = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
 LETTERS = {1e3: "K", 1e6: "M", 1e9: "B", 1e12: "T"}
 LEADING = {"num", "n", "nr", "no", "number", "of", "count", "the"}  # num_steps, number_of_steps
+SECTIONS = {  # first parts of names such as eval/fid and config.sampler.steps that change nothing of the meaning
+    "config", "configs", "summary", "eval", "evaluation", "test", "val", "valid", "validation", "metric", "metrics",
+    "param", "params", "hparams", "args", "model", "net", "network", "unet", "sampler", "sampling", "inference",
+    "generation", "final", "best", "last", "result", "results",
+}  # fmt: skip
 PER_IMAGE = ("perimage", "perimg", "persample", "perpicture", "image", "img", "sample")
 
 # column of the schema: (what it is, kind of unit that may follow, spellings without underscores)
@@ -33,6 +38,8 @@ SPELLINGS = {
             "networkcalls modelcalls forwardpasses"),
     "train_steps": ("training steps", "count", "trainsteps trainingsteps trainiters trainingiters trainiterations "
                     "trainingiterations"),
+    "tokens": ("tokens seen in training", "count", "tokens tokensseen seentokens traintokens trainingtokens "
+               "tokenstrained tokencount"),
     "guidance": ("guidance weight; 1 is none", "", "cfg cfgscale cfgweight cfgw cfgstrength guidancescale "
                  "guidanceweight guidancestrength w"),
     "sampler": ("sampler", "", "solver scheduler samplername samplingmethod"),
@@ -52,6 +59,8 @@ METRICS = {  # column of the schema: further spellings; a number of samples and 
     "fd_dinov2": "fddinov fddino fdd dinofd dinov2fd", "precision": "prec", "recall": "rec", "geneval": "",
     "hpsv2": "hps hpsv21", "pickscore": "pick", "image_reward": "ir", "aesthetic": "aesthetics laionaesthetic",
     "vqascore": "vqa", "lpips": "", "psnr": "", "ssim": "", "crps": "", "kd": "", "fd": "frechetdistance",
+    "accuracy": "acc acc1 top1 top1acc top1accuracy testacc testaccuracy valacc valaccuracy evalacc evalaccuracy",
+    "score": "winrate elo eloscore mos reward rewardscore auc auroc f1", "distance": "",
 }  # fmt: skip
 
 
@@ -82,7 +91,12 @@ def recognise(name):
     >>> recognise("gpu_ms").meaning, recognise("gpu_ms").factor
     ('seconds_per_image', 0.001)
     """
-    words = _words(name)
+    if str(name).startswith("_"):  # W&B's own _step, _runtime and _timestamp
+        return None
+    head, mark, tail = str(name).partition("/") if "/" in str(name) else str(name).partition(".")
+    if mark and tail and set(words_of(head)) <= SECTIONS and (inner := recognise(tail)):
+        return replace(inner, column=name)
+    words = words_of(name)
     for find in (_metric, _flops, _throughput, _leading_unit, _spelled):
         reading = find(name, words)
         if reading:
@@ -117,7 +131,7 @@ def read_columns(table, read_as=None, wanted=()):
 def without_unit(columns):
     """(column, meaning) of columns that are called like a time or an energy but name no unit."""
     for column in columns:
-        words = re.sub(f"({'|'.join(PER_IMAGE)})$", "", "".join(_words(column)))
+        words = re.sub(f"({'|'.join(PER_IMAGE)})$", "", "".join(words_of(column)))
         for meaning, (_, kind, spelled) in SPELLINGS.items():
             if kind in ("seconds", "joules") and words in spelled.split() and column not in schema.COLUMNS:
                 yield column, meaning
@@ -126,7 +140,7 @@ def without_unit(columns):
 PRINTED = {"latency_s", "throughput_img_s"}  # schema columns that serve as a cost where nothing better is there
 
 
-def _words(name):
+def words_of(name):
     """['model', 'size', 'b'] of 'model_size_B', 'ModelSize (B)' or 'Modèl-Size [b]'; all in lower case."""
     plain = unicodedata.normalize("NFKD", str(name)).encode("ascii", "ignore").decode()
     plain = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[a-z]{3})(?=[A-Z]$)", " ", plain)
@@ -213,7 +227,7 @@ def _guess(table, column):
         return None
     text = not pd.api.types.is_numeric_dtype(table[column])
     if text and guess.meaning == "params" and 2 * schema.numbers(table[column]).notna().sum() < len(table):
-        return Reading(column, "model", SPELLINGS["model"][0]) if "size" in "".join(_words(column)) else None
+        return Reading(column, "model", SPELLINGS["model"][0]) if "size" in "".join(words_of(column)) else None
     if guess.meaning == "seed":
         values = schema.numbers(table[column])
         return guess if (values.notna() & (values >= 0) & (values % 1 == 0)).all() else None
@@ -226,7 +240,7 @@ def _guess(table, column):
 
 def _forward_or_image(table, guess):
     """A bare `gflops` that grows with the steps counts a whole image; one that does not, a forward pass."""
-    if not re.fullmatch(r"[kmgtpe]?(flops?|macs?)", "".join(_words(guess.column))):
+    if not re.fullmatch(r"[kmgtpe]?(flops?|macs?)", "".join(words_of(guess.column))):
         return guess
     steps = next((c for c in table.columns if c == "steps" or _is(c, "steps")), None)
     size = next((c for c in table.columns if c in ("model", "params") or _is(c, "params") or _is(c, "model")), None)

@@ -39,7 +39,9 @@ class FittedLaw:
     @property
     def rises(self) -> bool:
         """Whether higher quality is better."""
-        return schema.higher_is_better(self.quality)
+        if self.quality in schema.COLUMNS:
+            return schema.higher_is_better(self.quality)
+        return getattr(self.fit.law, "trend", "falls") == "rises"  # nobody knows the quality: whoever chose the law does
 
     @property
     def notes(self) -> tuple[str, ...]:
