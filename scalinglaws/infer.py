@@ -5,6 +5,7 @@ question("runs.csv")    Question: the rows, the law, the quality and the inputs;
 Nothing is pooled in silence: rows that differ in sampler, guidance or training are one question each.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -196,6 +197,7 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
         measurements.one_family(table)
     named, quality = bool(quality), called.get(quality, quality) or quality_of(table)
     inputs = {symbol: called.get(column, column) for symbol, column in (inputs or {}).items()} or _inputs(table, law)
+    _refuse_logarithms([*inputs.values(), quality])
     table, inputs, readings = _steps_by_symbol(table, inputs, readings)
     table = measurements.tidy(table, [*inputs.values()], quality, strict=strict)
     chosen = [c for c in dict.fromkeys((*(CHOICES if choose else ()), *by)) if c in table]
@@ -221,6 +223,18 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     elif not law:
         law = "size_steps" if len(inputs) == 2 else "power_floor"
     return Question(table, law, quality, inputs, readings, notes)
+
+
+def _refuse_logarithms(columns):
+    """InputError where a column is the logarithm of what a law runs in, by its name."""
+    for column in columns:
+        words = words_of(column)
+        if words and column not in schema.COLUMNS and re.fullmatch(r"log(2|10)?|ln", words[0]):
+            base = {"log2": "2", "log10": "10", "ln": "e"}.get(words[0], "its base")
+            raise InputError(
+                f"{column} is called like a logarithm, and laws run in the quantity itself: give a column of {base} to "
+                f"the power of {column}."
+            )
 
 
 def _refuse_unlike(table, quality, inputs, chosen, readings):
@@ -250,9 +264,9 @@ def _length_follows_size(table, inputs):
     """A sentence where every size was trained for a length of its own: a law in size follows both."""
     size = inputs.get("N")
     for column in TRAINING if size else ():
-        if column in table and column not in inputs.values() and table[column].nunique() > 1:
-            if (table.groupby(size)[column].nunique() <= 1).all():
-                yield f"{column} differs between sizes: a law in {size} follows the two together."
+        other = column in table and column not in inputs.values() and table[column].nunique() > 1
+        if other and (table.groupby(size)[column].nunique() <= 1).all():
+            yield f"{column} differs between sizes: a law in {size} follows the two together."
 
 
 def _refuse_unknown_direction(table, quality, inputs, law):
@@ -352,9 +366,9 @@ def _inputs(table, law):
     sizes, steps = schema.names(kind="size"), schema.names(kind="steps")
     size, step = _first(table, sizes, bool(law)), _first(table, steps, bool(law) and len(symbols) > 1)
     columns = [c for c in (size, step) if c]
-    if not law and size and not step and (length := _first(table, ("tokens",), False)):
-        if (table.groupby(size)[length].nunique() > 1).any():
-            return {"N": size, "D": length}
+    tokens = _first(table, ("tokens",), False) if not law and size and not step else None
+    if tokens and (table.groupby(size)[tokens].nunique() > 1).any():
+        return {"N": size, "D": tokens}
     if symbols == ("N", "S") and len(columns) == 2:
         return dict(zip(symbols, columns, strict=True))
     if columns and (len(symbols) == 1 or not law):

@@ -15,9 +15,8 @@ import pandas as pd
 from scalinglaws import schema, units
 from scalinglaws.csvfile import clean_label
 from scalinglaws.schema import InputError
+from scalinglaws.units import COUNTS
 
-COUNTS = {"": 1.0, "k": 1e3, "thousand": 1e3, "m": 1e6, "mm": 1e6, "mio": 1e6, "million": 1e6, "millions": 1e6,
-          "b": 1e9, "bn": 1e9, "g": 1e9, "billion": 1e9, "billions": 1e9, "t": 1e12, "trillion": 1e12}  # fmt: skip
 WORDS = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
 LETTERS = {1e3: "K", 1e6: "M", 1e9: "B", 1e12: "T"}
 LEADING = {"num", "n", "nr", "no", "number", "of", "count", "the"}  # num_steps, number_of_steps
@@ -125,6 +124,9 @@ def read_columns(table, read_as=None, wanted=()):
     readings += [_only(meaning, several, wanted) for meaning, several in guesses.items()]
     for reading in readings:
         table = _apply(table, reading)
+    for reading in _sizes_by_label(table) if "model" not in stated else ():
+        readings.append(reading)
+        table = _apply(table, reading)
     return _labelled(table, readings), tuple(readings)
 
 
@@ -137,6 +139,8 @@ def without_unit(columns):
                 yield column, meaning
 
 
+LABEL = "label as written"  # a column's name while the one it was copied from is renamed
+COUNTED = "with K, M and B as written"
 PRINTED = {"latency_s", "throughput_img_s"}  # schema columns that serve as a cost where nothing better is there
 
 
@@ -226,6 +230,10 @@ def _guess(table, column):
     if guess is None:
         return None
     text = not pd.api.types.is_numeric_dtype(table[column])
+    if guess.meaning == "model" and _name_of_rows(table, column):
+        return None
+    if text and guess.meaning == "params" and guess.factor == 1.0 and _counted(table[column].dropna()).notna().all():
+        return Reading(column, "params", f"{guess.words}, {COUNTED}")
     if text and guess.meaning == "params" and 2 * schema.numbers(table[column]).notna().sum() < len(table):
         return Reading(column, "model", SPELLINGS["model"][0]) if "size" in "".join(words_of(column)) else None
     if guess.meaning == "seed":
@@ -236,6 +244,27 @@ def _guess(table, column):
     if guess.words.startswith(("FLOPs per forward", "multiply-adds per forward")):
         return _forward_or_image(table, guess)
     return guess
+
+
+def _name_of_rows(table, column):
+    """Whether a label is another one in every row, while sizes recur: the name of a run, not of a size."""
+    sizes = [c for c in table.columns if c in schema.names(kind="size") or _is(c, "params")]
+    return table[column].nunique() == len(table) and any(table[c].nunique() < len(table) for c in sizes)
+
+
+def _counted(column):
+    """A column as numbers, where text such as 39M and 1.5B counts in millions and billions; NaN for other text."""
+    return column.map(lambda v: units.count(v) if isinstance(v, str) else v).astype(float)
+
+
+def _sizes_by_label(table):
+    """The Reading of labels such as 39M as parameters, where no column tells a size."""
+    sized = [c for c in table.columns if c in schema.names(kind="size")]
+    labels = table["model"] if "model" in table else pd.Series(dtype=object)
+    if sized or labels.nunique() < 2 or not labels.map(lambda v: isinstance(v, str)).all():
+        return []
+    written = labels.map(lambda v: bool(re.fullmatch(r"\d+(\.\d+)?\s*[KMB]", v.strip())))
+    return [Reading("model", "params", f"parameters, {COUNTED}")] if written.all() else []
 
 
 def _forward_or_image(table, guess):
@@ -304,15 +333,18 @@ def _apply(table, reading):
         values = table[reading.column]
     else:
         values = table[reading.column]
-        numbers = schema.numbers(values)
-        if reading.factor != 1.0 or reading.power != 1:
+        numbers = _counted(values) if reading.words.endswith(COUNTED) else schema.numbers(values)
+        if reading.factor != 1.0 or reading.power != 1 or reading.words.endswith(COUNTED):
             values = reading.values(numbers).where(numbers.notna(), values)
     if reading.column in PRINTED and reading.meaning != reading.column:
         return table.assign(**{reading.meaning: values})
     attrs = table.attrs
+    if reading.words.endswith(COUNTED) and "model" not in table.columns.drop(reading.column):
+        table = table.assign(**{LABEL: table[reading.column]})
     if reading.meaning in table and reading.meaning != reading.column:  # the user names another column for it
         table = table.drop(columns=reading.meaning)
     table = table.assign(**{reading.column: values}).rename(columns={reading.column: reading.meaning})
+    table = table.rename(columns={LABEL: "model"})
     table.attrs = attrs
     return table
 

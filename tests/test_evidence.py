@@ -125,7 +125,7 @@ def test_a_length_of_training_that_differs_between_sizes_is_said():
     [(["val_loss", "train_loss"], "val_loss"), (["train_loss"], "train_loss"), (["loss", "val_loss"], "loss")],
 )
 def test_the_loss_that_was_measured_on_other_data_is_the_quality(columns, quality):
-    rows = pd.DataFrame({"params": [1e7, 1e8, 1e9], **dict.fromkeys(columns, [4.0, 3.0, 2.5])})
+    rows = pd.DataFrame({"params": [1e7, 1e8, 1e9], **{c: [4.0, 3.0, 2.5] for c in columns}})
     assert infer.quality_of(rows) == quality
 
 

@@ -41,7 +41,7 @@ class FittedLaw:
         """Whether higher quality is better."""
         if self.quality in schema.COLUMNS:
             return schema.higher_is_better(self.quality)
-        return getattr(self.fit.law, "trend", "falls") == "rises"  # nobody knows the quality: whoever chose the law does
+        return getattr(self.fit.law, "trend", "falls") == "rises"  # of an unknown quality the law's choice tells
 
     @property
     def notes(self) -> tuple[str, ...]:
