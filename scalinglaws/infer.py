@@ -156,7 +156,8 @@ class Question:
 
     def fit(self, **options):
         """The law fitted to the rows; options as for `scalinglaws.fit`."""
-        return fit(self.table, self.law, self.quality, self.inputs, **options)
+        named = {k: self.column(options[k]) for k in ("se", "weights") if isinstance(options.get(k), str)}
+        return fit(self.table, self.law, self.quality, self.inputs, **options | named)
 
     def fits(self, **options):
         """({label: Fit}, sentences for what could not be fitted): one a sampler and guidance."""

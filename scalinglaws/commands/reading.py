@@ -37,9 +37,10 @@ def fitted(args):
     return asked.fit(**fit_options(args)), asked
 
 
-def fit_options(args):
-    """Options of fit()."""
-    return {"loss": args.loss, "delta": args.delta, "seed": args.seed}
+def fit_options(args, question=None):
+    """Options of fit(); its columns by the names of the question's table."""
+    errors = question.column(args.se) if question and args.se else args.se
+    return {"loss": args.loss, "delta": args.delta, "seed": args.seed} | ({"se": errors} if errors else {})
 
 
 def stages(args):
