@@ -262,9 +262,12 @@ def _taken_for_repeats(table, quality, inputs, chosen):
 
 
 def _length_follows_size(table, inputs):
-    """A sentence where every size was trained for a length of its own: a law in size follows both."""
+    """A sentence where every size was trained for a length of its own: a law in size follows both.
+
+    Training FLOPs are no such length: of equal steps they grow with the size.
+    """
     size = inputs.get("N")
-    for column in TRAINING if size else ():
+    for column in [c for c in TRAINING if c != "train_flops"] if size else ():
         other = column in table and column not in inputs.values() and table[column].nunique() > 1
         if other and (table.groupby(size)[column].nunique() <= 1).all():
             yield f"{column} differs between sizes: a law in {size} follows the two together."

@@ -15,8 +15,10 @@ def doubts(fit):
     yield from _parameters(fit)
     yield from _few_values(fit)
     yield from _residuals(fit)
-    yield from _uneven(fit)
-    yield from _turns(fit)
+    turns = list(_turns(fit))
+    yield from turns
+    if not turns:  # residuals where a law cannot follow the rows are no noise
+        yield from _uneven(fit)
 
 
 def _named(fit, symbols) -> str:
