@@ -13,6 +13,7 @@ import pandas as pd
 
 from scalinglaws import display, infer, measurements, studies, units
 from scalinglaws.decide import fitted, measured
+from scalinglaws.decide.arguments import check_level
 from scalinglaws.decide.cost import UNITS, CostModel, pricing
 from scalinglaws.decide.crossover import crossovers
 from scalinglaws.decide.curves import law_curves
@@ -184,6 +185,7 @@ def ask(
     there is no law. Raises InputError where a question cannot be understood, NoAnswer where the measurements hold no
     answer.
     """
+    check_level(level)
     question = infer.question(source, quality, law, inputs, where, choose=True, read_as=read_as, strict=strict)
     known = {"use_prior": use_prior}  # of forecasts; rows without a column study are known by the study's name
     if isinstance(source, str) and source in studies.names():
@@ -202,7 +204,7 @@ def ask(
         sizes = [question.size(s) for s in sizes] if not isinstance(sizes, str | None) else sizes
         answers, poor = best_affordable(fits, spend, sizes=sizes, steps=steps, level=level, **priced)
     except InputError as error:
-        if budget is not None:
+        if not all(given is None for given in (budget, sizes, steps)):
             raise
         most = max(fits, key=lambda label: fits[label].rows)
         notes = (*skipped, f"No optimum: {error}")

@@ -191,6 +191,7 @@ def _law_options():
     parser.add_argument("--inputs", nargs="+", metavar="SYMBOL=COLUMN", help="such as N=flops_per_forward S=steps")
     parser.add_argument("--loss", default="huber", choices=("huber", "squares"), help="(default: huber)")
     parser.add_argument("--delta", type=float, help="where Huber's loss turns linear, in log units (default: by noise)")
+    parser.add_argument("--se", metavar="COLUMN", help="standard errors of the quality, where the noise is uneven")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     return parser
 

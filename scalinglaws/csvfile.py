@@ -141,6 +141,8 @@ def _column(column, decimal, place):
     known = schema.COLUMNS.get(column.name)
     custom = _custom(texts.values())
     values = {i: _number(t, column.name, i, known, custom or decimal, custom, place) for i, t in texts.items()}
+    if column.name == "params":  # 39M, 1.5B
+        values = {i: units.count(texts[i]) if v is None else v for i, v in values.items()}
     read = [v for v in values.values() if v is not None]
     if not known and 2 * len(read) < len(texts):
         return column.map(lambda v: None if isinstance(v, str) and v.strip() in TEXT_NOTHING else _strip(v)), []

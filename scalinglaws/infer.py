@@ -5,15 +5,16 @@ question("runs.csv")    Question: the rows, the law, the quality and the inputs;
 Nothing is pooled in silence: rows that differ in sampler, guidance or training are one question each.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from scalinglaws import laws, measurements, schema, studies
+from scalinglaws import evidence, laws, measurements, schema, studies
 from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
-from scalinglaws.spellings import PRINTED, read_columns, without_unit
+from scalinglaws.spellings import PRINTED, read_columns, without_unit, words_of
 from scalinglaws.units import Quantity, parse
 from scalinglaws.units import price as parse_price
 
@@ -155,7 +156,8 @@ class Question:
 
     def fit(self, **options):
         """The law fitted to the rows; options as for `scalinglaws.fit`."""
-        return fit(self.table, self.law, self.quality, self.inputs, **options)
+        named = {k: self.column(options[k]) for k in ("se", "weights") if isinstance(options.get(k), str)}
+        return fit(self.table, self.law, self.quality, self.inputs, **options | named)
 
     def fits(self, **options):
         """({label: Fit}, sentences for what could not be fitted): one a sampler and guidance."""
@@ -196,6 +198,7 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
         measurements.one_family(table)
     named, quality = bool(quality), called.get(quality, quality) or quality_of(table)
     inputs = {symbol: called.get(column, column) for symbol, column in (inputs or {}).items()} or _inputs(table, law)
+    _refuse_logarithms([*inputs.values(), quality])
     table, inputs, readings = _steps_by_symbol(table, inputs, readings)
     table = measurements.tidy(table, [*inputs.values()], quality, strict=strict)
     chosen = [c for c in dict.fromkeys((*(CHOICES if choose else ()), *by)) if c in table]
@@ -209,14 +212,80 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
             f"cannot tell them apart: keep one with --where {name}=VALUE."
         )
     spread = measurements.spread(table, quality, inputs.values())
+    _refuse_unlike(table, quality, inputs, chosen, readings)
+    _refuse_unknown_direction(table, quality, inputs, law)
     others = () if named else _other_qualities(table, quality)
-    notes = (*others, *measurements.notes(table))
-    notes = (*notes, *([spread.sentence()] if spread else []))
+    notes = (*others, *measurements.notes(table), *([spread.sentence()] if spread else []))
+    notes = (*notes, *_taken_for_repeats(table, quality, inputs, chosen), *_length_follows_size(table, inputs))
+    if not law and "D" in inputs and len(inputs) == 2:
+        law = "chinchilla"
     if not law and schema.higher_is_better(quality):
         law = "size_steps_ceiling" if len(inputs) == 2 else "ceiling"
     elif not law:
         law = "size_steps" if len(inputs) == 2 else "power_floor"
     return Question(table, law, quality, inputs, readings, notes)
+
+
+def _refuse_logarithms(columns):
+    """InputError where a column is the logarithm of what a law runs in, by its name."""
+    for column in columns:
+        words = words_of(column)
+        if words and column not in schema.COLUMNS and re.fullmatch(r"log(2|10)?|ln", words[0]):
+            base = {"log2": "2", "log10": "10", "ln": "e"}.get(words[0], "its base")
+            raise InputError(
+                f"{column} is called like a logarithm, and laws run in the quantity itself: give a column of {base} to "
+                f"the power of {column}."
+            )
+
+
+def _refuse_unlike(table, quality, inputs, chosen, readings):
+    """InputError where a column that nobody knows explains why rows of one point differ."""
+    column = evidence.tell_apart(table, quality, [*inputs.values()], chosen)
+    if column is None:
+        return
+    values = sorted(map(str, table[column].dropna().unique()))
+    column = next((r.column for r in readings if r.meaning == column), column)
+    shown = ", ".join(values[:12]) + (", ..." if len(values) > 12 else "")
+    raise InputError(
+        f"The rows mix {len(values)} values of {column} ({shown}): {quality} differs between them at equal "
+        f"{' and '.join(inputs.values())}, by more than chance, and a law in these cannot tell them apart. Keep one "
+        f"with --where {column}=VALUE, or, if they are repeats after all, say so with --read-as {column}=note."
+    )
+
+
+def _taken_for_repeats(table, quality, inputs, chosen):
+    """A sentence on unknown columns in which rows of one point differ, and which do not tell them apart."""
+    columns = evidence.repeating(table, quality, [*inputs.values()], chosen)
+    if columns:
+        yield (f"Rows that differ in {' and '.join(columns)} only are taken for repeats: no difference between them is "
+               f"sure. Keep one with --where {columns[0]}=VALUE if they are not.")  # fmt: skip
+
+
+def _length_follows_size(table, inputs):
+    """A sentence where every size was trained for a length of its own: a law in size follows both.
+
+    Training FLOPs are no such length: of equal steps they grow with the size.
+    """
+    size = inputs.get("N")
+    for column in [c for c in TRAINING if c != "train_flops"] if size else ():
+        other = column in table and column not in inputs.values() and table[column].nunique() > 1
+        if other and (table.groupby(size)[column].nunique() <= 1).all():
+            yield f"{column} differs between sizes: a law in {size} follows the two together."
+
+
+def _refuse_unknown_direction(table, quality, inputs, law):
+    """InputError where nobody knows whether a quality that rises with its inputs is better when high."""
+    if quality in schema.COLUMNS or evidence.FALLING & set(words_of(quality)):
+        return
+    first = laws.CHOICES.get(law, (law,))[0] if isinstance(law, str) else law
+    stated = law is not None and laws.find(first).trend == "rises"
+    if not stated and not evidence.rises(table, quality, inputs.values()):
+        return
+    along = "is to follow a law that rises" if stated else f"rises with {' and '.join(inputs.values())}"
+    raise InputError(
+        f"{quality} {along}: is a higher value better? Say --read-as {quality}=score if it is (accuracy, a rate of "
+        f"wins), --read-as {quality}=distance if a lower one is (an error)."
+    )
 
 
 def _other_qualities(table, quality):
@@ -281,9 +350,12 @@ def quality_of(table):
             return (usual or found)[0]
         if found:
             break
-    if not held and "loss" in table and pd.api.types.is_numeric_dtype(table["loss"]):
-        return "loss"
     numeric = [c for c in table.columns if c not in schema.COLUMNS and pd.api.types.is_numeric_dtype(table[c])]
+    if not held and (losses := [c for c in numeric if words_of(c)[-1:] == ["loss"]]):
+        tested = [c for c in losses if "train" not in words_of(c) and "training" not in words_of(c)]
+        if "loss" in losses or len(tested or losses) == 1:
+            return "loss" if "loss" in losses else (tested or losses)[0]
+        numeric = losses
     have = ", ".join(map(str, full or metrics or numeric or table.columns))
     raise InputError(f"Which column is the quality? Name one of {have} (--quality).")
 
@@ -298,6 +370,9 @@ def _inputs(table, law):
     sizes, steps = schema.names(kind="size"), schema.names(kind="steps")
     size, step = _first(table, sizes, bool(law)), _first(table, steps, bool(law) and len(symbols) > 1)
     columns = [c for c in (size, step) if c]
+    tokens = _first(table, ("tokens",), False) if not law and size and not step else None
+    if tokens and (table.groupby(size)[tokens].nunique() > 1).any():
+        return {"N": size, "D": tokens}
     if symbols == ("N", "S") and len(columns) == 2:
         return dict(zip(symbols, columns, strict=True))
     if columns and (len(symbols) == 1 or not law):

@@ -54,7 +54,10 @@ def tidy(table, needs=(), quality=None, label=FRAME, strict=False):
     _refuse(schema.check(table, used, missing=not strict), label)
     table, left_out = _full(table, used)
     table = pd.DataFrame({c: _typed(table[c], c in used) for c in table.columns})
-    table = table[~table.duplicated()]
+    again = table.index[table.duplicated()]
+    if len(again):
+        left_out = [*left_out, f"{rows_in_words(again)} the values of an earlier row in every column: counted once."]
+    table = table.drop(index=again)
     _refuse(disagreements(table, quality), label)
     table = table.reset_index(drop=True)
     table.attrs["notes"] = tuple(dict.fromkeys((*said, *more, *left_out)))
@@ -228,7 +231,7 @@ def fingerprint(table):
 def _load(source):
     """(label, raw DataFrame) of anything `read` takes."""
     if isinstance(source, pd.DataFrame):
-        return FRAME, source.reset_index(drop=True)
+        return FRAME, _with_index(source)
     if isinstance(source, list | tuple):
         parts = [_load(s) for s in source]
         frames = [named(part, label) for label, part in parts]
@@ -243,6 +246,17 @@ def _load(source):
     return str(source), _load_file(Path(source))
 
 
+def _with_index(frame):
+    """The frame with the named levels of its index as columns; InputError where columns have several levels."""
+    if isinstance(frame.columns, pd.MultiIndex):
+        raise InputError(
+            f"The table's columns have {frame.columns.nlevels} levels, such as {frame.columns[0]}: give each one name, "
+            "as with table.columns = ['_'.join(map(str, c)) for c in table.columns]."
+        )
+    kept = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    return frame.reset_index(level=kept).reset_index(drop=True) if kept else frame.reset_index(drop=True)
+
+
 READERS = {".csv": read_csv, ".tsv": read_csv, ".txt": read_csv, ".parquet": pd.read_parquet}
 
 
@@ -255,7 +269,7 @@ def _load_file(path):
     if not path.stat().st_size:
         raise InputError(f"{str(path)!r} is empty; give a table with a header and at least one row.")
     try:
-        return READERS[path.suffix.lower()](path)
+        return _with_index(READERS[path.suffix.lower()](path))
     except InputError:
         raise
     except Exception as error:  # csv, pandas and pyarrow raise many kinds for a damaged file

@@ -135,6 +135,9 @@ METRICS = (
     Metric("diversity",              "score",    FROM0,  "higher", "mean of 1 - cosine over pairs of samples"),
     Metric("crps",                   "data",     FROM0,  "lower",  "continuous ranked probability score"),
     Metric("clip_rel_drop_pct",      "%",        NUMBER, "lower",  "CLIP lost against 50 steps"),
+    Metric("accuracy",               "score",    ABOVE,  "higher", "correct answers, as a share or per cent"),
+    Metric("score",                  "score",    ABOVE,  "higher", "any score of the user's own"),
+    Metric("distance",               "distance", ABOVE,  "lower",  "any distance or error of the user's own"),
     Metric("path_length",            "latent",   ABOVE,  "lower",  "length of the sampling path"),
 )  # fmt: skip
 
@@ -177,6 +180,7 @@ _SETTINGS = (
     ("resolution",            "pixels",       COUNT,  "fixed",    "side of the image"),
     ("train_steps",           "steps",        WHOLE,  "fixed",    "optimiser steps behind the weights"),
     ("train_images",          "images",       FROM0,  "fixed",    "images seen in training, repeats counted"),
+    ("tokens",                "tokens",       FROM0,  "fixed",    "tokens seen in training, repeats counted"),
     ("train_flops",           "FLOPs",        FROM0,  "fixed",    "training compute, forward and backward"),
     ("batch_size",            "images",       COUNT,  "fixed",    "training batch"),
     ("epochs",                "epochs",       ABOVE,  "fixed",    "passes over the training data"),
@@ -237,7 +241,10 @@ def unpooled():
 
 
 def higher_is_better(quality):
-    """Whether a known quality column rises as it gets better; columns that are not known are taken to fall."""
+    """Whether a known quality column rises as it gets better; columns that are not known are taken to fall.
+
+    `infer.question` refuses an unknown one that rises with its inputs.
+    """
     return quality in COLUMNS and COLUMNS[quality].higher_is_better
 
 

@@ -8,19 +8,23 @@ A column that is called as in the schema is taken as it is; what a user names wi
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from scalinglaws import schema, units
 from scalinglaws.csvfile import clean_label
 from scalinglaws.schema import InputError
+from scalinglaws.units import COUNTS
 
-COUNTS = {"": 1.0, "k": 1e3, "thousand": 1e3, "m": 1e6, "mm": 1e6, "mio": 1e6, "million": 1e6, "millions": 1e6,
-          "b": 1e9, "bn": 1e9, "g": 1e9, "billion": 1e9, "billions": 1e9, "t": 1e12, "trillion": 1e12}  # fmt: skip
 WORDS = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
 LETTERS = {1e3: "K", 1e6: "M", 1e9: "B", 1e12: "T"}
 LEADING = {"num", "n", "nr", "no", "number", "of", "count", "the"}  # num_steps, number_of_steps
+SECTIONS = {  # first parts of names such as eval/fid and config.sampler.steps that change nothing of the meaning
+    "config", "configs", "summary", "eval", "evaluation", "test", "val", "valid", "validation", "metric", "metrics",
+    "param", "params", "hparams", "args", "model", "net", "network", "unet", "sampler", "sampling", "inference",
+    "generation", "final", "best", "last", "result", "results",
+}  # fmt: skip
 PER_IMAGE = ("perimage", "perimg", "persample", "perpicture", "image", "img", "sample")
 
 # column of the schema: (what it is, kind of unit that may follow, spellings without underscores)
@@ -33,6 +37,8 @@ SPELLINGS = {
             "networkcalls modelcalls forwardpasses"),
     "train_steps": ("training steps", "count", "trainsteps trainingsteps trainiters trainingiters trainiterations "
                     "trainingiterations"),
+    "tokens": ("tokens seen in training", "count", "tokens tokensseen seentokens traintokens trainingtokens "
+               "tokenstrained tokencount"),
     "guidance": ("guidance weight; 1 is none", "", "cfg cfgscale cfgweight cfgw cfgstrength guidancescale "
                  "guidanceweight guidancestrength w"),
     "sampler": ("sampler", "", "solver scheduler samplername samplingmethod"),
@@ -52,6 +58,8 @@ METRICS = {  # column of the schema: further spellings; a number of samples and 
     "fd_dinov2": "fddinov fddino fdd dinofd dinov2fd", "precision": "prec", "recall": "rec", "geneval": "",
     "hpsv2": "hps hpsv21", "pickscore": "pick", "image_reward": "ir", "aesthetic": "aesthetics laionaesthetic",
     "vqascore": "vqa", "lpips": "", "psnr": "", "ssim": "", "crps": "", "kd": "", "fd": "frechetdistance",
+    "accuracy": "acc acc1 top1 top1acc top1accuracy testacc testaccuracy valacc valaccuracy evalacc evalaccuracy",
+    "score": "winrate elo eloscore mos reward rewardscore auc auroc f1", "distance": "",
 }  # fmt: skip
 
 
@@ -82,7 +90,12 @@ def recognise(name):
     >>> recognise("gpu_ms").meaning, recognise("gpu_ms").factor
     ('seconds_per_image', 0.001)
     """
-    words = _words(name)
+    if str(name).startswith("_"):  # W&B's own _step, _runtime and _timestamp
+        return None
+    head, mark, tail = str(name).partition("/") if "/" in str(name) else str(name).partition(".")
+    if mark and tail and set(words_of(head)) <= SECTIONS and (inner := recognise(tail)):
+        return replace(inner, column=name)
+    words = words_of(name)
     for find in (_metric, _flops, _throughput, _leading_unit, _spelled):
         reading = find(name, words)
         if reading:
@@ -111,22 +124,27 @@ def read_columns(table, read_as=None, wanted=()):
     readings += [_only(meaning, several, wanted) for meaning, several in guesses.items()]
     for reading in readings:
         table = _apply(table, reading)
+    for reading in _sizes_by_label(table) if "model" not in stated else ():
+        readings.append(reading)
+        table = _apply(table, reading)
     return _labelled(table, readings), tuple(readings)
 
 
 def without_unit(columns):
     """(column, meaning) of columns that are called like a time or an energy but name no unit."""
     for column in columns:
-        words = re.sub(f"({'|'.join(PER_IMAGE)})$", "", "".join(_words(column)))
+        words = re.sub(f"({'|'.join(PER_IMAGE)})$", "", "".join(words_of(column)))
         for meaning, (_, kind, spelled) in SPELLINGS.items():
             if kind in ("seconds", "joules") and words in spelled.split() and column not in schema.COLUMNS:
                 yield column, meaning
 
 
+LABEL = "label as written"  # a column's name while the one it was copied from is renamed
+COUNTED = "with K, M and B as written"
 PRINTED = {"latency_s", "throughput_img_s"}  # schema columns that serve as a cost where nothing better is there
 
 
-def _words(name):
+def words_of(name):
     """['model', 'size', 'b'] of 'model_size_B', 'ModelSize (B)' or 'Modèl-Size [b]'; all in lower case."""
     plain = unicodedata.normalize("NFKD", str(name)).encode("ascii", "ignore").decode()
     plain = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[a-z]{3})(?=[A-Z]$)", " ", plain)
@@ -212,8 +230,12 @@ def _guess(table, column):
     if guess is None:
         return None
     text = not pd.api.types.is_numeric_dtype(table[column])
+    if guess.meaning == "model" and _name_of_rows(table, column):
+        return None
+    if text and guess.meaning == "params" and guess.factor == 1.0 and _counted(table[column].dropna()).notna().all():
+        return Reading(column, "params", f"{guess.words}, {COUNTED}")
     if text and guess.meaning == "params" and 2 * schema.numbers(table[column]).notna().sum() < len(table):
-        return Reading(column, "model", SPELLINGS["model"][0]) if "size" in "".join(_words(column)) else None
+        return Reading(column, "model", SPELLINGS["model"][0]) if "size" in "".join(words_of(column)) else None
     if guess.meaning == "seed":
         values = schema.numbers(table[column])
         return guess if (values.notna() & (values >= 0) & (values % 1 == 0)).all() else None
@@ -224,9 +246,30 @@ def _guess(table, column):
     return guess
 
 
+def _name_of_rows(table, column):
+    """Whether a label is another one in every row, while sizes recur: the name of a run, not of a size."""
+    sizes = [c for c in table.columns if c in schema.names(kind="size") or _is(c, "params")]
+    return table[column].nunique() == len(table) and any(table[c].nunique() < len(table) for c in sizes)
+
+
+def _counted(column):
+    """A column as numbers, where text such as 39M and 1.5B counts in millions and billions; NaN for other text."""
+    return column.map(lambda v: units.count(v) if isinstance(v, str) else v).astype(float)
+
+
+def _sizes_by_label(table):
+    """The Reading of labels such as 39M as parameters, where no column tells a size."""
+    sized = [c for c in table.columns if c in schema.names(kind="size")]
+    labels = table["model"] if "model" in table else pd.Series(dtype=object)
+    if sized or labels.nunique() < 2 or not labels.map(lambda v: isinstance(v, str)).all():
+        return []
+    written = labels.map(lambda v: bool(re.fullmatch(r"\d+(\.\d+)?\s*[KMB]", v.strip())))
+    return [Reading("model", "params", f"parameters, {COUNTED}")] if written.all() else []
+
+
 def _forward_or_image(table, guess):
     """A bare `gflops` that grows with the steps counts a whole image; one that does not, a forward pass."""
-    if not re.fullmatch(r"[kmgtpe]?(flops?|macs?)", "".join(_words(guess.column))):
+    if not re.fullmatch(r"[kmgtpe]?(flops?|macs?)", "".join(words_of(guess.column))):
         return guess
     steps = next((c for c in table.columns if c == "steps" or _is(c, "steps")), None)
     size = next((c for c in table.columns if c in ("model", "params") or _is(c, "params") or _is(c, "model")), None)
@@ -290,15 +333,18 @@ def _apply(table, reading):
         values = table[reading.column]
     else:
         values = table[reading.column]
-        numbers = schema.numbers(values)
-        if reading.factor != 1.0 or reading.power != 1:
+        numbers = _counted(values) if reading.words.endswith(COUNTED) else schema.numbers(values)
+        if reading.factor != 1.0 or reading.power != 1 or reading.words.endswith(COUNTED):
             values = reading.values(numbers).where(numbers.notna(), values)
     if reading.column in PRINTED and reading.meaning != reading.column:
         return table.assign(**{reading.meaning: values})
     attrs = table.attrs
+    if reading.words.endswith(COUNTED) and "model" not in table.columns.drop(reading.column):
+        table = table.assign(**{LABEL: table[reading.column]})
     if reading.meaning in table and reading.meaning != reading.column:  # the user names another column for it
         table = table.drop(columns=reading.meaning)
     table = table.assign(**{reading.column: values}).rename(columns={reading.column: reading.meaning})
+    table = table.rename(columns={LABEL: "model"})
     table.attrs = attrs
     return table
 

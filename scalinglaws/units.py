@@ -27,6 +27,9 @@ MONEY = {"$": "USD", "usd": "USD", "dollar": "USD", "dollars": "USD", "us$": "US
          "euro": "EUR", "euros": "EUR", "£": "GBP", "gbp": "GBP", "chf": "CHF", "¥": "JPY", "jpy": "JPY"}  # fmt: skip
 CENTS = {"ct": "USD", "cent": "USD", "cents": "USD", "¢": "USD"}
 
+COUNTS = {"": 1.0, "k": 1e3, "thousand": 1e3, "m": 1e6, "mm": 1e6, "mio": 1e6, "million": 1e6, "millions": 1e6,
+          "b": 1e9, "bn": 1e9, "g": 1e9, "billion": 1e9, "billions": 1e9, "t": 1e12, "trillion": 1e12}  # fmt: skip
+
 # what a budget or a column may be counted in: canonical name, and the other names by which people call it
 UNITS = {
     "flops": ("flop", "flops", "compute"),
@@ -142,6 +145,19 @@ def number(text, decimal=None):
     if point and decimal == "," and GROUP.fullmatch(text):
         return _grouped(text, ",")
     return _float(text)
+
+
+def count(text):
+    """The number above 0 of '2e9', '1.3B' or '300 million'; None where the text is no such number.
+
+    >>> count("1.3B"), count("300 million"), count("2e9"), count("-1"), count("many")
+    (1300000000.0, 300000000.0, 2000000000.0, None, None)
+    """
+    value, parts = number(text), re.fullmatch(r"(.*[\d.])\s*([A-Za-z]+)", text.strip())
+    if value is None and parts and parts[2].casefold() in COUNTS:
+        amount = number(parts[1])
+        value = None if amount is None else amount * COUNTS[parts[2].casefold()]
+    return value if value is not None and 0 < value < float("inf") else None
 
 
 GROUP = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")  # 1,234 and 1.234: three digits behind one separator

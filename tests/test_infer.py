@@ -90,5 +90,4 @@ def test_a_loss_is_the_quality_where_there_is_no_metric():
     table = pd.DataFrame({"params": [1e8, 3e8, 1e9, 3e9]} | losses)
     assert infer.question(table).quality == "loss"
     assert infer.quality_of(table.assign(fid=[9.0, 7.0, 6.0, 5.5])) == "fid"
-    with pytest.raises(InputError, match="Which column is the quality"):
-        infer.quality_of(table.drop(columns="loss"))
+    assert infer.quality_of(table.drop(columns="loss")) == "val_loss"

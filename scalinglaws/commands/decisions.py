@@ -76,7 +76,7 @@ def _crossover_by(args):
     if share and args.between:
         table = pd.concat([measurements.where(table, **{by: name}) for name in args.between])
     levels = fitted.fit_levels(table, by, question.law, question.quality, question.inputs, share=share,
-                               **reading.fit_options(args))  # fmt: skip
+                               **reading.fit_options(args, question))  # fmt: skip
     place = {"at": args.at and question.size(args.at), "along": args.along}
     options = {"level": args.level, **place} | (_cost_options(args, question) if not args.along else {})
     if args.between and (args.at or len(question.inputs) == 1):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import backtest as board
-from scalinglaws import infer, measurements, schema, studies
+from scalinglaws import infer, measurements, schema, studies, units
 from scalinglaws.answer import described, records
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
@@ -99,7 +99,7 @@ def _varied(table, kind):
 
 def _number(axis, text):
     """A value of --at: 2e9, 350M, 1.3B."""
-    value = reading.count(text)
+    value = units.count(text)
     if value is None:
         raise InputError(f"--at {axis}={text}: {text!r} is no number above 0; write {EXAMPLE} or params=1.3B.")
     return value

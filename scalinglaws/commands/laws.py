@@ -40,7 +40,7 @@ def fit(args):
 def _fit_by(args):
     """One fit for every value of the columns given by --by, in one batch."""
     question = reading.question(args, by=args.by)
-    options, by = reading.fit_options(args), [question.column(name) for name in args.by]
+    options, by = reading.fit_options(args, question), [question.column(name) for name in args.by]
     groups = fit_groups(question.table, by, question.law, question.quality, question.inputs, **options)
     table = groups.to_frame(args.level) if hasattr(groups, "to_frame") else groups.table(args.level)
     doubts = {" ".join(map(str, np.atleast_1d(np.array(k, object)))): f.warnings for k, f in groups.fits.items()}
@@ -69,7 +69,7 @@ def predict(args):
 def compare(args):
     """Laws ranked by what they predict."""
     question = reading.question(args)
-    options = {"along": args.along, "hide": args.hide, "level": args.level} | reading.fit_options(args)
+    options = {"along": args.along, "hide": args.hide, "level": args.level} | reading.fit_options(args, question)
     ranked = validate.compare(question.table, args.laws, question.quality, question.inputs, **options)
     ranked = ranked.to_frame() if hasattr(ranked, "to_frame") else ranked
     notes = [f"{row.law}: {row.note}" for row in ranked.itertuples() if row.note]

@@ -1,11 +1,9 @@
 """What all verbs share: the Reply, how options become a question to a law, and lines for people."""
 
-import re
 from dataclasses import dataclass
 
-from scalinglaws import infer, units
+from scalinglaws import infer
 from scalinglaws.schema import InputError
-from scalinglaws.spellings import COUNTS
 
 FAR = 0.05  # decades beyond the data that are worth a warning
 
@@ -39,22 +37,10 @@ def fitted(args):
     return asked.fit(**fit_options(args)), asked
 
 
-def fit_options(args):
-    """Options of fit()."""
-    return {"loss": args.loss, "delta": args.delta, "seed": args.seed}
-
-
-def count(text):
-    """The number above 0 of '2e9', '1.3B' or '300 million'; None where the text is no such number.
-
-    >>> count("1.3B"), count("300 million"), count("2e9"), count("-1"), count("many")
-    (1300000000.0, 300000000.0, 2000000000.0, None, None)
-    """
-    value, parts = units.number(text), re.fullmatch(r"(.*[\d.])\s*([A-Za-z]+)", text.strip())
-    if value is None and parts and parts[2].casefold() in COUNTS:
-        number = units.number(parts[1])
-        value = None if number is None else number * COUNTS[parts[2].casefold()]
-    return value if value is not None and 0 < value < float("inf") else None
+def fit_options(args, question=None):
+    """Options of fit(); its columns by the names of the question's table."""
+    errors = question.column(args.se) if question and args.se else args.se
+    return {"loss": args.loss, "delta": args.delta, "seed": args.seed} | ({"se": errors} if errors else {})
 
 
 def stages(args):

@@ -162,7 +162,7 @@ def _serving(args, fit, cost):
 
 def _served_items(text):
     """The number of '1e9 images', '2B', '300 million'."""
-    value = reading.count(re.sub(r"\s*(images?|img|samples?|items?|tokens?|requests?)$", "", text.strip(), flags=re.I))
+    value = units.count(re.sub(r"\s*(images?|img|samples?|items?|tokens?|requests?)$", "", text.strip(), flags=re.I))
     if value is None:
         raise InputError(f"--serve {text!r}: give the images of a lifetime, such as 1e9 or '300 million images'.")
     return value

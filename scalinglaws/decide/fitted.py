@@ -39,7 +39,9 @@ class FittedLaw:
     @property
     def rises(self) -> bool:
         """Whether higher quality is better."""
-        return schema.higher_is_better(self.quality)
+        if self.quality in schema.COLUMNS:
+            return schema.higher_is_better(self.quality)
+        return getattr(self.fit.law, "trend", "falls") == "rises"  # of an unknown quality the law's choice tells
 
     @property
     def notes(self) -> tuple[str, ...]:

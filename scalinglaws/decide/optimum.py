@@ -94,7 +94,7 @@ class Optimum:
                f"{self.high:.4g}); {self._probable()}.")  # fmt: skip
         if len(self.flat) > 1:
             listed = ", ".join(self.flat) if len(self.flat) <= NAMED else f"{self.flat[0]} to {self.flat[-1]}"
-            yield f"As good within the noise: {listed}."
+            yield f"As good within {FLAT:.0%} or the noise: {listed}."
 
     def _probable(self):
         """How probable it is that the size is the best, and among what."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from scalinglaws.fitting.diagnostics import cluster_effects, patterns
+from scalinglaws.fitting.diagnostics import cluster_effects, patterns, uneven
 from scalinglaws.fitting.settings import DIAGNOSTICS
 from scalinglaws.schema import higher_is_better
 
@@ -15,7 +15,10 @@ def doubts(fit):
     yield from _parameters(fit)
     yield from _few_values(fit)
     yield from _residuals(fit)
-    yield from _turns(fit)
+    turns = list(_turns(fit))
+    yield from turns
+    if not turns:  # residuals where a law cannot follow the rows are no noise
+        yield from _uneven(fit)
 
 
 def _named(fit, symbols) -> str:
@@ -113,6 +116,21 @@ def _residuals(fit):
         if p < DIAGNOSTICS.pattern:
             yield (f"Rows with the same {symbol} share an error (p = {p:.1g}): the intervals are too narrow; "
                    f"resample them together with cluster={fit.inputs[symbol]!r}.")  # fmt: skip
+
+
+def _uneven(fit):
+    """Noise that grows or falls along an input, which the intervals take to be even."""
+    p, ratios = uneven(fit.problem, fit.minima.theta[0])
+    symbol = max(ratios, key=lambda s: abs(np.log(ratios[s])), default=None)
+    ratio = ratios.get(symbol, 1.0)
+    if p >= DIAGNOSTICS.pattern or 1 / DIAGNOSTICS.uneven < ratio < DIAGNOSTICS.uneven:
+        return
+    end, other = ("largest", "smallest") if ratio > 1 else ("smallest", "largest")
+    times = ratio if ratio > 1 else 1 / ratio
+    say = "more than 10" if times > 10 else f"about {times:.0f}"
+    yield (f"The noise is uneven: at the {end} {_named(fit, [symbol])} {say} times that at the {other} (p = {p:.1g}). "
+           f"The intervals take it to be even and are too narrow there: name a column of standard errors of "
+           f"{fit.quality} (se=, --se).")  # fmt: skip
 
 
 def cluster_note(fit) -> str:

@@ -125,6 +125,7 @@ class Diagnostics:
     basins: int = 4  # minima from which the fit without its floor is tried
     iterations: int = 80  # of that fit
     pattern: float = 0.01  # p-value below which a pattern in the residuals is reported
+    uneven: float = 3.0  # times by which the noise differs between the ends of an input before it is reported
     floor: float = 0.05  # p-value above which the floor is not identified
     zero: float = 0.01  # of the floor: an interval that starts below this holds 0
     constant: float = 0.05  # p-value above which the rows do not exclude a constant

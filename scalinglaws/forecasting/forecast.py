@@ -279,7 +279,10 @@ def _refuse_unlike(table, same, column):
 
 def of_series(one, new, leave_out=None, use_prior=True, fine=True) -> Forecast:
     """Forecast of a Series; see `forecast`."""
-    new = np.atleast_1d(np.asarray(new, float))
+    try:
+        new = np.atleast_1d(np.asarray(new, float))
+    except (TypeError, ValueError):
+        raise InputError(f"Give numbers of {one.column} beyond {one.x[-1]:.4g} to forecast at; got {new!r}.") from None
     if len(one) < 2:
         raise InputError(f"A forecast needs 2 rows or more; given were {len(one)}: measure one more {one.column}.")
     if not len(new) or not np.isfinite(new).all():

@@ -1,0 +1,98 @@
+"""Tables as people first bring them: sizes in words, names of W&B, an index, logarithms; and what is said of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import scalinglaws as sl
+from scalinglaws import infer, measurements
+from scalinglaws.schema import InputError
+from scalinglaws.spellings import recognise
+
+WORDS = {"39M": 39e6, "300 million": 3e8, "1.5B": 1.5e9, "5 bn": 5e9}
+
+
+def curve(**columns):
+    return pd.DataFrame(columns | {"FID": [14.0, 11.0, 9.0, 8.5]})
+
+
+@pytest.mark.parametrize("name", ["params", "Params", "n_params", "model_size", "config.model.size"])
+def test_sizes_in_words_are_numbers_and_labels(tmp_path, name):
+    curve(**{name: list(WORDS)}).to_csv(tmp_path / "mine.csv", index=False)
+    for source in (tmp_path / "mine.csv", curve(**{name: list(WORDS)})):
+        question = infer.question(source)
+        assert question.inputs == {"N": "params"} and question.table.params.tolist() == list(WORDS.values())
+    if name != "params":
+        assert question.table.model.tolist() == list(WORDS)
+        assert "with K, M and B as written" in question.sentences()[0]
+
+
+def test_labels_that_are_sizes_are_read_where_nothing_else_tells_one():
+    question = infer.question(curve(model=["39M", "300M", "1.5B", "5B"]))
+    assert question.table.params.tolist() == list(WORDS.values()) and question.table.model[2] == "1.5B"
+    known = curve(model=["39M", "300M", "1.5B", "5B"], gflops=[53, 300, 1600, 5000])
+    assert infer.question(known).inputs == {"N": "flops_per_forward"}
+    with pytest.raises(InputError, match="No column is known as a size"):
+        infer.question(curve(model=["S", "B", "L", "XL"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("eval/fid_50k", "fid"), ("test.clip_score", "clip"), ("config.sampler.num_inference_steps", "steps"),
+        ("config.model.size", "params"), ("metrics.fid", "fid"), ("params.steps", "steps"), ("cfg.scale", "guidance"),
+        ("config.batch.size", "batch_size"),
+    ],
+)  # fmt: skip
+def test_names_with_sections_are_read_by_their_last_part(name, meaning):
+    assert recognise(name).meaning == meaning
+
+
+@pytest.mark.parametrize("name", ["_step", "_runtime", "dataset.size", "train/num_steps", "data.size", "global_step"])
+def test_names_of_another_section_are_not_guessed(name):
+    assert recognise(name) is None
+
+
+def test_an_export_of_wandb_is_read_without_a_word():
+    grid = [(n, s) for n in (39e6, 145e6, 866e6) for s in (4, 8, 16, 32)]
+    rows = pd.DataFrame({
+        "Name": [f"run-{i}" for i in range(12)], "State": "finished",
+        "config.model.size": [f"{n / 1e6:g}M" for n, _ in grid],
+        "config.sampler.num_inference_steps": [s for _, s in grid], "_step": np.arange(12), "_timestamp": 1.7e9,
+        "eval/fid_50k": [8 + 2e4 * n**-0.45 + 90 * s**-1.1 for n, s in grid],
+    })  # fmt: skip
+    question = infer.question(rows)
+    assert question.inputs == {"N": "params", "S": "steps"} and question.quality == "fid"
+    fit = question.fit(replicates=20)
+    assert [fit.values[k] for k in "EAaBb"] == pytest.approx([8, 2e4, 0.45, 90, 1.1], rel=0.01)
+    assert question.table.model.tolist()[::4] == ["39M", "145M", "866M"]
+
+
+def test_a_logarithm_is_refused_with_what_to_give_instead():
+    rows = pd.DataFrame({"log10_params": [7.0, 8, 9, 10], "fid": [14.0, 11, 9, 8]})
+    with pytest.raises(InputError, match=r"log10_params is called like a logarithm.*10 to the power of log10_params"):
+        infer.question(rows, inputs={"N": "log10_params"})
+
+
+def test_the_levels_of_an_index_are_columns(tmp_path):
+    rows = pd.DataFrame({"params": [1e7, 1e7, 1e8, 1e8], "steps": [4, 8] * 2, "fid": [20.0, 14, 12, 9]})
+    rows.set_index(["params", "steps"]).to_parquet(tmp_path / "mine.parquet")
+    for source in (rows.set_index(["params", "steps"]), rows.set_index("params"), tmp_path / "mine.parquet"):
+        pd.testing.assert_frame_equal(measurements.read(source)[list(rows)], rows, check_dtype=False)
+    with pytest.raises(InputError, match=r"columns have 2 levels, such as \('a', 'params'\): give each one name"):
+        measurements.read(pd.concat({"a": rows}, axis=1))
+
+
+def test_rows_counted_once_are_said():
+    rows = pd.DataFrame({"params": [1e7, 1e8, 1e7, 1e9], "fid": [20.0, 14, 20.0, 12]})
+    assert infer.question(rows).notes == ("Row 3 has the values of an earlier row in every column: counted once.",)
+
+
+def test_wrong_arguments_are_refused_without_a_budget_too():
+    rows = pd.DataFrame({"params": [1e7, 1e8, 1e9, 1e10], "gflops": [1, 10, 100, 1000], "fid": [20.0, 14, 12, 11]})
+    with pytest.raises(InputError, match=r"level=1\.5: give a number between 0 and 1"):
+        sl.ask(rows, level=1.5)
+    with pytest.raises(InputError, match="No size 'many'"):
+        sl.ask(rows, sizes=["many"], replicates=20)
+    with pytest.raises(InputError, match=r"Give numbers of params beyond 1e\+10 to forecast at; got \['1B'\]"):
+        sl.forecast(rows, "fid", "params", ["1B"])
