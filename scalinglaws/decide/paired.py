@@ -26,8 +26,8 @@ LEAST = 2  # pairs that an interval takes
 class Paired:
     """One row per value of the column: value, pairs, ratio (geometric mean of quality over the standard's), low, high,
     detectable (ratio that would be seen with probability 0.8; the other side is its inverse), better ('yes', 'no',
-    'undecided'). pairs: one row per pair: value, pair (the settings in words; the size where pairs are trainings), quality,
-    standard, ratio.
+    'undecided'). pairs: one row per pair: value, pair (the settings in words; of trainings the size), quality, standard,
+    ratio.
     """
 
     rows: pd.DataFrame
@@ -67,7 +67,7 @@ class Paired:
         return display.html_page(f"{self.quality} against {self.column} {self.standard}", self.rows, notes=self.notes)
 
     def plot(self, ax=None):
-        """The ratio of every pair, or of every size over its trainings, and the means, with intervals; returns the Axes."""
+        """The ratio of every pair, or of every size over its trainings, and the means with their intervals."""
         from scalinglaws.figures import intervals
 
         means = self.rows.assign(label=self.rows["value"].astype(str) + ", mean", group="mean")
