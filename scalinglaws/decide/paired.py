@@ -26,8 +26,7 @@ LEAST = 2  # pairs that an interval takes
 class Paired:
     """One row per value of the column: value, pairs, ratio (geometric mean of quality over the standard's), low, high,
     detectable (ratio that would be seen with probability 0.8; the other side is its inverse), better ('yes', 'no',
-    'undecided'). pairs: one row per pair: value, pair (the settings in words; of trainings the size), quality, standard,
-    ratio.
+    'undecided'). pairs: one row per pair: value, pair (its settings; of trainings the size), quality, standard, ratio.
     """
 
     rows: pd.DataFrame
