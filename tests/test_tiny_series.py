@@ -68,3 +68,15 @@ def test_processes_differ_at_four_steps_and_at_small_sizes_not_at_many_steps_and
     found = paired("tiny-series", "interpolant", "linear-beta", "crps", where={"sampler": "euler", "steps": "64"})
     row = found.rows.set_index("value").loc["flow"]
     assert (row.ratio, row.low, row.high) == pytest.approx((0.984, 0.972, 0.997), abs=6e-4) and row.pairs == 18
+
+
+@pytest.mark.slow
+def test_under_flow_there_is_a_law_with_a_floor_and_the_last_value_predicts_better():
+    kept = {"interpolant": "flow", "sampler": "euler"}
+    asked = sl.question("tiny-series", quality="crps", where=kept, law="size_steps")
+    fit = sl.fit(asked.table, asked.law, asked.quality, asked.inputs, replicates=50)
+    assert fit.law.name == "size_steps_interaction" and fit.levels.share == pytest.approx(0.30, abs=0.02)
+    assert fit.values["E"] == pytest.approx(0.270, abs=5e-4) and fit.values["a"] == pytest.approx(1.00, abs=0.01)
+    for along in ("N", "S"):
+        found = sl.compare(asked.table, quality="crps", inputs=asked.inputs, along=along, folds=1)
+        assert found.best == "same as last"
