@@ -38,8 +38,7 @@ def _in_order(file):
 
 def load(path):
     """({name: tensor}, {key: text}) of a safetensors file; InputError when missing, truncated or not one."""
-    if not Path(path).exists():
-        raise InputError(f"No weight file {path}: train the family first, or give the folder that holds its weights.")
+    _present(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
@@ -47,6 +46,11 @@ def load(path):
         raise InputError(
             f"The weight file {path} is damaged or not safetensors ({error}): fetch or train it again."
         ) from error
+
+
+def _present(path):
+    if not Path(path).exists():
+        raise InputError(f"No weight file {path}: train the family first, or give the folder that holds its weights.")
 
 
 def load_into(module, path):
@@ -63,5 +67,6 @@ def load_into(module, path):
 
 
 def fingerprint(path):
-    """The first 16 hex digits of a file's sha256."""
+    """The first 16 hex digits of a file's sha256; InputError when it is missing."""
+    _present(path)
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

@@ -55,6 +55,11 @@ KNOWN = {
         "Four subjects (column dataset) of 5 images each, one training of each size and subject; 120 images a cell.",
         "Rows of NAME-class are of the subject's class and hold its diversity alone.",
         "Similarity and diversity are cosines of the family's judge, not DINO or LPIPS; it hardly sees fine detail.")),
+    "tiny-series": ("Forecasters of weekly CO2 by CRPS: size, steps, three forward processes, three training seeds", (
+        "crps in ppm of 8 weeks, 20 forecasts for each of 104 contexts from 1986; trained on the weeks before.",
+        "crps_persistence, crps_year_ago and crps_regression: forecasts without a network, on the same weeks.",
+        "All rows score the same weeks: crps_se, over contexts, is an error of the level, not of differences.",
+        "interpolant is the forward process; but for flow, the sampler euler is DDIM.")),
     "mei": ("Mei et al. 2024, eleven latent diffusion U-Nets, Table 1", (
         "The 39M row is a misprint: 25.3 GFLOPs contradict its cost of 0.07 (56.9 would agree).",
         "GFLOPs are FLOPs, not multiply-adds as in DiT.",

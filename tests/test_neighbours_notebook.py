@@ -27,7 +27,12 @@ def test_it_closes_with_the_answers_of_its_tables(tmp_path):
     processes = paired("sit-samplers", "interpolant", "SBDM-VP", "fid")
     assert all(found.headline in said for found in (times, robust, processes)) and said.count(". ") == 1
     figures = [o for c in code for o in c.outputs if "image/png" in o.get("data", {})]
-    assert len(figures) == 6 and "ECM" in page.read_text()
+    assert len(figures) == 9 and "ECM" in page.read_text()
+    forecasts = code[-2].outputs[-1].data["text/markdown"]
+    at = {"sampler": "euler", "steps": "64"}
+    pathways = paired("tiny-series", "interpolant", "linear-beta", "crps", where=at)
+    assert pathways.answer in forecasts and forecasts.count(". ") == 1
+    assert "between trainings, and hidden rows say: crps" in forecasts
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -60,3 +60,39 @@ def test_it_shows_itself_in_five_ways():
     found = paired(study(), "interpolant", "VP", "fid")
     assert "linear 0.878" in repr(found) and found.answer in found.summary() and len(found.to_frame()) == 1
     assert "<table" in found._repr_html_() and found.plot().get_xlabel() == "fid over that of VP"
+
+
+def trainings(own, factor=0.9, seeds=4, seed=0):
+    """Four sizes by `seeds` trainings by five step counts, two processes; each training has an error of its own."""
+    rng, parts = np.random.default_rng(seed), []
+    for size in (1e3, 1e4, 1e5, 1e6):
+        for name, by in (("VP", 1.0), ("linear", factor)):
+            for one in range(seeds):
+                steps = 2.0 ** np.arange(5)
+                fid = by * (5 + 400 * size**-0.4) * (1 + 1 / steps) * np.exp(own * rng.normal())
+                fixed = {"params": size, "model": f"{size:g}-{name}-{one}", "train_seed": one, "sampler": "ddim"}
+                parts.append(pd.DataFrame(fixed | {"steps": steps, "interpolant": name, "fid": fid}))
+    return pd.concat(parts)
+
+
+def test_trainings_are_the_pairs_where_each_size_has_several():
+    table = trainings(own=0.05)
+    found = paired(table, "interpolant", "VP", "fid")
+    each = np.log(table["fid"]).groupby([table["interpolant"], table["params"], table["train_seed"]]).mean().unstack(0)
+    low, high = np.exp(ttest_rel(each["linear"], each["VP"]).confidence_interval(0.9))
+    row = found.rows.iloc[0]
+    assert row["pairs"] == 16 and (row["low"], row["high"]) == pytest.approx((low, high))
+    assert found.notes[0].startswith("A pair is a training, 4 sizes from 4 seeds;")
+    assert len(found.plot().get_yticklabels()) == 5  # the mean and four sizes
+
+
+def test_intervals_over_trainings_hold_a_known_ratio_as_often_as_they_say():
+    rows = [paired(trainings(0.05, seed=k), "interpolant", "VP", "fid").rows.iloc[0] for k in range(100)]
+    held = sum(row["low"] <= 0.9 <= row["high"] for row in rows)
+    assert 82 <= held <= 97  # of 100 at 90 %
+
+
+def test_seeds_of_one_value_alone_make_no_pairs_of_trainings():
+    table = trainings(own=0.05)
+    some = table[(table["interpolant"] == "linear") | (table["train_seed"] == 0)]
+    assert paired(some, "interpolant", "VP", "fid").rows["pairs"].item() == 20  # sizes by steps, seeds averaged

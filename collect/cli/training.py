@@ -6,14 +6,14 @@ from pathlib import Path
 
 import yaml
 
-from collect.config import FamilyFile, TextFamilyFile, family_kind, read_config
+from collect.config import FamilyFile, SeriesFamilyFile, TextFamilyFile, family_kind, read_config
 from collect.config.trainings import DistilFile, FinetuneFile, PersonaliseFile
 from collect.datasets import emoji, scenes
 from collect.datasets.fashion_mnist import download
 from collect.models import shapes
 from collect.progress import show
 from collect.run.sweep import pick_device
-from collect.training import distil, family, finetune, parallel, personalise, text
+from collect.training import distil, family, finetune, parallel, personalise, series, text
 from collect.training.floors import measure_floors
 from collect.training.pictures import write_scenes
 from collect.training.several import each_label
@@ -24,6 +24,7 @@ DATA = ("tiny-t2i",)
 TRAINERS = {  # kind of family file: what makes it, fields in which a run may be continued with another value
     FamilyFile: (family, ("steps", "widths")),
     TextFamilyFile: (text, ("steps", "widths", "seeds", "parts", "check")),
+    SeriesFamilyFile: (series, ("steps", "widths", "processes", "seeds", "check")),
 }
 TUNINGS = {  # verb: the class of its file, what runs it, what it is
     "finetune": (FinetuneFile, finetune.finetune, "train a checkpoint on, or make it a super-resolution model"),

@@ -2,6 +2,7 @@
 
 FamilyFile             a family to train, conditioned on classes
 TextFamilyFile         a text-to-image family to train
+SeriesFamilyFile       a family of forecasters to train
 CheckpointFamilyFile   a table of trained models
 SweepFile              the cells to measure
 FinetuneFile, PersonaliseFile, DistilFile   a given checkpoint trained further
@@ -11,6 +12,7 @@ import yaml
 
 from collect.config.families import CheckpointFamilyFile, FamilyFile, Recipe
 from collect.config.files import read_config
+from collect.config.series_families import SERIES, SeriesFamilyFile
 from collect.config.sweeps import SweepFile
 from collect.config.text_families import TEXT_TO_IMAGE, TextFamilyFile
 from collect.config.trainings import DistilFile, FinetuneFile, PersonaliseFile
@@ -18,6 +20,7 @@ from collect.config.trainings import DistilFile, FinetuneFile, PersonaliseFile
 KINDS = {
     "family": FamilyFile,
     TEXT_TO_IMAGE: TextFamilyFile,
+    SERIES: SeriesFamilyFile,
     "checkpoints": CheckpointFamilyFile,
     "sweep": SweepFile,
     "finetune": FinetuneFile,
@@ -26,7 +29,7 @@ KINDS = {
 }
 
 __all__ = ["KINDS", "CheckpointFamilyFile", "DistilFile", "FamilyFile", "FinetuneFile", "PersonaliseFile", "Recipe",
-           "SweepFile", "TextFamilyFile", "family_kind", "json_schema", "read_config"]  # fmt: skip
+           "SeriesFamilyFile", "SweepFile", "TextFamilyFile", "family_kind", "json_schema", "read_config"]  # fmt: skip
 
 
 def json_schema(kind):
@@ -35,7 +38,7 @@ def json_schema(kind):
 
 
 def family_kind(path):
-    """The class of a family.yaml: CheckpointFamilyFile where it lists models, TextFamilyFile by its `kind`, else
+    """The class of a family.yaml: CheckpointFamilyFile where it lists models, that of its `kind` where it has one, else
     FamilyFile; also where the file cannot be read, since read_config says what is wrong with it."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -46,4 +49,5 @@ def family_kind(path):
         return FamilyFile
     if "models" in content:
         return CheckpointFamilyFile
-    return TextFamilyFile if content.get("kind") == TEXT_TO_IMAGE else FamilyFile
+    kind = content.get("kind")
+    return KINDS[kind] if kind in (TEXT_TO_IMAGE, SERIES) else FamilyFile

@@ -1,5 +1,6 @@
-"""The condition of sample i of a cell: a class, a prompt, an image to enlarge, or none."""
+"""The condition of sample i of a cell: a class, a prompt, an image to enlarge, values known before, or none."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,25 @@ class Upscale:
 
         hashes = [weights.fingerprint(path) for path in self.files]
         return {"task": self.name, "images": hashes, "side": self.side, "factor": self.factor, "prompt": self.prompt}
+
+
+@dataclass(frozen=True, eq=False)
+class Forecasts:
+    """Sample i is one of `members` forecasts for context i // members, in turn; what came is its target."""
+
+    contexts: np.ndarray  # float64 [context, value]: what is known
+    futures: np.ndarray  # float64 [context, value]: what came
+    members: int  # of an ensemble
+    name = "forecast"
+
+    def conditions(self, indices):
+        chosen = np.asarray(indices) // self.members % len(self.contexts)
+        return {"contexts": self.contexts[chosen], "targets": torch.as_tensor(self.futures[chosen])}
+
+    def identity(self):
+        held = np.hstack([self.contexts, self.futures])
+        data = hashlib.sha256(np.ascontiguousarray(held).tobytes()).hexdigest()[:16]
+        return {"task": self.name, "members": self.members, "data": data}
 
 
 def small_and_target(path, side, factor):

@@ -1,8 +1,9 @@
 """One choice against another with everything else the same: paired ratios of a quality, such as of forward processes.
 
 Rows that agree in every other setting make a pair; the logarithm of the ratio of their qualities is averaged over the
-pairs. Pairs of one training repeat only the sampling: how much two trainings of one recipe differ is not in the
-interval; a note says so.
+pairs. Where each size was trained from several seeds, a pair is one training (a size and a seed) beside the standard's:
+its sampling settings, which repeat no training, are averaged first. Else how much two trainings of one recipe differ is
+not in the interval; a note says so.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ LEAST = 2  # pairs that an interval takes
 class Paired:
     """One row per value of the column: value, pairs, ratio (geometric mean of quality over the standard's), low, high,
     detectable (ratio that would be seen with probability 0.8; the other side is its inverse), better ('yes', 'no',
-    'undecided'). pairs: one row per pair: value, pair (the settings in words), quality, standard, ratio.
+    'undecided'). pairs: one row per pair: value, pair (its settings; of trainings the size), quality, standard, ratio.
     """
 
     rows: pd.DataFrame
@@ -65,13 +66,19 @@ class Paired:
         return display.html_page(f"{self.quality} against {self.column} {self.standard}", self.rows, notes=self.notes)
 
     def plot(self, ax=None):
-        """The ratio of every pair, and the means with their intervals; returns the matplotlib Axes."""
+        """The ratio of every pair, or of every size over its trainings, and the means with their intervals."""
         from scalinglaws.figures import intervals
 
         means = self.rows.assign(label=self.rows["value"].astype(str) + ", mean", group="mean")
-        single = self.pairs.assign(label=self.pairs["value"].astype(str) + ", " + self.pairs["pair"], group="pair")
+        same = self.pairs.groupby(["value", "pair"], sort=False)["ratio"]
+        single = pd.DataFrame(
+            [_row(value, ratios, self.quality, self.level) | {"pair": pair} for (value, pair), ratios in same]
+        )
+        alone = single["pairs"] < LEAST
+        single = single.assign(low=single["low"].where(~alone, single["ratio"]),
+                               high=single["high"].where(~alone, single["ratio"]))  # fmt: skip
+        single = single.assign(label=single["value"].astype(str) + ", " + single["pair"], group="pair")
         single = single.drop(columns="value").rename(columns={"ratio": "value"})
-        single = single.assign(low=single["value"], high=single["value"])
         means = means.drop(columns="value").rename(columns={"ratio": "value"})
         kept = ["label", "group", "value", "low", "high"]
         text = f"{self.quality} over that of {self.standard}"
@@ -95,15 +102,35 @@ def paired(source, column, standard, quality="fd", *, where=None, level=0.9) -> 
     size = [c for c in SIZES if c in table and table[c].notna().all()][:1]
     same = [c for c in (*size, *schema.unpooled()) if c in table and c != column and c not in COSTS]
     same = [c for c in dict.fromkeys(same) if table[c].nunique(dropna=False) > 1]
-    key = table[same].astype(str).agg(", ".join, axis=1) if same else pd.Series("all", table.index)
-    means = table.assign(value=values, pair=key).groupby(["pair", "value"], sort=False)[quality].mean().unstack()
-    pairs = means.melt(ignore_index=False, value_name=quality).reset_index()
-    pairs = pairs[pairs["value"] != standard].assign(standard=lambda t: t["pair"].map(means[standard])).dropna()
-    pairs["ratio"] = pairs[quality] / pairs["standard"]
+    seeds = ["train_seed"] if _trained_again(table, values, standard) else []
+    table = table.assign(value=values, pair=_words(table, same), size=_words(table, size))
+    kept = ["pair", "size", *seeds]
+    means = table.groupby([*kept, "value"], sort=False)[quality].mean().unstack()
+    pairs = means.melt(ignore_index=False, value_name=quality).set_index("value", append=True)[quality]
+    pairs = pairs.reset_index().merge(means[standard].rename("standard").reset_index(), on=kept)
+    pairs = pairs[pairs["value"] != standard].dropna()
     if pairs.empty:
         raise NoAnswer(f"No row shares all other settings with one of {column} {standard}.")
+    if seeds:
+        logs = pairs.assign(**np.log(pairs[[quality, "standard"]])).groupby(["value", "size", *seeds], sort=False)
+        pairs = np.exp(logs[[quality, "standard"]].mean()).reset_index().rename(columns={"size": "pair"})
+    pairs = pairs.assign(ratio=pairs[quality] / pairs["standard"]).drop(columns="size", errors="ignore")
     rows = [_row(value, part["ratio"], quality, level) for value, part in pairs.groupby("value", sort=False)]
-    return Paired(pd.DataFrame(rows), pairs.reset_index(drop=True), column, standard, quality, level, _notes(table))
+    notes = _notes(table, pairs if seeds else None)
+    return Paired(pd.DataFrame(rows), pairs.reset_index(drop=True), column, standard, quality, level, notes)
+
+
+def _words(table, columns):
+    """The settings of each row as one text."""
+    return table[columns].astype(str).agg(", ".join, axis=1) if columns else pd.Series("all", table.index)
+
+
+def _trained_again(table, values, standard):
+    """Whether every value was trained from two seeds or more that the standard was trained from, too."""
+    if "train_seed" not in table or table["train_seed"].isna().any():
+        return False
+    seeds = table["train_seed"].groupby(values).agg(set)
+    return all(len(found & seeds[standard]) >= LEAST for found in seeds)
 
 
 def _row(value, ratios, quality, level):
@@ -120,8 +147,11 @@ def _row(value, ratios, quality, level):
             "high": float(high), "detectable": float(seen), "better": better}  # fmt: skip
 
 
-def _notes(table):
-    """What the intervals leave out."""
+def _notes(table, trainings):
+    """What the intervals hold and leave out. trainings: the pairs, where each is a training; else None."""
+    if trainings is not None:
+        sizes, seeds = trainings["pair"].nunique(), trainings["train_seed"].nunique()
+        return (f"A pair is a training, {sizes} sizes from {seeds} seeds; its sampling settings are averaged first.",)
     seeds = table["train_seed"].nunique() if "train_seed" in table else 0
     return () if seeds > 1 else (
         "One training of each: the intervals are over sampling settings and sizes, not over trainings.",

@@ -62,9 +62,10 @@ HEADLINES = ("fd", "fd_effnet_lite0", "kd", "agreement")  # the qualities taken 
 SOLVERS_AS_LABELS = ("diff-solvers", "dpm-solver")  # studies whose series are named by their solver
 STOCHASTIC_ETA = {"1.0": "ddpm", "sigma-hat": "sigma-hat"}  # study ddim: its label, the solver
 UNLEARNED = ("tiny-t2i",)  # studies, by their first letters, that the prior is not learned from
-NOT_ASKED = (  # few rows, or made of models that other tables hold
+NOT_ASKED = (  # few rows, made of models that other tables hold, or one recipe from several seeds
     "tiny-t2i-seeds", "tiny-t2i-super-resolution", "tiny-t2i-students", "tiny-t2i-5120", "tiny-t2i-held",
     "tiny-t2i-held-training", "tiny-t2i-interval", "tiny-t2i-subject", "tiny-ldm-diffusion-time",
+    "tiny-series",
 )  # fmt: skip
 TUNED_RANGE = 5  # a training length that differs by more between sizes is a second axis
 RISES = ("is", "clip", "geneval", "precision", "recall", "agreement", "psnr", "ssim")

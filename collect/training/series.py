@@ -1,0 +1,98 @@
+"""A family of forecasters from its file to its weights: every width, forward process and seed by the same loop.
+
+sizes      every model in turn from one snapshot step to the next, so that a cut run leaves models that compare
+quality    each snapshot's cell, measured once, kept in the run's store
+release    averages as float16: a folder that a sweep can use
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch.nn.functional import mse_loss
+
+from collect import weights
+from collect.families.series import SeriesFamily
+from collect.store.store import Store
+from collect.training import loop
+from collect.training.events import TrainingEvent
+from collect.training.process import process_of
+from collect.training.quality import measure_snapshot
+
+
+def make_parts(file, folder, data=None):
+    """Nothing is shared but the data; yields a TrainingEvent of what there is, and of forecasts without a network."""
+    family = SeriesFamily(Path(folder))
+    train, test = family.windows
+    said = ", ".join(f"{name.removeprefix('crps_')} {score:.4f}" for name, score in family.naive.items())
+    text = f"data: {len(train)} windows to train on, {len(test)} to test on; CRPS in ppm of {said}"
+    yield TrainingEvent("data", "series", text)
+
+
+def denoising(windows, scale, process, batch=64):
+    """The loss E |f_theta(z_t, t, c) - velocity|^2 over the windows' futures x given their contexts c, both divided by
+    `scale`, with z_t = alpha_t x + sigma_t noise of a Process and t uniform over its levels.
+
+    For one seed and step all processes draw the same windows, noise and levels.
+    """
+    futures, contexts = (torch.as_tensor(part / scale).float() for part in (windows.futures, windows.contexts))
+
+    def loss(net, generator):
+        chosen = torch.randint(len(futures), (batch,), generator=generator)
+        noise = torch.randn((batch, futures.shape[1]), generator=generator)
+        x, t = futures[chosen], process.draw(batch, generator)
+        found = net(process.noised(x, noise, t), t.float(), contexts[chosen])
+        return mse_loss(found, process.target(x, noise, t))
+
+    return loss
+
+
+def train_model(family, label, steps, folder, save_every=1000):
+    """Train one model up to `steps` in `folder`, resuming what is there; yields (step, loss)."""
+    recipe, seed = family.file.recipe, family.file.parts(label)[2]
+    config = loop.OptimizerConfig(recipe.rate, recipe.warmup, recipe.decay_after, recipe.clip, seed=seed)
+    loss = denoising(family.windows[0], family.scale, process_of(family.blueprint(label)), recipe.batch)
+    yield from loop.train(lambda: family.build(label), loss, config, steps, folder, save_every)
+
+
+def train_sizes(file, folder, widths, data=None, device="cpu", every=500):
+    """Train all models of these widths from snapshot to snapshot; yields a TrainingEvent every `every` steps."""
+    family = SeriesFamily(Path(folder))
+    for target in loop.snapshot_steps(file.steps):
+        for label in labels_of(file, widths):
+            for step, loss in train_model(family, label, target, Path(folder) / label):
+                if step % every == 0 or step == file.steps:
+                    yield TrainingEvent("train", label, f"{label}: step {step} of {file.steps}, loss {loss:.4f}")
+
+
+def labels_of(file, widths):
+    """The labels of these widths: every process and seed."""
+    return [label for label in file.labels if file.parts(label)[0] in widths]
+
+
+def measure_snapshots(file, folder, widths, device="cpu"):
+    """CRPS of every snapshot of these widths, each measured once and kept in `quality`; yields TrainingEvents."""
+    store = Store(Path(folder) / "quality")
+    for label in labels_of(file, widths):
+        for step, path in loop.snapshots(Path(folder) / label):
+            row = measure_snapshot(store, SeriesFamily(Path(folder), {label: path}), label, step, file.check, device)
+            if row:
+                text = f"{label}: step {step}, crps {row['crps']:.4f} +- {row['crps_se']:.4f}"
+                yield TrainingEvent("quality", label, text)
+
+
+def release(file, folder, into, step=None, labels=None):
+    """Copy each model's average of a snapshot step as float16 into a folder that a sweep can use.
+
+    `step` is the last that every label has when left out, `labels` all of the file; InputError when one has no such
+    snapshot.
+    """
+    step, paths = loop.common_snapshot(folder, labels or file.labels, step)
+    into = Path(into)
+    into.mkdir(parents=True, exist_ok=True)
+    kept = into / "family.yaml"
+    if not kept.exists() or kept.read_bytes() != (Path(folder) / "family.yaml").read_bytes():
+        shutil.copy2(Path(folder) / "family.yaml", kept)
+    for label, path in paths.items():
+        weights.save(weights.load(path)[0], into / f"{label}.safetensors", {"train_steps": step}, half=True)
+    return into
