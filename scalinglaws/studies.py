@@ -31,7 +31,7 @@ KNOWN = {
     "tiny-t2i-training": ("The same family at doubling snapshots of its training, 16 steps of DDIM, guidance 2", (
         "One training of each size; tiny-t2i-seeds.csv has others of c8, c16, c24 and c32 at its end.",
         "Distances as in tiny-t2i.")),
-    "tiny-t2i-5120": ("The same seven sizes at 50 steps of DDIM and guidance 2, 5,120 images per cell", (
+    "tiny-t2i-5120": ("The same seven sizes by DDIM, 5,120 images per cell: 1 to 32 steps unguided, 50 at guidance 2", (
         "fd_inf is the distance extrapolated to infinitely many images.", "Distances as in tiny-t2i.")),
     "tiny-t2i-held": ("tiny-t2i on captions of pairs and of names that no training scene has, beside others", (
         "dataset: prompts (names and styles of the training, new scenes), pairs (names seen in other styles), names.",

@@ -1,5 +1,6 @@
 """The text-to-image family as shipped: weights, measurements and recipe belong together, and rows can be made again."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_every_doubling_of_the_width_lowers_the_distance_on_imagenets_features(s
 
 @pytest.mark.parametrize("quality", ["fd_effnet_lite0", "fd_effnet_lite0_inf"])
 def test_with_five_times_the_images_every_width_beats_the_one_before_it(quality):
-    rows = sl.read("tiny-t2i-5120").sort_values("base_channels")
+    rows = sl.read("tiny-t2i-5120").query("steps == 50").sort_values("base_channels")
     falls, errors = -rows[quality].diff(), (rows[f"{quality}_se"] ** 2).rolling(2).sum() ** 0.5
     assert len(rows) == 7 and set(rows.n_samples_for_metric) == {5120} and (falls / errors)[1:].min() > 4
 
@@ -82,13 +83,26 @@ def test_guidance_raises_agreement_and_costs_fd_on_the_judge():
 
 def test_the_recipe_is_the_one_that_was_run():
     pytest.importorskip("torch")
-    from collect.config import SweepFile, TextFamilyFile, read_config
+    from collect.config import TextFamilyFile, read_config
 
     file = read_config(MODELS / "family.yaml", TextFamilyFile)
     assert set(FIRST.model) == set(file.labels[:7]) and set(TRAINING.model) <= set(file.labels)
     assert len(file.labels) == 15 and {len(seeds) for seeds in file.seeds.values()} == {2}
     assert file.recipe.batch * file.steps == ROWS.train_images.max()
-    for name in ("tiny-t2i", "tiny-t2i-guidance"):
-        sweep = read_config(ROOT / f"data/sweeps/{name}.yaml", SweepFile)
-        rows = FIRST[(FIRST.sampler == "ddim") & FIRST.steps.isin(sweep.steps) & FIRST.guidance.isin(sweep.guidance)]
-        assert len(rows) == len(sweep.models) * len(sweep.steps) * len(sweep.guidance) and sweep.samples == 1000
+
+
+@pytest.mark.parametrize("study, names", [
+    ("tiny-t2i", ["", "-guidance", "-guidance-4", "-50", "-samplers", "-ancestral"]),
+    ("tiny-t2i-5120", ["-5120", "-5120-unguided"]),
+])  # fmt: skip
+def test_every_row_comes_from_a_sweep_that_ships_and_no_cell_of_them_is_missing(study, names):
+    pytest.importorskip("torch")
+    from collect.config import SweepFile, read_config
+
+    cells = []
+    for name in names:
+        file = read_config(ROOT / f"data/sweeps/tiny-t2i{name}.yaml", SweepFile)
+        axes = file.models, file.samplers, file.steps, file.guidance, [file.samples], [file.seed]
+        cells += itertools.product(*axes)
+    rows = sl.read(study)[["model", "sampler", "steps", "guidance", "n_samples_for_metric", "seed"]]
+    assert set(rows.itertuples(index=False, name=None)) == set(cells) and len(rows) == len(set(cells))
