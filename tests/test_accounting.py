@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import scalinglaws as sl
 from scalinglaws.decide.accounting import which_size
 from scalinglaws.schema import InputError, NoAnswer
 
@@ -129,3 +130,8 @@ def test_timed_passes_that_follow_flops_answer_as_flops_do_and_equal_ones_favour
 def test_passes_of_other_models_are_left_out_with_the_reason():
     found = which_size(study(), passes=passes(1.0).query("model == 's'"))
     assert any("no pass of l was timed" in note for note in found.notes)
+
+
+def test_a_study_is_taken_by_its_name():
+    one, two = which_size("tiny-ldm", draws=40), which_size(sl.read("tiny-ldm"), draws=40)
+    pd.testing.assert_frame_equal(one.accounts, two.accounts)

@@ -14,7 +14,7 @@ import pandas as pd
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.cost import cost_model
-from scalinglaws.decide.rows import commonest, need, size_column
+from scalinglaws.decide.rows import commonest, need, rows_of, size_column
 from scalinglaws.decide.seconds import SETTING, passes_of
 from scalinglaws.schema import InputError, NoAnswer
 
@@ -94,16 +94,16 @@ def which_size(
 ) -> WhichSize:
     """The best size at every budget, by FLOPs, seconds and joules, with and without the parts around the denoiser.
 
-    table: rows with model, a size column, steps and the quality, and the costs that are to be counted: flops_per_image
-    (or flops_per_forward), flops_text, flops_decode and the same in seconds and joules, train_flops; guidance and nfe
-    where rows are guided; quality_se for the intervals. Of several samplers the one with the most rows is kept. served:
-    images over which training is shared out. passes: a study, path or table of timed forward passes of the same models,
+    table: a study, path or table, with model, a size column, steps and the quality, and the costs that are to be
+    counted: flops_per_image (or flops_per_forward), flops_text, flops_decode and the same in seconds and joules,
+    train_flops; guidance and nfe where rows are guided; quality_se for the intervals. Of several samplers the one with
+    the most rows is kept. served: images over which training is shared out. passes: another of timed forward passes,
     as `scalinglaws collect compute` writes: one account more for each device, number format and batch, network
     evaluations times the seconds of a pass. An account without its columns is left out and named in the notes. Raises
     InputError where a column is missing, NoAnswer for a single size or where no account can be priced.
     """
     level = check_level(level)
-    table, size, notes = _rows(table, quality, size)
+    table, size, notes = _rows(rows_of(table), quality, size)
     largest = str(table["model"].cat.categories[-1])
     answers, winners = [], []
     for name, price in (*_accounts(table, served), *_by_passes(passes)):
