@@ -91,4 +91,4 @@ def rises(table, quality, inputs):
     noise = ((y - design @ coefficients) ** 2).sum() / spare
     reach = np.concatenate([[0.0], ends])
     error = np.sqrt(noise * reach @ np.linalg.pinv(design.T @ design) @ reach)
-    return change > CLEAR * error
+    return bool(change > CLEAR * error)

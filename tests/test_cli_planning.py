@@ -250,7 +250,7 @@ def test_backtest_says_how_far_it_is(said, monkeypatch):
         ("allocate training.csv --quality loss --serve 1e9", "--serve 1e9 needs --quality-wanted, the loss"),
         ("allocate training.csv --quality loss --serve lots --quality-wanted 2.5", "--serve 'lots': give the images"),
         ("allocate training.csv --quality loss --serve 1e9 --quality-wanted 2.5 --calls 0", "--calls 0: give a number"),
-        ("design tiny-ldm --spend 1e13", "keep one with --where sampler=VALUE"),
+        ("design tiny-ldm --spend 1e13 --question largest", "keep one with --where sampler=VALUE"),
         ("design runs.csv --spend 0", "spend"),
         ("design runs.csv --spend much", "'much' is no quantity"),
         ("design runs.csv --spend 1e13 --question luck", "No question 'luck' for a design. Known: optimum"),
