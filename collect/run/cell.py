@@ -26,6 +26,7 @@ from collect.sampling.loop import (
     first_calls,
     latents,
 )
+from collect.sampling.samplers import sampler
 from collect.store.store import identity
 
 DECODED = {"cpu": 32, "cuda": None}  # samples decoded at once: what a CPU's cache holds; None is the whole batch
@@ -76,9 +77,11 @@ class ExecutionConfig:
 def described(cell):
     """A cell as a dictionary of its settings; those that came later are left out where they have no effect, so that
     cells measured before keep their names."""
-    settings = asdict(cell)
+    settings, version = asdict(cell), sampler(cell.sampling.sampler).version
     if cell.sampling.diffusion_time == 1:
         del settings["sampling"]["diffusion_time"]
+    if version > 1:
+        settings["sampling"]["version"] = version
     return settings
 
 

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 
 import diffusers
 
+from collect.sampling.ddim import ExactDDIM
 from scalinglaws.schema import InputError
 
 
@@ -22,6 +23,7 @@ class Sampler:
     order: float | None = None  # None where no rate is known
     calls: int = 1  # network evaluations per step; a second-order one may save one at the last step
     flow: tuple | None = None  # (class, options) for flow-matching models; None: not for them
+    version: int = 1  # goes into the name of a cell: higher where the sampler draws other images than it did before
 
 
 DPM = {"algorithm_type": "dpmsolver++", "solver_order": 2}
@@ -31,7 +33,7 @@ FLOW_HEUN = ("FlowMatchHeunDiscreteScheduler", {})
 
 SAMPLERS = {
     # name            scheduler                          options  order      calls    flow models
-    "ddim":    Sampler("DDIMScheduler",                  {},      order=1),         # Song et al. 2021, 2010.02502
+    "ddim":    Sampler(ExactDDIM,                        {},      order=1, version=2),  # Song et al. 2021, 2010.02502
     "ddpm":    Sampler("DDPMScheduler",                  {},      order=0.5),       # Ho et al. 2020, 2006.11239
     "euler":   Sampler("EulerDiscreteScheduler",         {},      order=1,          flow=FLOW_EULER),
     "heun":    Sampler("HeunDiscreteScheduler",          {},      order=2, calls=2, flow=FLOW_HEUN),
@@ -134,8 +136,8 @@ def cut(betas, diffusion_time):
     """The settings of a noise schedule that ends at a share T of its levels: the first round(T n) of n, unchanged.
 
     A sampler then spends all of its steps on a shorter path, and starts from N(0, 1) where data still shows: the error
-    of the start grows as T falls, that of the path falls (Franzese et al. 2022, arXiv:2206.05173, section 2). DDIM
-    takes whole strides of levels: choose T so that T n is a multiple of the steps. InputError for a T not in (0, 1].
+    of the start grows as T falls, that of the path falls (Franzese et al. 2022, arXiv:2206.05173, section 2). InputError
+    for a T not in (0, 1].
     """
     if not 0 < diffusion_time <= 1:
         raise InputError(
