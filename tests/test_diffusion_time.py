@@ -83,13 +83,17 @@ def test_the_mismatch_of_the_start_is_that_of_the_closed_form(name, time):
 
 
 def test_cells_measured_before_keep_their_names_and_hashes():
-    cell = Cell("c8", SamplingConfig("ddim", 2, 2.0), 100)
-    old = {"sampler": "ddim", "steps": 2, "guidance": 2.0, "interval": None, "seed": 0}
+    cell = Cell("c8", SamplingConfig("ddpm", 2, 2.0), 100)
+    old = {"sampler": "ddpm", "steps": 2, "guidance": 2.0, "interval": None, "seed": 0}
     assert described(cell) == asdict(cell) | {"sampling": old} and "diffusion_time" not in settings(cell)
-    assert cell.name == "c8-ddim-2-w2-n100-s0"
-    cut = Cell("c8", SamplingConfig("ddim", 2, 2.0, diffusion_time=0.5), 100)
-    assert cut.name == "c8-ddim-2-w2-T0.5-n100-s0" and settings(cut)["diffusion_time"] == 0.5
+    assert cell.name == "c8-ddpm-2-w2-n100-s0"
+    cut = Cell("c8", SamplingConfig("ddpm", 2, 2.0, diffusion_time=0.5), 100)
+    assert cut.name == "c8-ddpm-2-w2-T0.5-n100-s0" and settings(cut)["diffusion_time"] == 0.5
     assert described(cut) == asdict(cut)
+
+
+def test_a_sampler_that_draws_other_images_than_before_names_other_cells():
+    assert described(Cell("c8", SamplingConfig("ddim", 2), 100))["sampling"]["version"] == 2
 
 
 @pytest.mark.parametrize("time", [0.0, 1.2, -1.0])

@@ -15,6 +15,7 @@ from collect.models.pipelines import parts  # noqa: E402
 from collect.models.shapes import NULL_CLASS, tiny  # noqa: E402
 from collect.models.tasks import Classes  # noqa: E402
 from collect.sampling import loop, samplers  # noqa: E402
+from collect.sampling.ddim import ExactDDIM  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
@@ -78,8 +79,9 @@ def slope(model, name, steps):
 
 
 EVEN = {"timestep_spacing": "trailing", "beta_schedule": "squaredcos_cap_v2"}
-ORDERS = [  # divisors of the 1,000 noise levels, so that the spacing is even
+ORDERS = [  # most by divisors of the 1,000 noise levels, so that the spacing is even
     ("ddim", EVEN, [10, 100]),
+    ("ddim", EVEN, [12, 128]),
     ("euler", EVEN, [10, 100]),
     ("dpm++2m", EVEN, [10, 100]),
     ("unipc", EVEN, [10, 40]),
@@ -87,10 +89,34 @@ ORDERS = [  # divisors of the 1,000 noise levels, so that the spacing is even
 ]
 
 
-@pytest.mark.parametrize("name, schedule, steps", ORDERS, ids=[row[0] for row in ORDERS])
+@pytest.mark.parametrize("name, schedule, steps", ORDERS, ids=[f"{name}-{steps}" for name, _, steps in ORDERS])
 def test_deterministic_samplers_converge_at_the_order_of_their_table_row(name, schedule, steps):
     order = samplers.SAMPLERS[name].order
     assert -slope(gaussian(**schedule), name, steps) == pytest.approx(order, abs=0.35)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+@pytest.mark.parametrize("spacing, steps", [("leading", 64), ("leading", 7), ("trailing", 50), ("trailing", 8)])
+@pytest.mark.parametrize("clip", [True, False])
+def test_ddim_is_diffusers_own_to_the_bit_where_its_strides_meet(prediction, spacing, steps, clip):
+    options = {"beta_schedule": "scaled_linear", "steps_offset": 1, "clip_sample": clip}
+    options |= {"prediction_type": prediction, "timestep_spacing": spacing}
+    stock, ours = diffusers.DDIMScheduler(**options), ExactDDIM(**options)
+    stock.set_timesteps(steps)
+    ours.set_timesteps(steps)
+    x = y = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    for t in stock.timesteps:
+        x, y = stock.step(torch.tanh(x), t, x).prev_sample, ours.step(torch.tanh(y), t, y).prev_sample
+    assert torch.equal(x, y)
+
+
+def test_ddim_leaves_no_noise_where_diffusers_strides_fall_short():
+    """At 128 steps diffusers moves by 7 levels where the next call is 7.8 away; the spread of the data is known."""
+    model = gaussian(**EVEN)
+    ours = {steps: spread_error(model, "ddim", steps) for steps in (50, 64, 128)}
+    assert ours[50] > ours[64] > ours[128] and ours[128] < 0.02
+    assert spread_error(model, "DDIMScheduler", 128) > 0.05
+    assert spread_error(model, "DDIMScheduler", 50) == pytest.approx(ours[50], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["euler", "heun", "dpm++2m", "unipc"])

@@ -136,8 +136,8 @@ def cut(betas, diffusion_time):
     """The settings of a noise schedule that ends at a share T of its levels: the first round(T n) of n, unchanged.
 
     A sampler then spends all of its steps on a shorter path, and starts from N(0, 1) where data still shows: the error
-    of the start grows as T falls, that of the path falls (Franzese et al. 2022, arXiv:2206.05173, section 2). InputError
-    for a T not in (0, 1].
+    of the start grows as T falls, that of the path falls (Franzese et al. 2022, arXiv:2206.05173, section 2).
+    InputError for a T not in (0, 1].
     """
     if not 0 < diffusion_time <= 1:
         raise InputError(
