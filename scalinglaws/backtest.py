@@ -9,7 +9,6 @@ rows, and the decisions that follow from the forecasts.
 Our forecasts use a prior that has not seen the study at hand or its relatives. Nothing is chosen per study.
 """
 
-import hashlib
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
@@ -30,6 +29,7 @@ SEEN = (("3 values (2 seen)", 2, 2), ("4 or more", 3, 99), ("5 or more", 4, 99))
 STORED = ("asked", "study", "group", "kind", "quality", "label", "seen", "x", "truth", "method", *LEVELS, "regret",
           "refused")  # fmt: skip
 KEYS = ("asked", "study", "quality", "label", "seen", "x", "truth")  # of a question in a stored board
+TOGETHER = 32  # questions of one batch: the engine fits its laws to all of them at once
 TOLERANCE = 2e-3  # relative, between a stored board and a run of it
 
 
@@ -46,13 +46,14 @@ def backtest(found=None, methods=None, least: int = 2, processes: int = 1, progr
     found = series.published() if found is None else found
     methods = tuple(rivals.RIVALS) if methods is None else tuple(methods)
     questions = _questions(found, methods, least, processes)
-    answer, parts = partial(_answers, methods=methods), []
+    chunks = [questions[k : k + TOGETHER] for k in range(0, len(questions), TOGETHER)]
+    answer, done = partial(_answers, methods=methods), []
     with ProcessPoolExecutor(processes) if processes > 1 else nullcontext() as pool:
-        for part in pool.map(answer, questions, chunksize=8) if pool else map(answer, questions):
-            parts.append(part)
+        for part in pool.map(answer, chunks) if pool else map(answer, chunks):
+            done += part
             if progress:
-                progress(len(parts), len(questions))
-    board = scored(pd.DataFrame([row for part in parts for row in part]))
+                progress(len(done), len(questions))
+    board = scored(pd.DataFrame([row for rows in done for row in rows]))
     return pd.concat([board, decisions(board, found)], ignore_index=True).astype({"question": int})
 
 
@@ -74,15 +75,19 @@ def _questions(found, methods, least, processes):
     return questions
 
 
-def _answers(question, methods):
-    """Rows of one question: what ours and every rival say."""
-    number, one = question
-    seen, new, truth = series.hidden_largest(one)
-    about = {"question": number, "asked": one.asked or one.kind, "study": one.study, "group": one.group,
-             "kind": one.kind, "quality": one.quality, "label": one.label, "seen": len(seen), "x": new,
-             "truth": truth}  # fmt: skip
-    rows = [about | {"method": OURS} | _ours(seen, new, one)]
-    return rows + [about | {"method": name} | _rival(name, seen, new) for name in methods]
+def _answers(questions, methods):
+    """Rows of each of some questions: what ours and every rival say."""
+    hidden = [series.hidden_largest(one) for _, one in questions]
+    asked = [(seen, new) for seen, new, _ in hidden]
+    by_rivals = zip(*(rivals.answers(name, asked) for name in methods), strict=True) if methods else [()] * len(asked)
+    found = []
+    for (number, one), (seen, new, truth), answers in zip(questions, hidden, by_rivals, strict=True):
+        about = {"question": number, "asked": one.asked or one.kind, "study": one.study, "group": one.group,
+                 "kind": one.kind, "quality": one.quality, "label": one.label, "seen": len(seen), "x": new,
+                 "truth": truth}  # fmt: skip
+        rows = [_rival(answer) | {"method": name} for name, answer in zip(methods, answers, strict=True)]
+        found.append([about | row for row in ({"method": OURS} | _ours(seen, new, one), *rows)])
+    return found
 
 
 def _ours(seen, new, one):
@@ -93,12 +98,10 @@ def _ours(seen, new, one):
     return dict(zip(LEVELS, found, strict=True)) | {"refused": ""}
 
 
-def _rival(name, seen, new):
-    rng = np.random.default_rng(int(hashlib.sha256(f"{seen.study}{seen.label}".encode()).hexdigest()[:8], 16))
-    try:
-        value, draws = rivals.RIVALS[name](seen, new, rng)
-    except InputError as refusal:
-        return {"value": np.nan, "refused": str(refusal)}
+def _rival(answer):
+    if isinstance(answer, InputError):
+        return {"value": np.nan, "refused": str(answer)}
+    value, draws = answer
     row = {"value": value, "refused": ""}
     if draws is not None:
         limits = draws if len(draws) == 4 else np.quantile(draws, [0.05, 0.25, 0.75, 0.95])

@@ -5,6 +5,7 @@ new measurement, or its 5, 25, 75 and 95 % limits, None where there are none. A 
 InputError.
 """
 
+import hashlib
 import tempfile
 import warnings
 
@@ -56,20 +57,39 @@ def floor_free(x, y, new, rng):
     return found[0] + found[1] * (new / x[0]) ** -found[2], None
 
 
-def engine(name):
+def engine(law):
     """One law of this package by its own fit, with its own intervals."""
+    return lambda seen, new, rng: _raised(engines(law, [(seen, new)])[0])
 
-    def rival(x, y, new, rng):
-        from scalinglaws.fitting import fit
 
-        table = pd.DataFrame({"x": x, "quality": y})
-        found = _quiet(fit, table, name, "quality", {"x": "x"}, replicates=REPLICATES)
-        predicted = _quiet(found.predict, pd.DataFrame({"x": [new]}), 0.9)
-        half = _quiet(found.predict, pd.DataFrame({"x": [new]}), 0.5)
-        limits = [predicted["low"][0], half["low"][0], half["high"][0], predicted["high"][0]]
-        return float(predicted["value"][0]), np.array(limits, float)
+def engines(law, asked):
+    """(value, limits) of one law of this package for each (seen, new), or the InputError that refuses it.
 
-    return rival
+    All are fitted in common batches, two to three times as fast as one by one: the same values; limits differ in how
+    far refits got along a flat valley.
+    """
+    from scalinglaws.fitting import fit_groups
+
+    rows = [pd.DataFrame({"series": k, "x": seen.x, "quality": seen.y}) for k, (seen, _) in enumerate(asked)]
+    try:
+        found = _quiet(fit_groups, pd.concat(rows), "series", law, "quality", {"x": "x"}, replicates=REPLICATES)
+    except InputError as refusal:
+        return [refusal] * len(asked)
+    return [InputError(found.refused[k]) if k in found.refused else _limits(found[k], new)
+            for k, (_, new) in enumerate(asked)]  # fmt: skip
+
+
+def _limits(found, new):
+    at = pd.DataFrame({"x": [new]})
+    predicted, half = (_quiet(found.predict, at, level) for level in (0.9, 0.5))
+    limits = [predicted["low"][0], half["low"][0], half["high"][0], predicted["high"][0]]
+    return float(predicted["value"][0]), np.array(limits, float)
+
+
+def _raised(answer):
+    if isinstance(answer, InputError):
+        raise answer
+    return answer
 
 
 def chinchilla(seen, new, rng):
@@ -125,6 +145,7 @@ def on_curve(rival):
     return lambda seen, new, rng: rival(seen.x, seen.y, new, rng)
 
 
+ENGINES = {f"engine {law}": law for law in ("power_floor", "m4", "bnsl_1")}
 RIVALS = {name: on_curve(rival) for name, rival in {
     "last": last,
     "power": power,
@@ -132,10 +153,22 @@ RIVALS = {name: on_curve(rival) for name, rival in {
     "power_raw": power_raw,
     "floor_raw": floor_raw,
     "floor_free": floor_free,
-    "engine power_floor": engine("power_floor"),
-    "engine m4": engine("m4"),
-    "engine bnsl_1": engine("bnsl_1"),
-}.items()} | {"chinchilla": chinchilla}  # fmt: skip
+}.items()} | {name: engine(law) for name, law in ENGINES.items()} | {"chinchilla": chinchilla}  # fmt: skip
+
+
+def answers(name, asked):
+    """(value, draws) of a rival for each (seen, new), or the InputError that refuses it."""
+    if name in ENGINES:
+        return engines(ENGINES[name], asked)
+    return [_answer(RIVALS[name], seen, new) for seen, new in asked]
+
+
+def _answer(rival, seen, new):
+    seed = int(hashlib.sha256(f"{seen.study}{seen.label}".encode()).hexdigest()[:8], 16)
+    try:
+        return rival(seen, new, np.random.default_rng(seed))
+    except InputError as refusal:
+        return refusal
 
 
 def _need(x, least):
