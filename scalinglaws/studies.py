@@ -19,7 +19,10 @@ FOLDERS = ("published", "measurements")  # folders of data/ that hold studies, o
 # name: (title, caveats); the note columns of the tables hold the caveats of single rows
 KNOWN = {
     "tiny-ldm": ("Latent diffusion of Fashion-MNIST, trained and measured here", (
-        "fd and kd use the shipped feature network and are not FID: compare with nothing else.",)),
+        "fd and kd use the shipped feature network and are not FID: compare with nothing else.",
+        "Seconds of ddim at 16 steps and more are those of runs by diffusers' own, which calls the network as often.")),
+    "tiny-ldm-strides": ("tiny-ldm by diffusers' own DDIM, whose strides fall short at 16 steps and more", (
+        "The rows of tiny-ldm with sampler ddim are the same cells by steps that meet.",)),
     "tiny-ldm-training": ("The same family at every snapshot of its training, 8 steps of DPM-Solver++ 2M", (
         "One training of each size, all at the same 125 to 8,000 training steps.",
         "fd and kd use the shipped feature network and are not FID: compare with nothing else.")),

@@ -65,7 +65,7 @@ UNLEARNED = ("tiny-t2i",)  # studies, by their first letters, that the prior is 
 NOT_ASKED = (  # few rows, made of models that other tables hold, or one recipe from several seeds
     "tiny-t2i-seeds", "tiny-t2i-super-resolution", "tiny-t2i-students", "tiny-t2i-5120", "tiny-t2i-held",
     "tiny-t2i-held-training", "tiny-t2i-interval", "tiny-t2i-subject", "tiny-ldm-diffusion-time",
-    "tiny-series",
+    "tiny-series", "tiny-ldm-strides", "tiny-t2i-strides",
 )  # fmt: skip
 TUNED_RANGE = 5  # a training length that differs by more between sizes is a second axis
 RISES = ("is", "clip", "geneval", "precision", "recall", "agreement", "psnr", "ssim")
