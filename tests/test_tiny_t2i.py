@@ -92,7 +92,8 @@ def test_the_recipe_is_the_one_that_was_run():
 
 
 @pytest.mark.parametrize("study, names", [
-    ("tiny-t2i", ["", "-guidance", "-guidance-4", "-50", "-samplers", "-ancestral"]),
+    ("tiny-t2i", ["", "-guidance", "-guidance-4", "-50", "-128", "-samplers", "-ancestral"]),
+    ("tiny-t2i-strides", ["-strides"]),
     ("tiny-t2i-5120", ["-5120", "-5120-unguided"]),
 ])  # fmt: skip
 def test_every_row_comes_from_a_sweep_that_ships_and_no_cell_of_them_is_missing(study, names):
