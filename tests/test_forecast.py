@@ -209,6 +209,14 @@ def test_the_learned_gradient_is_right(monkeypatch):
     assert error < 0.02 * np.linalg.norm(value) + 0.02
 
 
+def test_why_a_cost_is_missing_parts_no_series():
+    sizes = np.geomspace(1e8, 1e9, 5)
+    table = pd.DataFrame({"model": list("abcde"), "params": sizes, "fid": 3 + 100 * sizes**-0.2, "sampler": "ddim"})
+    whole = series.from_table(table, "mine")
+    noted = series.from_table(table.assign(unknown=["joules: no meter", *["seconds: shared machine"] * 4]), "mine")
+    assert [len(one) for one in noted] == [len(one) for one in whole] == [5]
+
+
 def test_series_of_a_table():
     table = pd.DataFrame({"family": "f", "model": ["a", "b", "c"] * 2, "params": [1e6, 2e6, 4e6] * 2,
                           "steps": [8] * 3 + [16] * 3, "fid": [9.0, 7, 6, 5, 4, 3]})  # fmt: skip

@@ -31,6 +31,7 @@ TUNED = ("ema_std", "gnet", "epochs", "train_steps", "train_images", "batch_size
 IDENTITY = ("weights", "base_channels", "params", "flops_per_forward", "macs_per_forward", "batch_size", "nfe")
 UNRELATED = (
     "note",
+    "unknown",
     "source",
     "provenance",
     "study",
