@@ -21,8 +21,9 @@ from scalinglaws.decide.fitted import STEPS
 from scalinglaws.decide.optimum import Optimum, at_budgets, best_setting, optima
 from scalinglaws.fitting.options import Options
 from scalinglaws.forecasting.forecast import Forecast
-from scalinglaws.infer import TRAINING, Question
+from scalinglaws.infer import Question
 from scalinglaws.largest import AVERAGE, NAIVE, HeldOut, hold_out, next_size, predict_largest
+from scalinglaws.roles import TRAINING
 from scalinglaws.schema import InputError, NoAnswer
 
 OPTIMISTIC = "chosen on the rows it is reported on, so its lead is a little optimistic"

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from synthetic import family
 
-from scalinglaws import infer, studies
+from scalinglaws import infer, pooling, roles, studies
 from scalinglaws.schema import InputError
 
 EDM2 = {"family": "EDM2 img512 no guidance"}
@@ -27,6 +27,13 @@ def test_unlike_rows_are_not_pooled(extra, column):
     both = pd.concat([one, one.assign(**extra)])
     with pytest.raises(InputError, match=f"mix 2 values of {column} .* keep one with --where {column}=VALUE"):
         infer.question(both)
+
+
+def test_a_mixture_of_many_values_is_named_by_the_first_twelve():
+    column = pd.Series([0.5, *range(20, 0, -1)])
+    assert pooling.mixture(column, "cfg") == (
+        "The rows mix 21 values of cfg (0.5, 1, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, ...)"
+    )
 
 
 def test_samplers_and_guidances_become_groups():
@@ -63,7 +70,7 @@ def test_every_family_that_can_be_asked_is_one_question():
             except InputError as error:
                 assert str(error).endswith((".", ")"))
                 continue
-            asked += not infer.mixing(question.table, question.inputs)
+            asked += not pooling.mixing(question.table, question.inputs)
     assert asked > 40
 
 
@@ -89,5 +96,5 @@ def test_a_loss_is_the_quality_where_there_is_no_metric():
     losses = {"loss": [3.0, 2.8, 2.7, 2.65], "val_loss": [3.1, 2.9, 2.8, 2.7]}
     table = pd.DataFrame({"params": [1e8, 3e8, 1e9, 3e9]} | losses)
     assert infer.question(table).quality == "loss"
-    assert infer.quality_of(table.assign(fid=[9.0, 7.0, 6.0, 5.5])) == "fid"
-    assert infer.quality_of(table.drop(columns="loss")) == "val_loss"
+    assert roles.quality_of(table.assign(fid=[9.0, 7.0, 6.0, 5.5])) == "fid"
+    assert roles.quality_of(table.drop(columns="loss")) == "val_loss"

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, infer, measurements
+from scalinglaws import display, measurements
+from scalinglaws.assignments import stated
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.power import effect
 from scalinglaws.decide.rows import need, rows_of
@@ -161,7 +162,7 @@ def _of_trend(points, trend):
     if not trend:
         return set(points["key"])
     text = [c for c in points if not pd.api.types.is_numeric_dtype(points[c])]
-    kept = measurements.where(points.assign(**points[text].fillna("")), **infer.stated(trend))
+    kept = measurements.where(points.assign(**points[text].fillna("")), **stated(trend))
     return set(kept["key"])
 
 

@@ -16,6 +16,7 @@ from scalinglaws.decide.alternatives import below, budgets_of
 from scalinglaws.decide.belief import beside
 from scalinglaws.decide.experiment import Experiment, experiment_on, prepare, read_problem
 from scalinglaws.decide.fitted import FittedLaw
+from scalinglaws.pooling import CHOICES
 from scalinglaws.schema import InputError
 
 
@@ -30,7 +31,7 @@ def prepare_settings(
     if not isinstance(source, infer.Question):
         source = infer.question(source, quality, law, inputs, where, choose=question == "optimum")
     candidates = None if candidates is None else pd.DataFrame(candidates)
-    apart = [] if candidates is None else [c for c in infer.CHOICES if c in candidates and candidates[c].nunique() > 1]
+    apart = [] if candidates is None else [c for c in CHOICES if c in candidates and candidates[c].nunique() > 1]
     groups = source.groups(apart) if question == "optimum" else {}
     if len(groups) < 2:
         return prepare(source, question, unit, **given)
@@ -51,7 +52,7 @@ def prepare_settings(
 
 def _setting(question):
     """{column: value} of the sampler and guidance of a Question on one setting."""
-    return {c: question.table[c].iloc[0] for c in infer.CHOICES if c in question.table}
+    return {c: question.table[c].iloc[0] for c in CHOICES if c in question.table}
 
 
 def _checked(candidates, settings, question):
