@@ -12,10 +12,11 @@ import pandas as pd
 
 from scalinglaws import measurements, pooling, roles, schema, studies
 from scalinglaws.assignments import stated
+from scalinglaws.columns import PRINTED, read_columns
 from scalinglaws.fitting import fit
 from scalinglaws.pooling import CHOICES
 from scalinglaws.schema import InputError
-from scalinglaws.spellings import PRINTED, read_columns, without_unit
+from scalinglaws.spellings import without_unit
 from scalinglaws.units import Quantity, parse
 from scalinglaws.units import price as parse_price
 
@@ -176,7 +177,7 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     `where` keeps rows: {column: value}, or text "column=value; column=value". `choose` allows several samplers and
     guidances, for `Question.groups`; `by` names columns whose values are fitted apart, for `fit_groups`. `inputs`
     {symbol: column} and `quality` may use the table's own names; `read_as` {column: meaning} overrules how a column is
-    read, see `spellings.read_columns`. A row without quality or input is left out, unless `strict`.
+    read, see `columns.read_columns`. A row without quality or input is left out, unless `strict`.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"model_size_B": [0.1, 0.3, 1, 3], "fid": [9.0, 6.5, 5.0, 4.2]})

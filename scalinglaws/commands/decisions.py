@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from scalinglaws import answer, display, measurements, roles, spellings, studies, units
+from scalinglaws import answer, display, measurements, roles, studies, units
 from scalinglaws.answer import OPTIMISTIC, best_affordable, described, records
 from scalinglaws.assignments import pairs
+from scalinglaws.columns import read_columns
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
 from scalinglaws.decide import fitted
@@ -110,7 +111,7 @@ def design(args):
 def guidance(args):
     """The best guidance of every setting, cross-fitted: chosen on one half of the samples, reported on the other."""
     wanted = [args.quality] if args.quality else []
-    table, readings = spellings.read_columns(studies.read(args.file), pairs(args.read_as), wanted)
+    table, readings = read_columns(studies.read(args.file), pairs(args.read_as), wanted)
     table = measurements.where(table, **pairs(args.where))
     called = {r.column: r.meaning for r in readings}
     best = optimal_guidance(table, called.get(args.quality, args.quality) or roles.quality_of(table))

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import backtest as board
-from scalinglaws import measurements, pooling, schema, spellings, studies, units
+from scalinglaws import measurements, pooling, schema, studies, units
 from scalinglaws.answer import described, records
 from scalinglaws.assignments import pairs
+from scalinglaws.columns import read_columns
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
 from scalinglaws.forecasting import language, page, rivals, series
@@ -80,7 +81,7 @@ def _at(args):
     texts = [t for t in text.split(",") if t.strip()]
     if not texts:
         raise InputError(f"--at {args.at[0]}: no value; write COLUMN=VALUE, such as {EXAMPLE}.")
-    table, _ = spellings.read_columns(studies.read(args.file), pairs(args.read_as), [name])
+    table, _ = read_columns(studies.read(args.file), pairs(args.read_as), [name])
     if name in SYMBOLS and name not in table:
         return _varied(table, SYMBOLS[name]), texts
     if name == "model" and name in table:

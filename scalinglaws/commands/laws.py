@@ -5,9 +5,10 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, measurements, spellings, studies, units, validate
+from scalinglaws import display, measurements, studies, units, validate
 from scalinglaws.answer import described, records
 from scalinglaws.assignments import pairs
+from scalinglaws.columns import read_columns
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import FAR, Reply
 from scalinglaws.fitting import fit_groups
@@ -101,5 +102,5 @@ def _new_rows(args, fitted_law):
         return fitted_law.table
     table = studies.read(args.new)
     read_as = {column: meaning for column, meaning in pairs(args.read_as).items() if column in table}
-    table, _ = spellings.read_columns(table, read_as)
+    table, _ = read_columns(table, read_as)
     return measurements.tidy(table, fitted_law.inputs.values(), strict=args.strict)

@@ -4,9 +4,10 @@ import re
 
 import pandas as pd
 
-from scalinglaws import laws, schema, spellings, studies, units
+from scalinglaws import laws, schema, studies, units
 from scalinglaws.answer import described, records
 from scalinglaws.assignments import pairs
+from scalinglaws.columns import read_columns
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
 from scalinglaws.decide.allocate import allocate as allocate_of
@@ -87,7 +88,7 @@ def _inputs(args):
                 f"--inputs {' '.join(args.inputs)}: name N=COLUMN and D=COLUMN (data) or C=COLUMN (compute)."
             )
         return given
-    table, _ = spellings.read_columns(studies.read(args.file), pairs(args.read_as))
+    table, _ = read_columns(studies.read(args.file), pairs(args.read_as))
     size = _first(table, SIZES)
     data = _first(table, (*DATA, *(LENGTHS if args.cost else ()))) if "D" in symbols else None
     compute = _first(table, COMPUTE) if "C" in symbols else None
