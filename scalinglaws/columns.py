@@ -71,7 +71,8 @@ def _stated(table, column, meaning):
             f"--read-as {column}={target}:{unit}: no unit {unit!r} for {target}; give one such as {allowed}."
         )
     guess = recognise(column)
-    return guess if guess and guess.meaning == target else Reading(column, target, what(target))
+    reading = guess if guess and guess.meaning == target else Reading(column, target, what(target))
+    return _as_counted(reading) if target == "params" and _holds_counts(table[column]) else reading
 
 
 def _only(meaning, several, wanted):
@@ -107,14 +108,23 @@ def _guess(table, column):
 
 def _size(values, guess):
     """The Reading of a size that names no unit: a count as written, a label, or a number in a unit of its own."""
-    if not pd.api.types.is_numeric_dtype(values):
-        if _counted(values.dropna()).notna().all():
-            return replace(guess, words=f"{guess.words}, {COUNTED}", counted=True)
-        if _mostly_text(values):
-            return _label_of_size(guess)
+    if _holds_counts(values):
+        return _as_counted(guess)
+    if _mostly_text(values):
+        return _label_of_size(guess)
     if schema.numbers(values).max() < SMALL:
         return replace(guess, words="the model's size, in the column's own unit")
     return guess
+
+
+def _holds_counts(values):
+    """Whether every cell of a column of text is a count, such as 39M."""
+    return not pd.api.types.is_numeric_dtype(values) and bool(_counted(values.dropna()).notna().all())
+
+
+def _as_counted(reading):
+    """The Reading of a column whose text cells count."""
+    return replace(reading, words=f"{reading.words}, {COUNTED}", counted=True)
 
 
 def _mostly_text(values):
@@ -158,7 +168,7 @@ def _sizes_by_label(table):
     if sized or labels.nunique() < 2 or not labels.map(lambda v: isinstance(v, str)).all():
         return []
     written = labels.map(lambda v: bool(re.fullmatch(r"\d+(\.\d+)?\s*[KMB]", v.strip())))
-    return [Reading("model", "params", f"parameters, {COUNTED}", counted=True)] if written.all() else []
+    return [_as_counted(Reading("model", "params", "parameters"))] if written.all() else []
 
 
 def _counted(column):

@@ -36,6 +36,11 @@ def test_labels_that_are_sizes_are_read_where_nothing_else_tells_one():
         infer.question(curve(model=["S", "B", "L", "XL"]))
 
 
+def test_sizes_in_words_are_numbers_where_the_user_says_that_they_are_sizes():
+    question = infer.question(curve(network=list(WORDS)), read_as={"network": "params"})
+    assert question.table.params.tolist() == list(WORDS.values()) and question.table.model.tolist() == list(WORDS)
+
+
 @pytest.mark.parametrize(
     ("name", "meaning"),
     [
