@@ -69,7 +69,7 @@ class Answer:
         """Reasons for doubt, of the answer and of the law."""
         of_optimum = self.optimum.warnings if self.optimum else ()
         of_law = self.fit.warnings if self.fit else ()
-        return tuple(dict.fromkeys((*of_optimum, *_no_better_than_last(self.held_out), *of_law)))
+        return tuple(dict.fromkeys((*of_optimum, *_no_better_than_last(self.fit, self.held_out), *of_law)))
 
     def summary(self) -> str:
         """The answer in plain lines, the most important first."""
@@ -235,13 +235,14 @@ def _without_law(question, error, level, known):
 def _completed(answer, known):
     """The Answer with the largest size predicted from the others, and the next one forecast."""
     one = answer.question.groups()[answer.setting]
-    held_out = predict_largest(one, answer.fit, answer.options, **known)
+    held_out, refused = predict_largest(one, answer.fit, answer.options, **known)
+    answer = replace(answer, held_out=held_out, notes=(*answer.notes, *refused))
     at = answer.optimum.steps if answer.optimum else None
     try:
         ahead, words = next_size(one, at, **known)
     except InputError as error:
-        return replace(answer, held_out=held_out, notes=(*answer.notes, f"No forecast of a larger size: {error}"))
-    return replace(answer, held_out=held_out, next_size=ahead, next_at=words)
+        return replace(answer, notes=(*answer.notes, f"No forecast of a larger size: {error}"))
+    return replace(answer, next_size=ahead, next_at=words)
 
 
 def best_affordable(fits, budget, **options):
@@ -265,18 +266,17 @@ def records(table) -> list[dict]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _no_better_than_last(held_out):
+def _no_better_than_last(fit, held_out):
     """A warning where the last value, or the forecast, predicts the largest size better than the law does."""
     error = dict(zip(held_out.get("way", ()), held_out.get("median_error", ()), strict=True))
-    first = next(iter(error), None)
     others = {way: error[way] for way in (NAIVE, AVERAGE) if way in error}
-    if first in (None, *others) or not others:
+    if fit is None or fit.law.name not in error or not others:
         return
-    best = min(others, key=others.get)
-    if others[best] < error[first]:
+    by_law, best = error[fit.law.name], min(others, key=others.get)
+    if others[best] < by_law:
         advice = "do not trust it" if best == NAIVE else "take the forecast of the next size"
         yield (f"'{best}' predicts the largest size better ({others[best]:.1%}) than the law fitted without it "
-               f"({error[first]:.1%}): between the measured sizes the law holds, beyond them {advice}.")  # fmt: skip
+               f"({by_law:.1%}): between the measured sizes the law holds, beyond them {advice}.")  # fmt: skip
 
 
 def _refuse_training(question):
