@@ -69,7 +69,9 @@ class Answer:
         """Reasons for doubt, of the answer and of the law."""
         of_optimum = self.optimum.warnings if self.optimum else ()
         of_law = self.fit.warnings if self.fit else ()
-        return tuple(dict.fromkeys((*of_optimum, *_no_better_than_last(self.fit, self.held_out), *of_law)))
+        return tuple(
+            dict.fromkeys((*of_optimum, *_no_better_than_last(self.held_out, self.fit and self.fit.law.name), *of_law))
+        )
 
     def summary(self) -> str:
         """The answer in plain lines, the most important first."""
@@ -266,13 +268,13 @@ def records(table) -> list[dict]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _no_better_than_last(fit, held_out):
-    """A warning where the last value, or the forecast, predicts the largest size better than the law does."""
+def _no_better_than_last(held_out, law):
+    """A warning where the last value, or the forecast, predicts the largest size better than the law of this name."""
     error = dict(zip(held_out.get("way", ()), held_out.get("median_error", ()), strict=True))
     others = {way: error[way] for way in (NAIVE, AVERAGE) if way in error}
-    if fit is None or fit.law.name not in error or not others:
+    if law not in error or not others:
         return
-    by_law, best = error[fit.law.name], min(others, key=others.get)
+    by_law, best = error[law], min(others, key=others.get)
     if others[best] < by_law:
         advice = "do not trust it" if best == NAIVE else "take the forecast of the next size"
         yield (f"'{best}' predicts the largest size better ({others[best]:.1%}) than the law fitted without it "
