@@ -53,7 +53,10 @@ def train_model(family, label, steps, folder, save_every=1000):
 
 
 def train_sizes(file, folder, widths, data=None, device="cpu", every=500):
-    """Train all models of these widths from snapshot to snapshot; yields a TrainingEvent every `every` steps."""
+    """Train all models of these widths from snapshot to snapshot; yields a TrainingEvent every `every` steps.
+
+    Nothing is read from `data`, and `device` is for measuring alone: networks this small are trained on the CPU.
+    """
     family = SeriesFamily(Path(folder))
     for target in loop.snapshot_steps(file.steps):
         for label in labels_of(file, widths):

@@ -123,7 +123,7 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
     if one.x_unit != two.x_unit:
         raise InputError(f"The curves run along {one.x_unit} and {two.x_unit}: give two along one quantity.")
     data = max(one.span[0], two.span[0]), min(one.span[1], two.span[1])
-    x = _places(one, two, data, beyond)
+    x = _places(one, two, beyond)
     draws = [one.draws(x), two.draws(x)]
     count = max(map(len, draws)) if min(map(len, draws)) == 1 else min(map(len, draws))
     replicates = _gap(*(rows[:count] for rows in draws), one.rises)
@@ -317,7 +317,7 @@ def _common_sizes(source, pair, along):
     return [name for name in fitted.labels(one, one.inputs[sizes[0]]) if name in both]
 
 
-def _places(one, two, data, beyond):
+def _places(one, two, beyond):
     """x at which the curves are compared [place]."""
     if one.fitted and two.fitted:
         spans = [curve.domain or curve.span for curve in (one, two)]

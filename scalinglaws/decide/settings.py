@@ -39,7 +39,7 @@ def prepare_settings(
     settings = settings.loc[:, settings.nunique() > 1]
     if candidates is not None:
         candidates = _checked(candidates, settings, source)
-    parts, left_out = _problems(groups, settings, candidates, question, unit, options)
+    parts, left_out = _problems(groups, settings, candidates, unit, options)
     spent = {label: problem.cells_cost() for label, (problem, *_) in parts.items()}
     budgets = budgets_of(budget, unit, np.concatenate([cost.ravel() for cost in spent.values()]))
     affordable = {label: budgets >= cost.min() for label, cost in spent.items()}
@@ -74,7 +74,7 @@ def _checked(candidates, settings, question):
     return candidates.assign(**{size: candidates["model"].map(known)})
 
 
-def _problems(groups, settings, candidates, question, unit, options):
+def _problems(groups, settings, candidates, unit, options):
     """({label: what read_problem gives}, sentences on settings left out); InputError where none remains."""
     parts, left_out = {}, []
     for label, group in groups.items():
@@ -82,7 +82,7 @@ def _problems(groups, settings, candidates, question, unit, options):
         if candidates is not None:
             own = candidates[(candidates[[*settings]] == settings.loc[label]).all(axis=1)]
         try:
-            parts[label] = read_problem(group, question, unit, candidates=own, **options)
+            parts[label] = read_problem(group, unit, candidates=own, **options)
         except InputError as error:
             left_out.append((f"Left out {label}: {error}", error))
     if not parts:
