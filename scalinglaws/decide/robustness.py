@@ -116,16 +116,15 @@ def effective_robustness(source, quality="agreement", *, by="dataset", reference
         raise InputError(f"No rows with {by} {absent[0]!r}: the table has {', '.join(map(repr, sorted(set(held))))}.")
     points = _points(table.assign(**{by: held}), quality, by)
     keep = _of_trend(points, trend)
-    rows, lines, curves, notes = [], [], [], []
+    parts, notes = [], []
     for shift in shifts:
-        both = points[points[by] == reference].merge(
-            points[points[by] == shift], on="key", suffixes=("", "_shifted")).assign(
-                of_trend=lambda t: t["key"].isin(keep)).sort_values(["size", "p"], ignore_index=True)  # fmt: skip
-        made, line, curve = _one_shift(both, shift, level, len(shifts))
-        for kept, one in ((rows, made), (lines, line), (curves, curve)):
-            kept.append(one)
-        if alone := points[points[by] == shift]["key"].nunique() - len(both):
+        shifted = points[points[by] == shift]
+        both = points[points[by] == reference].merge(shifted, on="key", suffixes=("", "_shifted"))
+        both = both.assign(of_trend=both["key"].isin(keep)).sort_values(["size", "p"], ignore_index=True)
+        parts.append(_one_shift(both, shift, level, len(shifts)))
+        if alone := shifted["key"].nunique() - len(both):
             notes.append(f"{alone} models measured on {shift} have no row of the reference and are left out.")
+    rows, lines, curves = zip(*parts, strict=True)
     return Robustness(pd.concat(rows, ignore_index=True), pd.DataFrame(lines), quality, level, pd.concat(curves),
                       tuple(notes))  # fmt: skip
 

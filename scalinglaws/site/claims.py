@@ -17,6 +17,7 @@ from scalinglaws import measurements, studies
 from scalinglaws.decide.accounting import which_size
 from scalinglaws.decide.power import effect, jackknife
 from scalinglaws.decide.rows import commonest, need
+from scalinglaws.decide.samplers import shared_guidance
 from scalinglaws.decide.training_trend import training_trend
 from scalinglaws.schema import InputError
 
@@ -118,9 +119,8 @@ def _samplers(table, quality):
     """Claim 4: the share by sampler, at the steps and the guidance that most of them were measured at."""
     need(table, ["sampler"])
     table = _one(table, "train_steps")
-    if "guidance" in table and table["guidance"].notna().any():
-        known = table.groupby("guidance")["sampler"].agg(["nunique", "size"]).sort_values(["nunique", "size"])
-        table = table[table["guidance"] == known.index[-1]]
+    if (weight := shared_guidance(table)) is not None:
+        table = table[table["guidance"] == weight]
     if table["sampler"].nunique() < 2:
         raise InputError(f"not measured: one sampler alone, {table['sampler'].iloc[0]}")
     common = set.intersection(*(set(rows["steps"]) for _, rows in table.groupby("sampler")))
