@@ -41,7 +41,9 @@ def test_labels_that_are_sizes_are_read_where_nothing_else_tells_one():
     [
         ("eval/fid_50k", "fid"), ("test.clip_score", "clip"), ("config.sampler.num_inference_steps", "steps"),
         ("config.model.size", "params"), ("metrics.fid", "fid"), ("params.steps", "steps"), ("cfg.scale", "guidance"),
-        ("config.batch.size", "batch_size"),
+        ("config.batch.size", "batch_size"), ("config.sampler.name", "sampler"), ("perf/latency_ms", "seconds_per_image"),
+        ("perf/gflops_per_step", "flops_per_forward"), ("GFLOPs/step", "flops_per_forward"),
+        ("GFLOPs/img", "flops_per_image"),
     ],
 )  # fmt: skip
 def test_names_with_sections_are_read_by_their_last_part(name, meaning):
@@ -66,6 +68,8 @@ def test_an_export_of_wandb_is_read_without_a_word():
     fit = question.fit(replicates=20)
     assert [fit.values[k] for k in "EAaBb"] == pytest.approx([8, 2e4, 0.45, 90, 1.1], rel=0.01)
     assert question.table.model.tolist()[::4] == ["39M", "145M", "866M"]
+    with pytest.raises(InputError, match="cannot be priced: the table has no seconds_per_image. Give a column of cost"):
+        infer.question(rows.assign(_runtime=3600.0)).budget("1 s")
 
 
 def test_a_logarithm_is_refused_with_what_to_give_instead():
