@@ -15,7 +15,7 @@ from scalinglaws import evidence, laws, measurements, schema, studies
 from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
 from scalinglaws.spellings import PRINTED, read_columns, without_unit, words_of
-from scalinglaws.units import Quantity, parse
+from scalinglaws.units import Quantity, number, parse
 from scalinglaws.units import price as parse_price
 
 TRAINING = ("train_images", "train_steps", "epochs", "tokens", "train_flops")  # columns of a training length
@@ -42,16 +42,16 @@ class Question:
         return [*(r.sentence(symbols.get(r.meaning)) for r in ordered), *self.notes]
 
     def size(self, given):
-        """What the user calls a size: its label, a value as their column has it, or a value in the law's unit."""
-        reading = next((r for r in self.readings if r.meaning in self.inputs.values()), None)
+        """What the user calls a size: its label, a value as their columns have it, or a value in the law's unit."""
         labels = set(self.table["model"].astype(str)) if "model" in self.table else set()
-        if str(given) in labels or reading is None:
+        size, value = next(iter(self.inputs.values())), number(str(given))
+        if str(given) in labels or value is None:
             return given
-        try:
-            value = reading.values(float(given))
-        except ValueError:
-            return given
-        return value if np.isclose(self.table[reading.meaning].astype(float), value).any() else given
+        for reading in (r for wanted in (size, "params") for r in self.readings if r.meaning == wanted):
+            rows = self.table[np.isclose(self.table[reading.meaning].astype(float), reading.values(value))]
+            if rows[size].nunique() == 1:
+                return float(rows[size].iloc[0])
+        return given
 
     def column(self, name):
         """The schema's column for what the user calls one; other names as they are."""

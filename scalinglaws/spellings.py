@@ -19,6 +19,7 @@ from scalinglaws.units import COUNTS
 
 WORDS = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
 LETTERS = {1e3: "K", 1e6: "M", 1e9: "B", 1e12: "T"}
+SMALLEST = 1e4  # parameters; fewer are no count, but a size in a unit of the column's own
 LEADING = {"num", "n", "nr", "no", "number", "of", "count", "the"}  # num_steps, number_of_steps
 SECTIONS = {  # first parts of names such as eval/fid and config.sampler.steps that change nothing of the meaning
     "config", "configs", "summary", "eval", "evaluation", "test", "val", "valid", "validation", "metric", "metrics",
@@ -241,7 +242,7 @@ def _guess(table, column):
     if guess.meaning == "seed":
         values = schema.numbers(table[column])
         return guess if (values.notna() & (values >= 0) & (values % 1 == 0)).all() else None
-    if guess.meaning == "params" and guess.factor == 1.0 and schema.numbers(table[column]).max() < 1e4:
+    if guess.meaning == "params" and guess.factor == 1.0 and schema.numbers(table[column]).max() < SMALLEST:
         return Reading(column, "params", "the model's size, in the column's own unit")
     if guess.words.startswith(("FLOPs per forward", "multiply-adds per forward")):
         return _forward_or_image(table, guess)
@@ -352,12 +353,31 @@ def _apply(table, reading):
 
 
 def _labelled(table, readings):
-    """The table with a label for every size, such as 1.3B, where the sizes were counted in K, M or B."""
-    size = next((r for r in readings if r.meaning == "params" and r.factor in LETTERS), None)
-    if size is None or "model" in table:
+    """The table with a label for every size, such as 1.3B, where parameters tell the sizes and no column names them."""
+    if "model" in table or "params" not in table:
         return table
-    labels = schema.numbers(table["params"]).map(lambda v: f"{v / size.factor:.6g}{LETTERS[size.factor]}")
+    params = schema.numbers(table["params"])
+    counted = next((r.factor for r in readings if r.meaning == "params" and r.factor in LETTERS), None)
+    if counted is None and not (params.max() >= SMALLEST and _same_sizes(table)):
+        return table
+    labels = params.map(lambda v: _label(v, counted or _thousands(v)), na_action="ignore")
     attrs = table.attrs
-    table = table.assign(model=labels.where(table["params"].notna(), None))
+    table = table.assign(model=labels.where(params.notna(), None))
     table.attrs = attrs
     return table
+
+
+def _label(count, factor):
+    return f"{count / factor:.{6 if factor > 1 else 12}g}{LETTERS.get(factor, '')}"
+
+
+def _thousands(count):
+    """The largest of a thousand, a million, ... that a count holds; 1 below a thousand."""
+    return max((factor for factor in LETTERS if count >= factor), default=1.0)
+
+
+def _same_sizes(table):
+    """Whether params tell apart what every other full column of size tells apart, and nothing else."""
+    sizes = [c for c in schema.names(kind="size") if c in table and table[c].notna().all()]
+    return all(len(table[[c, "params"]].drop_duplicates()) == table[c].nunique() == table["params"].nunique()
+               for c in sizes)  # fmt: skip
