@@ -279,12 +279,12 @@ def _no_better_than_last(held_out):
 
 
 def _refuse_training(question):
-    """InputError where rows differ in their training only: no size and no steps to choose for a budget per image."""
-    column = next(iter(question.inputs.values()))
-    if len(question.inputs) == 1 and column in TRAINING:
+    """InputError where a law runs along the training: a budget per image buys a size and steps."""
+    trained = [c for c in question.inputs.values() if c in TRAINING]
+    if trained:
         raise InputError(
-            f"a budget per image chooses a size and steps, and these rows differ in {column} only; for a training "
-            "budget see scalinglaws.allocate."
+            f"a budget per image chooses a size and steps, and this law runs along {' and '.join(trained)}; for a "
+            "training budget see `scalinglaws allocate` (sl.allocate)."
         )
 
 

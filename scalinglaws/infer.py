@@ -6,6 +6,7 @@ Nothing is pooled in silence: rows that differ in sampler, guidance or training 
 """
 
 import re
+import shlex
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -204,26 +205,45 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     chosen = [c for c in dict.fromkeys((*(CHOICES if choose else ()), *by)) if c in table]
     mixed = [c for c in mixing(table, inputs, chosen) if c not in chosen]
     if mixed:
-        values = sorted(table[mixed[0]].dropna().unique(), key=str)
-        shown = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values[:12])
-        name = next((r.column for r in readings if r.meaning == mixed[0]), mixed[0])
-        raise InputError(
-            f"The rows mix {len(values)} values of {name} ({shown}) and a law in {' and '.join(inputs.values())} "
-            f"cannot tell them apart: keep one with --where {name}=VALUE."
-        )
+        raise InputError(_mixed(table, mixed[0], inputs, readings))
     spread = measurements.spread(table, quality, inputs.values())
     _refuse_unlike(table, quality, inputs, chosen, readings)
     _refuse_unknown_direction(table, quality, inputs, law)
     others = () if named else _other_qualities(table, quality)
     notes = (*others, *measurements.notes(table), *([spread.sentence()] if spread else []))
     notes = (*notes, *_taken_for_repeats(table, quality, inputs, chosen), *_length_follows_size(table, inputs))
-    if not law and "D" in inputs and len(inputs) == 2:
+    rising = schema.higher_is_better(quality)
+    if not law and [*inputs] == ["N", "D"] and not rising:
         law = "chinchilla"
-    if not law and schema.higher_is_better(quality):
+    elif not law and rising:
         law = "size_steps_ceiling" if len(inputs) == 2 else "ceiling"
+        inputs = dict(zip("NS", inputs.values(), strict=True)) if [*inputs] == ["N", "D"] else inputs
     elif not law:
         law = "size_steps" if len(inputs) == 2 else "power_floor"
     return Question(table, law, quality, inputs, readings, notes)
+
+
+def _mixed(table, column, inputs, readings):
+    """The sentence for rows of one point that differ in a column: keep one value, or let the law run along it."""
+    values = sorted(table[column].dropna().unique(), key=lambda v: (isinstance(v, str), v))
+    shown = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values[:12])
+    called = {r.meaning: r.column for r in readings}
+    name = called.get(column, column)
+    along = ""
+    if column in TRAINING and [*inputs] == ["N"]:
+        both = [shlex.quote(f"{s}={called.get(c, c)}") for s, c in (inputs | {"D": column}).items()]
+        along = f", or let the law run along both, --inputs {' '.join(both)}"
+    return (f"The rows mix {len(values)} values of {name} ({shown}) and a law in {' and '.join(inputs.values())} "
+            f"cannot tell them apart: keep one with {_where(name)}{along}.")  # fmt: skip
+
+
+def _where(column):
+    """--where CFG=VALUE as it is typed in a shell.
+
+    >>> _where("cfg"), _where("CFG scale")
+    ('--where cfg=VALUE', "--where 'CFG scale=VALUE'")
+    """
+    return f"--where {shlex.quote(f'{column}=VALUE')}"
 
 
 def _refuse_logarithms(columns):
@@ -249,7 +269,8 @@ def _refuse_unlike(table, quality, inputs, chosen, readings):
     raise InputError(
         f"The rows mix {len(values)} values of {column} ({shown}): {quality} differs between them at equal "
         f"{' and '.join(inputs.values())}, by more than chance, and a law in these cannot tell them apart. Keep one "
-        f"with --where {column}=VALUE, or, if they are repeats after all, say so with --read-as {column}=note."
+        f"with {_where(column)}, or, if they are repeats after all, say so with --read-as "
+        f"{shlex.quote(f'{column}=note')}."
     )
 
 
@@ -258,7 +279,7 @@ def _taken_for_repeats(table, quality, inputs, chosen):
     columns = evidence.repeating(table, quality, [*inputs.values()], chosen)
     if columns:
         yield (f"Rows that differ in {' and '.join(columns)} only are taken for repeats: no difference between them is "
-               f"sure. Keep one with --where {columns[0]}=VALUE if they are not.")  # fmt: skip
+               f"sure. Keep one with {_where(columns[0])} if they are not.")  # fmt: skip
 
 
 def _length_follows_size(table, inputs):
