@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from scalinglaws import evidence, laws, measurements, schema, studies
+from scalinglaws import evidence, laws, measurements, schema, studies, wide
 from scalinglaws.fitting import fit
 from scalinglaws.schema import InputError
 from scalinglaws.spellings import PRINTED, read_columns, without_unit, words_of
@@ -197,7 +197,7 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     by = [called.get(column, column) for column in by]
     if "family" not in by:
         measurements.one_family(table)
-    named, quality = bool(quality), called.get(quality, quality) or quality_of(table)
+    named, quality = bool(quality), called.get(quality, quality) or _quality(table, raw)
     inputs = {symbol: called.get(column, column) for symbol, column in (inputs or {}).items()} or _inputs(table, law)
     _refuse_logarithms([*inputs.values(), quality])
     table, inputs, readings = _steps_by_symbol(table, inputs, readings)
@@ -221,6 +221,15 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     elif not law:
         law = "size_steps" if len(inputs) == 2 else "power_floor"
     return Question(table, law, quality, inputs, readings, notes)
+
+
+def _quality(table, raw):
+    """The quality column; where there is none, the error says what to do with a column for each step count or size."""
+    try:
+        return quality_of(table)
+    except InputError as error:
+        hint = wide.hint(raw)
+        raise InputError(f"Which column is the quality? {hint}" if hint else str(error)) from None
 
 
 def _mixed(table, column, inputs, readings):

@@ -95,9 +95,9 @@ def recognise(name):
     if str(name).startswith("_"):  # W&B's own _step, _runtime and _timestamp
         return None
     head, mark, tail = str(name).partition("/") if "/" in str(name) else str(name).partition(".")
-    if mark and tail and set(words_of(head)) <= SECTIONS:
-        if inner := _spelled(name, words_of(name)) or recognise(tail):  # sampler.name is no name of a size
-            return replace(inner, column=name)
+    within = mark and tail and set(words_of(head)) <= SECTIONS
+    if within and (inner := _spelled(name, words_of(name)) or recognise(tail)):  # sampler.name is no name of a size
+        return replace(inner, column=name)
     words = words_of(name)
     for find in (_metric, _flops, _throughput, _leading_unit, _spelled):
         reading = find(name, words)
