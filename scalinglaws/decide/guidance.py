@@ -5,6 +5,7 @@ Science 52:311, the optimizer's curse). The collector splits the samples in two 
 writes the quality of each; each half chooses once, the other half reports, and the two reports are averaged.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,7 +26,7 @@ GRIDS = 3  # of guidances, shown in one sentence
 class OptimalGuidance:
     """The best guidance of every setting.
 
-    table: one row per setting, by rising size. guidances: how many were measured; guidance (and kind, interval, network,
+    table: one row per setting, by rising size. guidances: how many were measured; guidance (kind, interval, network,
     where they are columns): the best of all samples; value: quality by the half that did not choose, or of all samples
     where there are no halves; chosen: quality by the half that chose; optimism: chosen minus value, below 0 for a
     distance; agree: whether both halves choose the same; cross_fitted: false where value is that of the samples that
@@ -112,12 +113,13 @@ def uneven(measured):
     'The guidances differ between settings (1, 2, 4 in 1; 4, 8 in 1): a best one at an end'
     """
     grids = measured.groupby("setting")["guidance"].agg(lambda w: tuple(sorted(set(w))))
-    counts = grids[grids.map(len) > 1].value_counts()
+    counts = Counter(grids[grids.map(len) > 1])
     if len(counts) < 2:
         return
-    shown = [f"{_numbers(grid)} in {count}" for grid, count in counts.iloc[:GRIDS].items()]
+    common = sorted(counts, key=lambda grid: (-counts[grid], -len(grid), grid))
+    shown = [f"{_numbers(grid)} in {counts[grid]}" for grid in common[:GRIDS]]
     more = f"; {len(counts) - GRIDS} more" if len(counts) > GRIDS else ""
-    shared = sorted(set.intersection(*map(set, counts.index)))
+    shared = sorted(set.intersection(*map(set, counts)))
     yield (f"The guidances differ between settings ({'; '.join(shown)}{more}): a best one at an end of its own grid "
            "(column beyond) may lie beyond, and settings compare on those measured in all of them alone, "
            f"{_numbers(shared) or 'of which there are none'}.")  # fmt: skip
