@@ -88,6 +88,7 @@ def test_a_report_says_what_the_library_says(tmp_path):
     path = notebooks.report("predict_size", {"study": "edm2", "where": where}, tmp_path)
     page = path.read_text()
     assert "EDM2-XXL" in page and "1.909" in page and "scalinglaws 0" in page and "data 2611" in page
+    assert "overflow-wrap: anywhere; }</style></head>" in page and not re.search(r"<td>[\d.]+\.\d{6}</td>", page)
     assert "sl.ask(" not in page and "image/png" in page and "<svg" not in page
     assert 'alt="The held-out size, predicted and measured"' in page
     figures = {kind: sorted(tmp_path.glob(f"predict_size-*.{kind}")) for kind in ("png", "svg")}
@@ -99,6 +100,7 @@ def test_a_report_says_what_the_library_says(tmp_path):
 def test_a_fault_inside_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"^The table has 7 families|^.*has 7 families; a law is fitted within one"):
         notebooks.report("predict_size", {"study": "edm2"}, tmp_path)
+    assert not list(tmp_path.iterdir())  # no notebook executed in part
 
 
 @QUIET

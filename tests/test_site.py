@@ -250,6 +250,17 @@ def test_a_site_links_its_pages_and_says_what_it_left_out(user_table, tmp_path, 
     assert len(again) == len(family()) and "seconds_per_image" in again
 
 
+def test_notebooks_about_other_rows_are_left_out_in_the_words_of_the_table(user_table, tmp_path):
+    made = site.build(user_table, tmp_path, names=["training_compute", "neighbours", "training_budget"], **QUICK)
+    assert [page.name for page in made.pages] == ["explore.html"]
+    assert [why for _, why in made.left_out] == [
+        "It is about models along their training: the table has no train_flops.",
+        "It is about several diffusion times: the table has no diffusion_time.",
+        "It is about models along their training: the table has no train_images or tokens.",
+    ]
+    assert set(assemble.NEEDS) | set(assemble.COMPANIONS) <= set(notebooks.names())
+
+
 def test_a_site_without_costs_has_an_index_that_says_so(tmp_path):
     table = family().drop(columns=["flops_per_forward", "flops_per_image", "flops_decode", "seconds_per_image"])
     made = site.build(table, tmp_path, names=(), **QUICK)

@@ -144,7 +144,8 @@ def best_guidance(table, quality="fd", *, level=0.9, size=None, seed=0) -> BestG
     points = _points(table, quality, several, size)
     settings = _settings(points, several, table, quality, size, level, seed)
     law, notes = _law(settings, level)
-    notes = (*kept, *_left_out(chosen.table, several), *notes, *chosen.notes, *_not_compared(points))
+    notes = (*kept, *_left_out(chosen.table, several), *notes, *chosen.notes, *_not_compared(points),
+             *_without_errors(points, quality))  # fmt: skip
     found = BestGuidance(settings.drop(columns="s"), law, pd.DataFrame(), quality, size, level,
                          typical_setting(settings), points, notes)  # fmt: skip
     by_law = found.at(settings["size"], settings["steps"])
@@ -240,6 +241,12 @@ def _not_compared(points):
         yield (f"As one guidance for all, only those measured in every setting are compared; {', '.join(some)} "
                f"{'is' if len(some) == 1 else 'are'} not, and losses are against the best that a setting was measured "
                "at.")  # fmt: skip
+
+
+def _without_errors(points, quality):
+    """A sentence where no row has a standard error, so that the settings' intervals have no width."""
+    if not points.get(f"{quality}_se", pd.Series(0.0)).gt(0).any():
+        yield f"No row has a {quality}_se: the intervals of single settings hold no error of measuring."
 
 
 def _span(row):
