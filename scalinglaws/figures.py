@@ -6,7 +6,7 @@ One palette: a size has the same colour in every figure, from dark (small) to li
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from scalinglaws.axes import GREY, INK, MARK, colours, label_axes, legend, styled
 from scalinglaws.plots import quality_against_cost
@@ -36,7 +36,6 @@ def best_guidance(settings, lines, quality, ax=None):
         label_axes(ax, "sampling steps", f"best guidance by {quality}")
         _ticks(ax, settings["steps"])
         ax.set_ylim(settings["w"].min() / 1.6, settings["w"].max() * 1.6)
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)))
         legend(ax, shade, "size")
     return ax
 

@@ -18,7 +18,9 @@ from scalinglaws.schema import InputError, NoAnswer
 HERE = Path(__file__).resolve().parent
 QUIET = ["--IPKernelApp.log_level=50"]  # the kernel's own chatter is no part of a report
 FIGURES = ["--InlineBackend.figure_formats={'png', 'svg'}"]
-FORMAT = ["--IPKernelApp.exec_lines=[\"__import__('pandas').set_option('display.float_format', '{:.4g}'.format)\"]"]
+TABLES = ("display.float_format", "'{:.4g}'.format", "display.max_colwidth", "200")  # four digits, whole sentences
+FORMAT = [f"--IPKernelApp.exec_lines=[\"__import__('pandas').set_option('{TABLES[0]}', {TABLES[1]}, '{TABLES[2]}', "
+          f"{TABLES[3]})\"]"]  # fmt: skip
 STYLE = "<style>.jp-RenderedText pre { word-break: normal; overflow-wrap: anywhere; }</style>"  # words stay whole
 UNDESCRIBED = 'alt="No description has been provided for this image"'
 FOLDERS = (HERE / "data" / "notebooks", HERE.parent / "notebooks")  # in the wheel, in the checkout

@@ -181,3 +181,14 @@ def test_the_best_guidance_has_at_least_three_ticks():
     ax = figures.best_guidance(rows, rows[["model", "steps", "w"]], "fid")
     low, high = ax.get_ylim()
     assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 3
+
+
+@pytest.mark.parametrize(("low", "high"), [(5.6, 46), (1.7, 7), (11, 33), (1, 1000), (0.02, 0.9), (4.1, 4.9)])
+def test_a_logarithmic_axis_has_three_numbers_at_least(low, high):
+    ax = plt.subplots()[1]
+    ax.plot([1, 2], [low, high])
+    axes.label_axes(ax, "x", "y")
+    ax.figure.canvas.draw()
+    low, high = ax.get_ylim()
+    shown = [tick for tick in ax.get_yticks() if low <= tick <= high]
+    assert 3 <= len(shown) <= 11 and all(float(axes.short(tick)) == tick for tick in shown)

@@ -269,6 +269,16 @@ def test_a_site_without_costs_has_an_index_that_says_so(tmp_path):
     assert "No budget can be priced" in made.index.read_text()
 
 
+def test_a_claim_heads_its_tests_and_what_was_not_measured_is_counted(tmp_path):
+    claims = tmp_path / "claims.csv"
+    rows = ["Small wins,a,holds,share 0.9", "Small wins,b,undecided,not measured: no table", "Large,a,undecided,0 to 1"]
+    claims.write_text("\n".join(["claim,study,verdict,measure", *rows]))
+    text = index.write(tmp_path / "index.html", "x", None, "", [], [], claims=index.read_claims(claims)).read_text()
+    check_page(tmp_path / "index.html")
+    assert "2 claims, 3 tests of them: 1 holds, 0 does not hold here, 2 undecided (1 of these not measured)." in text
+    assert text.count("Small wins") == 1 and text.index("Small wins") < text.index("share 0.9") < text.index("Large")
+
+
 def test_a_verdict_is_one_of_three(tmp_path):
     claims = tmp_path / "claims.csv"
     claims.write_text("claim,verdict\nSmall wins,maybe\n")
