@@ -150,7 +150,7 @@ class Answer:
 
     def _priced(self):
         if self.cost is None:
-            raise NoAnswer("There is no cost to draw against: " + " ".join(self.notes))
+            raise NoAnswer("There is no cost to draw against. " + " ".join(self.notes))
         return self.cost
 
     def _short(self):

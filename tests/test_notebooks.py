@@ -17,7 +17,7 @@ from scalinglaws.decide.accounting import which_size
 from scalinglaws.decide.best_guidance import best_guidance
 from scalinglaws.decide.training_budget import training_budget
 from scalinglaws.decide.training_trend import training_trend
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, NoAnswer
 
 pytest.importorskip("papermill")
 NAMES = notebooks.names()
@@ -174,3 +174,13 @@ def test_readme_lists_every_notebook():
     readme = (studies.HERE.parent / "README.md").read_text(encoding="utf-8")
     section = readme[readme.index("## Notebooks") : readme.index("## Laws")]
     assert sorted(line.split("`")[1] for line in section.splitlines() if line.startswith("| `")) == notebooks.names()
+
+
+@QUIET
+@pytest.mark.slow
+def test_a_table_without_cost_is_refused_in_a_sentence(tmp_path):
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 6)))
+    table = pd.DataFrame({"params": n, "tokens": d, "loss": 2 + 400 * n**-0.34 + 400 * d**-0.28})
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(NoAnswer, match=r"There is no cost to draw against\. No optimum: a budget per image chooses"):
+        notebooks.report("sampling_efficiency", {"study": str(tmp_path / "runs.csv")}, tmp_path)
