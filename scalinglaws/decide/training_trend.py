@@ -20,6 +20,7 @@ from scalinglaws.fitting import Fit, fit
 from scalinglaws.schema import InputError, NoAnswer, higher_is_better, names
 
 SIZES, COMPUTE = ("flops_per_forward", "params", "N"), "train_flops"
+MUCH = 0.5  # of the error of compute alone on sizes left out: below it, size counts, whichever way
 DATA = ("train_images", "tokens", "train_steps", "epochs", "D")
 SHIFT = laws.power_sum("trend_by_size", "E + A*N^g*C^-a", "power_floor in training compute, shifted by size")
 COMPARED = (  # name, law, symbols of its inputs
@@ -60,7 +61,12 @@ class TrainingTrend:
     @property
     def verdict(self) -> str:
         """One shared trend is rejected, or not."""
-        return "sizes differ at equal compute" if self.shift.differs else "one shared trend is not rejected"
+        if self.shift.differs:
+            return "sizes differ at equal compute"
+        alone, both = self.laws["left_out"].iloc[[0, -1]]
+        if both < MUCH * alone:
+            return "no shift in one direction is seen, but size and training length predict better than compute alone"
+        return "one shared trend is not rejected"
 
     @property
     def changes(self) -> pd.DataFrame:
