@@ -184,3 +184,13 @@ def test_a_table_without_cost_is_refused_in_a_sentence(tmp_path):
     table.to_csv(tmp_path / "runs.csv", index=False)
     with pytest.raises(NoAnswer, match=r"There is no cost to draw against\. No optimum: a budget per image chooses"):
         notebooks.report("sampling_efficiency", {"study": str(tmp_path / "runs.csv")}, tmp_path)
+
+
+@QUIET
+@pytest.mark.slow
+def test_samplers_are_compared_in_the_unit_that_is_measured(tmp_path):
+    table = pd.concat([family(noise=0.01), family(noise=0.01, sampler="ddpm")]).drop(
+        columns=["flops_per_forward", "flops_per_image", "flops_decode"])  # fmt: skip
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    page = notebooks.report("samplers", {"study": str(tmp_path / "runs.csv"), "quality": "fd"}, tmp_path).read_text()
+    assert re.search(r"from [\d.]+ to [\d.]+ s per image", page) and "budget per image (FLOPs)" not in page
