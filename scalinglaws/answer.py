@@ -153,7 +153,7 @@ class Answer:
 
     def _priced(self):
         if self.cost is None:
-            raise NoAnswer("There is no cost to draw against: " + " ".join(self.notes))
+            raise NoAnswer("There is no cost to draw against. " + " ".join(self.notes))
         return self.cost
 
     def _short(self):
@@ -282,12 +282,12 @@ def _no_better_than_last(held_out, law):
 
 
 def _refuse_training(question):
-    """InputError where rows differ in their training only: no size and no steps to choose for a budget per image."""
-    column = next(iter(question.inputs.values()))
-    if len(question.inputs) == 1 and column in TRAINING:
+    """InputError where a law runs along the training: a budget per image buys a size and steps."""
+    trained = [c for c in question.inputs.values() if c in TRAINING]
+    if trained:
         raise InputError(
-            f"a budget per image chooses a size and steps, and these rows differ in {column} only; for a training "
-            "budget see scalinglaws.allocate."
+            f"a budget per image chooses a size and steps, and this law runs along {' and '.join(trained)}; for a "
+            "training budget see `scalinglaws allocate` (sl.allocate)."
         )
 
 

@@ -19,7 +19,7 @@ from scalinglaws.units import COUNTS
 LETTERS = {1e3: "K", 1e6: "M", 1e9: "B", 1e12: "T"}
 COUNTED = "with K, M and B as written"
 PRINTED = {"latency_s", "throughput_img_s"}  # schema columns that serve as a cost where nothing better is there
-SMALL = 1e4  # parameters; numbers below are no counts of parameters
+SMALLEST = 1e4  # parameters; fewer are no count, but a size in a unit of the column's own
 
 
 def read_columns(table, read_as=None, wanted=()):
@@ -112,7 +112,7 @@ def _size(values, guess):
         return _as_counted(guess)
     if _mostly_text(values):
         return _label_of_size(guess)
-    if schema.numbers(values).max() < SMALL:
+    if schema.numbers(values).max() < SMALLEST:
         return replace(guess, words="the model's size, in the column's own unit")
     return guess
 
@@ -199,9 +199,28 @@ def _values(written, reading):
 
 
 def _labelled(table, readings):
-    """The table with a label for every size, such as 1.3B, where the sizes were counted in K, M or B."""
-    size = next((r for r in readings if r.meaning == "params" and r.factor in LETTERS), None)
-    if size is None or "model" in table:
+    """The table with a label for every size, such as 1.3B, where parameters tell the sizes and no column names them."""
+    if "model" in table or "params" not in table:
         return table
-    labels = schema.numbers(table["params"]).map(lambda v: f"{v / size.factor:.6g}{LETTERS[size.factor]}")
-    return table.assign(model=labels.where(table["params"].notna(), None))
+    params = schema.numbers(table["params"])
+    counted = next((r.factor for r in readings if r.meaning == "params" and r.factor in LETTERS), None)
+    if counted is None and not (params.max() >= SMALLEST and _same_sizes(table)):
+        return table
+    labels = params.map(lambda v: _label(v, counted or _thousands(v)), na_action="ignore")
+    return table.assign(model=labels.where(params.notna(), None))
+
+
+def _label(count, factor):
+    return f"{count / factor:.{6 if factor > 1 else 12}g}{LETTERS.get(factor, '')}"
+
+
+def _thousands(count):
+    """The largest of a thousand, a million, ... that a count holds; 1 below a thousand."""
+    return max((factor for factor in LETTERS if count >= factor), default=1.0)
+
+
+def _same_sizes(table):
+    """Whether params tell apart what every other full column of size tells apart, and nothing else."""
+    sizes = [c for c in schema.names(kind="size") if c in table and table[c].notna().all()]
+    return all(len(table[[c, "params"]].drop_duplicates()) == table[c].nunique() == table["params"].nunique()
+               for c in sizes)  # fmt: skip

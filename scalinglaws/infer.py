@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from scalinglaws import measurements, pooling, roles, schema, studies
+from scalinglaws import measurements, pooling, roles, schema, studies, wide
 from scalinglaws.assignments import stated
 from scalinglaws.columns import PRINTED, read_columns
 from scalinglaws.fitting import fit
 from scalinglaws.pooling import CHOICES
 from scalinglaws.schema import InputError
 from scalinglaws.spellings import without_unit
-from scalinglaws.units import Quantity, parse
+from scalinglaws.units import Quantity, number, parse
 from scalinglaws.units import price as parse_price
 
 
@@ -41,16 +41,16 @@ class Question:
         return [*(r.sentence(symbols.get(r.meaning)) for r in ordered), *self.notes]
 
     def size(self, given):
-        """What the user calls a size: its label, a value as their column has it, or a value in the law's unit."""
-        reading = next((r for r in self.readings if r.meaning in self.inputs.values()), None)
+        """What the user calls a size: its label, a value as their columns have it, or a value in the law's unit."""
         labels = set(self.table["model"].astype(str)) if "model" in self.table else set()
-        if str(given) in labels or reading is None:
+        size, value = next(iter(self.inputs.values())), number(str(given))
+        if str(given) in labels or value is None:
             return given
-        try:
-            value = reading.values(float(given))
-        except ValueError:
-            return given
-        return value if np.isclose(self.table[reading.meaning].astype(float), value).any() else given
+        for reading in (r for wanted in (size, "params") for r in self.readings if r.meaning == wanted):
+            rows = self.table[np.isclose(self.table[reading.meaning].astype(float), reading.values(value))]
+            if rows[size].nunique() == 1:
+                return float(rows[size].iloc[0])
+        return given
 
     def column(self, name):
         """The schema's column for what the user calls one; other names as they are."""
@@ -186,12 +186,13 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     """
     inputs = stated(inputs)
     wanted = [*inputs.values(), *([quality] if quality else [])]
-    table, readings = _kept_and_read(studies.read(source), stated(where), stated(read_as), wanted)
+    raw = studies.read(source)
+    table, readings = _kept_and_read(raw, stated(where), stated(read_as), wanted)
     called = {r.column: r.meaning for r in readings if r.column not in PRINTED}
     by = [called.get(column, column) for column in by]
     if "family" not in by:
         measurements.one_family(table)
-    named, quality = bool(quality), called.get(quality, quality) or roles.quality_of(table)
+    named, quality = bool(quality), called.get(quality, quality) or _quality(table, raw)
     inputs = {symbol: called.get(column, column) for symbol, column in inputs.items()} or roles.inputs_of(table, law)
     roles.refuse_logarithms([*inputs.values(), quality])
     table, inputs, readings = _steps_by_symbol(table, inputs, readings)
@@ -206,7 +207,18 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
         *([spread.sentence()] if spread else []),
         *pooling.assumptions(table, quality, inputs, chosen),
     )
-    return Question(table, law or roles.usual_law(quality, inputs), quality, inputs, readings, notes)
+    if not law:
+        law, inputs = roles.usual_law(quality, inputs)
+    return Question(table, law, quality, inputs, readings, notes)
+
+
+def _quality(table, raw):
+    """The quality column; where there is none, the error says what to do with a column for each step count or size."""
+    try:
+        return roles.quality_of(table)
+    except InputError as error:
+        hint = wide.hint(raw)
+        raise InputError(f"Which column is the quality? {hint}" if hint else str(error)) from None
 
 
 def _kept_and_read(raw, conditions, read_as, wanted):

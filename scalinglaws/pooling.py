@@ -5,6 +5,8 @@ refuse_mixture(...)      InputError where a known column, or one that the values
 assumptions(...)         sentences on what was pooled all the same
 """
 
+import shlex
+
 from scalinglaws import evidence, measurements, schema
 from scalinglaws.roles import TRAINING
 from scalinglaws.schema import InputError
@@ -39,19 +41,30 @@ def refuse_mixture(table, quality, inputs, chosen, names):
     if column is None:
         return
     name = names.get(column, column)
-    refusal = f"{mixture(table[column], name)} and a law in {along} cannot tell them apart: "
-    keep = f"keep one with --where {name}=VALUE."
+    advice = f"{mixture(table[column], name)} and a law in {along} cannot tell them apart: keep one with {where(name)}"
+    if column in TRAINING and [*inputs] == ["N"]:
+        both = [shlex.quote(f"{s}={names.get(c, c)}") for s, c in (inputs | {"D": column}).items()]
+        advice += f", or let the law run along both, --inputs {' '.join(both)}"
     if known:
-        raise InputError(refusal + keep)
+        raise InputError(f"{advice}.")
     raise InputError(
-        f"{refusal}{keep} At equal {along} {quality} differs between them by more than chance; if they are repeats "
-        f"after all, say so with --read-as {name}=note."
+        f"{advice}. At equal {along} {quality} differs between them by more than chance; if they are repeats after "
+        f"all, say so with --read-as {shlex.quote(f'{name}=note')}."
     )
+
+
+def where(column):
+    """--where CFG=VALUE as it is typed in a shell.
+
+    >>> where("cfg"), where("CFG scale")
+    ('--where cfg=VALUE', "--where 'CFG scale=VALUE'")
+    """
+    return f"--where {shlex.quote(f'{column}=VALUE')}"
 
 
 def mixture(column, name):
     """'The rows mix 2 values of sampler (ddim, ddpm)', the beginning of a refusal."""
-    values = sorted(column.dropna().unique(), key=str)
+    values = sorted(column.dropna().unique(), key=lambda v: (isinstance(v, str), v))
     shown = [f"{v:g}" if isinstance(v, float) else str(v) for v in values[: measurements.LISTED]]
     more = ["..."] if len(values) > measurements.LISTED else []
     return f"The rows mix {len(values)} values of {name} ({', '.join(shown + more)})"
@@ -62,7 +75,7 @@ def assumptions(table, quality, inputs, chosen):
     columns = evidence.repeating(table, quality, [*inputs.values()], chosen)
     if columns:
         yield (f"Rows that differ in {' and '.join(columns)} only are taken for repeats: no difference between them is "
-               f"sure. Keep one with --where {columns[0]}=VALUE if they are not.")  # fmt: skip
+               f"sure. Keep one with {where(columns[0])} if they are not.")  # fmt: skip
     size = inputs.get("N")
     for column in _lengths_by_size(table, inputs) if size else ():
         yield f"{column} differs between sizes: a law in {size} follows the two together."

@@ -96,12 +96,15 @@ def _first(table, columns, constant):
 
 
 def usual_law(quality, inputs):
-    """The law's name where the user names none, by the inputs and by which way the quality goes."""
-    if len(inputs) == 2 and "D" in inputs:
-        return "chinchilla"
-    if schema.higher_is_better(quality):
-        return "size_steps_ceiling" if len(inputs) == 2 else "ceiling"
-    return "size_steps" if len(inputs) == 2 else "power_floor"
+    """(the law's name where the user names none, {symbol: column} as it calls them), by which way the quality goes."""
+    rising, trained = schema.higher_is_better(quality), [*inputs] == ["N", "D"]
+    if trained and not rising:
+        return "chinchilla", inputs
+    if trained:  # no law of size and data rises
+        inputs = dict(zip("NS", inputs.values(), strict=True))
+    if len(inputs) == 2:
+        return "size_steps_ceiling" if rising else "size_steps", inputs
+    return "ceiling" if rising else "power_floor", inputs
 
 
 def other_qualities(table, quality):

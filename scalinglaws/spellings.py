@@ -17,7 +17,7 @@ LEADING = {"num", "n", "nr", "no", "number", "of", "count", "the"}  # num_steps,
 SECTIONS = {  # first parts of names such as eval/fid and config.sampler.steps that change nothing of the meaning
     "config", "configs", "summary", "eval", "evaluation", "test", "val", "valid", "validation", "metric", "metrics",
     "param", "params", "hparams", "args", "model", "net", "network", "unet", "sampler", "sampling", "inference",
-    "generation", "final", "best", "last", "result", "results",
+    "generation", "final", "best", "last", "result", "results", "perf", "performance", "profile", "cost", "timing",
 }  # fmt: skip
 PER_IMAGE = ("perimage", "perimg", "persample", "perpicture", "image", "img", "sample")
 
@@ -43,9 +43,10 @@ SPELLINGS = {
                           "runtime samplingtime inferencetime generationtime"),
     "joules_per_image": ("energy per image", "joules", "energy gpuenergy samplingenergy"),
     "flops_per_forward": ("FLOPs per forward pass", "flops", "flopsperforward flopsforward forwardflops flopsperstep "
-                          "flopspercall flopspereval flopspernfe flopsfwd fwdflops modelflops"),
+                          "flopspercall flopspereval flopspernfe flopsfwd fwdflops modelflops flopsstep flopscall "
+                          "flopseval flopsnfe flopspass flopsperpass flopsperfwd"),
     "flops_per_image": ("FLOPs per image, all steps", "flops", "flopsperimage flopsimage imageflops flopstotal "
-                        "totalflops samplingflops flopspersample flopsperimg"),
+                        "totalflops samplingflops flopspersample flopsperimg flopsimg flopssample"),
 }  # fmt: skip
 METRICS = {  # column of the schema: further spellings; a number of samples and "score" may follow
     "fid": "", "is": "inceptionscore inception", "clip": "clipsim clipsimilarity clipt", "kid": "", "sfid": "",
@@ -88,7 +89,8 @@ def recognise(name):
     if str(name).startswith("_"):  # W&B's own _step, _runtime and _timestamp
         return None
     head, mark, tail = str(name).partition("/") if "/" in str(name) else str(name).partition(".")
-    if mark and tail and set(words_of(head)) <= SECTIONS and (inner := recognise(tail)):
+    within = mark and tail and set(words_of(head)) <= SECTIONS
+    if within and (inner := _spelled(name, words_of(name)) or recognise(tail)):  # sampler.name is no name of a size
         return replace(inner, column=name)
     words = words_of(name)
     for find in (_metric, _flops, _throughput, _leading_unit, _spelled):
@@ -101,7 +103,7 @@ def recognise(name):
 
 def without_unit(columns):
     """(column, meaning) of columns that are called like a time or an energy but name no unit."""
-    for column in columns:
+    for column in (c for c in columns if not str(c).startswith("_")):  # those of W&B are of the run
         name = _without_image("".join(words_of(column)))
         for meaning, (_, kind, spelled) in SPELLINGS.items():
             if kind in ("seconds", "joules") and name in spelled.split() and column not in schema.COLUMNS:

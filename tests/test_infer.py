@@ -32,7 +32,7 @@ def test_unlike_rows_are_not_pooled(extra, column):
 def test_a_mixture_of_many_values_is_named_by_the_first_twelve():
     column = pd.Series([0.5, *range(20, 0, -1)])
     assert pooling.mixture(column, "cfg") == (
-        "The rows mix 21 values of cfg (0.5, 1, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, ...)"
+        "The rows mix 21 values of cfg (0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...)"
     )
 
 
@@ -98,3 +98,32 @@ def test_a_loss_is_the_quality_where_there_is_no_metric():
     assert infer.question(table).quality == "loss"
     assert roles.quality_of(table.assign(fid=[9.0, 7.0, 6.0, 5.5])) == "fid"
     assert roles.quality_of(table.drop(columns="loss")) == "val_loss"
+
+
+def test_a_hint_can_be_typed_as_it_stands():
+    rows = family().rename(columns={"guidance": "CFG scale"})
+    mixed = pd.concat([rows.assign(**{"CFG scale": w}) for w in (10.0, 2.0, 1.0)])
+    with pytest.raises(InputError, match=r"3 values of CFG scale \(1, 2, 10\).* --where 'CFG scale=VALUE'\."):
+        infer.question(mixed)
+
+
+def trainings(**quality):
+    grid = pd.DataFrame([(n, d) for n in (6.0, 22, 86, 304) for d in (30, 90, 300)], columns=["Params (M)", "Epochs"])
+    return grid.assign(**{k: f(grid["Params (M)"], grid["Epochs"]) for k, f in quality.items()})
+
+
+def test_rows_of_several_training_lengths_can_be_fitted_along_them():
+    rows = trainings(**{"Top-1": lambda n, d: 90 - 40 * n**-0.5 - 60 * d**-0.6})
+    with pytest.raises(InputError, match=r"or let the law run along both, --inputs 'N=Params \(M\)' D=Epochs\."):
+        infer.question(rows)
+    question = infer.question(rows, inputs={"N": "Params (M)", "D": "Epochs"})
+    assert (question.law, question.inputs) == ("size_steps_ceiling", {"N": "params", "S": "epochs"})
+    fit = question.fit(replicates=20)
+    assert [fit.values[k] for k in ("C", "b")] == pytest.approx([90, 0.6], rel=1e-3)
+    falling = trainings(loss=lambda n, d: 2 + n**-0.5 + 6 * d**-0.6)
+    assert infer.question(falling, inputs={"N": "Params (M)", "D": "Epochs"}).law == "chinchilla"
+
+
+def test_an_accuracy_of_sizes_and_tokens_is_given_a_law_that_rises():
+    rows = trainings(acc=lambda n, d: 0.9 - 0.4 * n**-0.5 - 0.6 * d**-0.6).rename(columns={"Epochs": "tokens_B"})
+    assert infer.question(rows).law == "size_steps_ceiling"

@@ -114,8 +114,8 @@ def _curve(question, column):
     for other in () if along == "size" else [c for c in ("model", *schema.names(kind="size")) if c in table]:
         if table[other].nunique() > 1:
             raise InputError(
-                f"{pooling.mixture(table[other], other)}: a forecast along {column} is of one; keep one with --where "
-                f"{other}=VALUE."
+                f"{pooling.mixture(table[other], other)}: a forecast along {column} is of one; keep one with "
+                f"{pooling.where(other)}."
             )
     varied = [c for c in schema.unpooled() if c in table and c not in (column, *series.FOLLOWS[along])]
     varied = [c for c in varied if table[c].nunique() > 1]
