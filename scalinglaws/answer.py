@@ -21,8 +21,9 @@ from scalinglaws.decide.fitted import STEPS
 from scalinglaws.decide.optimum import Optimum, at_budgets, best_setting, optima
 from scalinglaws.fitting.options import Options
 from scalinglaws.forecasting.forecast import Forecast
-from scalinglaws.infer import TRAINING, Question
+from scalinglaws.infer import Question
 from scalinglaws.largest import AVERAGE, NAIVE, HeldOut, hold_out, next_size, predict_largest
+from scalinglaws.roles import TRAINING
 from scalinglaws.schema import InputError, NoAnswer
 
 OPTIMISTIC = "chosen on the rows it is reported on, so its lead is a little optimistic"
@@ -68,7 +69,9 @@ class Answer:
         """Reasons for doubt, of the answer and of the law."""
         of_optimum = self.optimum.warnings if self.optimum else ()
         of_law = self.fit.warnings if self.fit else ()
-        return tuple(dict.fromkeys((*of_optimum, *_no_better_than_last(self.held_out), *of_law)))
+        return tuple(
+            dict.fromkeys((*of_optimum, *_no_better_than_last(self.held_out, self.fit and self.fit.law.name), *of_law))
+        )
 
     def summary(self) -> str:
         """The answer in plain lines, the most important first."""
@@ -150,7 +153,7 @@ class Answer:
 
     def _priced(self):
         if self.cost is None:
-            raise NoAnswer("There is no cost to draw against: " + " ".join(self.notes))
+            raise NoAnswer("There is no cost to draw against. " + " ".join(self.notes))
         return self.cost
 
     def _short(self):
@@ -234,13 +237,14 @@ def _without_law(question, error, level, known):
 def _completed(answer, known):
     """The Answer with the largest size predicted from the others, and the next one forecast."""
     one = answer.question.groups()[answer.setting]
-    held_out = predict_largest(one, answer.fit, answer.options, **known)
+    held_out, refused = predict_largest(one, answer.fit, answer.options, **known)
+    answer = replace(answer, held_out=held_out, notes=(*answer.notes, *refused))
     at = answer.optimum.steps if answer.optimum else None
     try:
         ahead, words = next_size(one, at, **known)
     except InputError as error:
-        return replace(answer, held_out=held_out, notes=(*answer.notes, f"No forecast of a larger size: {error}"))
-    return replace(answer, held_out=held_out, next_size=ahead, next_at=words)
+        return replace(answer, notes=(*answer.notes, f"No forecast of a larger size: {error}"))
+    return replace(answer, next_size=ahead, next_at=words)
 
 
 def best_affordable(fits, budget, **options):
@@ -264,27 +268,26 @@ def records(table) -> list[dict]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _no_better_than_last(held_out):
-    """A warning where the last value, or the forecast, predicts the largest size better than the law does."""
+def _no_better_than_last(held_out, law):
+    """A warning where the last value, or the forecast, predicts the largest size better than the law of this name."""
     error = dict(zip(held_out.get("way", ()), held_out.get("median_error", ()), strict=True))
-    first = next(iter(error), None)
     others = {way: error[way] for way in (NAIVE, AVERAGE) if way in error}
-    if first in (None, *others) or not others:
+    if law not in error or not others:
         return
-    best = min(others, key=others.get)
-    if others[best] < error[first]:
+    by_law, best = error[law], min(others, key=others.get)
+    if others[best] < by_law:
         advice = "do not trust it" if best == NAIVE else "take the forecast of the next size"
         yield (f"'{best}' predicts the largest size better ({others[best]:.1%}) than the law fitted without it "
-               f"({error[first]:.1%}): between the measured sizes the law holds, beyond them {advice}.")  # fmt: skip
+               f"({by_law:.1%}): between the measured sizes the law holds, beyond them {advice}.")  # fmt: skip
 
 
 def _refuse_training(question):
-    """InputError where rows differ in their training only: no size and no steps to choose for a budget per image."""
-    column = next(iter(question.inputs.values()))
-    if len(question.inputs) == 1 and column in TRAINING:
+    """InputError where a law runs along the training: a budget per image buys a size and steps."""
+    trained = [c for c in question.inputs.values() if c in TRAINING]
+    if trained:
         raise InputError(
-            f"a budget per image chooses a size and steps, and these rows differ in {column} only; for a training "
-            "budget see scalinglaws.allocate."
+            f"a budget per image chooses a size and steps, and this law runs along {' and '.join(trained)}; for a "
+            "training budget see `scalinglaws allocate` (sl.allocate)."
         )
 
 

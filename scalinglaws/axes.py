@@ -14,6 +14,7 @@ GREY = "#b5b5b5"
 SIZE = (8.2, 4.8)  # inches
 MANY = 12  # labels that a legend can hold
 WIDE = 30.0  # times from end to end of an x axis, from where on only powers of ten are labelled
+FINER = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)  # ticks within a decade
 RULES = {
     "axes.grid": True, "grid.color": "#e3e3e3", "grid.linewidth": 0.6, "axes.edgecolor": "#999999",
     "axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "axes.titlesize": 11,
@@ -62,10 +63,20 @@ def label_axes(ax, x, y, log=True):
 
 
 def plain_numbers(ax):
-    """1, 2, 5, 10 ... on a logarithmic y axis."""
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    """1, 2, 5, 10 ... on a logarithmic y axis, more of them where few of these lie on it."""
+    ax.yaxis.set_major_locator(Numbers(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(FuncFormatter(short))
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+class Numbers(LogLocator):
+    """Ticks of a logarithmic axis; of one on which fewer than three lie, at more of the round numbers."""
+
+    def tick_values(self, vmin, vmax):
+        """The places of the ticks from vmin to vmax."""
+        ticks = super().tick_values(vmin, vmax)
+        inside = (ticks >= vmin) & (ticks <= vmax)
+        return LogLocator(subs=FINER).tick_values(vmin, vmax) if inside.sum() < 3 < vmax / vmin else ticks
 
 
 def spaced_numbers(ax):

@@ -143,23 +143,17 @@ def summary(board: pd.DataFrame, distances_only: bool = False) -> str:
     """
     if distances_only:
         board = board[board["quality"].isin(DISTANCES)]
-    forecasts = board[board["asked"] != DECISION]
     lines = []
-    for asked, part in forecasts.groupby("asked", sort=False):
-        for words, low, high in SEEN:
-            rows = part[part["seen"].between(low, high)]
-            own = rows[rows["method"] == OURS]
-            if own.empty:
-                continue
-            each = scores.by_study(own)
-            means = f" (mean of {len(each)} studies {each['in90'].mean():.0%}, {each['in50'].mean():.0%})"
-            lines.append(
-                f"{_words(asked)}, {words}: {len(own)} series; median error {own['error'].median():.2%}, mean "
-                f"{own['error'].mean():.1%}, worst {own['error'].max():.0%}; 90 % intervals hold "
-                f"{own['in90'].mean():.0%}, 50 % {own['in50'].mean():.0%}{means if len(each) > 1 else ''}; interval "
-                f"score {own['interval_score'].mean():.3f}, crps {own['crps'].mean():.4f}"
-            )
-            lines += [_beside(r) for r in compare(rows).itertuples() if r.rows]
+    for words, rows, own in _forecasts(board, SEEN):
+        each = scores.by_study(own)
+        means = f" (mean of {len(each)} studies {each['in90'].mean():.0%}, {each['in50'].mean():.0%})"
+        lines.append(
+            f"{words}: {len(own)} series; median error {own['error'].median():.2%}, mean {own['error'].mean():.1%}, "
+            f"worst {own['error'].max():.0%}; 90 % intervals hold {own['in90'].mean():.0%}, 50 % "
+            f"{own['in50'].mean():.0%}{means if len(each) > 1 else ''}; interval score "
+            f"{own['interval_score'].mean():.3f}, crps {own['crps'].mean():.4f}"
+        )
+        lines += [_beside(r) for r in compare(rows).itertuples() if r.rows]
     lost = board[board["asked"] == DECISION]
     if len(lost):
         lines.append(
@@ -168,6 +162,17 @@ def summary(board: pd.DataFrame, distances_only: bool = False) -> str:
         lines += [f"    {name:20s} {len(r):4d} surfaces: mean {r.mean():.2%}, worst {r.max():.2%}"
                   for name, r in lost.groupby("method", sort=False)["regret"]]  # fmt: skip
     return "\n".join(lines)
+
+
+def _forecasts(board, numbers):
+    """(words, rows of all methods, ours among them) of each kind of question and number of values seen, where ours
+    answered any. numbers: of SEEN."""
+    for asked, part in board[board["asked"] != DECISION].groupby("asked", sort=False):
+        for words, low, high in numbers:
+            rows = part[part["seen"].between(low, high)]
+            own = rows[rows["method"] == OURS]
+            if len(own):
+                yield f"{_words(asked)}, {words}", rows, own
 
 
 def _words(asked):
@@ -189,19 +194,14 @@ def table(board: pd.DataFrame) -> str:
     """
     lines = ["| question | series | forecast | same as last | best rival | 90 % / 50 % intervals cover |",
              "|---|---|---|---|---|---|"]  # fmt: skip
-    for asked, part in board[board["asked"] != DECISION].groupby("asked", sort=False):
-        for words, low, high in SEEN[:2]:
-            rows = part[part["seen"].between(low, high)]
-            own = rows[rows["method"] == OURS]
-            if own.empty:
-                continue
-            beside = compare(rows)
-            last = beside[beside["rival"] == "last"]
-            able = beside[(beside["rival"] != "last") & (2 * beside["rows"] >= len(own))].sort_values("theirs")
-            best = f"{able['theirs'].iloc[0]:.1%} ({able['rival'].iloc[0]})" if len(able) else "none"
-            naive = f"{last['theirs'].iloc[0]:.1%}" if len(last) else ""
-            lines.append(f"| {_words(asked)}, {words} | {len(own)} | {own['error'].median():.1%} | {naive} | {best} | "
-                         f"{own['in90'].mean():.0%} / {own['in50'].mean():.0%} |")  # fmt: skip
+    for words, rows, own in _forecasts(board, SEEN[:2]):
+        beside = compare(rows)
+        last = beside[beside["rival"] == "last"]
+        able = beside[(beside["rival"] != "last") & (2 * beside["rows"] >= len(own))].sort_values("theirs")
+        best = f"{able['theirs'].iloc[0]:.1%} ({able['rival'].iloc[0]})" if len(able) else "none"
+        naive = f"{last['theirs'].iloc[0]:.1%}" if len(last) else ""
+        lines.append(f"| {words} | {len(own)} | {own['error'].median():.1%} | {naive} | {best} | "
+                     f"{own['in90'].mean():.0%} / {own['in50'].mean():.0%} |")  # fmt: skip
     lost = board[board["asked"] == DECISION]
     if len(lost):
         regrets = lost.pivot_table(index=["study", "label", "quality"], columns="method", values="regret")

@@ -6,6 +6,7 @@ the file. A cell that could be two numbers is refused with its row and column; n
 
 import csv
 import io
+import itertools
 import re
 import unicodedata
 
@@ -27,10 +28,10 @@ def read_csv(path):
     Raises InputError where rows do not match the header, two columns share a name, or a number is ambiguous.
     """
     text, notes = _decode(path.read_bytes())
-    header, rows = _cells(text, path)
+    header, rows, said = _cells(text, path)
     table = pd.DataFrame(rows, columns=header, dtype=object)
     table, more = as_numbers(table, str(path))
-    table.attrs["notes"] = (*notes, *more)
+    table.attrs["notes"] = (*notes, *said, *more)
     return table
 
 
@@ -73,7 +74,7 @@ def _decode(data):
 
 
 def _cells(text, path):
-    """(names of the columns, rows of equally many cells) of a file's text."""
+    """(names of the columns, rows of equally many cells, notes) of a file's text."""
     lines = [line for line in text.splitlines(keepends=True) if not line.startswith("#")]
     if lines and (stated := re.fullmatch(r"sep=(.)\s*", lines[0])):  # Excel's own first line
         return _split("".join(lines[1:]), stated[1], path)
@@ -86,8 +87,8 @@ def _split(text, separator, path):
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     rows = [row for row in reader if any(cell.strip() for cell in row)]
     if not rows:
-        return [], []
-    header, body = [clean_label(cell) for cell in rows[0]], rows[1:]
+        return [], [], []
+    header, body, notes = _header(rows)
     for i, row in enumerate(body):
         while len(row) > len(header) and not row[-1].strip():
             row.pop()
@@ -102,7 +103,42 @@ def _split(text, separator, path):
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled:
         raise InputError(f"{path} has {names.count(doubled)} columns named {doubled!r}: rename or remove all but one.")
-    return names, [[row[k] for k in keep] for row in body]
+    return names, [[row[k] for k in keep] for row in body], notes
+
+
+def _header(rows):
+    """(names of the columns, rows below, notes): a title above the header goes, a header of two rows becomes one.
+
+    The upper row of two has cells merged over several columns, as spreadsheets export them: FID, nothing, nothing
+    above 4, 8, 16. Each column is called by both, "FID 4"; one with a blank in either row by the other.
+    """
+    header, body = [clean_label(cell) for cell in rows[0]], rows[1:]
+    if len(rows) > 2 and _is_title(header, rows[1]):
+        header, body, notes = _header(body)
+        return header, body, [f"The first row, {clean_label(rows[0][0])!r}, is taken for a title.", *notes]
+    if len(rows) < 3 or not _is_merged(header, rows[1]):
+        return header, body, []
+    above, names = "", []
+    for upper, lower in itertools.zip_longest(header, map(clean_label, rows[1]), fillvalue=""):
+        above = upper or (above if lower else "")
+        names.append(f"{above} {lower}".strip())
+    return names, body[1:], [f"The header has two rows; its columns are {', '.join(names)}."]
+
+
+def _is_title(header, second):
+    """Whether the first row has one cell alone, above a row of names."""
+    names = [cell.strip() for cell in second if cell.strip()]
+    return bool(header[0]) and not any(header[1:]) and len(names) > 1 and all(units.number(n) is None for n in names)
+
+
+def _is_merged(header, second):
+    """Whether the second row is a header, too: it fills blanks that follow a name, and its first cell is a name."""
+    filled = [cell.strip() for cell in second]
+    follows = any(
+        lower and not upper and any(header[:k]) for k, (upper, lower) in enumerate(zip(header, filled, strict=False))
+    )
+    below = not header[0] and bool(filled[0]) and units.number(filled[0]) is None  # Model, in the second row
+    return follows and (below or (bool(header[0]) and not filled[0]))  # or over both rows
 
 
 def _strip(value):

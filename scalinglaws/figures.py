@@ -12,6 +12,7 @@ from scalinglaws.axes import GREY, INK, MARK, colours, label_axes, legend, style
 from scalinglaws.plots import quality_against_cost
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)  # ticks of logit axes
+PERCENT = (-10, -5, 0, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # ticks of losses
 MARKERS = {"": "o", "above": "^", "below": "v"}
 
 
@@ -85,9 +86,10 @@ def losses(table, quality, ax=None):
         ax.set_xticks(x, table["guidance"])
         ax.set(xlabel="guidance for all settings", ylabel=f"loss of {quality} against the best guidance (%)")
         ax.set_yscale("symlog", linthresh=10)
+        ax.yaxis.set_major_locator(FixedLocator(PERCENT))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         ax.axhline(0, color=GREY, lw=1)
-        ax.legend(loc="best")
+        legend(ax, {})
     return ax
 
 

@@ -5,21 +5,20 @@ question("runs.csv")    Question: the rows, the law, the quality and the inputs;
 Nothing is pooled in silence: rows that differ in sampler, guidance or training are one question each.
 """
 
-import re
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from scalinglaws import evidence, laws, measurements, schema, studies
+from scalinglaws import measurements, pooling, roles, schema, studies, wide
+from scalinglaws.assignments import stated
+from scalinglaws.columns import PRINTED, read_columns
 from scalinglaws.fitting import fit
+from scalinglaws.pooling import CHOICES
 from scalinglaws.schema import InputError
-from scalinglaws.spellings import PRINTED, read_columns, without_unit, words_of
-from scalinglaws.units import Quantity, parse
+from scalinglaws.spellings import without_unit
+from scalinglaws.units import Quantity, number, parse
 from scalinglaws.units import price as parse_price
-
-TRAINING = ("train_images", "train_steps", "epochs", "tokens", "train_flops")  # columns of a training length
-CHOICES = ("sampler", "guidance")  # a law answers for one value of each; a budget chooses between them
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,16 @@ class Question:
         return [*(r.sentence(symbols.get(r.meaning)) for r in ordered), *self.notes]
 
     def size(self, given):
-        """What the user calls a size: its label, a value as their column has it, or a value in the law's unit."""
-        reading = next((r for r in self.readings if r.meaning in self.inputs.values()), None)
+        """What the user calls a size: its label, a value as their columns have it, or a value in the law's unit."""
         labels = set(self.table["model"].astype(str)) if "model" in self.table else set()
-        if str(given) in labels or reading is None:
+        size, value = next(iter(self.inputs.values())), number(str(given))
+        if str(given) in labels or value is None:
             return given
-        try:
-            value = reading.values(float(given))
-        except ValueError:
-            return given
-        return value if np.isclose(self.table[reading.meaning].astype(float), value).any() else given
+        for reading in (r for wanted in (size, "params") for r in self.readings if r.meaning == wanted):
+            rows = self.table[np.isclose(self.table[reading.meaning].astype(float), reading.values(value))]
+            if rows[size].nunique() == 1:
+                return float(rows[size].iloc[0])
+        return given
 
     def column(self, name):
         """The schema's column for what the user calls one; other names as they are."""
@@ -111,7 +110,7 @@ class Question:
     def groups(self, apart=()):
         """{label: Question}: one a sampler and guidance, where the rows hold several at one size and number of steps,
         or where the column is among `apart`."""
-        mixed = [c for c in CHOICES if c in mixing(self.table, self.inputs) or c in apart]
+        mixed = [c for c in CHOICES if c in pooling.mixing(self.table, self.inputs) or c in apart]
         if not mixed:
             return {"": self}
         parts = self.table.groupby(mixed, sort=True)
@@ -178,122 +177,58 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     `where` keeps rows: {column: value}, or text "column=value; column=value". `choose` allows several samplers and
     guidances, for `Question.groups`; `by` names columns whose values are fitted apart, for `fit_groups`. `inputs`
     {symbol: column} and `quality` may use the table's own names; `read_as` {column: meaning} overrules how a column is
-    read, see `spellings.read_columns`. A row without quality or input is left out, unless `strict`.
+    read, see `columns.read_columns`. A row without quality or input is left out, unless `strict`.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"model_size_B": [0.1, 0.3, 1, 3], "fid": [9.0, 6.5, 5.0, 4.2]})
     >>> print(*question(table).sentences(), sep="\\n")
     N = model_size_B (read as parameters, in billions)
     """
-    where, read_as, inputs = (stated(given) for given in (where, read_as, inputs))
+    inputs = stated(inputs)
+    wanted = [*inputs.values(), *([quality] if quality else [])]
     raw = studies.read(source)
-    conditions = {c: v for c, v in (where or {}).items() if measurements.clean_label(c) in raw}
-    wanted = [*(inputs or {}).values(), *([quality] if quality else [])]
-    table, readings = read_columns(measurements.matching(raw, conditions), read_as, wanted)
-    later = {c: v for c, v in (where or {}).items() if c not in conditions}
-    table = measurements.matching(table, later)
+    table, readings = _kept_and_read(raw, stated(where), stated(read_as), wanted)
     called = {r.column: r.meaning for r in readings if r.column not in PRINTED}
     by = [called.get(column, column) for column in by]
     if "family" not in by:
         measurements.one_family(table)
-    named, quality = bool(quality), called.get(quality, quality) or quality_of(table)
-    inputs = {symbol: called.get(column, column) for symbol, column in (inputs or {}).items()} or _inputs(table, law)
-    _refuse_logarithms([*inputs.values(), quality])
+    named, quality = bool(quality), called.get(quality, quality) or _quality(table, raw)
+    inputs = {symbol: called.get(column, column) for symbol, column in inputs.items()} or roles.inputs_of(table, law)
+    roles.refuse_logarithms([*inputs.values(), quality])
     table, inputs, readings = _steps_by_symbol(table, inputs, readings)
     table = measurements.tidy(table, [*inputs.values()], quality, strict=strict)
     chosen = [c for c in dict.fromkeys((*(CHOICES if choose else ()), *by)) if c in table]
-    mixed = [c for c in mixing(table, inputs, chosen) if c not in chosen]
-    if mixed:
-        values = sorted(table[mixed[0]].dropna().unique(), key=str)
-        shown = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values[:12])
-        name = next((r.column for r in readings if r.meaning == mixed[0]), mixed[0])
-        raise InputError(
-            f"The rows mix {len(values)} values of {name} ({shown}) and a law in {' and '.join(inputs.values())} "
-            f"cannot tell them apart: keep one with --where {name}=VALUE."
-        )
+    pooling.refuse_mixture(table, quality, inputs, chosen, {r.meaning: r.column for r in readings})
+    roles.refuse_unknown_direction(table, quality, inputs, law)
     spread = measurements.spread(table, quality, inputs.values())
-    _refuse_unlike(table, quality, inputs, chosen, readings)
-    _refuse_unknown_direction(table, quality, inputs, law)
-    others = () if named else _other_qualities(table, quality)
-    notes = (*others, *measurements.notes(table), *([spread.sentence()] if spread else []))
-    notes = (*notes, *_taken_for_repeats(table, quality, inputs, chosen), *_length_follows_size(table, inputs))
-    if not law and "D" in inputs and len(inputs) == 2:
-        law = "chinchilla"
-    if not law and schema.higher_is_better(quality):
-        law = "size_steps_ceiling" if len(inputs) == 2 else "ceiling"
-    elif not law:
-        law = "size_steps" if len(inputs) == 2 else "power_floor"
+    notes = (
+        *(() if named else roles.other_qualities(table, quality)),
+        *measurements.notes(table),
+        *([spread.sentence()] if spread else []),
+        *pooling.assumptions(table, quality, inputs, chosen),
+    )
+    if not law:
+        law, inputs = roles.usual_law(quality, inputs)
     return Question(table, law, quality, inputs, readings, notes)
 
 
-def _refuse_logarithms(columns):
-    """InputError where a column is the logarithm of what a law runs in, by its name."""
-    for column in columns:
-        words = words_of(column)
-        if words and column not in schema.COLUMNS and re.fullmatch(r"log(2|10)?|ln", words[0]):
-            base = {"log2": "2", "log10": "10", "ln": "e"}.get(words[0], "its base")
-            raise InputError(
-                f"{column} is called like a logarithm, and laws run in the quantity itself: give a column of {base} to "
-                f"the power of {column}."
-            )
+def _quality(table, raw):
+    """The quality column; where there is none, the error says what to do with a column for each step count or size."""
+    try:
+        return roles.quality_of(table)
+    except InputError as error:
+        hint = wide.hint(raw)
+        raise InputError(f"Which column is the quality? {hint}" if hint else str(error)) from None
 
 
-def _refuse_unlike(table, quality, inputs, chosen, readings):
-    """InputError where a column that nobody knows explains why rows of one point differ."""
-    column = evidence.tell_apart(table, quality, [*inputs.values()], chosen)
-    if column is None:
-        return
-    values = sorted(map(str, table[column].dropna().unique()))
-    column = next((r.column for r in readings if r.meaning == column), column)
-    shown = ", ".join(values[:12]) + (", ..." if len(values) > 12 else "")
-    raise InputError(
-        f"The rows mix {len(values)} values of {column} ({shown}): {quality} differs between them at equal "
-        f"{' and '.join(inputs.values())}, by more than chance, and a law in these cannot tell them apart. Keep one "
-        f"with --where {column}=VALUE, or, if they are repeats after all, say so with --read-as {column}=note."
-    )
+def _kept_and_read(raw, conditions, read_as, wanted):
+    """(rows that meet the conditions, their columns called as in the schema; readings).
 
-
-def _taken_for_repeats(table, quality, inputs, chosen):
-    """A sentence on unknown columns in which rows of one point differ, and which do not tell them apart."""
-    columns = evidence.repeating(table, quality, [*inputs.values()], chosen)
-    if columns:
-        yield (f"Rows that differ in {' and '.join(columns)} only are taken for repeats: no difference between them is "
-               f"sure. Keep one with --where {columns[0]}=VALUE if they are not.")  # fmt: skip
-
-
-def _length_follows_size(table, inputs):
-    """A sentence where every size was trained for a length of its own: a law in size follows both.
-
-    Training FLOPs are no such length: of equal steps they grow with the size.
+    A condition on a column that the raw table lacks is on one that reading the columns gives.
     """
-    size = inputs.get("N")
-    for column in [c for c in TRAINING if c != "train_flops"] if size else ():
-        other = column in table and column not in inputs.values() and table[column].nunique() > 1
-        if other and (table.groupby(size)[column].nunique() <= 1).all():
-            yield f"{column} differs between sizes: a law in {size} follows the two together."
-
-
-def _refuse_unknown_direction(table, quality, inputs, law):
-    """InputError where nobody knows whether a quality that rises with its inputs is better when high."""
-    if quality in schema.COLUMNS or evidence.FALLING & set(words_of(quality)):
-        return
-    first = laws.CHOICES.get(law, (law,))[0] if isinstance(law, str) else law
-    stated = law is not None and laws.find(first).trend == "rises"
-    if not stated and not evidence.rises(table, quality, inputs.values()):
-        return
-    along = "is to follow a law that rises" if stated else f"rises with {' and '.join(inputs.values())}"
-    raise InputError(
-        f"{quality} {along}: is a higher value better? Say --read-as {quality}=score if it is (accuracy, a rate of "
-        f"wins), --read-as {quality}=distance if a lower one is (an error)."
-    )
-
-
-def _other_qualities(table, quality):
-    """A sentence where a quality was taken and the table holds others that the user may have meant."""
-    metrics = [c for c in schema.names("quality") if c in table and c == schema.COLUMNS[c].metric and c != quality]
-    others = [c for c in metrics if table[c].notna().any()]
-    if others and quality in schema.COLUMNS:
-        yield f"quality = {quality}; the table also has {', '.join(others)} (--quality)."
+    as_written = {c: v for c, v in conditions.items() if measurements.clean_label(c) in raw}
+    table, readings = read_columns(measurements.matching(raw, as_written), read_as, wanted)
+    return measurements.matching(table, {c: v for c, v in conditions.items() if c not in as_written}), readings
 
 
 def _steps_by_symbol(table, inputs, readings):
@@ -303,102 +238,3 @@ def _steps_by_symbol(table, inputs, readings):
         return table, inputs, readings
     table, more = read_columns(table, {column: "steps"})
     return table, inputs | {"S": "steps"}, (*readings, *(r for r in more if r.column == column))
-
-
-def mixing(table, inputs, chosen=()):
-    """Columns in which rows differ that the law takes for the same point; samplers are always apart.
-
-    Rows that differ in the `chosen` columns are different points.
-    """
-    sized = any(c not in TRAINING and (c not in schema.COLUMNS or schema.COLUMNS[c].kind != "steps")
-                for c in inputs.values())  # fmt: skip
-    free = [*schema.unpooled(), *(() if sized else ("model", *schema.names(kind="size")))]
-    free = [c for c in free if c in table and c not in inputs.values()]
-    same = table.groupby([*inputs.values(), *chosen], dropna=False)
-    apart = [c for c in free if schema.COLUMNS[c].kind == "sampler" and table[c].nunique() > 1]
-    order = sorted(free, key=lambda c: c not in CHOICES)
-    return apart + [c for c in order if c not in apart and (same[c].nunique() > 1).any()]
-
-
-def stated(given):
-    """A dictionary as it is; text as typed on a command line, "sampler=ddim; guidance=1", or a list of such, as one."""
-    return pairs(given.split(";")) if isinstance(given, str) else given if isinstance(given, dict) else pairs(given)
-
-
-def pairs(items):
-    """{'a': 'b'} of ['a=b', ...], as typed on a command line."""
-    items = [str(item) for item in items or () if str(item).strip()]
-    split = [item.partition("=") for item in items]
-    for (left, sign, right), item in zip(split, items, strict=True):
-        if not (left and sign and right):
-            raise InputError(f"{item!r} is not NAME=VALUE, such as sampler=ddim.")
-    return {left.strip(): right.strip() for left, _, right in split}
-
-
-def quality_of(table):
-    """The quality column of a table, if it is plain which: a metric that is full, else one with gaps, else `loss`.
-
-    >>> quality_of(pd.DataFrame({"params": [1e8, 1e9], "loss": [3.0, 2.5]}))
-    'loss'
-    """
-    held = [c for c in schema.names("quality") if c in table and table[c].notna().any()]
-    metrics = [c for c in held if c == schema.COLUMNS[c].metric] or held
-    full = [c for c in metrics if table[c].notna().all()]
-    for found in (full, metrics):
-        usual = [c for c in ("fd", "fid") if c in found]
-        if usual or len(found) == 1:
-            return (usual or found)[0]
-        if found:
-            break
-    numeric = [c for c in table.columns if c not in schema.COLUMNS and pd.api.types.is_numeric_dtype(table[c])]
-    if not held and (losses := [c for c in numeric if words_of(c)[-1:] == ["loss"]]):
-        tested = [c for c in losses if "train" not in words_of(c) and "training" not in words_of(c)]
-        if "loss" in losses or len(tested or losses) == 1:
-            return "loss" if "loss" in losses else (tested or losses)[0]
-        numeric = losses
-    have = ", ".join(map(str, full or metrics or numeric or table.columns))
-    raise InputError(f"Which column is the quality? Name one of {have} (--quality).")
-
-
-def _inputs(table, law):
-    """{symbol: column} for the law: size first, then steps where they vary and the law takes them.
-
-    Where neither varies, the training length.
-    """
-    choices = laws.CHOICES.get(law, (law,)) if isinstance(law, str) else (law,)
-    symbols = laws.find(choices[0]).inputs if law else ("N", "S")
-    sizes, steps = schema.names(kind="size"), schema.names(kind="steps")
-    size, step = _first(table, sizes, bool(law)), _first(table, steps, bool(law) and len(symbols) > 1)
-    columns = [c for c in (size, step) if c]
-    tokens = _first(table, ("tokens",), False) if not law and size and not step else None
-    if tokens and (table.groupby(size)[tokens].nunique() > 1).any():
-        return {"N": size, "D": tokens}
-    if symbols == ("N", "S") and len(columns) == 2:
-        return dict(zip(symbols, columns, strict=True))
-    if columns and (len(symbols) == 1 or not law):
-        return {"N" if size else "S": columns[0]}
-    trained = _first(table, TRAINING, False)
-    if trained and (not law or len(symbols) == 1):
-        return {"D": trained}
-    have = ", ".join(map(str, table.columns))
-    constant = [c for c in sizes + steps if c in table and table[c].notna().any() and table[c].nunique() == 1]
-    if constant:
-        listed = " and ".join(f"{c} = {table[c].dropna().iloc[0]:g}" for c in constant[:2])
-        raise InputError(
-            f"Nothing varies that a law could run along: every row has {listed}. Measure another size, other steps or "
-            "another training length."
-        )
-    named = " ".join(f"{s}=COLUMN" for s in symbols)
-    raise InputError(
-        f"No column is known as a size or steps: name the law's inputs, --inputs {named}, or say what a column means, "
-        f"such as --read-as COLUMN=steps; the table has {have}."
-    )
-
-
-def _first(table, columns, constant):
-    """The first column that varies, a full one before one with gaps; a constant one only if `constant` allows it."""
-    held = [c for c in columns if c in table and pd.api.types.is_numeric_dtype(table[c]) and table[c].notna().any()]
-    full = [c for c in held if table[c].notna().all()]
-    gaps = [c for c in held if 2 * table[c].notna().sum() > len(table)]
-    varied = [c for c in (*full, *gaps) if table[c].nunique() > 1]
-    return next(iter(varied + (full if constant else [])), None)

@@ -5,12 +5,12 @@ next_size(question)               Forecast of a model twice as large as the larg
 hold_out(question, size)          HeldOut: one size by the law fitted to the others, row by row
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, infer, naive
+from scalinglaws import display, naive
 from scalinglaws.forecasting.forecast import Forecast, forecast, of_series, series_of
 from scalinglaws.infer import Question
 from scalinglaws.schema import InputError
@@ -21,33 +21,42 @@ AVERAGE = "forecast (laws averaged, with a prior)"
 NEXT = 2.0  # times the largest
 
 
-def predict_largest(question, fit, options=None, use_prior=True, leave_out=None) -> pd.DataFrame:
+def predict_largest(question, fit, options=None, use_prior=True, leave_out=None) -> tuple[pd.DataFrame, list[str]]:
     """The largest size predicted from the others: by the law, a plain power law, the forecast and the last value.
 
-    Columns: way, median_error, largest_error (shares of the measured value), rows. `fit` None: without a law. Empty
-    where too few rows remain.
+    Returns a table (way, median_error, largest_error as shares of the measured value, rows), which is empty where too
+    few rows remain, and a sentence for each law that cannot be fitted without that size. `fit` None: without a law.
     """
     seen, held = question.hold_out()
-    measured = held[question.quality].to_numpy(float)
-    ways = [(fit.law.name, fit.law)] if fit else []
-    plain = PLAIN.get(len(question.inputs))
-    if fit and plain and plain != fit.law.name and fit.law.trend != "rises":
-        ways.append((f"{plain} (a plain power law)", plain))
+    measured, size = held[question.quality].to_numpy(float), next(iter(question.inputs.values()))
+    guesses, refused = _by_laws(seen, held, fit, options or {})
+    if seen.table[size].nunique() > 1:
+        guesses[AVERAGE] = _forecasts(question, seen.table, held, use_prior, leave_out)
+        guesses[NAIVE] = _same_as_last(question, seen.table, held)
     rows = []
-    for name, law in ways:
+    for way, guess in guesses.items():
+        error = np.abs(guess / measured - 1)[np.isfinite(guess)]
+        if len(error):
+            rows.append({"way": way, "median_error": np.median(error), "largest_error": error.max(),
+                         "rows": len(error)})  # fmt: skip
+    return pd.DataFrame(rows, columns=["way", "median_error", "largest_error", "rows"]), refused
+
+
+def _by_laws(seen, held, fit, options):
+    """({way: prediction of each held row [row]} of the law of a Fit and of a plain power law, sentences on those that
+    cannot be fitted to the seen rows)."""
+    laws = {fit.law.name: fit.law} if fit else {}
+    plain = PLAIN.get(len(seen.inputs))
+    if fit and plain not in (None, fit.law.name) and fit.law.trend != "rises":
+        laws[f"{plain} (a plain power law)"] = plain
+    x = {symbol: held[column].to_numpy(float) for symbol, column in seen.inputs.items()}
+    guesses, refused = {}, []
+    for way, law in laws.items():
         try:
-            again = infer.fit(seen.table, law, question.quality, question.inputs, **(options or {}))
-            x = {symbol: held[column].to_numpy(float) for symbol, column in question.inputs.items()}
-            rows.append((name, again.curve(x) / measured - 1))
-        except InputError:
-            continue
-    for name, guess in ((AVERAGE, _forecasts(question, seen.table, held, use_prior, leave_out)),
-                        (NAIVE, _same_as_last(question, seen.table, held))):  # fmt: skip
-        error = (guess / measured - 1)[np.isfinite(guess)]
-        rows += [(name, error)] if len(error) and seen.table[next(iter(question.inputs.values()))].nunique() > 1 else []
-    table = [{"way": n, "median_error": np.median(abs(e)), "largest_error": abs(e).max(), "rows": len(e)}
-             for n, e in rows]  # fmt: skip
-    return pd.DataFrame(table, columns=["way", "median_error", "largest_error", "rows"])
+            guesses[way] = replace(seen, law=law).fit(**options).curve(x)
+        except InputError as error:
+            refused.append(f"The largest {next(iter(seen.inputs.values()))} is not predicted by {way}: {error}")
+    return guesses, refused
 
 
 def next_size(question, at=None, use_prior=True, leave_out=None) -> tuple[Forecast, str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scalinglaws import schema
+from scalinglaws import schema, wide
 from scalinglaws.cells import read_store
 from scalinglaws.csvfile import as_numbers, clean_label, read_csv
 from scalinglaws.schema import InputError
@@ -42,7 +42,7 @@ def read(source, needs=(), quality=None, strict=False):
     label, table = _load(source)
     if table.empty:
         raise InputError(f"{label} holds no rows; give at least one measurement.")
-    return tidy(table, needs, quality, label, strict)
+    return tidy(wide.as_rows(table), needs, quality, label, strict)
 
 
 def tidy(table, needs=(), quality=None, label=FRAME, strict=False):

@@ -18,6 +18,10 @@ from scalinglaws.schema import InputError, NoAnswer
 HERE = Path(__file__).resolve().parent
 QUIET = ["--IPKernelApp.log_level=50"]  # the kernel's own chatter is no part of a report
 FIGURES = ["--InlineBackend.figure_formats={'png', 'svg'}"]
+TABLES = ("display.float_format", "'{:.4g}'.format", "display.max_colwidth", "200")  # four digits, whole sentences
+FORMAT = [f"--IPKernelApp.exec_lines=[\"__import__('pandas').set_option('{TABLES[0]}', {TABLES[1]}, '{TABLES[2]}', "
+          f"{TABLES[3]})\"]"]  # fmt: skip
+STYLE = "<style>.jp-RenderedText pre { word-break: normal; overflow-wrap: anywhere; }</style>"  # words stay whole
 UNDESCRIBED = 'alt="No description has been provided for this image"'
 FOLDERS = (HERE / "data" / "notebooks", HERE.parent / "notebooks")  # in the wheel, in the checkout
 
@@ -66,7 +70,8 @@ def report(name, parameters=None, out="reports", top=""):
     for heading in headings:  # nbconvert describes no figure
         page = page.replace(UNDESCRIBED, f'alt="{html.escape(heading)}"', 1)
     path = folder / f"{name}.html"
-    path.write_text(re.sub(r"<body[^>]*>", lambda body: body[0] + top, _offline(page), count=1), encoding="utf-8")
+    page = _offline(page).replace("</head>", f"{STYLE}</head>", 1)
+    path.write_text(re.sub(r"<body[^>]*>", lambda body: body[0] + top, page, count=1), encoding="utf-8")
     return path
 
 
@@ -135,9 +140,10 @@ def _typed(name, parameters):
 def _run(papermill, name, given, path):
     """The executed notebook; what went wrong inside it is one sentence."""
     try:
-        options = {"kernel_name": "python3", "progress_bar": False, "extra_arguments": QUIET + FIGURES}
+        options = {"kernel_name": "python3", "progress_bar": False, "extra_arguments": QUIET + FIGURES + FORMAT}
         return papermill.execute_notebook(str(_find(name)), str(path), given, **options)
     except papermill.PapermillExecutionError as error:
         if error.ename in ("InputError", "NoAnswer"):
+            path.unlink(missing_ok=True)  # executed in part, and nothing in it that the sentence does not say
             raise (NoAnswer if error.ename == "NoAnswer" else InputError)(error.evalue) from None
         raise NoAnswer(f"Notebook {name!r} stopped with {error.ename}: {error.evalue}; see {path}.") from None

@@ -119,7 +119,7 @@ def candidates(table, x_label, y_label, ax=None):
         plain_numbers(ax)
         _limit(ax, table["value"])
         ax.margins(x=0.05)
-        ax.legend(loc="best")
+        legend(ax, {})
     return ax
 
 

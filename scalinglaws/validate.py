@@ -141,47 +141,65 @@ def compare(
     """
     if not isinstance(inputs, dict) or not inputs:
         raise InputError("compare needs inputs as a dict {symbol: column}, for example {'N': 'params'}.")
-    usual = candidates(inputs, higher_is_better(quality))
-    given = usual if laws is None else [*laws, *(name for name in PLAIN if name in usual and name not in laws)]
-    if not given:
-        raise InputError(f"No law takes the inputs {', '.join(inputs)}. Name some: laws=['power_floor', ...].")
     symbol = along or next(iter(inputs))
-    fits, refused = _fit_all(table, given, quality, inputs, options)
+    fits, refused = _fit_all(table, _given(laws, inputs, quality), quality, inputs, options)
     rows = fits[0].table if fits else table
     plain = naive.candidates(rows, quality, inputs, symbol, leave_out, use_prior)
     if not fits and naive.FORECAST not in [one.name for one in plain]:
-        faults = check(table, [*inputs.values(), quality]) if isinstance(table, pd.DataFrame) else ()
-        name, why = next(iter(refused.items()))
-        raise InputError(faults[0] if faults else f"None of the laws can be fitted; {name}: {why}")
+        raise InputError(_why_none(table, inputs, quality, refused))
     shared = _shared_folds(fits, symbol, hide, folds) or _naive_folds(rows, plain, hide, folds)
     best = min(fits, key=lambda one: one.objective, default=None)
-    factor = calibration(best.problem, best.minima.theta[0]) if best else None
-    raw = bool(best) and best.residual_scale == "raw"
-    scored, predictions, known = [], [], {}
-    for one in (*fits, *plain):
-        name, predicted = _hidden_rows(one, shared, level, rows, quality, raw)
-        scored.append(_about(one, factor) | _score(predicted))
-        predictions.append(predicted.assign(law=name))
-        known[name] = one
-    scored += [{"law": name, "note": note} for name, note in refused.items()]
-    ranked = pd.DataFrame(scored, columns=list(COLUMNS)).sort_values(
-        ["held_out", "aicc"], kind="stable", na_position="last", ignore_index=True)  # fmt: skip
-    ranked["aicc"] = ranked["aicc"] - ranked["aicc"].min()
-    predictions = pd.concat([part for part in predictions if len(part)] or predictions[:1], ignore_index=True)
+    raw = best is not None and best.residual_scale == "raw"
+    known = {_name(one): one for one in (*fits, *plain)}
+    hidden = {name: _hidden_rows(one, shared, level, rows, quality, raw) for name, one in known.items()}
+    predictions = pd.concat(
+        [part for part in hidden.values() if len(part)] or [*hidden.values()][:1], ignore_index=True
+    )
     logarithmic = not raw and bool((rows[quality] > 0).all())
+    ranked = _ranked(known, hidden, refused, best)
     ranked["weight"] = ranked["law"].map(_weights(predictions, level, logarithmic, known)).astype(float)
     return Comparison(ranked, quality, inputs.get(symbol, symbol), level, predictions, known, logarithmic)
 
 
+def _given(laws, inputs, quality):
+    """The laws to compare: those named with the plain power laws, or all that take the inputs."""
+    usual = candidates(inputs, higher_is_better(quality))
+    given = usual if laws is None else [*laws, *(name for name in PLAIN if name in usual and name not in laws)]
+    if not given:
+        raise InputError(f"No law takes the inputs {', '.join(inputs)}. Name some: laws=['power_floor', ...].")
+    return given
+
+
+def _why_none(table, inputs, quality, refused):
+    """A fault of the table, else why the first law was refused."""
+    faults = check(table, [*inputs.values(), quality]) if isinstance(table, pd.DataFrame) else ()
+    name, why = next(iter(refused.items()))
+    return faults[0] if faults else f"None of the laws can be fitted; {name}: {why}"
+
+
+def _name(one):
+    """What a Fit or a naive way is called in the ranking."""
+    return one.law.name if isinstance(one, Fit) else one.name
+
+
 def _hidden_rows(one, shared, level, rows, quality, raw):
-    """(name, rows of _predict on every shared fold) of a Fit or a naive way; no row of a law that cannot be refitted on
-    each of them."""
-    real = isinstance(one, Fit)
-    if shared and (not real or len(usable(one, shared)) == len(shared)):
+    """The rows of _predict on every shared fold, of a Fit or a naive way, with its name as `law`; none of a law that
+    cannot be refitted on each of them."""
+    if shared and (not isinstance(one, Fit) or len(usable(one, shared)) == len(shared)):
         predicted = pd.concat([_predict(one, fold, level, rows, quality, raw) for fold in shared])
     else:
         predicted = pd.DataFrame(columns=["hidden_from", "measured", "predicted", "low", "high", "error"])
-    return one.law.name if real else one.name, predicted
+    return predicted.assign(law=_name(one))
+
+
+def _ranked(known, hidden, refused, best):
+    """The columns of compare() but the weight, one row per law, best first. best: the Fit whose noise aicc takes."""
+    factor = calibration(best.problem, best.minima.theta[0]) if best else None
+    scored = [_about(one, factor) | _score(hidden[name]) for name, one in known.items()]
+    scored += [{"law": name, "note": note} for name, note in refused.items()]
+    ranked = pd.DataFrame(scored, columns=list(COLUMNS)).sort_values(
+        ["held_out", "aicc"], kind="stable", na_position="last", ignore_index=True)  # fmt: skip
+    return ranked.assign(aicc=ranked["aicc"] - ranked["aicc"].min())
 
 
 def _fit_all(table, given, quality, inputs, options):

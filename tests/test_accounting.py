@@ -135,3 +135,13 @@ def test_passes_of_other_models_are_left_out_with_the_reason():
 def test_a_study_is_taken_by_its_name():
     one, two = which_size("tiny-ldm", draws=40), which_size(sl.read("tiny-ldm"), draws=40)
     pd.testing.assert_frame_equal(one.accounts, two.accounts)
+
+
+def test_without_standard_errors_no_interval_is_shown():
+    bare = which_size(study().drop(columns="fd_se"))
+    assert bare.notes[0] == "No row has a fd_se: low and high hold no error of measuring."
+    assert "%" in bare.answer and " to " not in bare.answer and "confidence" not in bare.answer
+    known = which_size(study(0.05))
+    assert (
+        "with 90% confidence, under" in known.answer and " to " in known.answer and "_se" not in " ".join(known.notes)
+    )

@@ -42,7 +42,7 @@ def test_wrong_words_are_still_refused():
     with pytest.raises(InputError, match="Nothing varies"):
         ask(THREE.head(1))
     trained = pd.DataFrame({"train_images": [1e6, 2e6, 4e6, 8e6, 16e6], "fid": [20.0, 14, 12, 11, 10]})
-    with pytest.raises(InputError, match="differ in train_images only"):
+    with pytest.raises(InputError, match="runs along train_images; for a training budget see"):
         ask(trained, "1e12 FLOPs", replicates=20)
 
 
@@ -52,6 +52,21 @@ def test_the_next_size_and_the_largest_held_out_stand_beside_the_law():
     assert {AVERAGE, NAIVE} < set(reply.held_out["way"])
     weak = ask(family(noise=0.02), "1e8", replicates=20, use_prior=False)
     assert not weak.next_size.use_prior and reply.next_size.use_prior
+
+
+def test_a_law_that_cannot_be_fitted_without_the_largest_size_is_said_and_not_compared():
+    rows = pd.DataFrame({"params": [1e7, 3e7, 1e8, 3e8], "fid": [20.0, 14, 11, 9.5]})
+    reply = ask(rows, replicates=20, use_prior=False)
+    assert reply.held_out["way"].iloc[0] == "power (a plain power law)"
+    assert any(n.startswith("The largest params is not predicted by power_floor: Law 'power_floor' has 3 parameters "
+                            "but the table has 3 rows") for n in reply.notes)  # fmt: skip
+    assert not any("than the law fitted without it" in warning for warning in reply.warnings)
+
+
+def test_the_largest_size_is_predicted_with_errors_by_the_user_s_own_name():
+    rows = pd.DataFrame({"params": [1e7, 3e7, 1e8, 3e8, 1e9], "fid50k": [20.0, 14, 11, 9.5, 9], "fid50k_se": 0.1})
+    reply = ask(rows, replicates=20, use_prior=False, se="fid50k_se")
+    assert reply.held_out["way"].iloc[0] == reply.fit.law.name
 
 
 def test_a_bundled_study_is_forecast_by_a_prior_that_has_not_seen_it():

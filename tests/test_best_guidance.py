@@ -146,3 +146,20 @@ def test_it_shows_itself_in_five_ways():
     for draw in (found.plot, found.plot_map, found.plot_losses):
         assert draw().get_xlabel()
     assert len(found.plot_curves()) == 2
+
+
+def test_guidances_that_some_settings_lack_are_named_beside_the_one_for_all():
+    table = study(noise=0.0)
+    few = table[(table.steps < 64) | (table.guidance < 5)]
+    whole, found = best_guidance(table), best_guidance(few)
+    assert found.losses["guidance"].tolist() == ["1", "1.5", "2", "3", "4", "by the law"]
+    assert any("are compared; 6, 8 are not, and losses" in note for note in found.notes)
+    assert ", of those measured in every setting, costs" in found.answer
+    assert ", of those" not in whole.answer and not any("are compared" in note for note in whole.notes)
+
+
+def test_intervals_without_errors_are_said_to_hold_none():
+    sentence = "No row has a fd_se: the intervals of single settings hold no error of measuring."
+    assert (
+        sentence in best_guidance(study().drop(columns="fd_se")).notes and sentence not in best_guidance(study()).notes
+    )

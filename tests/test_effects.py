@@ -62,7 +62,9 @@ def test_errors_are_the_sandwich_by_clusters():
     scores = [x[at].T @ residual[at] for at in (np.flatnonzero(table["params"] == n) for n in SIZES)]
     n, k, g = len(x), 3, len(SIZES)
     cov = bread @ sum(np.outer(s, s) for s in scores) @ bread * g / (g - 1) * (n - 1) / (n - k)
-    assert row.seen == pytest.approx(t.ppf(0.95, g - 1) * np.sqrt(cov[1, 1]))
+    error = np.sqrt(cov[1, 1])
+    assert [row.low, row.high] == pytest.approx(row.effect + t.ppf([0.05, 0.95], g - 1) * error)
+    assert row.detectable == pytest.approx((t.ppf(0.95, g - 1) + t.ppf(0.8, g - 1)) * error)
 
 
 def test_few_models_are_a_warning_and_two_an_error():

@@ -14,8 +14,9 @@ pytest.importorskip("safetensors")
 from cheap_cells import PATIENCE, QUICK, crash, nothing, open_which_gpu, opener
 from test_worker import assert_whole, finished_table, kinds, undisturbed
 
-from collect.run import engines
-from collect.run.engines import ENGINES, engine, visible_gpus
+from collect.run import processes
+from collect.run.engines import ENGINES, engine
+from collect.run.processes import visible_gpus
 from collect.store.store import Store
 from scalinglaws.schema import InputError
 
@@ -29,7 +30,7 @@ def test_process_is_one_worker(tmp_path):
 
 def test_two_processes_share_the_cells_and_a_killed_one_is_replaced(tmp_path, monkeypatch):
     """Cells 3, 8 and 13 kill the process that first measures them; all are finished all the same."""
-    monkeypatch.setattr(engines, "visible_gpus", list)
+    monkeypatch.setattr(processes, "visible_gpus", list)
     (tmp_path / "s").mkdir()
     events = list(ENGINES["gpus"](partial(opener, tmp_path / "s", 14, "die once"), 2, config=QUICK))
     assert kinds(events).count("finished") == 14 and kinds(events).count("lost") == 3
@@ -46,7 +47,7 @@ def reasons(events, kind):
 
 
 def test_each_process_sees_one_gpu(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "visible_gpus", lambda: ["3", "5"])
+    monkeypatch.setattr(processes, "visible_gpus", lambda: ["3", "5"])
     list(ENGINES["gpus"](partial(open_which_gpu, tmp_path, 2), config=QUICK))
     table = Store(tmp_path).table()
     assert set(table.model) == {"3", "5"} and (table.groupby("threads").model.nunique() == 1).all()
@@ -58,25 +59,25 @@ def test_gpus_asked_for_by_the_environment_are_shared_out(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, GPU-8a3f")
     assert visible_gpus() == ["4", "GPU-8a3f"]
-    assert [s["CUDA_VISIBLE_DEVICES"] for s in engines._settings(3)] == ["4", "GPU-8a3f", "4"]
+    assert [s["CUDA_VISIBLE_DEVICES"] for s in processes._settings(3)] == ["4", "GPU-8a3f", "4"]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert visible_gpus() == ["0", "1"]
 
 
 def test_a_cpu_worker_gets_its_share_of_the_cores(monkeypatch):
-    monkeypatch.setattr(engines, "visible_gpus", list)
+    monkeypatch.setattr(processes, "visible_gpus", list)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
-    assert engines._settings(3) == [{"OMP_NUM_THREADS": "2"}] * 3
+    assert processes._settings(3) == [{"OMP_NUM_THREADS": "2"}] * 3
 
 
 def test_what_the_opener_refuses_is_raised_here(monkeypatch):
-    monkeypatch.setattr(engines, "visible_gpus", list)
+    monkeypatch.setattr(processes, "visible_gpus", list)
     with pytest.raises(InputError, match="Nothing to open: give a sweep"):
         list(ENGINES["gpus"](nothing, 2))
 
 
 def test_an_opener_that_fails_is_reported_and_not_tried_again(monkeypatch):
-    monkeypatch.setattr(engines, "visible_gpus", list)
+    monkeypatch.setattr(processes, "visible_gpus", list)
     events = list(ENGINES["gpus"](crash, 1))
     assert reasons(events, "lost") == ["ZeroDivisionError: in the opener", "its process ended (exit code 1): its cell "
                                        "is taken over, it is not started again"]  # fmt: skip
@@ -84,8 +85,8 @@ def test_an_opener_that_fails_is_reported_and_not_tried_again(monkeypatch):
 
 def test_stopping_the_loop_stops_the_workers(tmp_path, monkeypatch):
     """Both workers stand still after three batches of a cell; so whatever is measured after the stop would be seen."""
-    monkeypatch.setattr(engines, "visible_gpus", list)
-    monkeypatch.setattr(engines, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(processes, "visible_gpus", list)
+    monkeypatch.setattr(processes, "PATIENCE", PATIENCE)
     running = ENGINES["gpus"](partial(opener, tmp_path, 4, "hold"), 2, config=QUICK)
     kept = 0
     while kept < 2 * 3:
@@ -105,7 +106,7 @@ BAD = [
 
 @pytest.mark.parametrize("name, options, sentence", BAD)
 def test_what_an_engine_cannot_do_it_says(name, options, sentence, monkeypatch):
-    monkeypatch.setattr(engines, "visible_gpus", list)
+    monkeypatch.setattr(processes, "visible_gpus", list)
     with pytest.raises(InputError) as caught:
         next(ENGINES[name](crash, **options))
     assert str(caught.value) == sentence

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import scalinglaws as sl
-from scalinglaws import evidence, infer
+from scalinglaws import evidence, infer, roles
 from scalinglaws.schema import InputError
 
 SIZES, STEPS = (2e7, 5e7, 1e8, 3e8, 9e8), (4, 8, 16, 32, 64)
@@ -24,7 +24,10 @@ def noisy(table, rng, noise=0.02):
 def test_two_architectures_of_equal_sizes_are_not_pooled():
     one, other = grid(arch="unet"), grid(arch="dit")
     rows = noisy(pd.concat([one, other.assign(fid=0.9 * other.fid)]), np.random.default_rng(0))
-    with pytest.raises(InputError, match=r"mix 2 values of arch \(dit, unet\): fid differs .* --where arch=VALUE"):
+    with pytest.raises(
+        InputError,
+        match=r"mix 2 values of arch \(dit, unet\) .* --where arch=VALUE\. At equal .* fid differs",
+    ):
         infer.question(rows)
     assert len(infer.question(rows, where={"arch": "dit"}).table) == 25
     assert len(infer.question(rows, read_as={"arch": "note"}).table) == 50
@@ -126,10 +129,10 @@ def test_a_length_of_training_that_differs_between_sizes_is_said():
 )
 def test_the_loss_that_was_measured_on_other_data_is_the_quality(columns, quality):
     rows = pd.DataFrame({"params": [1e7, 1e8, 1e9], **{c: [4.0, 3.0, 2.5] for c in columns}})
-    assert infer.quality_of(rows) == quality
+    assert roles.quality_of(rows) == quality
 
 
 def test_two_losses_on_other_data_are_asked_about():
     rows = pd.DataFrame({"params": [1e7, 1e8], "val_loss": [4.0, 3.0], "test_loss": [4.0, 3.0]})
     with pytest.raises(InputError, match="Name one of val_loss, test_loss"):
-        infer.quality_of(rows)
+        roles.quality_of(rows)

@@ -22,7 +22,7 @@ from collect.sampling.loop import SamplingConfig  # noqa: E402
 from collect.training import examples, loop, parallel  # noqa: E402
 from collect.training import pretrained as opening  # noqa: E402
 from collect.training.denoising import denoising  # noqa: E402
-from collect.training.finetune import open_base, optimizer_config, upscale_examples, widened  # noqa: E402
+from collect.training.finetune import open_base, upscale_examples, widened  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
 KINDS = ("ddim", "sd", "dit", "sd3")  # pixels, a U-Net of text, a transformer of classes, flow matching
@@ -193,7 +193,7 @@ def test_killed_and_resumed_leaves_the_same_weights(folders, tmp_path, said):
     base = open_base(file)
     model, build = widened(base)
     data = upscale_examples(file, base, tmp_path / "resumed")
-    loss, config = denoising(model, data, file.batch, file.drop), optimizer_config(file)
+    loss, config = denoising(model, data, file.batch, file.drop), loop.optimizer_config(file, file.seed)
     for step, _ in loop.train(build, loss, config, 5, tmp_path / "resumed", file.save_every):
         if step == 3:
             break

@@ -36,12 +36,20 @@ def test_labels_that_are_sizes_are_read_where_nothing_else_tells_one():
         infer.question(curve(model=["S", "B", "L", "XL"]))
 
 
+def test_sizes_in_words_are_numbers_where_the_user_says_that_they_are_sizes():
+    question = infer.question(curve(network=list(WORDS)), read_as={"network": "params"})
+    assert question.table.params.tolist() == list(WORDS.values()) and question.table.model.tolist() == list(WORDS)
+
+
 @pytest.mark.parametrize(
     ("name", "meaning"),
     [
         ("eval/fid_50k", "fid"), ("test.clip_score", "clip"), ("config.sampler.num_inference_steps", "steps"),
         ("config.model.size", "params"), ("metrics.fid", "fid"), ("params.steps", "steps"), ("cfg.scale", "guidance"),
-        ("config.batch.size", "batch_size"),
+        ("config.batch.size", "batch_size"), ("config.sampler.name", "sampler"),
+        ("perf/latency_ms", "seconds_per_image"),
+        ("perf/gflops_per_step", "flops_per_forward"), ("GFLOPs/step", "flops_per_forward"),
+        ("GFLOPs/img", "flops_per_image"),
     ],
 )  # fmt: skip
 def test_names_with_sections_are_read_by_their_last_part(name, meaning):
@@ -66,6 +74,8 @@ def test_an_export_of_wandb_is_read_without_a_word():
     fit = question.fit(replicates=20)
     assert [fit.values[k] for k in "EAaBb"] == pytest.approx([8, 2e4, 0.45, 90, 1.1], rel=0.01)
     assert question.table.model.tolist()[::4] == ["39M", "145M", "866M"]
+    with pytest.raises(InputError, match=r"the table has no seconds_per_image\. Give a column of cost"):
+        infer.question(rows.assign(_runtime=3600.0)).budget("1 s")
 
 
 def test_a_logarithm_is_refused_with_what_to_give_instead():
@@ -96,3 +106,41 @@ def test_wrong_arguments_are_refused_without_a_budget_too():
         sl.ask(rows, sizes=["many"], replicates=20)
     with pytest.raises(InputError, match=r"Give numbers of params beyond 1e\+10 to forecast at; got \['1B'\]"):
         sl.forecast(rows, "fid", "params", ["1B"])
+
+
+def grid(**columns):
+    """Rows of three sizes at four step counts, with columns by size: {name: one value a size}."""
+    sizes = {k: np.repeat(v, 4) for k, v in columns.items()}
+    n, s = np.repeat([39e6, 83e6, 866e6], 4), np.tile([4, 8, 16, 32], 3)
+    fid = (8 + 2e4 * n**-0.45 + 90 * s**-1.1) * np.exp(0.01 * np.cos(np.arange(12)))
+    return pd.DataFrame(sizes | {"steps": s, "fid": fid})
+
+
+@pytest.mark.parametrize("written", [["39M", "83M", "866M"], [39e6, 83.2e6, 866e6]])
+def test_sizes_in_flops_are_called_by_their_parameters(tmp_path, written):
+    grid(params=written, flops_per_forward=[5.7e10, 1e11, 8e11]).to_csv(tmp_path / "mine.csv", index=False)
+    question = infer.question(tmp_path / "mine.csv")
+    assert question.inputs["N"] == "flops_per_forward"
+    assert list(question.table.model.unique()) == ["39M", "83M" if written[1] == "83M" else "83.2M", "866M"]
+    answer = sl.ask(tmp_path / "mine.csv", "4e12 FLOPs", replicates=20)
+    assert set(answer.optimum.candidates.model) == set(question.table.model)
+    crossing = sl.crossover(answer.fit, between=("39M", "83M"))
+    assert (crossing.first, crossing.second) == ("39M", question.table.model[4])
+    with pytest.raises(InputError, match=r"No size '84\.5M'\. Known sizes: 39M, 83"):
+        sl.crossover(answer.fit, between=("39M", "84.5M"))
+
+
+def test_sizes_that_parameters_do_not_tell_apart_keep_their_own_unit():
+    patches = grid(params=[33e6, 33e6, 130e6], flops_per_forward=[6e9, 1.5e9, 23e9])
+    assert "model" not in infer.question(patches).table
+    unit = grid(size=[39, 83, 866])
+    assert "model" not in infer.question(unit).table
+
+
+def test_a_label_with_the_parameters_in_it_is_meant_by_them(tmp_path):
+    rows = grid(Model=["LDM-39M", "LDM-83M", "LDM-866M"], params_M=[39, 83, 866], gflops=[57, 100, 800])
+    question = infer.question(rows)
+    fit = question.fit(replicates=20)
+    for pair in (("39M", "83M"), ("39", "83"), ("57", "100"), (57e9, 1e11), ("LDM-39M", "LDM-83M")):
+        crossing = sl.crossover(fit, between=[question.size(size) for size in pair])
+        assert (crossing.first, crossing.second) == ("LDM-39M", "LDM-83M")

@@ -90,3 +90,17 @@ def test_the_result_shows_itself():
     assert found.measured.query("best")["guidance"].tolist() == [1.25, 1.25]
     with pytest.raises(InputError, match="got an unexpected keyword argument 'budget'"):
         optimal_guidance(found.measured, budget=1)
+
+
+def test_an_uneven_grid_of_guidances_is_said_and_ends_are_marked():
+    table = measured(lambda w: 10 + (np.log(w / 1.9)) ** 2, settings=4, noise=0.0)
+    table = table.assign(params=table["model"].map({"c003": 1e6, "c000": 2e6, "c001": 3e6, "c002": 4e6}))
+    even = optimal_guidance(table)
+    assert even.table["beyond"].tolist() == [""] * 4 and len(even.notes) == 1
+    assert even.table["model"].tolist() == ["c003", "c000", "c001", "c002"]  # by rising size
+    cut = {"c000": (1.0, 1.5, 2.0), "c001": (3.0, 2.0), "c002": (2.0,)}
+    kept = [row.guidance in cut.get(row.model, GUIDANCES) for row in table.itertuples()]
+    found = optimal_guidance(table[kept])
+    assert dict(found.table[["model", "beyond"]].values) == {"c003": "", "c000": "above", "c001": "below", "c002": ""}
+    assert "settings (1, 1.25, 1.5, 2, 3 in 1; 1, 1.5, 2 in 1; 2, 3 in 1): a best one at an end" in found.notes[-1]
+    assert found.notes[-1].endswith("those measured in all of them alone, 2.")

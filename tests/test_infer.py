@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from synthetic import family
 
-from scalinglaws import infer, studies
+from scalinglaws import infer, pooling, roles, studies
 from scalinglaws.schema import InputError
 
 EDM2 = {"family": "EDM2 img512 no guidance"}
@@ -27,6 +27,13 @@ def test_unlike_rows_are_not_pooled(extra, column):
     both = pd.concat([one, one.assign(**extra)])
     with pytest.raises(InputError, match=f"mix 2 values of {column} .* keep one with --where {column}=VALUE"):
         infer.question(both)
+
+
+def test_a_mixture_of_many_values_is_named_by_the_first_twelve():
+    column = pd.Series([0.5, *range(20, 0, -1)])
+    assert pooling.mixture(column, "cfg") == (
+        "The rows mix 21 values of cfg (0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...)"
+    )
 
 
 def test_samplers_and_guidances_become_groups():
@@ -63,7 +70,7 @@ def test_every_family_that_can_be_asked_is_one_question():
             except InputError as error:
                 assert str(error).endswith((".", ")"))
                 continue
-            asked += not infer.mixing(question.table, question.inputs)
+            asked += not pooling.mixing(question.table, question.inputs)
     assert asked > 40
 
 
@@ -89,5 +96,34 @@ def test_a_loss_is_the_quality_where_there_is_no_metric():
     losses = {"loss": [3.0, 2.8, 2.7, 2.65], "val_loss": [3.1, 2.9, 2.8, 2.7]}
     table = pd.DataFrame({"params": [1e8, 3e8, 1e9, 3e9]} | losses)
     assert infer.question(table).quality == "loss"
-    assert infer.quality_of(table.assign(fid=[9.0, 7.0, 6.0, 5.5])) == "fid"
-    assert infer.quality_of(table.drop(columns="loss")) == "val_loss"
+    assert roles.quality_of(table.assign(fid=[9.0, 7.0, 6.0, 5.5])) == "fid"
+    assert roles.quality_of(table.drop(columns="loss")) == "val_loss"
+
+
+def test_a_hint_can_be_typed_as_it_stands():
+    rows = family().rename(columns={"guidance": "CFG scale"})
+    mixed = pd.concat([rows.assign(**{"CFG scale": w}) for w in (10.0, 2.0, 1.0)])
+    with pytest.raises(InputError, match=r"3 values of CFG scale \(1, 2, 10\).* --where 'CFG scale=VALUE'\."):
+        infer.question(mixed)
+
+
+def trainings(**quality):
+    grid = pd.DataFrame([(n, d) for n in (6.0, 22, 86, 304) for d in (30, 90, 300)], columns=["Params (M)", "Epochs"])
+    return grid.assign(**{k: f(grid["Params (M)"], grid["Epochs"]) for k, f in quality.items()})
+
+
+def test_rows_of_several_training_lengths_can_be_fitted_along_them():
+    rows = trainings(**{"Top-1": lambda n, d: 90 - 40 * n**-0.5 - 60 * d**-0.6})
+    with pytest.raises(InputError, match=r"or let the law run along both, --inputs 'N=Params \(M\)' D=Epochs\."):
+        infer.question(rows)
+    question = infer.question(rows, inputs={"N": "Params (M)", "D": "Epochs"})
+    assert (question.law, question.inputs) == ("size_steps_ceiling", {"N": "params", "S": "epochs"})
+    fit = question.fit(replicates=20)
+    assert [fit.values[k] for k in ("C", "b")] == pytest.approx([90, 0.6], rel=1e-3)
+    falling = trainings(loss=lambda n, d: 2 + n**-0.5 + 6 * d**-0.6)
+    assert infer.question(falling, inputs={"N": "Params (M)", "D": "Epochs"}).law == "chinchilla"
+
+
+def test_an_accuracy_of_sizes_and_tokens_is_given_a_law_that_rises():
+    rows = trainings(acc=lambda n, d: 0.9 - 0.4 * n**-0.5 - 0.6 * d**-0.6).rename(columns={"Epochs": "tokens_B"})
+    assert infer.question(rows).law == "size_steps_ceiling"

@@ -17,7 +17,7 @@ from scalinglaws.decide.accounting import which_size
 from scalinglaws.decide.best_guidance import best_guidance
 from scalinglaws.decide.training_budget import training_budget
 from scalinglaws.decide.training_trend import training_trend
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, NoAnswer
 
 pytest.importorskip("papermill")
 NAMES = notebooks.names()
@@ -88,6 +88,7 @@ def test_a_report_says_what_the_library_says(tmp_path):
     path = notebooks.report("predict_size", {"study": "edm2", "where": where}, tmp_path)
     page = path.read_text()
     assert "EDM2-XXL" in page and "1.909" in page and "scalinglaws 0" in page and "data 2611" in page
+    assert "overflow-wrap: anywhere; }</style></head>" in page and not re.search(r"<td>[\d.]+\.\d{6}</td>", page)
     assert "sl.ask(" not in page and "image/png" in page and "<svg" not in page
     assert 'alt="The held-out size, predicted and measured"' in page
     figures = {kind: sorted(tmp_path.glob(f"predict_size-*.{kind}")) for kind in ("png", "svg")}
@@ -99,6 +100,7 @@ def test_a_report_says_what_the_library_says(tmp_path):
 def test_a_fault_inside_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"^The table has 7 families|^.*has 7 families; a law is fitted within one"):
         notebooks.report("predict_size", {"study": "edm2"}, tmp_path)
+    assert not list(tmp_path.iterdir())  # no notebook executed in part
 
 
 @QUIET
@@ -172,3 +174,23 @@ def test_readme_lists_every_notebook():
     readme = (studies.HERE.parent / "README.md").read_text(encoding="utf-8")
     section = readme[readme.index("## Notebooks") : readme.index("## Laws")]
     assert sorted(line.split("`")[1] for line in section.splitlines() if line.startswith("| `")) == notebooks.names()
+
+
+@QUIET
+@pytest.mark.slow
+def test_a_table_without_cost_is_refused_in_a_sentence(tmp_path):
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 6)))
+    table = pd.DataFrame({"params": n, "tokens": d, "loss": 2 + 400 * n**-0.34 + 400 * d**-0.28})
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(NoAnswer, match=r"There is no cost to draw against\. No optimum: a budget per image chooses"):
+        notebooks.report("sampling_efficiency", {"study": str(tmp_path / "runs.csv")}, tmp_path)
+
+
+@QUIET
+@pytest.mark.slow
+def test_samplers_are_compared_in_the_unit_that_is_measured(tmp_path):
+    table = pd.concat([family(noise=0.01), family(noise=0.01, sampler="ddpm")]).drop(
+        columns=["flops_per_forward", "flops_per_image", "flops_decode"])  # fmt: skip
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    page = notebooks.report("samplers", {"study": str(tmp_path / "runs.csv"), "quality": "fd"}, tmp_path).read_text()
+    assert re.search(r"from [\d.]+ to [\d.]+ s per image", page) and "budget per image (FLOPs)" not in page

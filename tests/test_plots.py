@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from scalinglaws import axes, plots
+from scalinglaws import axes, figures, plots
 from scalinglaws.decide import measured
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.crossover import crossover, crossovers
@@ -156,3 +156,39 @@ def test_colours_run_from_dark_to_light():
 
 def test_a_table_shows_four_digits():
     assert "1.235e+04" in plots.table(family()[:1].assign(fd=12345.6)[["fd", "model"]]).to_html()
+
+
+def beside(ax):
+    """Whether the legend lies right of the axes, off the data."""
+    ax.figure.canvas.draw()
+    return ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
+
+
+def test_the_legend_of_the_answer_covers_no_size(fit):
+    assert beside(optimum(fit, 3e8).plot())
+
+
+def test_losses_have_ticks_below_ten_per_cent_and_above():
+    rows = pd.DataFrame({"guidance": ["1", "2", "by the law"], "mean": [58.0, 13.0, 0.4], "worst": [91.0, 24.0, 2.0]})
+    ax = figures.losses(rows, "fid")
+    low, high = ax.get_ylim()
+    assert [t for t in ax.get_yticks() if low <= t <= high] == [0, 2, 5, 10, 20, 50] and beside(ax)
+
+
+def test_the_best_guidance_has_at_least_three_ticks():
+    rows = pd.DataFrame({"model": pd.Categorical(["s", "l"]), "steps": [8, 8], "w": [2.9, 4.3], "low": [2.9, 4.3],
+                         "high": [2.9, np.inf], "beyond": ["", "above"]})  # fmt: skip
+    ax = figures.best_guidance(rows, rows[["model", "steps", "w"]], "fid")
+    low, high = ax.get_ylim()
+    assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 3
+
+
+@pytest.mark.parametrize(("low", "high"), [(5.6, 46), (1.7, 7), (11, 33), (1, 1000), (0.02, 0.9), (4.1, 4.9)])
+def test_a_logarithmic_axis_has_three_numbers_at_least(low, high):
+    ax = plt.subplots()[1]
+    ax.plot([1, 2], [low, high])
+    axes.label_axes(ax, "x", "y")
+    ax.figure.canvas.draw()
+    low, high = ax.get_ylim()
+    shown = [tick for tick in ax.get_yticks() if low <= tick <= high]
+    assert 3 <= len(shown) <= 11 and all(float(axes.short(tick)) == tick for tick in shown)

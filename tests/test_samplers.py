@@ -72,3 +72,12 @@ def test_views(comparison):
 def test_orders_are_those_of_the_samplers_that_draw():
     samplers = pytest.importorskip("collect.sampling.samplers", exc_type=ImportError).SAMPLERS
     assert {name: row.order for name, row in samplers.items() if row.order} == ORDERS
+
+
+@pytest.mark.parametrize("law", ["size_steps_ceiling", "size_steps_plain"])
+def test_a_quality_that_rises_has_no_rate_of_errors(law):
+    table = pd.concat([rows("ddim", 20.0, 1.0), rows("dpm++2m", 60.0, 2.0)], ignore_index=True)
+    table = table.assign(clip=1 - table["fd"] / 1000)
+    fits = sl.fit_groups(table, ["sampler"], law, "clip", INPUTS, replicates=20)
+    with pytest.raises(InputError, match="clip rises as it gets better, and the order of a solver"):
+        sl.compare_samplers(fits)

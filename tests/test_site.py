@@ -250,12 +250,33 @@ def test_a_site_links_its_pages_and_says_what_it_left_out(user_table, tmp_path, 
     assert len(again) == len(family()) and "seconds_per_image" in again
 
 
+def test_notebooks_about_other_rows_are_left_out_in_the_words_of_the_table(user_table, tmp_path):
+    made = site.build(user_table, tmp_path, names=["training_compute", "neighbours", "training_budget"], **QUICK)
+    assert [page.name for page in made.pages] == ["explore.html"]
+    assert [why for _, why in made.left_out] == [
+        "It is about models along their training: the table has no train_flops.",
+        "It is about several diffusion times: the table has no diffusion_time.",
+        "It is about models along their training: the table has no train_images or tokens.",
+    ]
+    assert set(assemble.NEEDS) | set(assemble.COMPANIONS) <= set(notebooks.names())
+
+
 def test_a_site_without_costs_has_an_index_that_says_so(tmp_path):
     table = family().drop(columns=["flops_per_forward", "flops_per_image", "flops_decode", "seconds_per_image"])
     made = site.build(table, tmp_path, names=(), **QUICK)
     check_page(made.index)
     assert made.pages == () and made.left_out[0][0] == "the interactive page"
     assert "No budget can be priced" in made.index.read_text()
+
+
+def test_a_claim_heads_its_tests_and_what_was_not_measured_is_counted(tmp_path):
+    claims = tmp_path / "claims.csv"
+    rows = ["Small wins,a,holds,share 0.9", "Small wins,b,undecided,not measured: no table", "Large,a,undecided,0 to 1"]
+    claims.write_text("\n".join(["claim,study,verdict,measure", *rows]))
+    text = index.write(tmp_path / "index.html", "x", None, "", [], [], claims=index.read_claims(claims)).read_text()
+    check_page(tmp_path / "index.html")
+    assert "2 claims, 3 tests of them: 1 holds, 0 does not hold here, 2 undecided (1 of these not measured)." in text
+    assert text.count("Small wins") == 1 and text.index("Small wins") < text.index("share 0.9") < text.index("Large")
 
 
 def test_a_verdict_is_one_of_three(tmp_path):

@@ -115,3 +115,27 @@ def test_a_narrow_phone_shows_all_of_it_with_the_image(explorer, tmp_path):
     assert label in ("c8", "c12") and f"Images drawn by {label}" in measured["image"]
     assert ("drawn nearest" in measured["image"]) == (row[1] not in (4, 16))
     assert "Two &lt;prompts&gt;" in measured["image"]
+
+
+TICKS = """{
+const out = document.createElement("pre");
+const shown = [[10.6, 33.5], [1, 1000], [0.28, 0.33], [2, 30]].map((domain) => ticksOf(scaleOf(domain, [0, 300]), 6));
+out.id = "out"; out.textContent = JSON.stringify(shown); document.body.append(out);
+}"""
+
+
+@needs_browser
+@pytest.mark.slow
+def test_every_axis_has_three_labels(explorer, tmp_path):
+    ticks = json.loads(text_of(browse(explorer, tmp_path, script=TICKS), "out"))
+    assert ticks[0] == [15, 20, 25, 30] and ticks[1] == [1, 10, 100, 1000]
+    assert all(3 <= len(some) <= 6 for some in ticks)
+
+
+@needs_browser
+@pytest.mark.slow
+def test_the_note_gives_an_address_that_works(explorer, tmp_path):
+    note = text_of(browse(explorer, tmp_path), "chart-note")
+    anchor = re.search(r"#unit=flops&budget=[\d.e+]+", note)[0]
+    shown = data_of(explorer)["scales"][0]
+    assert text_of(browse(explorer, tmp_path, anchor), "sentence") == " ".join(shown["stops"][0]["text"])

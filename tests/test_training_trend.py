@@ -116,3 +116,23 @@ def test_it_shows_itself_in_five_ways():
     assert len(found.to_frame()) == 3 and found.answer in found._repr_html_() and found.answer in found.summary()
     assert "with probability 80%" in found.answer and found.answer.count(". ") == 1
     assert found.plot().get_xlabel() == found.plot_residuals().get_xlabel() == "training compute (FLOPs)"
+
+
+def test_tokens_are_data_and_what_is_missing_is_named():
+    table = runs(0.3).drop(columns=["train_steps", "sampler", "steps"])
+    language = table.rename(columns={"train_images": "tokens", "fd": "val_loss"})
+    found, same = training_trend(language, "val_loss"), training_trend(table)
+    assert found.shift.value == pytest.approx(same.shift.value, abs=1e-6) and found.quality == "val_loss"
+    with pytest.raises(InputError, match=r"needs a column of data \(train_images, tokens, train_steps, epochs, D\)"):
+        training_trend(table.drop(columns="train_images"))
+    with pytest.raises(InputError, match="needs a column of sizes"):
+        training_trend(table.drop(columns="flops_per_forward"))
+
+
+def test_a_law_of_size_and_data_is_no_shared_trend_although_it_shifts_in_no_one_direction():
+    n, d = (v.ravel() for v in np.meshgrid([19e6, 51e6, 124e6, 355e6, 774e6], 1e9 * 2.0 ** np.arange(6)))
+    loss = 1.7 + 410 * n**-0.34 + 420 * d**-0.28
+    table = pd.DataFrame({"model": n, "params": n, "tokens": d, "train_flops": 6 * n * d, "loss": loss})
+    found = training_trend(table.assign(model=[f"{v:g}" for v in n]))
+    assert not found.shift.differs and "size and training length predict better than compute alone" in found.answer
+    assert training_trend(runs(0.0, noise=0.01)).verdict == "one shared trend is not rejected"

@@ -292,8 +292,8 @@ def test_ask_without_a_budget_takes_the_middle_of_the_costs_and_without_costs_sa
 
 def test_a_law_no_better_than_same_as_last_is_said():
     table = pd.DataFrame({"way": ["law", answer.NAIVE], "median_error": [0.05, 0.01]})
-    assert "predicts the largest size better (1.0%) than the law" in next(answer._no_better_than_last(table))
-    assert not list(answer._no_better_than_last(table.assign(median_error=[0.01, 0.05])))
+    assert "predicts the largest size better (1.0%) than the law" in next(answer._no_better_than_last(table, "law"))
+    assert not list(answer._no_better_than_last(table.assign(median_error=[0.01, 0.05]), "law"))
 
 
 # scalinglaws new

@@ -41,6 +41,13 @@ def test_a_hidden_size_is_a_model_that_is_not_owned():
     pd.testing.assert_frame_equal(result.predict(hidden, of="owned"), result.predict(hidden, of="new_model"))
 
 
+def test_a_law_named_twice_is_ranked_once():
+    known = {"folds": 2, "replicates": 20, "leave_out": "edm2"}
+    once, twice = (compare(EDM2, laws, "fid", {"N": "gflops"}, **known).to_frame()
+                   for laws in (["power", "power_floor"], ["power", "power_floor", "power"]))  # fmt: skip
+    pd.testing.assert_frame_equal(once, twice)
+
+
 @pytest.mark.parametrize("truth", ["size_steps_plain", "size_steps_interaction", "size_steps_product"])
 def test_the_true_law_predicts_best(truth):
     names = ["size_steps_plain", "size_steps_interaction", "size_steps_product"]

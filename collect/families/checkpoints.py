@@ -136,8 +136,8 @@ class CheckpointFamily:
         spec = self.spec(label)
         known = {"model": label, "variant": spec.variant, "task": self.task.name}
         known |= {"train_steps": spec.train_steps, "train_images": spec.train_images}
-        if spec.train_images:  # a step costs three forward passes per image
-            known["train_flops"] = 3 * self.cost_profile(label).columns(1)["flops_per_forward"] * spec.train_images
+        if spec.train_images:
+            known["train_flops"] = self.cost_profile(label).training_flops(spec.train_images)
         own = {"weights": self.identity(label)["weights"]}
         own |= {"dataset": Path(self.prompts).stem} if self.prompts else {}
         return {k: v for k, v in known.items() if v is not None} | own
@@ -150,4 +150,4 @@ class CheckpointFamily:
                 f"- {{name: distances, features: effnet-lite0, reference: real.safetensors}}. "
                 f"Metrics are {', '.join(names(metrics.METRICS, metrics.GROUP))}."
             )
-        return [metrics.open_metric(**{"base": self.folder, "device": device} | row) for row in specs]
+        return metrics.open_metrics(specs, self.folder, device)

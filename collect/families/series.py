@@ -99,16 +99,13 @@ class SeriesFamily:
         width, process, seed = self.file.parts(label)
         metadata = weights.load(self.path(label))[1]
         steps = int(metadata.get("train_steps") or metadata["step"])
-        seen = steps * self.file.recipe.batch
         return {
             "model": label,
             "base_channels": width,
             "interpolant": process,
             "train_seed": seed,
             "task": self.task.name,
-            "train_steps": steps,
-            "train_images": seen,
-            "train_flops": 3 * self.cost_profile(label).columns(1)["flops_per_forward"] * seen,
+            **self.cost_profile(label).training_columns(steps, self.file.recipe.batch),
             "weights": weights.fingerprint(self.path(label)),
         } | self.naive
 
@@ -120,4 +117,4 @@ class SeriesFamily:
     def metrics(self, specs=None, device="cpu"):
         """The metrics of a sweep file's `quality`; by default CRPS of the family's ensembles."""
         specs = specs or [{"name": "crps", "members": self.file.members}]
-        return [metrics.open_metric(**{"base": self.folder, "device": device} | spec) for spec in specs]
+        return metrics.open_metrics(specs, self.folder, device)

@@ -139,11 +139,9 @@ class TextFamily:
         return self.part_hashes | {"weights": weights.fingerprint(self.path(label))} | self.task.identity()
 
     def columns(self, label):
-        """A size's columns of the table beside its cost; a training step costs three forward passes per image."""
+        """A size's columns of the table beside its cost."""
         metadata = weights.load(self.path(label))[1]
         steps = int(metadata.get("train_steps") or metadata["step"])
-        images = steps * self.file.recipe.batch
-        flops = 3 * self.cost_profile(label).columns(1)["flops_per_forward"] * images
         asked = {"dataset": Path(self.prompts).stem} if self.prompts else {}
         return asked | {
             "model": label,
@@ -151,9 +149,7 @@ class TextFamily:
             "train_seed": self.file.seed(label),
             "task": self.task.name,
             "resolution": 32,
-            "train_steps": steps,
-            "train_images": images,
-            "train_flops": flops,
+            **self.cost_profile(label).training_columns(steps, self.file.recipe.batch),
             "weights": weights.fingerprint(self.path(label)),
         }
 
@@ -161,7 +157,7 @@ class TextFamily:
         """The metrics of a sweep file's `quality`; by default those of METRICS whose reference is in the folder."""
         folder = Path(self.folder)
         specs = specs or [spec for spec in METRICS if (folder / spec.get("reference", "")).exists()]
-        return [metrics.open_metric(**{"base": folder, "device": device} | spec) for spec in specs]
+        return metrics.open_metrics(specs, folder, device)
 
 
 def pipeline(denoiser, autoencoder, text_encoder, tokenizer):

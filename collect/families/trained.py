@@ -97,7 +97,7 @@ class TrainedFamily:
     def metrics(self, specs=None, device="cpu"):
         """The metrics of a sweep file's `quality`; by default fd, kd and class accuracy by the family's classifier."""
         if specs:
-            return [metrics.open_metric(**{"base": self.folder, "device": device} | row) for row in specs]
+            return metrics.open_metrics(specs, self.folder, device)
         return metrics.of_trained_family(self, device)
 
     def denoiser(self, c, path=None):

@@ -63,7 +63,7 @@ METRICS = {  # name: how it is opened               columns; conditions
 }
 
 __all__ = ["GROUP", "METRICS", "VERSION", "Mean", "Reference", "agreement", "frechet", "kernel_distance",
-           "of_trained_family", "open_metric", "precision_recall", "read_reference", "score",
+           "of_trained_family", "open_metric", "open_metrics", "precision_recall", "read_reference", "score",
            "write_reference"]  # fmt: skip
 
 
@@ -78,6 +78,11 @@ def open_metric(name, base=None, device="cpu", **options):
         if isinstance(value, str | Path) and (Path(base) / value).exists():
             options[option] = str(Path(base) / value)
     return open_named(name, options, METRICS, GROUP, "metric", offered={"device": device})
+
+
+def open_metrics(specs, base, device="cpu"):
+    """The metrics that a sweep file's `quality` lists, their paths relative to a family's folder `base`."""
+    return [open_metric(**{"base": base, "device": device} | spec) for spec in specs]
 
 
 def of_trained_family(family, device="cpu"):

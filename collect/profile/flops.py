@@ -253,3 +253,13 @@ class CostProfile:
             "flops_text": flops.get("text", 0),
             "flops_decode": flops.get("decode", 0),
         }
+
+    def training_flops(self, images):
+        """FLOPs of a training that saw so many images: three forward passes each, since a backward pass is counted as
+        twice a forward one (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)."""
+        return 3 * self.denoiser.flops_per_sample * images
+
+    def training_columns(self, steps, batch):
+        """The columns of scalinglaws.schema on a training: its steps, the images seen, its FLOPs."""
+        seen = steps * batch
+        return {"train_steps": steps, "train_images": seen, "train_flops": self.training_flops(seen)}

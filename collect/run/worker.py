@@ -53,6 +53,9 @@ KINDS = {
 }
 
 
+RESTARTS = 5  # of each worker by its engine: so that a cell that kills them is given up, see WorkerConfig.losses
+
+
 class Dropped(BaseException):
     """Raised out of a checkpoint: the cell is no longer ours to measure. No measuring code should catch it."""
 
@@ -63,6 +66,11 @@ class Broken(RuntimeError):
 
 def ignore(event):
     """Report to nobody."""
+
+
+def words_of(error):
+    """An exception in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def work(jobs, store, measure, owner=None, clock=None, pulse=leases.beating, config=None, retry=False, report=ignore):

@@ -7,7 +7,6 @@ release    averages as float16 with the parts: a folder that a sweep can use
 """
 
 import shutil
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,10 +17,8 @@ from collect.datasets.fashion_mnist import load_images
 from collect.families.trained import TrainedFamily
 from collect.models import autoencoder
 from collect.models.shapes import shape
-from collect.store.store import Store
-from collect.training import loop, losses
+from collect.training import loop, losses, quality
 from collect.training.events import TrainingEvent
-from collect.training.quality import measure_snapshot
 
 CLASSIFIER = {"peak_rate": 2e-3, "weight_decay": 0.05}
 AUTOENCODER = {"peak_rate": 2e-3, "clip": 1.0}
@@ -81,7 +78,7 @@ def train_size(family, c, steps, latents, labels, recipe, folder, save_every=500
     latents float32 [image, channel, h, w]; labels int64 [image]. Leaves what loop.train leaves.
     """
     loss = losses.denoising(losses.Classes(latents, labels), recipe.batch, recipe.drop_class)
-    config = loop.OptimizerConfig(recipe.rate, recipe.warmup, recipe.decay_after, recipe.clip, seed=recipe.seed)
+    config = loop.optimizer_config(recipe, recipe.seed)
     build = shape(family).build
     yield from loop.train(lambda: build(c), loss, config, steps, folder, save_every, device)
 
@@ -99,20 +96,18 @@ def train_sizes(file, folder, widths, data=None, device="cpu", every=100):
 
 
 def measure_snapshots(file, folder, widths, device="cpu"):
-    """Quality of every snapshot, each measured once; training compute is 3 x forward x images seen."""
-    store = Store(Path(folder) / "quality")
-    for c in widths:
-        for step, path in loop.snapshots(Path(folder) / f"c{c}"):
-            family, extra = TrainedFamily(Path(folder), {c: path}), partial(training_columns, file, step=step)
-            row = measure_snapshot(store, family, f"c{c}", step, file.check, device, extra)
-            if row:
-                yield TrainingEvent("quality", f"c{c}", f"c{c}: step {step}, fd {row['fd']:.2f} +- {row['fd_se']:.2f}")
-
-
-def training_columns(file, row, step):
-    """What the training had cost by a step: steps, images and FLOPs (backward counted as twice the forward)."""
-    seen = step * recipe_of(file).batch
-    return {"train_steps": step, "train_images": seen, "train_flops": 3 * row["flops_per_forward"] * seen}
+    """Quality of every snapshot of these widths, each measured once and kept in `quality`; yields TrainingEvents."""
+    batch = recipe_of(file).batch
+    rows = quality.measure_snapshots(
+        folder,
+        [f"c{c}" for c in widths],
+        lambda label, path: TrainedFamily(Path(folder), {int(label[1:]): path}),
+        file.check,
+        device,
+        lambda family, label, step: family.cost_profile(label).training_columns(step, batch),
+    )
+    for label, step, row in rows:
+        yield TrainingEvent("quality", label, f"{label}: step {step}, fd {row['fd']:.2f} +- {row['fd_se']:.2f}")
 
 
 def release(file, folder, into, step=None, labels=None):
@@ -121,11 +116,8 @@ def release(file, folder, into, step=None, labels=None):
     `step` is the last that every label has when left out, `labels` all of the file; InputError when one has no such
     snapshot.
     """
-    step, paths = loop.common_snapshot(folder, labels or file.labels, step)
     into = Path(into)
-    into.mkdir(parents=True, exist_ok=True)
+    loop.release_averages(folder, labels or file.labels, into, step)
     for name in ("family.yaml", "features.safetensors", "reference.safetensors", "autoencoder.safetensors"):
         shutil.copy2(Path(folder) / name, into / name)
-    for label, path in paths.items():
-        weights.save(weights.load(path)[0], into / f"{label}.safetensors", {"train_steps": step}, half=True)
     return into

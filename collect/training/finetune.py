@@ -25,11 +25,6 @@ from scalinglaws.schema import InputError
 PICTURES = 100  # scenes written as images that a super-resolution model is measured on
 
 
-def optimizer_config(file):
-    """The OptimizerConfig of a training file."""
-    return loop.OptimizerConfig(file.rate, file.warmup, file.decay_after, file.clip, seed=file.seed)
-
-
 def open_base(file, device="cpu"):
     """The Pretrained that a training file names."""
     return open_pretrained(file.base, file.label, file.step, file.options, device)
@@ -37,7 +32,7 @@ def open_base(file, device="cpu"):
 
 def trained(file, build, loss, folder, where, stage="train", every=100):
     """The one loop up to the file's steps, as TrainingEvents."""
-    config, name = optimizer_config(file), Path(folder).name
+    config, name = loop.optimizer_config(file, file.seed), Path(folder).name
     for step, value in loop.train(build, loss, config, file.steps, folder, file.save_every, where=where):
         if step % every == 0 or step == file.steps:
             yield TrainingEvent(stage, name, f"{name}: step {step} of {file.steps}, loss {value:.4f}")

@@ -36,6 +36,11 @@ class OptimizerConfig:
     seed: int = 0
 
 
+def optimizer_config(recipe, seed):
+    """The OptimizerConfig of what a file says of its training: rate, warmup, decay_after, clip."""
+    return OptimizerConfig(recipe.rate, recipe.warmup, recipe.decay_after, recipe.clip, seed=seed)
+
+
 def learning_rate(config, step):
     """Adam's learning rate at a step, counted from 1."""
     return config.rate * min(step / config.warmup, 1) / math.sqrt(max(step / config.decay_after, 1))
@@ -199,3 +204,10 @@ def common_snapshot(folder, labels, step=None):
         raise InputError(f"Not every size in {folder} has a snapshot of step {step}; all have {common or 'none'}.")
     step = step or common[-1]
     return step, {label: kept[label][step] for label in labels}
+
+
+def release_averages(folder, labels, into, step=None):
+    """Write each label's average of a snapshot step, see common_snapshot, as float16 to <into>/<label>.safetensors."""
+    step, paths = common_snapshot(folder, labels, step)
+    for label, path in paths.items():
+        weights.save(weights.load(path)[0], Path(into) / f"{label}.safetensors", {"train_steps": step}, half=True)

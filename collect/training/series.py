@@ -11,13 +11,10 @@ from pathlib import Path
 import torch
 from torch.nn.functional import mse_loss
 
-from collect import weights
 from collect.families.series import SeriesFamily
-from collect.store.store import Store
-from collect.training import loop
+from collect.training import loop, quality
 from collect.training.events import TrainingEvent
 from collect.training.process import process_of
-from collect.training.quality import measure_snapshot
 
 
 def make_parts(file, folder, data=None):
@@ -50,13 +47,16 @@ def denoising(windows, scale, process, batch=64):
 def train_model(family, label, steps, folder, save_every=1000):
     """Train one model up to `steps` in `folder`, resuming what is there; yields (step, loss)."""
     recipe, seed = family.file.recipe, family.file.parts(label)[2]
-    config = loop.OptimizerConfig(recipe.rate, recipe.warmup, recipe.decay_after, recipe.clip, seed=seed)
+    config = loop.optimizer_config(recipe, seed)
     loss = denoising(family.windows[0], family.scale, process_of(family.blueprint(label)), recipe.batch)
     yield from loop.train(lambda: family.build(label), loss, config, steps, folder, save_every)
 
 
 def train_sizes(file, folder, widths, data=None, device="cpu", every=500):
-    """Train all models of these widths from snapshot to snapshot; yields a TrainingEvent every `every` steps."""
+    """Train all models of these widths from snapshot to snapshot; yields a TrainingEvent every `every` steps.
+
+    Nothing is read from `data`, and `device` is for measuring alone: networks this small are trained on the CPU.
+    """
     family = SeriesFamily(Path(folder))
     for target in loop.snapshot_steps(file.steps):
         for label in labels_of(file, widths):
@@ -72,13 +72,10 @@ def labels_of(file, widths):
 
 def measure_snapshots(file, folder, widths, device="cpu"):
     """CRPS of every snapshot of these widths, each measured once and kept in `quality`; yields TrainingEvents."""
-    store = Store(Path(folder) / "quality")
-    for label in labels_of(file, widths):
-        for step, path in loop.snapshots(Path(folder) / label):
-            row = measure_snapshot(store, SeriesFamily(Path(folder), {label: path}), label, step, file.check, device)
-            if row:
-                text = f"{label}: step {step}, crps {row['crps']:.4f} +- {row['crps_se']:.4f}"
-                yield TrainingEvent("quality", label, text)
+    open_at = lambda label, path: SeriesFamily(Path(folder), {label: path})  # noqa: E731
+    for label, step, row in quality.measure_snapshots(folder, labels_of(file, widths), open_at, file.check, device):
+        text = f"{label}: step {step}, crps {row['crps']:.4f} +- {row['crps_se']:.4f}"
+        yield TrainingEvent("quality", label, text)
 
 
 def release(file, folder, into, step=None, labels=None):
@@ -87,12 +84,9 @@ def release(file, folder, into, step=None, labels=None):
     `step` is the last that every label has when left out, `labels` all of the file; InputError when one has no such
     snapshot.
     """
-    step, paths = loop.common_snapshot(folder, labels or file.labels, step)
     into = Path(into)
-    into.mkdir(parents=True, exist_ok=True)
+    loop.release_averages(folder, labels or file.labels, into, step)
     kept = into / "family.yaml"
     if not kept.exists() or kept.read_bytes() != (Path(folder) / "family.yaml").read_bytes():
         shutil.copy2(Path(folder) / "family.yaml", kept)
-    for label, path in paths.items():
-        weights.save(weights.load(path)[0], into / f"{label}.safetensors", {"train_steps": step}, half=True)
     return into

@@ -10,16 +10,15 @@ release    averages as float16 with the parts        a folder that a sweep can u
 """
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from collect import weights
 from collect.families.text import TextFamily
 from collect.models import tiny_t2i
-from collect.store.store import Store
-from collect.training import loop, losses
+from collect.training import loop, losses, quality
 from collect.training import text_parts as parts
 from collect.training.events import TrainingEvent
-from collect.training.quality import measure_snapshot
 
 
 def make_parts(file, folder, data=None):
@@ -74,22 +73,17 @@ def train_labels(file, folder, data, labels, steps, device="cpu"):
     loss = losses.denoising(data, recipe.batch, recipe.drop)
     for target in loop.snapshot_steps(steps):
         for label in labels:
-            adam = recipe.rate, recipe.warmup, recipe.decay_after, recipe.clip
-            config, width = loop.OptimizerConfig(*adam, seed=file.seed(label)), file.width(label)
-            build = lambda c=width: tiny_t2i.build(c)  # noqa: E731
+            config, build = loop.optimizer_config(recipe, file.seed(label)), partial(tiny_t2i.build, file.width(label))
             for step, value in loop.train(build, loss, config, target, Path(folder) / label, device=device):
                 yield label, step, value
 
 
 def measure_snapshots(file, folder, widths, device="cpu"):
     """Quality of every snapshot of these widths, each measured once and kept in `quality`; yields TrainingEvents."""
-    store = Store(Path(folder) / "quality")
-    for label in labels_of(file, widths):
-        for step, path in loop.snapshots(Path(folder) / label):
-            row = measure_snapshot(store, TextFamily(Path(folder), {label: path}), label, step, file.check, device)
-            if row:
-                quality = f"fd {row['fd']:.2f} +- {row['fd_se']:.2f}, agreement {row['agreement']:.3f}"
-                yield TrainingEvent("quality", label, f"{label}: step {step}, {quality}")
+    open_at = lambda label, path: TextFamily(Path(folder), {label: path})  # noqa: E731
+    for label, step, row in quality.measure_snapshots(folder, labels_of(file, widths), open_at, file.check, device):
+        said = f"fd {row['fd']:.2f} +- {row['fd_se']:.2f}, agreement {row['agreement']:.3f}"
+        yield TrainingEvent("quality", label, f"{label}: step {step}, {said}")
 
 
 def release(file, folder, into, step=None, labels=None):
@@ -98,15 +92,12 @@ def release(file, folder, into, step=None, labels=None):
     `step` is the last that every label has when left out, `labels` all of the file; InputError when one has no such
     snapshot.
     """
-    step, paths = loop.common_snapshot(folder, labels or file.labels, step)
     folder, into = Path(folder), Path(into)
-    into.mkdir(parents=True, exist_ok=True)
+    loop.release_averages(folder, labels or file.labels, into, step)
     for path in (*folder.glob("reference-*.safetensors"), folder / "family.yaml", folder / "prompts.txt"):
         shutil.copy2(path, into / path.name)
     tensors, about = weights.load(folder / "autoencoder.safetensors")
     weights.save(tensors, into / "autoencoder.safetensors", about, half=True)
     for name in ("text", "judge"):
         shutil.copytree(folder / name, into / name, dirs_exist_ok=True)
-    for label, path in paths.items():
-        weights.save(weights.load(path)[0], into / f"{label}.safetensors", {"train_steps": step}, half=True)
     return into

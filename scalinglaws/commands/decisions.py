@@ -2,8 +2,10 @@
 
 import pandas as pd
 
-from scalinglaws import answer, display, infer, measurements, studies, units
+from scalinglaws import answer, display, measurements, roles, studies, units
 from scalinglaws.answer import OPTIMISTIC, best_affordable, described, records
+from scalinglaws.assignments import pairs
+from scalinglaws.columns import read_columns
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
 from scalinglaws.decide import fitted
@@ -17,8 +19,8 @@ from scalinglaws.schema import InputError
 
 def ask(args):
     """The answer to a budget in one go: how the table was read, the law, the best size and steps, and the doubts."""
-    keep = {"quality": args.quality, "law": args.law, "inputs": infer.pairs(args.inputs), "strict": args.strict}
-    keep |= {"where": infer.pairs(args.where), "read_as": infer.pairs(args.read_as), "level": reading.level(args)}
+    keep = {"quality": args.quality, "law": args.law, "inputs": pairs(args.inputs), "strict": args.strict}
+    keep |= {"where": pairs(args.where), "read_as": pairs(args.read_as), "level": reading.level(args)}
     reply = answer.ask(args.file, args.budget, unit=args.unit, price=args.price, stages=reading.stages(args), **keep,
                        **reading.fit_options(args))  # fmt: skip
     return Reply(reply.record(), reply.summary())
@@ -109,10 +111,10 @@ def design(args):
 def guidance(args):
     """The best guidance of every setting, cross-fitted: chosen on one half of the samples, reported on the other."""
     wanted = [args.quality] if args.quality else []
-    table, readings = infer.read_columns(studies.read(args.file), infer.pairs(args.read_as), wanted)
-    table = measurements.where(table, **infer.pairs(args.where))
+    table, readings = read_columns(studies.read(args.file), pairs(args.read_as), wanted)
+    table = measurements.where(table, **pairs(args.where))
     called = {r.column: r.meaning for r in readings}
-    best = optimal_guidance(table, called.get(args.quality, args.quality) or infer.quality_of(table))
+    best = optimal_guidance(table, called.get(args.quality, args.quality) or roles.quality_of(table))
     data = {"settings": records(best.to_frame()), "quality": best.quality, "notes": list(best.notes)}
     return Reply(data, "\n".join([*(r.sentence() for r in readings), best.summary()]))
 

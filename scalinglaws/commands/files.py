@@ -4,7 +4,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from scalinglaws import examples, infer, studies
+from scalinglaws import examples, studies
+from scalinglaws.assignments import pairs
 from scalinglaws.commands.reading import Reply
 from scalinglaws.schema import InputError
 
@@ -45,7 +46,7 @@ def report(args):
         return _site(args)
     if args.name is None:
         raise InputError(f"Name a notebook ({', '.join(notebooks.names())}), or build a site: --all [TABLE].")
-    path = notebooks.report(args.name, infer.pairs(args.parameter), args.out)
+    path = notebooks.report(args.name, pairs(args.parameter), args.out)
     return Reply({"report": str(path)}, f"Report: {path}")
 
 
@@ -53,7 +54,7 @@ def _site(args):
     """Every page of a table (default: tiny-ldm)."""
     from scalinglaws import site
 
-    given = {"quality": args.quality, "where": infer.pairs(args.where), "read_as": infer.pairs(args.read_as)}
+    given = {"quality": args.quality, "where": pairs(args.where), "read_as": pairs(args.read_as)}
     made = site.build(args.name or "tiny-ldm", args.out, price=args.price, board=args.board, **given)
     left_out = [{"what": what, "why": why} for what, why in made.left_out]
     data = {"report": str(made.index), "pages": [str(page) for page in made.pages], "left_out": left_out}

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import backtest as board
-from scalinglaws import infer, measurements, schema, studies, units
+from scalinglaws import measurements, pooling, schema, studies, units
 from scalinglaws.answer import described, records
+from scalinglaws.assignments import pairs
+from scalinglaws.columns import read_columns
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
 from scalinglaws.forecasting import language, page, rivals, series
@@ -79,7 +81,7 @@ def _at(args):
     texts = [t for t in text.split(",") if t.strip()]
     if not texts:
         raise InputError(f"--at {args.at[0]}: no value; write COLUMN=VALUE, such as {EXAMPLE}.")
-    table, _ = infer.read_columns(studies.read(args.file), infer.pairs(args.read_as), [name])
+    table, _ = read_columns(studies.read(args.file), pairs(args.read_as), [name])
     if name in SYMBOLS and name not in table:
         return _varied(table, SYMBOLS[name]), texts
     if name == "model" and name in table:
@@ -111,10 +113,9 @@ def _curve(question, column):
     along = next((k for k, names in series.AXES.items() if column in names), "size")
     for other in () if along == "size" else [c for c in ("model", *schema.names(kind="size")) if c in table]:
         if table[other].nunique() > 1:
-            values = ", ".join(map(str, list(dict.fromkeys(table[other]))[:12]))
             raise InputError(
-                f"The rows mix {table[other].nunique()} values of {other} ({values}): a forecast along {column} is of "
-                f"one; keep one with --where {other}=VALUE."
+                f"{pooling.mixture(table[other], other)}: a forecast along {column} is of one; keep one with "
+                f"{pooling.where(other)}."
             )
     varied = [c for c in schema.unpooled() if c in table and c not in (column, *series.FOLLOWS[along])]
     varied = [c for c in varied if table[c].nunique() > 1]

@@ -5,8 +5,10 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, infer, measurements, studies, units, validate
+from scalinglaws import display, measurements, studies, units, validate
 from scalinglaws.answer import described, records
+from scalinglaws.assignments import pairs
+from scalinglaws.columns import read_columns
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import FAR, Reply
 from scalinglaws.fitting import fit_groups
@@ -81,7 +83,7 @@ def compare(args):
 def _grid(at, fitted_law, question):
     """Every combination of the values given as symbol=v,v or column=v,v."""
     values = {}
-    for name, text in infer.pairs(at).items():
+    for name, text in pairs(at).items():
         numbers = {v: units.number(v) for v in text.split(",")}
         if None in numbers.values():
             wrong = next(v for v, number in numbers.items() if number is None)
@@ -99,6 +101,6 @@ def _new_rows(args, fitted_law):
     if args.new is None:
         return fitted_law.table
     table = studies.read(args.new)
-    read_as = {column: meaning for column, meaning in infer.pairs(args.read_as).items() if column in table}
-    table, _ = infer.read_columns(table, read_as)
+    read_as = {column: meaning for column, meaning in pairs(args.read_as).items() if column in table}
+    table, _ = read_columns(table, read_as)
     return measurements.tidy(table, fitted_law.inputs.values(), strict=args.strict)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from scalinglaws import infer
+from scalinglaws.assignments import pairs
 from scalinglaws.schema import InputError
 
 FAR = 0.05  # decades beyond the data that are worth a warning
@@ -19,8 +20,8 @@ class Reply:
 def question(args, choose=False, by=(), law=None, inputs=None):
     """The Question that a verb's options put to the table; `law` and `inputs` where the verb has no such options."""
     level(args)
-    law, inputs = law or getattr(args, "law", None), inputs or infer.pairs(getattr(args, "inputs", None))
-    where, read_as = infer.pairs(args.where), infer.pairs(args.read_as)
+    law, inputs = law or getattr(args, "law", None), inputs or pairs(getattr(args, "inputs", None))
+    where, read_as = pairs(args.where), pairs(args.read_as)
     return infer.question(args.file, args.quality, law, inputs, where, choose, by, read_as, args.strict)
 
 

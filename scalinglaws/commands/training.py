@@ -4,8 +4,10 @@ import re
 
 import pandas as pd
 
-from scalinglaws import infer, laws, schema, studies, units
+from scalinglaws import laws, schema, studies, units
 from scalinglaws.answer import described, records
+from scalinglaws.assignments import pairs
+from scalinglaws.columns import read_columns
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
 from scalinglaws.decide.allocate import allocate as allocate_of
@@ -79,14 +81,14 @@ def _inputs(args):
             f"--law {args.law} has the inputs {', '.join(symbols)}; a training budget needs size and data (N and D) or "
             "size and training compute (N and C): choose chinchilla, kaplan or size_training."
         )
-    given = infer.pairs(args.inputs)
+    given = pairs(args.inputs)
     if given:
         if "N" not in given or not {"D", "C"} & set(given):
             raise InputError(
                 f"--inputs {' '.join(args.inputs)}: name N=COLUMN and D=COLUMN (data) or C=COLUMN (compute)."
             )
         return given
-    table, _ = infer.read_columns(studies.read(args.file), infer.pairs(args.read_as))
+    table, _ = read_columns(studies.read(args.file), pairs(args.read_as))
     size = _first(table, SIZES)
     data = _first(table, (*DATA, *(LENGTHS if args.cost else ()))) if "D" in symbols else None
     compute = _first(table, COMPUTE) if "C" in symbols else None

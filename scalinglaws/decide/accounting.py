@@ -49,6 +49,7 @@ class WhichSize:
     level: float
     largest: str
     notes: tuple[str, ...] = ()
+    errors: bool = True  # whether rows have standard errors; without them the intervals have no width
 
     def __repr__(self):
         return f"<WhichSize: {len(self.accounts)} accounts, {self._spread()}>"
@@ -76,12 +77,17 @@ class WhichSize:
         first, *rest = self.accounts.itertuples()
         sure = int((self.accounts["low"] > 0.5).sum())
         worse = f"{first.worse:.0f} % worse than the best" if np.isfinite(first.worse) else "out of reach"
-        others = "; ".join(f"{row.account} {_percent(row)}" for row in rest)
+        others = "; ".join(f"{row.account} {self._percent(row)}" for row in rest)
+        sureness = f", with {self.level:.0%} confidence," if self.errors else ""
         return (f"Counted as {first.account}, a size smaller than {self.largest} is the best by {self.quality} at "
-                f"{_percent(first)} of the budgets that can run {self.largest}, which at a tenth of its full cost is "
-                f"{worse}. Smaller sizes are best at more than half of those budgets, with {self.level:.0%} "
-                f"confidence, under {sure} of {len(self.accounts)} accounts{': ' if others else ''}{others}."
+                f"{self._percent(first)} of the budgets that can run {self.largest}, which at a tenth of its full cost "
+                f"is {worse}. Smaller sizes are best at more than half of those budgets{sureness} under {sure} of "
+                f"{len(self.accounts)} accounts{': ' if others else ''}{others}."
                 )  # fmt: skip
+
+    def _percent(self, row):
+        """The share of budgets with its interval."""
+        return f"{row.smaller:.0%} ({row.low:.0%} to {row.high:.0%})" if self.errors else f"{row.smaller:.0%}"
 
     def _spread(self):
         low, high = self.accounts["smaller"].min(), self.accounts["smaller"].max()
@@ -117,8 +123,11 @@ def which_size(
         winners.append(best.assign(account=name))
     if not answers:
         raise NoAnswer(f"No account can be priced. {' '.join(notes)}")
+    errors = f"{quality}_se" in table and bool(table[f"{quality}_se"].gt(0).any())
+    if not errors:
+        notes.insert(0, f"No row has a {quality}_se: low and high hold no error of measuring.")
     return WhichSize(pd.DataFrame(answers), pd.concat(winners, ignore_index=True), quality, level, largest,
-                     tuple(notes))  # fmt: skip
+                     tuple(notes), errors)  # fmt: skip
 
 
 def _accounts(table, served):
@@ -243,8 +252,3 @@ def _curves(rows, quality, shares, draws, rng):
     curves = np.array([np.interp(at, x, one) for one in drawn])
     curves[:, at < x[0] - 1e-9] = np.inf
     return curves
-
-
-def _percent(row):
-    """The share of budgets with its interval."""
-    return f"{row.smaller:.0%} ({row.low:.0%} to {row.high:.0%})"

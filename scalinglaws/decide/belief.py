@@ -79,6 +79,26 @@ class Belief:
         return (columns / np.sqrt(self.covariance[where, where] + error**2)).T
 
 
+@dataclass(frozen=True)
+class CellErrors:
+    """Standard errors of the measured cells, relative [row]; NaN where they are not stated."""
+
+    relative: np.ndarray
+
+    @property
+    def stated(self) -> np.ndarray:
+        """Whether each is stated [row]."""
+        return np.isfinite(self.relative) & (self.relative > 0)
+
+    def own(self, share: float) -> np.ndarray:
+        """The part of each that is not common to all cells [row]."""
+        return np.where(self.stated, share * np.where(self.stated, self.relative, 0.0), UNSTATED)
+
+    def usual(self, share: float) -> float:
+        """The same for a cell that is not measured yet: of the median error."""
+        return np.median(self.relative[self.stated]) * share if self.stated.any() else UNSTATED
+
+
 def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, start=None, sds=None) -> Belief:
     """The belief at `points` (model, size, steps) after rows were measured.
 
@@ -94,14 +114,9 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
     model, coordinates = model_and_coordinates(law, x, np.exp(z))
     theta = None if start is None else coordinates.internal(start)
     mean, sd = parameter_prior(law, coordinates, z, theta)
-    noise = np.full(len(z), np.nan) if errors is None else np.asarray(errors, float)
-    stated = np.isfinite(noise) & (noise > 0)
+    noise = CellErrors(np.full(len(z), np.nan) if errors is None else np.asarray(errors, float))
     same, near = _same_models(points)
     measured, label = np.ix_(rows, rows), points["model"].to_numpy(str)
-
-    def error_of(share):
-        """Standard error of each measured row [row]."""
-        return np.where(stated, share * np.where(stated, noise, 0.0), UNSTATED)
 
     def own(sds, misfit):
         """Covariance of the models' own errors and misfits [point, point]."""
@@ -110,21 +125,21 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
     chosen = Sds(*sds) if sds else Sds(float(np.exp(MODEL[0])), float(np.exp(MISFIT[0])), 0.3)
     misfit = np.full(len(points), chosen.misfit)
     for _ in range(1 if sds else 2):
-        about = own(chosen, misfit)[measured] + np.diag(error_of(chosen.share) ** 2)
+        about = own(chosen, misfit)[measured] + np.diag(noise.own(chosen.share) ** 2)
         theta = _mode(model, coordinates, rows, z, mean, sd, about, theta)
         log, slopes = _tangent(model, theta)
         if not sds:
             residual = z - log[rows] - slopes[rows] @ (mean - theta)
             of_law = (slopes[rows] * sd**2) @ slopes[rows].T
-            chosen = _likely(residual, of_law, same[measured], near[measured], error_of, stated.any())
+            chosen = _likely(residual, of_law, same[measured], near[measured], noise)
             misfit = _own_misfits(residual, of_law, same[measured], near[measured], label[rows], chosen,
-                                  error_of(chosen.share), label)  # fmt: skip
+                                  noise.own(chosen.share), label)  # fmt: skip
     before = log + slopes @ (mean - theta)
     full = (slopes * sd**2) @ slopes.T + own(chosen, misfit)
-    total = full[measured] + np.diag(error_of(chosen.share) ** 2)
+    total = full[measured] + np.diag(noise.own(chosen.share) ** 2)
     gain = np.linalg.solve(total, full[rows]).T
-    error = np.full(len(points), np.nanmedian(noise[stated]) * chosen.share if stated.any() else UNSTATED)
-    error[rows] = error_of(chosen.share)
+    error = np.full(len(points), noise.usual(chosen.share))
+    error[rows] = noise.own(chosen.share)
     behind = Linearised(chosen, misfit, coordinates.natural(theta), slopes, sd**2)
     return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, behind)
 
@@ -197,17 +212,17 @@ def _mode(model, coordinates, rows, z, mean, sd, covariance, start=None, iterati
     return theta
 
 
-def _likely(residual, of_law, same, near, error_of, stated) -> Sds:
+def _likely(residual, of_law, same, near, noise: CellErrors) -> Sds:
     """Roots of the posterior means of the squares of the Sds, theta integrated out.
 
     residual [row] about the prior's mean of theta; of_law [row, row] the covariance that the prior of theta gives;
-    same, near [row, row] as of _same_models; stated: whether any error is.
+    same, near [row, row] as of _same_models.
     """
     own = np.multiply.outer(MODEL_SDS**2, same)[:, None] + np.multiply.outer(MISFIT_SDS**2, near)[None]
     prior = np.add.outer(((np.log(MODEL_SDS) - MODEL[0]) / MODEL[1]) ** 2,
                          ((np.log(MISFIT_SDS) - MISFIT[0]) / MISFIT[1]) ** 2)  # fmt: skip
-    shares = SHARES if stated else (1.0,)
-    logs = np.array([_log_density(residual, own + of_law + np.diag(error_of(share) ** 2)) - 0.5 * prior
+    shares = SHARES if noise.stated.any() else (1.0,)
+    logs = np.array([_log_density(residual, own + of_law + np.diag(noise.own(share) ** 2)) - 0.5 * prior
                      for share in shares])  # fmt: skip
     weights = np.exp(logs - logs.max())  # [share, model_sd, misfit_sd]
     weights /= weights.sum()

@@ -73,9 +73,11 @@ class BestGuidance:
         changes = "; ".join(f"{self._change(row)}" for row in self.law[1:].itertuples())
         edges = int((self.settings["beyond"] != INSIDE).sum())
         beyond = f", with {edges} of {len(self.settings)} optima at an edge of the grid" if edges else ""
+        whole = set(fixed["guidance"]) == {f"{w:g}" for w in self.measured["guidance"].unique()}
+        which = "" if whole else ", of those measured in every setting,"
         return (f"By {self.quality} the best guidance is {_span(self.law.iloc[0])} at the typical size and steps"
-                f"{beyond}: {changes}. Guidance {best['guidance']} for all costs {best['mean']:.2g} % of quality on "
-                f"average and {best['worst']:.2g} % at worst ({best['at']}); guidance by the law costs "
+                f"{beyond}: {changes}. Guidance {best['guidance']} for all{which} costs {best['mean']:.2g} % of "
+                f"quality on average and {best['worst']:.2g} % at worst ({best['at']}); guidance by the law costs "
                 f"{law['mean']:.2g} % and {law['worst']:.2g} %.")  # fmt: skip
 
     def _change(self, row):
@@ -142,7 +144,8 @@ def best_guidance(table, quality="fd", *, level=0.9, size=None, seed=0) -> BestG
     points = _points(table, quality, several, size)
     settings = _settings(points, several, table, quality, size, level, seed)
     law, notes = _law(settings, level)
-    notes = (*kept, *_left_out(chosen.table, several), *notes, *chosen.notes)
+    notes = (*kept, *_left_out(chosen.table, several), *notes, *chosen.notes, *_not_compared(points),
+             *_without_errors(points, quality))  # fmt: skip
     found = BestGuidance(settings.drop(columns="s"), law, pd.DataFrame(), quality, size, level,
                          typical_setting(settings), points, notes)  # fmt: skip
     by_law = found.at(settings["size"], settings["steps"])
@@ -228,6 +231,22 @@ def _left_out(chosen, several):
     """A sentence where settings have too few guidances."""
     few = len(chosen) - len(several)
     return (f"{few} settings with fewer than three guidances are left out.",) if few else ()
+
+
+def _not_compared(points):
+    """A sentence on guidances that some settings lack, so that none of them can be the one for all."""
+    held = points.groupby("guidance")[["model", "steps"]].apply(lambda rows: len(rows.drop_duplicates()))
+    some = [f"{w:g}" for w in held.index[held < held.max()]]
+    if some:
+        yield (f"As one guidance for all, only those measured in every setting are compared; {', '.join(some)} "
+               f"{'is' if len(some) == 1 else 'are'} not, and losses are against the best that a setting was measured "
+               "at.")  # fmt: skip
+
+
+def _without_errors(points, quality):
+    """A sentence where no row has a standard error, so that the settings' intervals have no width."""
+    if not points.get(f"{quality}_se", pd.Series(0.0)).gt(0).any():
+        yield f"No row has a {quality}_se: the intervals of single settings hold no error of measuring."
 
 
 def _span(row):

@@ -123,19 +123,15 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
     if one.x_unit != two.x_unit:
         raise InputError(f"The curves run along {one.x_unit} and {two.x_unit}: give two along one quantity.")
     data = max(one.span[0], two.span[0]), min(one.span[1], two.span[1])
-    x = _places(one, two, data, beyond)
+    x = _places(one, two, beyond)
     draws = [one.draws(x), two.draws(x)]
     count = max(map(len, draws)) if min(map(len, draws)) == 1 else min(map(len, draws))
     replicates = _gap(*(rows[:count] for rows in draws), one.rises)
     first = _gap(one.at(x), two.at(x), one.rises)
+    places, crossings = zeros(np.log(x), first), first_zeros(np.log(x), replicates)
     cost = _exp(first_zeros(np.log(x), first)[0])
-    crossings = first_zeros(np.log(x), replicates)
-    low = high = None
     start = next((gap for gap in first if gap != 0), 0.0)  # measured curves may begin at one value
-    if cost:  # -inf where a replicate begins as the fit goes on after its crossing, +inf where it never crosses
-        over = np.where(np.sign(replicates[:, 0]) == -np.sign(start), -np.inf, np.inf)
-        censored = np.where(np.isfinite(crossings), crossings, over)
-        low, high = map(_exp, np.quantile(censored, [(1 - level) / 2, (1 + level) / 2], method="nearest"))
+    low, high = _interval(crossings, replicates[:, 0], start, level) if cost else (None, None)
     names = (one.label, two.label) if start > 0 else (two.label, one.label)
     past = max(0.0, float(np.log10(cost / data[1]))) if cost else 0.0
     notes = [*one.notes, *two.notes, *([APART] if data[1] < data[0] else [])]
@@ -143,7 +139,7 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
         notes.append(f"The crossing is {past:.1f} decades beyond what both were measured at.")
     if cost and not (low or 0.0) <= cost <= (high or np.inf):
         notes.append(OUTSIDE)
-    if len(zeros(np.log(x), first)) > 1:
+    if len(places) > 1:
         notes.append("The curves cross more than once; this is the lowest crossing.")
     some = slice(None, None, max(1, len(x) // DRAWN))  # every few places are kept for a figure
     frames = [curve.frame(x[some], level, rows[:, some]) for curve, rows in zip((one, two), draws, strict=True)]
@@ -154,6 +150,18 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
         warnings=tuple(dict.fromkeys(notes)), quality=quality,
         curves=pd.concat(frames, ignore_index=True), **about,
     )  # fmt: skip
+
+
+def _interval(crossings, starts, start, level):
+    """(low, high) of the crossings [replicate], None for an end outside the range searched.
+
+    Before it (-inf) where a replicate starts [replicate] as the fit, which starts at `start`, goes on after its
+    crossing; beyond it (+inf) where a replicate never crosses.
+    """
+    over = np.where(np.sign(starts) == -np.sign(start), -np.inf, np.inf)
+    censored = np.where(np.isfinite(crossings), crossings, over)
+    low, high = np.quantile(censored, [(1 - level) / 2, (1 + level) / 2], method="nearest")
+    return _exp(low), _exp(high)
 
 
 def crossings(one: Curve, two: Curve) -> list[float]:
@@ -309,7 +317,7 @@ def _common_sizes(source, pair, along):
     return [name for name in fitted.labels(one, one.inputs[sizes[0]]) if name in both]
 
 
-def _places(one, two, data, beyond):
+def _places(one, two, beyond):
     """x at which the curves are compared [place]."""
     if one.fitted and two.fitted:
         spans = [curve.domain or curve.span for curve in (one, two)]

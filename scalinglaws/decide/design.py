@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from scalinglaws import display, infer
+from scalinglaws import display, pooling, roles
 from scalinglaws.decide.alternatives import QUESTIONS, budget_of
 from scalinglaws.decide.arguments import check_positive, checked
 from scalinglaws.decide.belief import Belief
@@ -106,7 +106,7 @@ class Plan:
             return f"Nothing is worth measuring for {self.question}: {least} ({self.loss:.2g} {self.loss_unit})."
         first = self.cells.iloc[0]
         steps = "" if pd.isna(first["steps"]) else f" at {first['steps']:g} steps"
-        varied = [c for c in infer.CHOICES if self.cells[c].nunique() > 1 and first[c] == first[c]]
+        varied = [c for c in pooling.CHOICES if self.cells[c].nunique() > 1 and first[c] == first[c]]
         steps += "".join(f", {c} {first[c]:g}" if c == "guidance" else f", {first[c]}" for c in varied)
         more = f", then {len(self.cells) - 1} more" if len(self.cells) > 1 else ""
         return (f"Measure {first['model']}{steps} next{more}: {self.cost:.3g} {UNITS[self.unit]}, expected loss "
@@ -194,7 +194,7 @@ def check_question(columns, unit, quality=None, budget=None) -> None:
     if budget is not None:
         budget_of(budget, unit)
     if quality is None:
-        infer.quality_of(pd.DataFrame([dict.fromkeys(columns, 1.0)]))
+        roles.quality_of(pd.DataFrame([dict.fromkeys(columns, 1.0)]))
     elif quality not in columns:
         measured = ", ".join(name for name in columns if not name.endswith("_se"))
         raise InputError(f"The quality {quality!r} is not measured here; what is: {measured}.")

@@ -178,10 +178,10 @@ def _setting(part, quality, rng, level):
 
 
 def _gain(part, quality, sign, at, level):
-    """How much better than T = 1: {gain, gain_low, gain_high, whole, chosen, error}, cross-fitted.
+    """How much better than T = 1: {gain, gain_low, gain_high, whole, chosen, whole_se, chosen_se}, cross-fitted.
 
     whole, chosen: quality at T = 1 and at the time that each half chose and the other reports; without halves that of
-    all samples, which chose it, too. error: relative standard errors of both, behind the interval of the gain.
+    all samples, which chose it, too. whole_se, chosen_se: their relative standard errors, behind the gain's interval.
     """
     from scipy.stats import norm
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level
+from scalinglaws.decide.power import effect
 from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.schema import InputError
 
@@ -29,11 +30,10 @@ AXES = {"params": "parameters", "train_flops": "training FLOPs", "steps": "sampl
 
 @dataclass(frozen=True)
 class Effects:
-    """Partial effects, one row per quality and term: quality, error, term, effect, low, high, p, seen.
+    """Partial effects, one row per quality and term: quality, error, term, effect, low, high, p, detectable.
 
-    effect: the exponent of the term in the error's law; p: two-sided, of no effect; seen: half the interval's width,
-    the effect that is seen with probability one half (`power.Effect.detectable` is the one seen with POWER).
-    clusters: trained models; count: measurements.
+    effect: the exponent of the term in the error's law; p: two-sided, of no effect; detectable: the least effect seen
+    with probability `power.POWER`. clusters: trained models; count: measurements.
     """
 
     rows: pd.DataFrame
@@ -169,8 +169,8 @@ def _regress(table, quality, terms, groups, level, floors=None):
     fine = np.isfinite(np.log(error)) & np.isfinite(inputs).all(axis=1)
     model = sm.OLS(np.log(error[fine]), sm.add_constant(inputs[fine]))
     fit = model.fit(cov_type="cluster", cov_kwds={"groups": groups[fine]}, use_t=True)
-    low_high = fit.conf_int(1 - level)
+    spare = groups[fine].nunique() - 1
     for term in terms:
-        low, high = low_high.loc[term]
-        yield {"quality": quality, "error": name, "term": term, "effect": fit.params[term], "low": low, "high": high,
-               "p": fit.pvalues[term], "seen": (high - low) / 2}  # fmt: skip
+        one = effect(fit.params[term], fit.bse[term], spare, level)
+        yield {"quality": quality, "error": name, "term": term, "effect": one.value, "low": one.low, "high": one.high,
+               "p": fit.pvalues[term], "detectable": one.detectable}  # fmt: skip

@@ -114,20 +114,20 @@ def prepare(
     where=None, of=None, steps=None, sizes=None, samples=None, candidates=None, training=None, price=None,
 ) -> Experiment:  # fmt: skip
     """The Experiment of design(), which describes the arguments, on rows of one setting; costs are in `unit`."""
-    parts = read_problem(source, question, unit, quality=quality, law=law, inputs=inputs, where=where, of=of,
+    parts = read_problem(source, unit, quality=quality, law=law, inputs=inputs, where=where, of=of,
                          steps=steps, sizes=sizes, samples=samples, candidates=candidates, training=training,
                          price=price)  # fmt: skip
     return experiment_on(*parts, question, budget, between)
 
 
 def read_problem(
-    source, question="optimum", unit="flops", *, quality=None, law=None, inputs=None, where=None, of=None, steps=None,
-    sizes=None, samples=None, candidates=None, training=None, price=None,
+    source, unit="flops", *, quality=None, law=None, inputs=None, where=None, of=None, steps=None, sizes=None,
+    samples=None, candidates=None, training=None, price=None,
 ):  # fmt: skip
     """(Problem, the measured rows as points, what may be measured, one row each)."""
     problem = _read(source, quality, law, inputs, where, unit, price)
     rows = _rows(problem.law)
-    problem = replace(problem, of=_of(of, training, question), owned=_owned(rows))
+    problem = replace(problem, of=_of(of, training), owned=_owned(rows))
     wanted = _candidates(problem, rows, steps, sizes, samples, candidates, training)
     if training is None:  # every candidate's model is there already, measured or not
         problem = replace(problem, owned=_owned(wanted) | problem.owned)
@@ -188,7 +188,7 @@ def _owned(rows):
     return dict(zip(first["size"], first["model"], strict=True))
 
 
-def _of(given, training, question):
+def _of(given, training):
     """owned or new_model, or InputError."""
     if given not in (None, "owned", "new_model"):
         raise InputError(f"of={given!r}: give 'owned', the models trained, or 'new_model', a model you would train.")
@@ -202,31 +202,37 @@ def _candidates(problem, rows, steps, sizes, samples, given, training):
     images = np.atleast_1d(np.asarray(samples if samples is not None else usual or 1.0, float))
     if not (np.isfinite(images) & (images > 0)).all():
         raise InputError(f"samples={samples!r}: give numbers of images above 0, such as 10000.")
-    if given is not None:
-        wanted = _given(problem, rows, given, training)
-    else:
-        more = [] if steps is None else [check_positive(float(s), "steps") for s in np.atleast_1d(steps)]
-        counts = np.union1d(rows["steps"], more)
-        models = [("cell", *pair) for pair in rows[["model", "size"]].drop_duplicates().itertuples(index=False)]
-        models += _new_models(problem, sizes, training)
-        wanted = pd.DataFrame([(*model, s) for model in models for s in counts],
-                              columns=["kind", "model", "size", "steps"])  # fmt: skip
+    wanted = _grid(problem, rows, steps, sizes, training) if given is None else _given(problem, rows, given, training)
     if samples is not None or "samples" not in wanted:
         wanted = wanted.drop(columns="samples", errors="ignore").merge(pd.DataFrame({"samples": images}), how="cross")
     wanted["samples"] = wanted["samples"].fillna(images[0]).astype(float)
+    wanted["scale"] = np.sqrt((usual or images[0]) / wanted["samples"])
     done = set(zip(rows["model"], rows["steps"], strict=True))
     again = [cell in done for cell in zip(wanted["model"], wanted["steps"], strict=True)]
     wanted.loc[again, "kind"] = "repeat"
-    per_image = problem.cost.per_image(wanted["size"].to_numpy(float), wanted["steps"].to_numpy(float))
-    wanted["sampling"] = wanted.get("cost", per_image * wanted["samples"])
-    trained = wanted["model"].isin(rows["model"])
-    spent = training if callable(training) else _training(problem, training)
-    wanted["training"] = [0.0 if own else float(spent(size)) for own, size in zip(trained, wanted["size"], strict=True)]
-    wanted["scale"] = np.sqrt((usual or images[0]) / wanted["samples"])
     for column, unknown in (("sampler", ""), ("guidance", np.nan)):
         values = table[column].dropna().unique() if column in table else ()
         wanted[column] = values[0] if len(values) == 1 else unknown
-    return wanted.reset_index(drop=True)
+    return _priced(problem, rows, wanted, training).reset_index(drop=True)
+
+
+def _grid(problem, rows, steps, sizes, training):
+    """Every model, measured or trained anew, at every measured number of steps and at `steps`: kind, model, size,
+    steps."""
+    more = [] if steps is None else [check_positive(float(s), "steps") for s in np.atleast_1d(steps)]
+    models = [("cell", *pair) for pair in rows[["model", "size"]].drop_duplicates().itertuples(index=False)]
+    models += _new_models(problem, sizes, training)
+    cells = [(*model, s) for model in models for s in np.union1d(rows["steps"], more)]
+    return pd.DataFrame(cells, columns=["kind", "model", "size", "steps"])
+
+
+def _priced(problem, rows, wanted, training):
+    """The candidates with the cost of sampling them, as given or by the cost model, and of training their model."""
+    per_image = problem.cost.per_image(wanted["size"].to_numpy(float), wanted["steps"].to_numpy(float))
+    trained = wanted["model"].isin(rows["model"])
+    price = training if callable(training) else _training(problem, training)
+    spent = [0.0 if own else float(price(size)) for own, size in zip(trained, wanted["size"], strict=True)]
+    return wanted.assign(sampling=wanted.get("cost", per_image * wanted["samples"]), training=spent)
 
 
 def _given(problem, rows, given, training):

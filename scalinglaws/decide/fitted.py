@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scalinglaws import laws, schema
+from scalinglaws import laws, schema, units
 from scalinglaws.decide import owned
 from scalinglaws.fitting import Groups, draws, fit_groups
 from scalinglaws.fitting import fit as fit_one
@@ -18,6 +18,7 @@ from scalinglaws.fitting.predict import HUGE
 from scalinglaws.schema import InputError
 
 STEPS = ("steps", "nfe")  # columns a sampling budget buys more of
+ROUNDED = 0.01  # relative; what a number of parameters such as 83M may be rounded by
 POOLED = ("sampler", "guidance")  # a law fitted to several values of these at once answers for their average
 
 
@@ -156,9 +157,10 @@ class FittedLaw:
 
 
 def find_value(law, column, name, positive=False) -> float:
-    """The value in `column` meant by a model's label or by a number."""
+    """The value in `column` meant by a model's label, by a number, or by parameters such as 83M."""
     named = law.table[law.table["model"].astype(str) == str(name)] if "model" in law.table else law.table[:0]
-    if len(named):
+    named = named if len(named) else _with_parameters(law.table, name)
+    if named[column].nunique() == 1:
         return float(named[column].iloc[0])
     try:
         value = float(name)
@@ -168,6 +170,12 @@ def find_value(law, column, name, positive=False) -> float:
         known = ", ".join(labels(law, column))
         raise InputError(f"No size {name!r}. Known sizes: {known}; or give a number{' above 0' if positive else ''}.")
     return value
+
+
+def _with_parameters(table, name):
+    """The rows of as many parameters as a text such as 83M says, to its rounding; none for other texts."""
+    counted = isinstance(name, str) and units.number(name) is None and "params" in table and units.count(name)
+    return table[np.isclose(table["params"].astype(float), counted, rtol=ROUNDED)] if counted else table[:0]
 
 
 def labels(law, column) -> list[str]:

@@ -5,6 +5,7 @@ Science 52:311, the optimizer's curse). The collector splits the samples in two 
 writes the quality of each; each half chooses once, the other half reports, and the two reports are averaged.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,16 +19,18 @@ from scalinglaws.schema import InputError
 GUIDED = tuple(c.name for c in schema.COLUMNS.values() if c.kind == "guidance")  # chosen together
 ALWAYS = ("family", "model", "sampler", "steps")
 HALVES = ("half1", "half2")
+GRIDS = 3  # of guidances, shown in one sentence
 
 
 @dataclass(frozen=True)
 class OptimalGuidance:
     """The best guidance of every setting.
 
-    table: one row per setting. guidances: how many were measured; guidance (and kind, interval, network, where they are
-    columns): the best of all samples; value: quality by the half that did not choose, or of all samples where there
-    are no halves; chosen: quality by the half that chose; optimism: chosen minus value, below 0 for a distance; agree:
-    whether both halves choose the same; cross_fitted: false where value is that of the samples that chose.
+    table: one row per setting, by rising size. guidances: how many were measured; guidance (kind, interval, network,
+    where they are columns): the best of all samples; value: quality by the half that did not choose, or of all samples
+    where there are no halves; chosen: quality by the half that chose; optimism: chosen minus value, below 0 for a
+    distance; agree: whether both halves choose the same; cross_fitted: false where value is that of the samples that
+    chose; beyond: below or above where the best is the least or largest guidance measured there, and may lie beyond.
     measured: one row per setting and guidance, repeats averaged, with `best` true for the one chosen of all samples.
     """
 
@@ -94,7 +97,36 @@ def optimal_guidance(table: pd.DataFrame, quality: str = "fd") -> OptimalGuidanc
         size = next((c for c in SIZES if c in table and table[c].notna().all()), "model")
         models = list(dict.fromkeys(table.sort_values(size)["model"]))
         measured["model"] = pd.Categorical(measured["model"], models, ordered=True)
-    return OptimalGuidance(settings, quality, tuple(_notes(settings, quality)), measured)
+        place = settings["model"].map({model: k for k, model in enumerate(models)})
+        settings = settings.iloc[np.argsort(place, kind="stable")].reset_index(drop=True)
+    notes = (*_notes(settings, quality), *uneven(measured))
+    return OptimalGuidance(settings, quality, notes, measured)
+
+
+def uneven(measured):
+    """A sentence where the settings were not all measured at the same guidances.
+
+    measured: setting and guidance; settings of one guidance are no choice and do not count.
+
+    >>> rows = pd.DataFrame({"setting": list("aaabb"), "guidance": [1.0, 2, 4, 4, 8]})
+    >>> next(uneven(rows))[:85]
+    'The guidances differ between settings (1, 2, 4 in 1; 4, 8 in 1): a best one at an end'
+    """
+    grids = measured.groupby("setting")["guidance"].agg(lambda w: tuple(sorted(set(w))))
+    counts = Counter(grids[grids.map(len) > 1])
+    if len(counts) < 2:
+        return
+    common = sorted(counts, key=lambda grid: (-counts[grid], -len(grid), grid))
+    shown = [f"{_numbers(grid)} in {counts[grid]}" for grid in common[:GRIDS]]
+    more = f"; {len(counts) - GRIDS} more" if len(counts) > GRIDS else ""
+    shared = sorted(set.intersection(*map(set, counts)))
+    yield (f"The guidances differ between settings ({'; '.join(shown)}{more}): a best one at an end of its own grid "
+           "(column beyond) may lie beyond, and settings compare on those measured in all of them alone, "
+           f"{_numbers(shared) or 'of which there are none'}.")  # fmt: skip
+
+
+def _numbers(values):
+    return ", ".join(f"{v:g}" for v in values)
 
 
 def _halves(quality):
@@ -119,15 +151,23 @@ def _best(rows, quality, how) -> dict:
     """The answer for one setting, one row per guidance."""
     best = _first(rows[quality], quality)
     answer = {"guidances": len(rows)} | {c: rows[c].loc[best] for c in how}
+    ends = {"beyond": _beyond(rows["guidance"], best)}
     one, two = (rows[c] if c in rows and rows[c].notna().all() else None for c in _halves(quality))
     if one is None or two is None:
         value = float(rows[quality].loc[best])
         return answer | {"value": value, "chosen": value, "optimism": np.nan, "agree": None,
-                         "cross_fitted": len(rows) == 1}  # fmt: skip
+                         "cross_fitted": len(rows) == 1} | ends  # fmt: skip
     by_one, by_two = _first(one, quality), _first(two, quality)
     value, chosen = (two[by_one] + one[by_two]) / 2, (one[by_one] + two[by_two]) / 2
     return answer | {"value": float(value), "chosen": float(chosen), "optimism": float(chosen - value),
-                     "agree": by_one == by_two, "cross_fitted": True}  # fmt: skip
+                     "agree": by_one == by_two, "cross_fitted": True} | ends  # fmt: skip
+
+
+def _beyond(guidances, best):
+    """'below' or 'above' where the best of several guidances is the least or the largest, else ''."""
+    if guidances.nunique() < 2 or guidances.min() < guidances[best] < guidances.max():
+        return ""
+    return "below" if guidances[best] == guidances.min() else "above"
 
 
 def _label(rows, same) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, infer, measurements
+from scalinglaws import display, measurements
+from scalinglaws.assignments import stated
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.power import effect
 from scalinglaws.decide.rows import need, rows_of
@@ -115,16 +116,15 @@ def effective_robustness(source, quality="agreement", *, by="dataset", reference
         raise InputError(f"No rows with {by} {absent[0]!r}: the table has {', '.join(map(repr, sorted(set(held))))}.")
     points = _points(table.assign(**{by: held}), quality, by)
     keep = _of_trend(points, trend)
-    rows, lines, curves, notes = [], [], [], []
+    parts, notes = [], []
     for shift in shifts:
-        both = points[points[by] == reference].merge(
-            points[points[by] == shift], on="key", suffixes=("", "_shifted")).assign(
-                of_trend=lambda t: t["key"].isin(keep)).sort_values(["size", "p"], ignore_index=True)  # fmt: skip
-        made, line, curve = _one_shift(both, shift, level, len(shifts))
-        for kept, one in ((rows, made), (lines, line), (curves, curve)):
-            kept.append(one)
-        if alone := points[points[by] == shift]["key"].nunique() - len(both):
+        shifted = points[points[by] == shift]
+        both = points[points[by] == reference].merge(shifted, on="key", suffixes=("", "_shifted"))
+        both = both.assign(of_trend=both["key"].isin(keep)).sort_values(["size", "p"], ignore_index=True)
+        parts.append(_one_shift(both, shift, level, len(shifts)))
+        if alone := shifted["key"].nunique() - len(both):
             notes.append(f"{alone} models measured on {shift} have no row of the reference and are left out.")
+    rows, lines, curves = zip(*parts, strict=True)
     return Robustness(pd.concat(rows, ignore_index=True), pd.DataFrame(lines), quality, level, pd.concat(curves),
                       tuple(notes))  # fmt: skip
 
@@ -161,7 +161,7 @@ def _of_trend(points, trend):
     if not trend:
         return set(points["key"])
     text = [c for c in points if not pd.api.types.is_numeric_dtype(points[c])]
-    kept = measurements.where(points.assign(**points[text].fillna("")), **infer.stated(trend))
+    kept = measurements.where(points.assign(**points[text].fillna("")), **stated(trend))
     return set(kept["key"])
 
 

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from scalinglaws import infer, measurements, studies
+from scalinglaws import measurements, studies
+from scalinglaws.assignments import stated
 from scalinglaws.schema import InputError
 
 SIZES = ("flops_per_forward", "gflops_per_forward", "params", "base_channels", "depth")  # by which models are ordered
@@ -10,7 +11,7 @@ SIZES = ("flops_per_forward", "gflops_per_forward", "params", "base_channels", "
 
 def rows_of(source, where=None):
     """The rows of a study, path or table that are kept by `where`: {column: value} or text "a=b; c=d"."""
-    table, kept = studies.read(source), infer.stated(where)
+    table, kept = studies.read(source), stated(where)
     return measurements.where(table, **kept) if kept else table
 
 

@@ -128,6 +128,9 @@ def _rate(law, level):
     symbols = [s for s, column in law.inputs.items() if column in fitted.STEPS]
     powers = [power for term in law.fit.law.terms for power in term.powers]
     exponent = next((name for name, symbol, sign in powers if symbol in symbols and sign < 0), None)
+    if law.rises:
+        raise InputError(f"{law.quality} rises as it gets better, and the order of a solver is the rate at which an "
+                         "error falls: name a distance or an error.")  # fmt: skip
     if exponent is None:
         raise InputError(f"Law {law.fit.law.name!r} has no exponent of steps: fit 'size_steps', or 'power_floor'.")
     row = law.fit.interval(level).loc[exponent]

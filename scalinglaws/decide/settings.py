@@ -16,6 +16,7 @@ from scalinglaws.decide.alternatives import below, budgets_of
 from scalinglaws.decide.belief import beside
 from scalinglaws.decide.experiment import Experiment, experiment_on, prepare, read_problem
 from scalinglaws.decide.fitted import FittedLaw
+from scalinglaws.pooling import CHOICES
 from scalinglaws.schema import InputError
 
 
@@ -30,7 +31,7 @@ def prepare_settings(
     if not isinstance(source, infer.Question):
         source = infer.question(source, quality, law, inputs, where, choose=question == "optimum")
     candidates = None if candidates is None else pd.DataFrame(candidates)
-    apart = [] if candidates is None else [c for c in infer.CHOICES if c in candidates and candidates[c].nunique() > 1]
+    apart = [] if candidates is None else [c for c in CHOICES if c in candidates and candidates[c].nunique() > 1]
     groups = source.groups(apart) if question == "optimum" else {}
     if len(groups) < 2:
         return prepare(source, question, unit, **given)
@@ -38,7 +39,7 @@ def prepare_settings(
     settings = settings.loc[:, settings.nunique() > 1]
     if candidates is not None:
         candidates = _checked(candidates, settings, source)
-    parts, left_out = _problems(groups, settings, candidates, question, unit, options)
+    parts, left_out = _problems(groups, settings, candidates, unit, options)
     spent = {label: problem.cells_cost() for label, (problem, *_) in parts.items()}
     budgets = budgets_of(budget, unit, np.concatenate([cost.ravel() for cost in spent.values()]))
     affordable = {label: budgets >= cost.min() for label, cost in spent.items()}
@@ -51,7 +52,7 @@ def prepare_settings(
 
 def _setting(question):
     """{column: value} of the sampler and guidance of a Question on one setting."""
-    return {c: question.table[c].iloc[0] for c in infer.CHOICES if c in question.table}
+    return {c: question.table[c].iloc[0] for c in CHOICES if c in question.table}
 
 
 def _checked(candidates, settings, question):
@@ -73,7 +74,7 @@ def _checked(candidates, settings, question):
     return candidates.assign(**{size: candidates["model"].map(known)})
 
 
-def _problems(groups, settings, candidates, question, unit, options):
+def _problems(groups, settings, candidates, unit, options):
     """({label: what read_problem gives}, sentences on settings left out); InputError where none remains."""
     parts, left_out = {}, []
     for label, group in groups.items():
@@ -81,7 +82,7 @@ def _problems(groups, settings, candidates, question, unit, options):
         if candidates is not None:
             own = candidates[(candidates[[*settings]] == settings.loc[label]).all(axis=1)]
         try:
-            parts[label] = read_problem(group, question, unit, candidates=own, **options)
+            parts[label] = read_problem(group, unit, candidates=own, **options)
         except InputError as error:
             left_out.append((f"Left out {label}: {error}", error))
     if not parts:

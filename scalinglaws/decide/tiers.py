@@ -169,27 +169,12 @@ def tiers(
     ('two tiers', '0.20', 400000.0, 800000.0)
     """
     check_level(level)
-    table = rows_of(source, where)
-    kept = [quality, size, *([repeats] if repeats else [])]
-    need(table, [*kept, *(["variant"] if after is not None else [])])
-    table = table.dropna(subset=kept).assign(repeat=lambda t: t[repeats].astype(str) if repeats else "all")
-    chosen = table["variant"].astype(str) == after if after is not None else pd.Series(True, table.index)
-    if not chosen.any():
-        known = ", ".join(map(str, table["variant"].unique()))
-        raise InputError(f"No row with a {quality} is of variant '{after}': there are {known or 'no rows'}.")
-    wide = table[chosen].pivot_table(index="repeat", columns=size, values=quality).dropna()
-    if wide.shape[1] < FEWEST or wide.empty:
-        raise NoAnswer(
-            f"A line and two levels take {FEWEST} sizes or more, all measured in one {repeats or 'set'}: "
-            f"{len(wide)} have {wide.shape[1]}."
-        )
-    errors = table[chosen].get(f"{quality}_se", pd.Series(0.0, table.index[chosen]))
+    wide, before, errors = _sides(rows_of(source, where), quality, after, repeats, size)
     problem = Problem.of(wide, np.nan_to_num(errors.to_numpy(float)))
     rng = np.random.default_rng(seed)
     tests = pd.DataFrame([compare(problem, trend, draws, rng) for trend in TRENDS])
     places, place = likely_places(problem, draws, rng, 1 - level)
     sizes = wide.columns.to_numpy(float)
-    before = table[~chosen].pivot_table(index="repeat", columns=size, values=quality)
     return Tiers(
         tests=tests, low=float(problem.means[:place].mean()), high=float(problem.means[place:].mean()),
         below=float(sizes[place - 1]), above=float(sizes[place]),
@@ -198,6 +183,26 @@ def tiers(
         means=_means(wide, before, problem, size, level), repeats=len(wide), quality=quality, size=size, level=level,
         points=_points(wide, before, size), curves=_curves(problem, sizes),
     )  # fmt: skip
+
+
+def _sides(table, quality, after, repeats, size):
+    """(quality after, quality before [repeat, size], standard error of each row after)."""
+    kept = [quality, size, *([repeats] if repeats else [])]
+    need(table, [*kept, *(["variant"] if after is not None else [])])
+    table = table.dropna(subset=kept).assign(repeat=lambda t: t[repeats].astype(str) if repeats else "all")
+    chosen = table["variant"].astype(str) == after if after is not None else pd.Series(True, table.index)
+    if not chosen.any():
+        known = ", ".join(map(str, table["variant"].unique()))
+        raise InputError(f"No row with a {quality} is of variant '{after}': there are {known or 'no rows'}.")
+    wide, before = (part.pivot_table(index="repeat", columns=size, values=quality)
+                    for part in (table[chosen], table[~chosen]))  # fmt: skip
+    wide = wide.dropna()
+    if wide.shape[1] < FEWEST or wide.empty:
+        raise NoAnswer(
+            f"A line and two levels take {FEWEST} sizes or more, all measured in one {repeats or 'set'}: "
+            f"{len(wide)} have {wide.shape[1]}."
+        )
+    return wide, before, table[chosen].get(f"{quality}_se", pd.Series(0.0, table.index[chosen]))
 
 
 def _rise(problem, level):

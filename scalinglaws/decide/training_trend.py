@@ -19,7 +19,9 @@ from scalinglaws.decide.rows import commonest, need, rows_of
 from scalinglaws.fitting import Fit, fit
 from scalinglaws.schema import InputError, NoAnswer, higher_is_better, names
 
-SIZES, DATA, COMPUTE = ("flops_per_forward", "params", "N"), ("train_images", "train_steps", "D"), "train_flops"
+SIZES, COMPUTE = ("flops_per_forward", "params", "N"), "train_flops"
+MUCH = 0.5  # of the error of compute alone on sizes left out: below it, size counts, whichever way
+DATA = ("train_images", "tokens", "train_steps", "epochs", "D")
 SHIFT = laws.power_sum("trend_by_size", "E + A*N^g*C^-a", "power_floor in training compute, shifted by size")
 COMPARED = (  # name, law, symbols of its inputs
     ("compute alone", "power_floor", "x"),
@@ -59,7 +61,12 @@ class TrainingTrend:
     @property
     def verdict(self) -> str:
         """One shared trend is rejected, or not."""
-        return "sizes differ at equal compute" if self.shift.differs else "one shared trend is not rejected"
+        if self.shift.differs:
+            return "sizes differ at equal compute"
+        alone, both = self.laws["left_out"].iloc[[0, -1]]
+        if both < MUCH * alone:
+            return "no shift in one direction is seen, but size and training length predict better than compute alone"
+        return "one shared trend is not rejected"
 
     @property
     def changes(self) -> pd.DataFrame:
@@ -115,7 +122,7 @@ class TrainingTrend:
 def training_trend(study="tiny-ldm-training", quality="", *, where=None, size="", least=0, level=0.9) -> TrainingTrend:
     """Whether quality follows training compute alone, with power, and the best size along compute.
 
-    study: rows with model, a size column, train_flops, train_images or train_steps, and the quality at several
+    study: rows with model, a size column, train_flops, the data seen (train_images, tokens) and the quality at several
     snapshots of every size; one sampler, guidance and number of steps. quality: column (default: fd, fid or loss).
     where: rows to keep, as for `question`. size: column (default: flops_per_forward or params). least: train_steps
     below which snapshots are left out, for a trend "after stabilising". level: of the intervals. Raises InputError
@@ -159,10 +166,11 @@ def _rows(table, quality, size, least):
     quality = quality or next((c for c in ("fd", "fid", "loss", *names("quality")) if c in table), None)
     columns = {"N": size or next((c for c in SIZES if c in table), None), "C": COMPUTE, "x": COMPUTE,
                "D": next((c for c in DATA if c in table), None)}  # fmt: skip
-    for column in ("model", quality, *columns.values()):
+    wanted = {"N": f"a column of sizes ({', '.join(SIZES)})", "D": f"a column of data ({', '.join(DATA)})"}
+    for symbol, column in {"model": "model", "quality": quality, **columns}.items():
         if column not in table:
-            raise InputError(f"A trend in training compute needs the column {column or 'of size or of data'!r}; the "
-                             f"table has {', '.join(table.columns)}.")  # fmt: skip
+            needed = f"the column {column!r}" if column else wanted.get(symbol, "a quality")
+            raise InputError(f"A trend in training compute needs {needed}; the table has {', '.join(table.columns)}.")
     if higher_is_better(quality):
         raise InputError(f"{quality} rises as it gets better and these laws fall: name a loss or a distance.")
     table, notes = commonest(table, ("family", "sampler", "guidance", "steps"))

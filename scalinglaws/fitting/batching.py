@@ -78,12 +78,9 @@ def stack(objectives: list[Objective], counts) -> Objective:
     robust = objectives[0].loss.delta != np.inf
     delta = np.array([objective.loss.delta if robust else 1.0 for objective in objectives])[owner, None]
     plain = not robust and all(o.sigma is None and o.weight is None and o.rows == rows for o in objectives)
-    ones = [np.ones(objective.rows) for objective in objectives]
-    sigma = _members(
-        [one if o.sigma is None else o.sigma for o, one in zip(objectives, ones, strict=True)], counts, rows
-    )
-    weight = _members(
-        [one if o.weight is None else o.weight for o, one in zip(objectives, ones, strict=True)], counts, rows
+    sigma, weight = (
+        _members([np.ones(o.rows) if values is None else values for o, values in pairs], counts, rows)
+        for pairs in ([(o, o.sigma) for o in objectives], [(o, o.weight) for o in objectives])
     )
     weight = weight * (np.arange(rows) < np.array([objective.rows for objective in objectives])[owner, None])
     return replace(

@@ -80,7 +80,7 @@ def read_data(table, law: Law, quality: str, inputs: dict, options: Options) -> 
     if options.se is not None:  # dT/dy times the standard error of y
         errors = _numbers(table, options.se, law, what="standard errors")
         sigma = errors / {"log": y, "log1p": 1 + y, "raw": 1.0}[options.residuals]
-    _enough(table, law, y, x, inputs, quality)
+    _enough(law, y, x, inputs, quality)
     sigma = None if sigma is None else sigma / np.median(sigma)
     keys = [options.cluster] if isinstance(options.cluster, str) else list(options.cluster or inputs.values())
     for key in keys:
@@ -130,7 +130,8 @@ def _weights(table, weights) -> np.ndarray:
     return numbers
 
 
-def _enough(table, law, y, x, inputs, quality):
+def _enough(law, y, x, inputs, quality):
+    """InputError where the rows are fewer than a law needs, or do not vary."""
     count = len(law.params)
     if len(y) <= count:
         raise InputError(

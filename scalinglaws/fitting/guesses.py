@@ -139,13 +139,15 @@ def draw_ranges(law, x, y, rng, draws) -> dict:
     named = {}
     for name in law.params:
         edge = law.ranges.get(name, law.bounds.get(name, (0.0, np.inf) if name in law.positive else (-3.0, 3.0)))
-        if isinstance(edge, str):
-            edge = y if edge == "y" else x[edge if edge in x else law.inputs[0]]
-            edge = (edge.min(), edge.max())
+        of_data = isinstance(edge, str)
+        if of_data:
+            values = y if edge == "y" else x[edge if edge in x else law.inputs[0]]
+            edge = values.min(), values.max()
         low, high = edge
         if name in law.positive:
             low, high = low if low > 0 else 1e-2, high if np.isfinite(high) else 1e2
-        low, high = max(low, -1e2), min(high, max(1e2, 10 * low)) if not isinstance(law.ranges.get(name), str) else high
+        low = max(low, -1e2)
+        high = high if of_data else min(high, max(1e2, 10 * low))
         unit = rng.random(draws)
         named[name] = low * (high / low) ** unit if low > 0 else low + (high - low) * unit
     return named

@@ -59,14 +59,7 @@ def multistart(problems: list[Problem], starts: list[np.ndarray], total: int = M
     minima = minimise_all(objectives, starts, limits, mu)
     gains = [np.full(len(each.objective), np.inf) for each in minima]
     for _ in range(-(-total // MULTISTART.budget)):
-        slow = [
-            np.flatnonzero(
-                ~each.converged
-                & (each.objective <= MULTISTART.near * np.nanmin(each.objective))
-                & (gain > MULTISTART.stall * each.objective)
-            )
-            for each, gain in zip(minima, gains, strict=True)
-        ]
+        slow = [_slow(each, gain) for each, gain in zip(minima, gains, strict=True)]
         late = [k for k, members in enumerate(slow) if len(members)]
         if not late:
             break
@@ -79,6 +72,13 @@ def multistart(problems: list[Problem], starts: list[np.ndarray], total: int = M
     return [
         replace(each, theta=problem.law.sort(each.theta)) for problem, each in zip(problems, best_first, strict=True)
     ]
+
+
+def _slow(minima, gain):
+    """Positions of the starts worth another budget: not converged, near the best, and the last budget gained [start]
+    them something."""
+    near = minima.objective <= MULTISTART.near * np.nanmin(minima.objective)
+    return np.flatnonzero(~minima.converged & near & (gain > MULTISTART.stall * minima.objective))
 
 
 def _guesses(problem, starts, seed):

@@ -39,8 +39,8 @@ def choose(name: str, plain: Fit, rich: Fit) -> Fit:
     supported = gain > DIAGNOSTICS.aicc_decisive or (gain > DIAGNOSTICS.aicc and no_worse)
     best = rich if supported else plain
     shown = f"{errors[0]:.3g} plain, {errors[1]:.3g} interaction" if tested else "not tested"
-    weighed = (f"the interaction lowers AICc by {gain:.3g} (more than {DIAGNOSTICS.aicc:g} counts, more than "
-               f"{DIAGNOSTICS.aicc_decisive:g} decides)")  # fmt: skip
+    weighed = (f"the interaction {'lowers' if gain >= 0 else 'raises'} AICc by {abs(gain):.3g} (lower by more than "
+               f"{DIAGNOSTICS.aicc:g} counts, more than {DIAGNOSTICS.aicc_decisive:g} decides)")  # fmt: skip
     if np.isinf(gain):
         weighed = f"{plain.rows} rows are too few to weigh the interaction by AICc"
     note = (f"{name}: {best.law.name} chosen; {weighed}; error on the largest {next(iter(plain.inputs))} held out (log "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import infer, measurements, schema
+from scalinglaws import infer, measurements, pooling, schema
 from scalinglaws.answer import OPTIMISTIC
 from scalinglaws.decide.cost import STAGES, UNITS, pricing
 from scalinglaws.decide.fitted import FittedLaw, whole
@@ -41,7 +41,7 @@ class Setting:
     def described(self):
         """Its label, law and rows, and its sampler and guidance where the rows say them."""
         table = self.law.table
-        known = {c: table[c].iloc[0] for c in infer.CHOICES if c in table and table[c].nunique() == 1}
+        known = {c: table[c].iloc[0] for c in pooling.CHOICES if c in table and table[c].nunique() == 1}
         said = {c: f"{v:g}" if isinstance(v, float) else str(v) for c, v in known.items()}
         return {"label": self.label, "law": self.law.fit.law.name, "rows": self.law.fit.rows, **said}
 

@@ -25,6 +25,18 @@ COMPANIONS = {  # notebook: (parameter, end of the name of a bundled study's fur
     "downstream_efficiency": ("study", "-super-resolution"),
     "distillation": ("study", "-students"),
 }
+NEEDS = {  # notebook: (columns it cannot do without, a|b is either; what rows these are)
+    "compute_surface": (("flops_per_forward", "threads", "dtype"), "passes timed by `scalinglaws collect compute`"),
+    "distillation": (("variant",), "students and their teachers"),
+    "downstream_efficiency": (("family", "variant"), "fine-tuned models"),
+    "downstream_scaling": (("variant", "train_flops"), "fine-tuned models along their training"),
+    "guidance": (("guidance",), "several guidances"),
+    "neighbours": (("diffusion_time",), "several diffusion times"),
+    "personalisation": (("variant", "dataset", "subject_similarity"), "models personalised to subjects"),
+    "samplers": (("sampler",), "several samplers"),
+    "training_budget": (("train_images|tokens",), "models along their training"),
+    "training_compute": (("train_flops",), "models along their training"),
+}
 RIVALS = ("last", "power", "floor")  # on the board: the quick ones
 
 
@@ -85,7 +97,10 @@ def build(source="tiny-ldm", out="site", *, names=None, board=False, images=None
     given = {"study": str(folder / TABLE), "quality": question.quality, "law": law or "", "level": level}
     for notebook in notebooks.names() if names is None else names:
         try:
-            pages.append(_notebook(notebook, given | _companion(notebook, source), folder, page.links(nav, TOP)))
+            companion = _companion(notebook, source)
+            if not {"study", "training"} & set(companion):
+                _refuse_other_rows(notebook, question.table)
+            pages.append(_notebook(notebook, given | companion, folder, page.links(nav, TOP)))
         except InputError as error:
             left_out.append((f"notebook {notebook}", str(error)))
     if board:
@@ -108,6 +123,15 @@ def _companion(notebook, source):
     parameter, end = COMPANIONS.get(notebook, ("", ""))
     named = isinstance(source, str) and source in studies.names() and f"{source}{end}" in studies.names()
     return {parameter: f"{source}{end}"} if end and named else {}
+
+
+def _refuse_other_rows(notebook, table):
+    """InputError where a notebook is about rows that the table does not have, by their columns."""
+    columns, rows = NEEDS.get(notebook, ((), ""))
+    full = {c for c in table.columns if table[c].notna().any()}
+    missing = [needed.replace("|", " or ") for needed in columns if not full & set(needed.split("|"))]
+    if missing:
+        raise InputError(f"It is about {rows}: the table has no {', '.join(missing)}.")
 
 
 def _notebook(name, given, folder, top):

@@ -39,7 +39,8 @@ function ticksOf(scale, most) {
   const finer = [...(five.length < 4 ? [decades([1, 2, 3, 4, 5, 6, 8])] : []), five, decades([1, 3]), decades([1])];
   const coarser = [2, 3, 4, 6].map((every) => decades([1], every));
   const chosen = [...finer, ...coarser].find((values) => values.length <= most) || [low, high];
-  return chosen.length > 1 ? chosen : evenTicks(low, high, most);
+  const few = chosen.length < (high < 5 * low ? 3 : 2); // a narrow axis has more round numbers than 1, 2 and 5
+  return few ? evenTicks(low, high, most) : chosen;
 }
 
 function evenTicks(low, high, most) {

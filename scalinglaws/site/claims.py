@@ -15,7 +15,9 @@ import pandas as pd
 
 from scalinglaws import measurements, studies
 from scalinglaws.decide.accounting import which_size
-from scalinglaws.decide.power import POWER, jackknife
+from scalinglaws.decide.power import effect, jackknife
+from scalinglaws.decide.rows import commonest, need
+from scalinglaws.decide.samplers import shared_guidance
 from scalinglaws.decide.training_trend import training_trend
 from scalinglaws.schema import InputError
 
@@ -89,7 +91,7 @@ def _pretraining(table, quality):
 def _downstream(table, quality):
     """Claim 2: the exponent of size at equal fine-tuning compute, by least squares in logs."""
     table = _one(_kept(table, "variant", "fine-tuned"), "steps")
-    _need(table, quality, "params", "train_flops")
+    need(table, [quality, "params", "train_flops"])
     if table["train_flops"].nunique() < 2 or table["params"].nunique() < 4:
         raise InputError("four sizes at two lengths of fine-tuning are needed")
 
@@ -115,11 +117,10 @@ def _efficiency(table, quality):
 
 def _samplers(table, quality):
     """Claim 4: the share by sampler, at the steps and the guidance that most of them were measured at."""
-    _need(table, "sampler")
+    need(table, ["sampler"])
     table = _one(table, "train_steps")
-    if "guidance" in table and table["guidance"].notna().any():
-        known = table.groupby("guidance")["sampler"].agg(["nunique", "size"]).sort_values(["nunique", "size"])
-        table = table[table["guidance"] == known.index[-1]]
+    if (weight := shared_guidance(table)) is not None:
+        table = table[table["guidance"] == weight]
     if table["sampler"].nunique() < 2:
         raise InputError(f"not measured: one sampler alone, {table['sampler'].iloc[0]}")
     common = set.intersection(*(set(rows["steps"]) for _, rows in table.groupby("sampler")))
@@ -139,7 +140,7 @@ def _reversal(table, quality):
 
 def _distillation(table, quality):
     """Claim 6: the share of each kind of student and of their teachers."""
-    _need(table, "variant")
+    need(table, ["variant"])
     variants = table["variant"].fillna("undistilled")
     if variants.nunique() < 2:
         raise InputError("students and their teachers are needed")
@@ -168,10 +169,11 @@ def _same(shares, measure):
 
 
 def _seen(share):
-    """The least difference seen with probability POWER, from the half-width of the interval."""
+    """The least difference that would have been seen, taking half of the interval's width for normal errors."""
     from scipy.stats import norm
 
-    return (share.high - share.low) / 2 * (1 + norm.ppf(POWER) / norm.ppf((1 + LEVEL) / 2))
+    error = (share.high - share.low) / 2 / norm.ppf((1 + LEVEL) / 2)
+    return effect(share.smaller, error, np.inf, LEVEL).detectable
 
 
 def _kept(table, column, value):
@@ -181,13 +183,7 @@ def _kept(table, column, value):
 
 def _one(table, column):
     """Rows of the value that most rows have."""
-    return table[table[column] == table[column].value_counts().index[0]] if column in table else table
-
-
-def _need(table, *columns):
-    missing = [c for c in columns if c not in table]
-    if missing:
-        raise InputError(f"the table has no column {', '.join(missing)}")
+    return commonest(table, [column])[0]
 
 
 if __name__ == "__main__":

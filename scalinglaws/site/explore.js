@@ -166,7 +166,7 @@ function renderAbout() {
   at("read").replaceChildren(...said.map((sentence) => html("li", {}, sentence)));
   at("about").hidden = !said.length;
   at("optimistic").textContent = `Each was fitted on its own rows; the first is ${page.optimistic}.`;
-  at("chart-note").textContent = "The strip shows how probable each size is to be the best at each budget. Every budget of the slider was computed beforehand; drag on the chart, or use the arrow keys on the slider. Another budget in the address (#budget=3e8) shows the answer of the nearest one.";
+  at("chart-note").textContent = `The strip shows how probable each size is to be the best at each budget. Every budget of the slider was computed beforehand; drag on the chart, or use the arrow keys on the slider. Another budget in the address (#unit=${scale.key}&budget=${Number(scale.stops[0].budget.toPrecision(2))}) shows the answer of the nearest one.`;
 }
 
 /** The stop whose budget is nearest to a cost, in logs. */

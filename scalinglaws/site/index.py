@@ -108,13 +108,25 @@ def _href(explorer, scale, stop):
 
 
 def _scoreboard(claims):
+    """The tests under each claim, which spans the table."""
     count = ", ".join(f"{(claims['verdict'] == v).sum()} {v}" for v in VERDICTS)
-    table = claims.to_html(index=False, border=0, justify="left")
-    region = f'<div class="scroll claims" role="region" aria-label="Claims of the paper" tabindex="0">{table}</div>'
+    unmeasured = int(claims["measure"].str.startswith("not measured").sum()) if "measure" in claims else 0
+    count += f" ({unmeasured} of these not measured)" if unmeasured else ""
+    columns = [c for c in claims if c != "claim"]
+    heads = "".join(f'<th scope="col">{escape(c)}</th>' for c in columns)
+    bodies = [_claim(claim, tests[columns]) for claim, tests in claims.groupby("claim", sort=False)]
+    region = (f'<div class="scroll claims" role="region" aria-label="Claims of the paper" tabindex="0"><table><thead>'
+              f"<tr>{heads}</tr></thead>{''.join(bodies)}</table></div>")  # fmt: skip
     return _section(
         "Claims of the paper",
         f"<p>{claims['claim'].nunique()} claims, {len(claims)} tests of them: {count}.</p>{region}",
     )
+
+
+def _claim(claim, tests):
+    """A claim as a heading across its tests."""
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in tests.to_numpy())
+    return f'<tbody><tr><th colspan="{tests.shape[1]}" scope="rowgroup">{escape(claim)}</th></tr>{rows}</tbody>'
 
 
 def _links(pages):
