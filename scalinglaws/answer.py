@@ -3,7 +3,7 @@
 >>> import scalinglaws as sl
 >>> answer = ask("tiny-ldm", "500 MFLOPs", where={"sampler": "ddim", "guidance": 1}, replicates=50)
 >>> answer
-<Answer: c16 with 60 steps for 5e+08 FLOPs per image, fd 14>
+<Answer: c16 with 60 steps for 5e+08 FLOPs per image, fd 14.4>
 """
 
 from dataclasses import dataclass, field, replace

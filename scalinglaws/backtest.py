@@ -12,6 +12,7 @@ Our forecasts use a prior that has not seen the study at hand or its relatives. 
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,12 @@ def backtest(found=None, methods=None, least: int = 2, processes: int = 1, progr
     found = series.published() if found is None else found
     methods = tuple(rivals.RIVALS) if methods is None else tuple(methods)
     questions = _questions(found, methods, least, processes)
-    chunks = [questions[k : k + TOGETHER] for k in range(0, len(questions), TOGETHER)]
+    size = min(TOGETHER, -(-len(questions) // processes))
+    chunks = [questions[k : k + size] for k in range(0, len(questions), size)]
     answer, done = partial(_answers, methods=methods), []
     with ProcessPoolExecutor(processes) if processes > 1 else nullcontext() as pool:
-        for part in pool.map(answer, chunks) if pool else map(answer, chunks):
-            done += part
+        for rows in chain.from_iterable(pool.map(answer, chunks) if pool else map(answer, chunks)):
+            done.append(rows)
             if progress:
                 progress(len(done), len(questions))
     board = scored(pd.DataFrame([row for rows in done for row in rows]))

@@ -132,8 +132,8 @@ def compare(
     'power_floor'
     >>> ranking.to_frame()[["law", "parameters", "hidden"]]
                 law  parameters  hidden
-    0   power_floor         3.0       2
-    1      forecast         NaN       2
+    0      forecast         NaN       2
+    1   power_floor         3.0       2
     2  same as last         0.0       2
     3         power         2.0       2
     >>> bool(1.8 < ranking.predict(pd.DataFrame({"gflops": [800]}))["value"][0] < 1.91)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from stored import KEPT
 from test_fit import EDM2, LANGUAGE
 from test_laws import TRUTH, rows, samplers
 
@@ -46,7 +47,8 @@ SETTINGS = (
 def series():
     """(name, rows, x column, axis) of every series of four values or more in the bundled studies."""
     for path in sorted(STUDIES.glob("*/*.csv")):
-        table = pd.read_csv(path)
+        frozen = KEPT / path.name  # its rows were measured again since the fits were kept
+        table = pd.read_csv(frozen if frozen.exists() else path)
         for quality in QUALITIES:
             for axis in LAWS:
                 column = next((c for c in (SIZE if axis == "size" else (axis,)) if c in table), None)

@@ -176,7 +176,7 @@ def test_tables_of_crossovers_and_curves():
 @pytest.mark.parametrize("study", cases("guidance"))
 def test_guidance(study):
     quality = "fd" if study == "tiny-ldm" else "fid"
-    table = optimal_guidance(studies.read(study), quality).table
+    table = optimal_guidance(studies.read(stored.kept(study)), quality).table
     same = [*table.columns[: list(table).index("guidances")]]
     table = table.sort_values(same, ignore_index=True)  # as they were kept; by rising size since
     answers = {f"{i} {c}": row[c] for i, row in table.iterrows() for c in table}

@@ -193,7 +193,7 @@ def crossover(
     >>> fit = sl.fit(rows, "size_steps_interaction", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
     >>> crossing = crossover(fit, ("c8", "c16"))
     >>> print(crossing.below, "below", f"{crossing.cost:.1e}", crossing.unit)
-    c8 below 2.3e+08 flops
+    c8 below 2.6e+08 flops
     """
     level = check_level(level)
     check_of(of)

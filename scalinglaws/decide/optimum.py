@@ -127,7 +127,7 @@ def optimum(
     >>> rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance == 1")
     >>> fit = sl.fit(rows, "size_steps_interaction", "fd", {"N": "flops_per_forward", "S": "steps"}, replicates=50)
     >>> optimum(fit, "500 MFLOPs")
-    <Optimum: c16 with 60 steps for 5e+08 FLOPs per image, fd 14.04>
+    <Optimum: c16 with 60 steps for 5e+08 FLOPs per image, fd 14.44>
     """
     level = check_level(level)
     check_of(of)
