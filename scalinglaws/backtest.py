@@ -30,7 +30,7 @@ SEEN = (("3 values (2 seen)", 2, 2), ("4 or more", 3, 99), ("5 or more", 4, 99))
 STORED = ("asked", "study", "group", "kind", "quality", "label", "seen", "x", "truth", "method", *LEVELS, "regret",
           "refused")  # fmt: skip
 KEYS = ("asked", "study", "quality", "label", "seen", "x", "truth")  # of a question in a stored board
-TOGETHER = 32  # questions of one batch: the engine fits its laws to all of them at once
+BATCH = 32  # questions of one batch: the engine fits its laws to all of them at once
 TOLERANCE = 2e-3  # relative, between a stored board and a run of it
 
 
@@ -45,9 +45,9 @@ def backtest(found=None, methods=None, least: int = 2, processes: int = 1, progr
     method gave nothing). Raises InputError for an unknown rival, and where no series is long enough to hide a value.
     """
     found = series.published() if found is None else found
-    methods = tuple(rivals.RIVALS) if methods is None else tuple(methods)
+    methods = rivals.RIVALS if methods is None else tuple(methods)
     questions = _questions(found, methods, least, processes)
-    size = min(TOGETHER, -(-len(questions) // processes))
+    size = min(BATCH, -(-len(questions) // processes))
     chunks = [questions[k : k + size] for k in range(0, len(questions), size)]
     answer, done = partial(_answers, methods=methods), []
     with ProcessPoolExecutor(processes) if processes > 1 else nullcontext() as pool:

@@ -29,7 +29,8 @@ KNOWN = {
     "tiny-t2i": ("Text-to-image latent diffusion of emoji scenes, trained and measured here", (
         "fd_effnet_lite0 is on ImageNet's features at 96 pixels, fd on the family's judge: neither is FID.",
         "1,000 images per cell: fd_effnet_lite0 at 50 steps is 6 to 18 % above that of infinitely many.",
-        "fd_effnet_lite0 is best at about 8 steps and rises from there; fd, without guidance, falls to 50 and stays.",
+        "fd_effnet_lite0 is best at about 8 steps and rises from there; unguided fd is so up to c16,",
+        "while from c24 on it falls to 50 steps and stays.",
         "agreement is with the prompt, by the judge, which tells no sizes above c24 apart.")),
     "tiny-t2i-strides": ("tiny-t2i by diffusers' own DDIM, whose strides fall short at 16, 32 and 64 steps", (
         "The rows of tiny-t2i with sampler ddim are the same cells by steps that meet.",)),
@@ -42,7 +43,7 @@ KNOWN = {
         "dataset: prompts (names and styles of the training, new scenes), pairs (names seen in other styles), names.",
         "agreement is by the judge, which has seen every name; 16 steps of DDIM, guidance 2, 1,000 images.")),
     "tiny-t2i-interval": ("tiny-t2i guided in an interval of noise levels beside throughout, 16 steps of DDIM", (
-        "guidance_interval holds noise-to-signal ratios; empty: guidance throughout, rows of tiny-t2i.",
+        "guidance_interval holds noise-to-signal ratios; empty: guidance throughout, rows of tiny-t2i-strides.",
         "Distances as in tiny-t2i.")),
     "tiny-t2i-super-resolution": ("tiny-t2i fine-tuned to super-resolution, 4 times from 8 pixels", (
         "One training of each size, with pretraining and (three sizes) without; 500 images of one seed.",

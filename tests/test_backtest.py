@@ -80,7 +80,10 @@ def test_ours_is_compared_on_the_rows_a_rival_answered(board):
 def answer(name, x, y, new):
     """What a rival says of a curve."""
     one = series.Series("table", "size", "fid", "params", "", x, y, np.full(len(x), np.nan))
-    return rivals.RIVALS[name](one, new, np.random.default_rng(0))
+    (found,) = rivals.answers(name, [(one, new)])
+    if isinstance(found, InputError):
+        raise found
+    return found
 
 
 @pytest.mark.parametrize("name", ["power", "floor", "power_raw", "floor_raw", "floor_free"])
@@ -109,7 +112,7 @@ def test_chinchilla_sees_the_surface_of_size_and_training_length(published):
     curve = next(s for s in published if s.kind == "steps")
     assert all(len(v) == 0 for v in rivals.training_surface(curve))
     with pytest.raises(InputError, match="0 rows"):
-        rivals.RIVALS["chinchilla"](curve, 1e9, None)
+        rivals.SINGLE["chinchilla"](curve, 1e9, None)
 
 
 def test_chinchilla_knows_its_own_law(published):
@@ -120,7 +123,7 @@ def test_chinchilla_knows_its_own_law(published):
         return replace(s, y=2 + 3 * (s.settings["params"] / 1e5) ** -0.4 + 20 * (s.x / 1e4) ** -0.5)
 
     seen = law(replace(one, siblings=tuple(law(s) for s in one.siblings)))
-    value, _ = rivals.RIVALS["chinchilla"](seen.first(6), seen.x[-1], None)
+    value, _ = rivals.SINGLE["chinchilla"](seen.first(6), seen.x[-1], None)
     assert value == pytest.approx(seen.y[-1], rel=0.01)
 
 

@@ -103,4 +103,4 @@ def test_an_uneven_grid_of_guidances_is_said_and_ends_are_marked():
     found = optimal_guidance(table[kept])
     assert dict(found.table[["model", "beyond"]].values) == {"c003": "", "c000": "above", "c001": "below", "c002": ""}
     assert "settings (1, 1.25, 1.5, 2, 3 in 1; 1, 1.5, 2 in 1; 2, 3 in 1): a best one at an end" in found.notes[-1]
-    assert found.notes[-1].endswith("those measured in all of them alone, 2.")
+    assert found.notes[-1].endswith("compare settings at the guidances that all share (2).")

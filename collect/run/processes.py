@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
-from collect.run.worker import RESTARTS, Broken, Event, ignore, words_of, work
+from collect.run.worker import RESTARTS, Broken, Event, ignore, one_line, work
 from scalinglaws.schema import InputError
 
 PATIENCE = 20  # seconds that stopping workers get
@@ -31,14 +31,14 @@ def process(opener, workers=None, report=ignore, address=None, **options):
 def gpus(opener, workers=None, report=ignore, address=None, **options):
     """A process per GPU, or `workers` on the CPU's cores where there is none."""
     _no_address("gpus", address)
-    crew = [_Hand(opener, options, settings) for settings in _settings(workers)]
+    children = [_Child(opener, options, settings) for settings in _settings(workers)]
     try:
-        for hand in crew:
-            hand.start()
-        yield from _listen(crew)
+        for child in children:
+            child.start()
+        yield from _listen(children)
     finally:
-        for hand in crew:
-            hand.stop()
+        for child in children:
+            child.stop()
 
 
 def _settings(workers):
@@ -62,22 +62,22 @@ def visible_gpus():
 
 
 @dataclass
-class _Hand:
+class _Child:
     """A worker process with the pipe it reports through: one each, so that a killed one harms no other's."""
 
     opener: Callable
     options: dict
     settings: dict
     started: int = 0
-    child: object = None
+    process: object = None
     pipe: object = None
 
     def start(self):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe(duplex=False)
-        self.child = context.Process(target=_serve, args=(self.opener, self.options, theirs), daemon=True)
+        self.process = context.Process(target=_serve, args=(self.opener, self.options, theirs), daemon=True)
         with _environment(self.settings):
-            self.child.start()
+            self.process.start()
         theirs.close()
         self.started += 1
 
@@ -87,19 +87,19 @@ class _Hand:
             return self.pipe.recv()
         except (EOFError, OSError):
             self.pipe.close()
-            self.child.join()
+            self.process.join()
             return None
 
     def stop(self):
         """Ask for an end, and make one if it does not come."""
-        if self.child is None:
+        if self.process is None:
             return
-        for end in (self.child.terminate, self.child.kill):
-            if self.child.is_alive():
+        for end in (self.process.terminate, self.process.kill):
+            if self.process.is_alive():
                 end()
-                self.child.join(PATIENCE)
+                self.process.join(PATIENCE)
         self.pipe.close()
-        self.child.close()
+        self.process.close()
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def _serve(opener, options, pipe):
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
-        report(error if isinstance(error, InputError) else Event("lost", str(os.getpid()), reason=words_of(error)))
+        report(error if isinstance(error, InputError) else Event("lost", str(os.getpid()), reason=one_line(error)))
         raise SystemExit(next((code for kind, code in ENDS.items() if isinstance(error, kind)), 1)) from None
 
 
@@ -142,26 +142,26 @@ def _stop(number, frame):
     raise KeyboardInterrupt
 
 
-def _listen(crew):
-    """Events of all hands until each has ended; lost ones are reported and, where that may help, started again."""
-    alive, refusal = list(crew), None
+def _listen(children):
+    """Events of all children until each has ended; lost ones are reported and, where that may help, started again."""
+    alive, refusal = list(children), None
     while alive:
-        for pipe in wait([hand.pipe for hand in alive]):
-            hand = next(hand for hand in alive if hand.pipe is pipe)
-            event = hand.read()
+        for pipe in wait([child.pipe for child in alive]):
+            child = next(child for child in alive if child.pipe is pipe)
+            event = child.read()
             if isinstance(event, InputError):
                 refusal = event
             elif event is not None:
                 yield event
-            elif hand.child.exitcode in (0, REFUSED):
-                alive.remove(hand)
+            elif child.process.exitcode in (0, REFUSED):
+                alive.remove(child)
             else:
-                code, pid = hand.child.exitcode, hand.child.pid
-                again = hand.started <= RESTARTS and (code < 0 or code == WORN)
+                code, pid = child.process.exitcode, child.process.pid
+                again = child.started <= RESTARTS and (code < 0 or code == WORN)
                 if again:
-                    hand.start()
+                    child.start()
                 else:
-                    alive.remove(hand)
+                    alive.remove(child)
                 how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
                 then = "another is started" if again else "it is not started again"
                 yield Event("lost", str(pid), reason=f"its process ended ({how}): its cell is taken over, {then}")

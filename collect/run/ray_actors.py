@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from collect.run.worker import RESTARTS, Broken, Event, ignore, words_of, work
+from collect.run.worker import RESTARTS, Broken, Event, ignore, one_line, work
 from scalinglaws.schema import InputError
 
 
@@ -20,11 +20,11 @@ def ray(opener, workers=None, report=ignore, address=None, **options):
         total = cluster.cluster_resources()
         gpu = int(total.get("GPU", 0) > 0)
         actor = cluster.remote(num_cpus=1, num_gpus=gpu, max_restarts=0)(_Actor)
-        crew = _Crew(cluster, lambda: actor.remote(opener, options), workers or int(total["GPU" if gpu else "CPU"]))
+        actors = _Actors(cluster, lambda: actor.remote(opener, options), workers or int(total["GPU" if gpu else "CPU"]))
         try:
-            yield from crew.listen()
+            yield from actors.listen()
         finally:
-            crew.stop()
+            actors.stop()
 
 
 class _Actor:
@@ -43,7 +43,7 @@ class _Actor:
 
 
 @dataclass
-class _Crew:
+class _Actors:
     """Ray actors and the streams of their events."""
 
     cluster: object
@@ -52,7 +52,7 @@ class _Crew:
     spare: int = 0
     streams: dict = field(default_factory=dict)  # {stream: actor}
 
-    def hire(self):
+    def start(self):
         actor = self.make()
         self.streams[actor.work.options(num_returns="streaming").remote()] = actor
 
@@ -61,7 +61,7 @@ class _Crew:
         errors = self.cluster.exceptions
         self.spare = RESTARTS * self.count
         for _ in range(self.count):
-            self.hire()
+            self.start()
         while self.streams:
             ready, _ = self.cluster.wait(list(self.streams), num_returns=1)
             try:
@@ -69,22 +69,22 @@ class _Crew:
             except StopIteration:
                 del self.streams[ready[0]]
             except errors.RayTaskError as error:
-                yield from self._fallen(ready[0], error.cause)
+                yield from self._lost(ready[0], error.cause)
             except errors.RayActorError as error:
-                yield from self._fallen(ready[0], error)
+                yield from self._lost(ready[0], error)
 
-    def _fallen(self, stream, error):
+    def _lost(self, stream, error):
         del self.streams[stream]
         if isinstance(error, InputError):
             raise error
         died = isinstance(error, self.cluster.exceptions.RayActorError) and not error.actor_init_failed
         again = self.spare > 0 and (died or isinstance(error, Broken))
         then = "another is started" if again else "it is not started again"
-        reason = words_of(error).partition(" class_name:")[0]
+        reason = one_line(error).partition(" class_name:")[0]
         yield Event("lost", "ray actor", reason=f"{reason}: its cell is taken over, {then}")
         if again:
             self.spare -= 1
-            self.hire()
+            self.start()
 
     def stop(self):
         for actor in self.streams.values():

@@ -68,7 +68,7 @@ def ignore(event):
     """Report to nobody."""
 
 
-def words_of(error):
+def one_line(error):
     """An exception in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 

@@ -119,10 +119,10 @@ def uneven(measured):
     common = sorted(counts, key=lambda grid: (-counts[grid], -len(grid), grid))
     shown = [f"{_numbers(grid)} in {counts[grid]}" for grid in common[:GRIDS]]
     more = f"; {len(counts) - GRIDS} more" if len(counts) > GRIDS else ""
-    shared = sorted(set.intersection(*map(set, counts)))
+    shared = _numbers(sorted(set.intersection(*map(set, counts))))
+    compare = f"compare settings at the guidances that all share ({shared})" if shared else "they share none"
     yield (f"The guidances differ between settings ({'; '.join(shown)}{more}): a best one at an end of its own grid "
-           "(column beyond) may lie beyond, and settings compare on those measured in all of them alone, "
-           f"{_numbers(shared) or 'of which there are none'}.")  # fmt: skip
+           f"(column beyond) may lie beyond; {compare}.")  # fmt: skip
 
 
 def _numbers(values):

@@ -1,8 +1,11 @@
 """Rival forecasts of a series' hidden row: what people do without this package, and this package's own single laws.
 
-rival(seen, new, rng) -> (value, draws): seen a Series, new the hidden x, rng for the bootstrap; draws [replicate] of a
-new measurement, or its 5, 25, 75 and 95 % limits, None where there are none. A rival that cannot answer raises
-InputError.
+answers(name, asked)                     of one of RIVALS for many (seen, new): seen a Series, new the hidden x
+SINGLE[name](seen, new, rng)             (value, draws) of one that takes a series at a time; rng is for the bootstrap
+ENGINES[name]                            the law of one that is fitted to all of them at once
+
+draws [replicate] of a new measurement, or its 5, 25, 75 and 95 % limits; None where there are none. What cannot be
+answered is an InputError.
 """
 
 import hashlib
@@ -57,12 +60,7 @@ def floor_free(x, y, new, rng):
     return found[0] + found[1] * (new / x[0]) ** -found[2], None
 
 
-def engine(law):
-    """One law of this package by its own fit, with its own intervals."""
-    return lambda seen, new, rng: _raised(engines(law, [(seen, new)])[0])
-
-
-def engines(law, asked):
+def engine(law, asked):
     """(value, limits) of one law of this package for each (seen, new), or the InputError that refuses it.
 
     All are fitted in common batches, two to three times as fast as one by one: the same values; limits differ in how
@@ -84,12 +82,6 @@ def _limits(found, new):
     predicted, half = (_quiet(found.predict, at, level) for level in (0.9, 0.5))
     limits = [predicted["low"][0], half["low"][0], half["high"][0], predicted["high"][0]]
     return float(predicted["value"][0]), np.array(limits, float)
-
-
-def _raised(answer):
-    if isinstance(answer, InputError):
-        raise answer
-    return answer
 
 
 def chinchilla(seen, new, rng):
@@ -145,22 +137,23 @@ def on_curve(rival):
     return lambda seen, new, rng: rival(seen.x, seen.y, new, rng)
 
 
-ENGINES = {f"engine {law}": law for law in ("power_floor", "m4", "bnsl_1")}
-RIVALS = {name: on_curve(rival) for name, rival in {
+ENGINES = {f"engine {law}": law for law in ("power_floor", "m4", "bnsl_1")}  # fitted to many series at once
+SINGLE = {name: on_curve(rival) for name, rival in {
     "last": last,
     "power": power,
     "floor": floor,
     "power_raw": power_raw,
     "floor_raw": floor_raw,
     "floor_free": floor_free,
-}.items()} | {name: engine(law) for name, law in ENGINES.items()} | {"chinchilla": chinchilla}  # fmt: skip
+}.items()} | {"chinchilla": chinchilla}  # fmt: skip
+RIVALS = (*SINGLE, *ENGINES)
 
 
 def answers(name, asked):
     """(value, draws) of a rival for each (seen, new), or the InputError that refuses it."""
     if name in ENGINES:
-        return engines(ENGINES[name], asked)
-    return [_answer(RIVALS[name], seen, new) for seen, new in asked]
+        return engine(ENGINES[name], asked)
+    return [_answer(SINGLE[name], seen, new) for seen, new in asked]
 
 
 def _answer(rival, seen, new):

@@ -182,7 +182,7 @@ def _kept(table, column, value):
 
 
 def _one(table, column):
-    """Rows of the value that most rows have."""
+    """Rows of the value that most rows have; all of them where there is one value alone."""
     return commonest(table, [column])[0]
 
 
