@@ -20,7 +20,7 @@ from scalinglaws.fitting import Fit, fit
 from scalinglaws.schema import InputError, NoAnswer, higher_is_better, names
 
 SIZES, COMPUTE = ("flops_per_forward", "params", "N"), "train_flops"
-MUCH = 0.5  # of the error of compute alone on sizes left out: below it, size counts, whichever way
+MUCH = 0.5  # share of the error of compute alone on sizes left out; a gain this large is no accident of a few sizes
 DATA = ("train_images", "tokens", "train_steps", "epochs", "D")
 SHIFT = laws.power_sum("trend_by_size", "E + A*N^g*C^-a", "power_floor in training compute, shifted by size")
 COMPARED = (  # name, law, symbols of its inputs
