@@ -19,6 +19,7 @@ SECTIONS = {  # first parts of names such as eval/fid and config.sampler.steps t
     "param", "params", "hparams", "args", "model", "net", "network", "unet", "sampler", "sampling", "inference",
     "generation", "final", "best", "last", "result", "results", "perf", "performance", "profile", "cost", "timing",
 }  # fmt: skip
+RATE = r"(throughput ?)?(img|image|sample)s?( ?per ?| )(s|sec|second)|throughput ?(img|image|sample)s?"
 PER_IMAGE = ("perimage", "perimg", "persample", "perpicture", "image", "img", "sample")
 
 # column of the schema: (what it is, kind of unit that may follow, spellings without underscores)
@@ -38,7 +39,8 @@ SPELLINGS = {
     "sampler": ("sampler", "", "solver scheduler samplername samplingmethod"),
     "model": ("the size's label", "", "modelname name arch architecture network checkpoint modelid size modelsize"),
     "seed": ("seed; repeats differ in it", "", "seeds run trial replicate repeat rep"),
-    "n_samples_for_metric": ("samples behind the quality", "count", "samples images fidsamples numsamples numimages"),
+    "n_samples_for_metric": ("samples behind the quality", "count", "samples images imgs fidsamples numsamples "
+                             "numimages"),
     "seconds_per_image": ("time per image", "seconds", "latency time gpu gputime walltime wallclock wallclocktime wall "
                           "runtime samplingtime inferencetime generationtime"),
     "joules_per_image": ("energy per image", "joules", "energy gpuenergy samplingenergy"),
@@ -90,7 +92,8 @@ def recognise(name):
         return None
     head, mark, tail = str(name).partition("/") if "/" in str(name) else str(name).partition(".")
     within = mark and tail and set(words_of(head)) <= SECTIONS
-    if within and (inner := _spelled(name, words_of(name)) or recognise(tail)):  # sampler.name is no name of a size
+    inner = within and (_spelled(name, words_of(name)) or (len(tail) > 1 and recognise(tail)))  # timing/s is no steps
+    if inner:  # before the words together: sampler.name is no name of a size
         return replace(inner, column=name)
     words = words_of(name)
     for find in (_metric, _flops, _throughput, _leading_unit, _spelled):
@@ -165,7 +168,7 @@ def _flops(name, words):
 
 def _throughput(name, words):
     """`img_per_sec`, `throughput_samples_s`: the inverse of a time per image."""
-    if re.fullmatch(r"(throughput)?(img|image|imgs|images|samples?)(per)?(s|sec|second)", "".join(words)):
+    if re.fullmatch(RATE, " ".join(words)):
         return Reading(name, "seconds_per_image", "images per second: time per image is its inverse", power=-1)
     return None
 

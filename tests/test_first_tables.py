@@ -56,7 +56,21 @@ def test_names_with_sections_are_read_by_their_last_part(name, meaning):
     assert recognise(name).meaning == meaning
 
 
-@pytest.mark.parametrize("name", ["_step", "_runtime", "dataset.size", "train/num_steps", "data.size", "global_step"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_step",
+        "_runtime",
+        "timing/s",
+        "timing/w",
+        "cost.n",
+        "config.sampler.s",
+        "dataset.size",
+        "train/num_steps",
+        "data.size",
+        "global_step",
+    ],
+)
 def test_names_of_another_section_are_not_guessed(name):
     assert recognise(name) is None
 

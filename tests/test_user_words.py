@@ -103,6 +103,18 @@ def test_the_usual_spellings(name, meaning, factor):
     assert (reading.meaning, reading.factor) == (meaning, factor)
 
 
+@pytest.mark.parametrize(
+    ("names", "meaning"),
+    [
+        ("samples num_samples n_samples nSamples images num_images n_images imgs n_imgs", "n_samples_for_metric"),
+        ("img/s images_per_sec samples_s imgs_per_s throughput_img_s imagesPerSecond throughput_samples imgpersec",
+         "seconds_per_image"),
+    ],
+)  # fmt: skip
+def test_a_number_of_samples_is_no_throughput(names, meaning):
+    assert [recognise(name).meaning for name in names.split()] == [meaning] * len(names.split())
+
+
 @pytest.mark.parametrize("name", ["loss", "lr", "date", "vram_gb", "size_mb", "gpu_hours", "latency", "fid_std", "x"])
 def test_what_is_not_plain_is_not_guessed(name):
     assert recognise(name) is None
