@@ -13,7 +13,7 @@ import pandas as pd
 from scalinglaws import schema, units
 from scalinglaws.csvfile import clean_label
 from scalinglaws.schema import InputError
-from scalinglaws.spellings import METRICS, SPELLINGS, Reading, recognise, what, words_of
+from scalinglaws.spellings import METRICS, SPELLINGS, UNREAD, Reading, recognise, what, words_of
 from scalinglaws.units import COUNTS
 
 LETTERS = {1e3: "K", 1e6: "M", 1e9: "B", 1e12: "T"}
@@ -54,7 +54,7 @@ def _stated(table, column, meaning):
         raise InputError(f"--read-as {column}=...: no such column; the table has {', '.join(table.columns)}.")
     target, _, unit = str(meaning).partition(":")
     target = schema.RENAMED.get(target.strip(), target.strip())
-    if target.casefold() in ("none", "ignore", ""):
+    if target.casefold() in UNREAD:
         return None
     if target not in schema.COLUMNS:
         known = ", ".join([*SPELLINGS, *METRICS])

@@ -186,8 +186,9 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     """
     inputs = stated(inputs)
     wanted = [*inputs.values(), *([quality] if quality else [])]
-    raw = studies.read(source)
-    table, readings = _kept_and_read(raw, stated(where), stated(read_as), wanted)
+    read_as = stated(read_as)
+    raw = studies.read(source, named={column: column for column in wanted} | read_as)
+    table, readings = _kept_and_read(raw, stated(where), read_as, wanted)
     called = {r.column: r.meaning for r in readings if r.column not in PRINTED}
     by = [called.get(column, column) for column in by]
     if "family" not in by:

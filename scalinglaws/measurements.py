@@ -28,11 +28,12 @@ LISTED = 12  # values of a column named in one sentence
 AGREE = 1e-9  # relative; two rows of one configuration that differ by more disagree
 
 
-def read(source, needs=(), quality=None, strict=False):
+def read(source, needs=(), quality=None, strict=False, named=None):
     """One tidy, checked table from a csv, a parquet, a store, a DataFrame or a list of these.
 
     `needs` are columns that must be there and above 0; so must `quality`, whose duplicates must agree. A row without a
     value in one of them is left out, which `notes` says; with `strict` it is refused. Raises InputError otherwise.
+    A column for each step count or size becomes rows, unless it is one of these or of `named`: see `wide.as_rows`.
 
     >>> import pandas as pd
     >>> table = read(pd.DataFrame({"steps": [4, 8], "fid": ["12,5", None]}), quality="fid")
@@ -42,7 +43,8 @@ def read(source, needs=(), quality=None, strict=False):
     label, table = _load(source)
     if table.empty:
         raise InputError(f"{label} holds no rows; give at least one measurement.")
-    return tidy(wide.as_rows(table), needs, quality, label, strict)
+    named = {column: column for column in (*needs, quality) if column} | (named or {})
+    return tidy(wide.as_rows(table, named), needs, quality, label, strict)
 
 
 def tidy(table, needs=(), quality=None, label=FRAME, strict=False):

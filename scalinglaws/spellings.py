@@ -19,6 +19,7 @@ SECTIONS = {  # first parts of names such as eval/fid and config.sampler.steps t
     "param", "params", "hparams", "args", "model", "net", "network", "unet", "sampler", "sampling", "inference",
     "generation", "final", "best", "last", "result", "results", "perf", "performance", "profile", "cost", "timing",
 }  # fmt: skip
+UNREAD = ("none", "ignore", "")  # meanings by which a user leaves a column as it is
 RATE = r"(throughput ?)?(img|image|sample)s?( ?per ?| )(s|sec|second)|throughput ?(img|image|sample)s?"
 PER_IMAGE = ("perimage", "perimg", "persample", "perpicture", "image", "img", "sample")
 

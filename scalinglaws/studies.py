@@ -154,7 +154,7 @@ def describe(name):
     return Study(name, title, len(table), tuple(measurements.families(table)), quality, sources, caveats)
 
 
-def read(source, needs=(), quality=None, strict=False):
+def read(source, needs=(), quality=None, strict=False, named=None):
     """A bundled study by its name, or a csv, parquet, store, DataFrame or list: one tidy, checked table.
 
     See `measurements.read`: a row without a value in `needs` or `quality` is left out, or refused with `strict`.
@@ -162,13 +162,13 @@ def read(source, needs=(), quality=None, strict=False):
     >>> len(read("mei", quality="fid"))
     11
     """
-    named = isinstance(source, str) and "://" not in source and not Path(source).exists()
-    path = _file(source) if named else None
-    if named and not path and not Path(source).suffix:
+    called = isinstance(source, str) and "://" not in source and not Path(source).exists()
+    path = _file(source) if called else None
+    if called and not path and not Path(source).suffix:
         close = difflib.get_close_matches(source, names(), 1)
         hint = f" Do you mean {close[0]!r}?" if close else ""
         raise InputError(f"No file or study named {source!r}.{hint} Bundled studies: {', '.join(names())}.")
-    return measurements.read(path or source, needs, quality, strict)
+    return measurements.read(path or source, needs, quality, strict, named)
 
 
 def _file(name):

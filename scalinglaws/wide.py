@@ -10,17 +10,19 @@ from dataclasses import dataclass
 import pandas as pd
 
 from scalinglaws import schema
-from scalinglaws.spellings import METRICS, recognise, words_of
+from scalinglaws.csvfile import clean_label
+from scalinglaws.spellings import METRICS, UNREAD, recognise, words_of
 from scalinglaws.units import count
 
 AXES = {"step": "steps", "steps": "steps", "nfe": "nfe", "nfes": "nfe"}  # word in a name: column
-EMPTY = {"at", "sampling", "inference", "denoising", "sampler", "vs", "by"}  # words beside these that add nothing
+FILLERS = {"at", "sampling", "inference", "denoising", "sampler", "vs", "by"}  # words beside these that add nothing
+TRAINING = 1000  # as many steps and more may be steps of a training
+KINDS = [(True, True), (True, False), (False, True), (False, False)]  # whether a name tells a quality, and the axis
 SHOWN = 3  # columns named in one sentence
-LAST_NUMBER = r"(\d+)\D*$"
 
 
 @dataclass(frozen=True)
-class Cell:
+class WideColumn:
     """What a column's name says of its values: a quality, at one value of an axis ('' where the name does not say)."""
 
     column: str
@@ -30,95 +32,155 @@ class Cell:
     written: str
 
 
-def split(column) -> Cell | None:
-    """The Cell of a column such as "FID@4", "4-step FID", "fid_steps_4", "FID-30k (39M)" or "16"; None for others.
+def split(column) -> WideColumn | None:
+    """What a name such as "FID@4", "4-step FID", "fid_steps_4", "FID-30k (39M)" or "16" says; None for others.
+
+    The axis of "fid step 4" is '', since it may be a step of training.
 
     >>> split("FID-30k (4 steps)")
-    Cell(column='FID-30k (4 steps)', quality='fid', axis='steps', value=4.0, written='4')
+    WideColumn(column='FID-30k (4 steps)', quality='fid', axis='steps', value=4.0, written='4')
     >>> split("FID@4").axis, split("FID-50k"), split("CLIP 1.5B").value
     ('', None, 1500000000.0)
     """
-    name = re.sub(r"(?<=\d)(?=(steps?|nfes?)\b)", " ", str(column), flags=re.I)  # 4steps
-    words = [w.replace("point", ".") for w in words_of(re.sub(r"(?<=\d)\.(?=\d)", "point", name))]
-    numbers = [w for w in words if re.fullmatch(r"\d{1,4}|\d+(\.\d+)?[mb]", w)]
-    if len(numbers) != 1:
+    words = _words(column)
+    numbers, axes = _numbers(words), [AXES[w] for w in words if w in AXES]
+    rest = " ".join(w for w in words if w not in {*numbers, *AXES, *FILLERS})
+    quality = getattr(recognise(rest), "meaning", "") if rest else ""
+    if len(numbers) != 1 or len(axes) > 1 or (rest and quality.removesuffix("_se") not in METRICS):
         return None
-    axes = [AXES[w] for w in words if w in AXES]
-    rest = " ".join(w for w in words if w not in {*numbers, *AXES, *EMPTY})
-    quality = recognise(rest) if rest else None
-    if len(axes) > 1 or (rest and (quality is None or quality.meaning not in METRICS)):
-        return None
-    sized = numbers[0][-1] in "mb"
+    (written,) = numbers
+    sized = written[-1] in "mb"
     axis = "params" if sized and not axes else axes[0] if axes else ""
-    written = numbers[0].upper() if sized else numbers[0]
-    return Cell(column, quality.meaning if quality else "", axis, count(numbers[0]), written)
+    if f"step {written}" in " ".join(words):
+        axis = ""
+    value = count(written)
+    return None if value is None else WideColumn(column, quality, axis, value, written.upper() if sized else written)
 
 
-def as_rows(table) -> pd.DataFrame:
+def as_rows(table, named=None) -> pd.DataFrame:
     """The table with one row for each value that names of columns give to a quality: steps, nfe, or params.
 
-    Unchanged where no two columns do, where they differ in several ways, or where the table has that column already.
+    Unchanged where no two columns do, where `_clash` or `_doubt` says why not, or where `named`, {column: meaning} as
+    a user reads them, has one of them; those that the user calls "none" are left as they are.
     """
-    cells = [c for c in map(split, table.columns) if c and c.quality and c.axis]
-    axes, values = {c.axis for c in cells}, dict.fromkeys(c.value for c in cells)
-    twice = len({(c.quality, c.value) for c in cells}) < len(cells)
-    if len(axes) != 1 or len(values) < 2 or twice or _known(table, cells) & (axes | {c.quality for c in cells}):
+    named = {clean_label(column): meaning for column, meaning in (named or {}).items()}
+    unread = {column for column, meaning in named.items() if str(meaning).strip().casefold() in UNREAD}
+    found = [c for c in map(split, table.columns) if c and c.quality and c.axis and clean_label(c.column) not in unread]
+    values = dict.fromkeys(c.value for c in found)
+    if len(values) < 2 or named.keys() & {clean_label(c.column) for c in found}:
         return table
-    axis, kept = axes.pop(), [c for c in table.columns if c not in {cell.column for cell in cells}]
+    if _clash(table, found) or _doubt(table, found):
+        return table
+    axis, kept = found[0].axis, [c for c in table.columns if c not in {wide.column for wide in found}]
     parts = []
     for value in values:
-        held = [c for c in cells if c.value == value]
-        label = {"model": held[0].written} if axis == "params" and "model" not in _known(table, cells) else {}
+        held = [c for c in found if c.value == value]
+        label = {"model": held[0].written} if axis == "params" else {}
         parts.append(table[kept].assign(**{axis: value}, **label, **{c.quality: table[c.column] for c in held}))
     rows = pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
-    rows.attrs["notes"] = (*table.attrs.get("notes", ()), f"Columns {_listed(cells)} are read as rows: "
-                           f"{' and '.join(dict.fromkeys(c.quality for c in cells))} by {axis}.")  # fmt: skip
+    rows.attrs["notes"] = (*table.attrs.get("notes", ()), *_said(found, kept, unread))
     return rows
+
+
+def _said(found, kept, unread):
+    """Sentences on the columns that became rows, and on those that name a value of their axis, too, but did not."""
+    axis, written = found[0].axis, {c.written.lower() for c in found}
+    yield (f"Columns {_listed(found)} are read as rows: {' and '.join(dict.fromkeys(c.quality for c in found))} by "
+           f"{axis}.")  # fmt: skip
+    words = {c: _words(c) for c in kept if clean_label(c) not in unread}
+    left = [c for c, some in words.items() if written & {*some} and (axis == "params" or axis in map(AXES.get, some))]
+    if left:
+        yield f"Left as they are: {_listed_names(left)}. To use them, give each row its own value."
+
+
+def _clash(table, found):
+    """Why columns that name values cannot be rows, whatever the values are of; '' where they can."""
+    axes = sorted({c.axis or "steps" for c in found})
+    taken = sorted(_known(table, found) & {*axes, *(c.quality for c in found)} - {"", "params"})
+    if len(axes) > 1:
+        return f"they differ in {' and in '.join(axes)}"
+    if taken:
+        return f"the table has {' and '.join(taken)} already"
+    return "two of them are at one value" if len({(c.quality, c.value) for c in found}) < len(found) else ""
+
+
+def _doubt(table, found):
+    """Why the values may be no sampling steps and no parameters; '' where nothing speaks against it."""
+    sizes = sorted(_known(table, found) & {"model", *schema.names(kind="size")})
+    if found[0].axis == "params":
+        return f"{found[0].written} may count something else than parameters, beside {sizes[0]}" if sizes else ""
+    return "they may be steps of training" if max(c.value for c in found) >= TRAINING else ""
 
 
 def hint(table) -> str:
     """What to do where columns look like one quality, each at a value of something; '' where none do."""
-    cells = [c for c in map(split, table.columns) if c and not (c.axis and c.quality)]
-    cells = [c for c in cells if (c.quality, c.axis) == (cells[0].quality, cells[0].axis)]
-    if len(cells) < 2:
+    columns = [c for c in map(split, table.columns) if c]
+    kinds = [[c for c in columns if (bool(c.quality), bool(c.axis)) == kind] for kind in KINDS]
+    found = max(kinds, key=len)
+    same = [c for c in found if (c.quality, c.axis) == (found[0].quality, found[0].axis)]
+    if len(same) < 2:
         return _of_sizes(table)
-    first, kept = cells[0], [c for c in table.columns if not split(c)]
+    first, clash, doubt = same[0], _clash(table, found), _doubt(table, found)
     axis, quality = first.axis or "steps", first.quality or "fid"
+    looks = (f"Columns {_listed(same)} look like one quality, a column for each value, where a row should be one "
+             "measurement")  # fmt: skip
+    if clash:
+        return f"{looks}, but {clash}: rename or remove some of the columns."
+    kept = [c for c in table.columns if not split(c)]
+    rows = {name: f"make rows of them: {_melt(kept, name, quality)}.assign({name}=lambda t: t[{name!r}].map("
+                  f"{_values(same)})).to_csv('rows.csv', index=False)" for name in (axis, "train_steps")}  # fmt: skip
+    if doubt:
+        return (f"{looks}, but {doubt}. If they are steps of training, {rows['train_steps']}; otherwise with the name "
+                "of what they are in place of train_steps.")  # fmt: skip
+    call = "Call" if first.axis else "If they are sampling steps, call"
     called = f"{quality} ({first.written}{'' if axis == 'params' else f' {axis}'})"
-    numbers = f".assign({axis}=lambda t: t.{axis}.str.extract(r'{LAST_NUMBER}')[0])" if axis != "params" else ""
-    return (f"Columns {_listed(cells)} look like one quality, a column for each value, where a row should be one "
-            f"measurement. {'Call' if first.axis else 'If they are steps, call'} them {called!r} and so on, or make "
-            f"rows of them: {_melt(table, kept, axis, quality)}{numbers}.to_csv('rows.csv', index=False).")  # fmt: skip
+    return f"{looks}. {call} them {called!r} and so on, or {rows[axis]}."
 
 
 def _of_sizes(table):
     """The hint where steps are known and several columns of numbers are not: one column per size."""
-    unknown = [c for c in table.columns if c not in schema.COLUMNS and recognise(c) is None
+    unknown = [c for c in table.columns if c not in schema.COLUMNS and recognise(c) is None and split(c) is None
                and pd.api.types.is_numeric_dtype(table[c])]  # fmt: skip
     known = [c for c in table.columns if c not in unknown]
     meanings = _meanings(known)
     if len(unknown) < 2 or not meanings & {*AXES.values()} or meanings & {"model", *schema.names(kind="size")}:
         return ""
     return (f"If {_listed_names(unknown)} are one quality of several sizes, a column each, make rows of them, with the "
-            f"size of each: {_melt(table, known, 'model', 'fid')}.assign(params=lambda t: t.model.map("
+            f"size of each: {_melt(known, 'model', 'fid')}.assign(params=lambda t: t.model.map("
             f"{{{unknown[0]!r}: '33M', ...}})).to_csv('rows.csv', index=False).")  # fmt: skip
 
 
-def _melt(table, kept, axis, quality):
+def _melt(kept, axis, quality):
     return f"sl.read(FILE).melt({list(kept)}, var_name={axis!r}, value_name={quality!r})"
 
 
-def _known(table, cells):
-    """Meanings of the columns that are no cells."""
-    return _meanings(set(table.columns) - {c.column for c in cells})
+def _values(columns):
+    """{column: value} as Python writes it."""
+    return "{" + ", ".join(f"{c.column!r}: {c.value:.10g}" for c in columns) + "}"
+
+
+def _words(column):
+    """Words of a name in lower case, numbers such as 1.5b whole, and 4steps as two."""
+    name = re.sub(r"(?<=\d)(?=(steps?|nfes?)\b)", " ", str(column), flags=re.I)
+    return [w.replace("point", ".") for w in words_of(re.sub(r"(?<=\d)\.(?=\d)", "point", name))]
+
+
+def _numbers(words):
+    """Words that are a value: up to four digits, or a number of millions or billions."""
+    return [w for w in words if re.fullmatch(r"\d{1,4}|\d+(\.\d+)?[mb]", w)]
+
+
+def _known(table, found):
+    """Meanings of the columns that are not among these."""
+    return _meanings(set(table.columns) - {c.column for c in found})
 
 
 def _meanings(columns):
     return {c if c in schema.COLUMNS else getattr(recognise(c), "meaning", "") for c in columns}
 
 
-def _listed(cells):
-    return _listed_names([cell.column for cell in cells])
+def _listed(found):
+    return _listed_names([c.column for c in found])
 
 
 def _listed_names(names):

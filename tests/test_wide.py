@@ -81,7 +81,7 @@ def made(message, table):
 def test_steps_that_are_not_called_so_are_asked_about_with_what_to_do():
     table = by_steps("FID@{}")
     with pytest.raises(
-        InputError, match=r"If they are steps, call them 'fid \(4 steps\)' .* make rows of them"
+        InputError, match=r"If they are sampling steps, call them 'fid \(4 steps\)' .* make rows of them"
     ) as caught:
         infer.question(table)
     rows = infer.question(made(str(caught.value), table)).table
@@ -118,3 +118,73 @@ def test_no_bundled_study_and_no_usual_column_is_taken_for_a_wide_one():
         assert wide.split(column) is None
     two = pd.DataFrame({"params": [1e6, 2e6], "steps": [4, 8], "FID (4 steps)": [9.0, 8], "FID (8 steps)": [7.0, 6]})
     assert wide.as_rows(two) is two
+
+
+@pytest.mark.parametrize("name", ["fid step {}", "FID ({} steps)"])
+def test_steps_that_may_be_of_training_are_asked_about(name):
+    steps = (250, 1000, 2000)
+    table = pd.DataFrame([{"params": n} | {name.format(s): fid(n, s) for s in steps} for n in SIZES.values()])
+    with pytest.raises(InputError, match=r"they may be steps of training. If they are .* make rows of them") as caught:
+        infer.question(table)
+    rows = made(str(caught.value), table)
+    assert np.allclose(rows.fid, fid(rows.params, rows.train_steps)) and sorted(set(rows.train_steps)) == [*steps]
+    with pytest.raises(InputError, match=r"If they are sampling steps, call them 'fid \(4 steps\)'"):
+        infer.question(by_steps("fid_step_{}"))
+
+
+def test_a_count_beside_a_size_is_no_size():
+    runs = pd.DataFrame({"model": list("SSBB"), "steps": [4, 8] * 2, "FID 1M": [9.0, 8, 7, 6], "FID 2M": 5.0})
+    bits = pd.DataFrame({"params": [1e8, 2e8], "steps": 4, "FID 8b": [9.0, 8], "FID 4b": [12.0, 11]})
+    for table, said in ((runs, "1M may count .* beside model"), (bits, "8B may count .* beside params")):
+        assert wide.as_rows(table) is table
+        with pytest.raises(InputError, match=f"{said}.* make rows of them"):
+            infer.question(table)
+
+
+def test_no_steps_are_no_value():
+    assert wide.split("FID (0 steps)") is None
+    assert infer.question(by_steps("FID ({} steps)").assign(**{"FID (0 steps)": 300.0})).table.steps.notna().all()
+
+
+def test_columns_that_a_user_names_stay(tmp_path):
+    table, path = by_steps("FID ({} steps)"), tmp_path / "mine.csv"
+    table.to_csv(path, index=False)
+    for source in (table, path):
+        one = infer.question(source, quality="FID (4 steps)")
+        assert one.inputs == {"N": "params"} and np.allclose(one.table["FID (4 steps)"], fid(one.table.params, 4))
+        assert np.allclose(infer.question(source, read_as={"FID (4 steps)": "fid"}).table.fid, fid(one.table.params, 4))
+        some = infer.question(source, read_as={"FID (8 steps)": "none"}).table
+        assert sorted(set(some.steps)) == [4, 16, 32, 64] and np.allclose(some.fid, fid(some.params, some.steps))
+        assert len(measurements.read(source, quality="FID (4 steps)")) == 4
+
+
+def test_errors_of_a_quality_become_rows_and_costs_are_named():
+    more = {f"FID se ({s} steps)": s / 100 for s in STEPS} | {f"gpu ms ({s} steps)": float(s) for s in STEPS}
+    question = infer.question(by_steps("FID ({} steps)").assign(**more))
+    assert np.allclose(question.table.fid_se, question.table.steps / 100)
+    left = "gpu ms (4 steps), gpu ms (8 steps), gpu ms (16 steps) and 2 more"
+    assert f"Left as they are: {left}. To use them, give each row its own value." in question.notes
+
+
+def test_the_line_of_python_takes_the_value_and_no_other_number():
+    table = by_steps("{} FD-DINOv2")
+    with pytest.raises(InputError, match="If they are sampling steps") as caught:
+        infer.question(table)
+    rows = made(str(caught.value), table)
+    assert np.allclose(rows.fd_dinov2, fid(rows.Params.map(SIZES), rows.steps))
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [({"FID (1M)": 1.0, "FID (2M)": 2.0}, "differ in params and in steps"), ({"steps": 4}, "the table has steps"),
+     ({"4-step FID": 1.0}, "two of them are at one value")],
+)  # fmt: skip
+def test_why_clear_names_are_not_read_as_rows_is_said(more, why):
+    with pytest.raises(InputError, match=f"{why}.*: rename or remove some of the columns"):
+        infer.question(by_steps("FID ({} steps)").assign(**more))
+
+
+def test_values_are_no_sizes_beside_names_of_sizes():
+    table = pd.DataFrame({"steps": STEPS, "DiT-S": 9.0, "DiT-B": 8.0, "FID (4 steps)": 7.0})
+    with pytest.raises(InputError, match="If DiT-S, DiT-B are one quality"):
+        infer.question(table)

@@ -111,7 +111,8 @@ def design(args):
 def guidance(args):
     """The best guidance of every setting, cross-fitted: chosen on one half of the samples, reported on the other."""
     wanted = [args.quality] if args.quality else []
-    table, readings = read_columns(studies.read(args.file), pairs(args.read_as), wanted)
+    named = {column: column for column in wanted} | pairs(args.read_as)
+    table, readings = read_columns(studies.read(args.file, named=named), pairs(args.read_as), wanted)
     table = measurements.where(table, **pairs(args.where))
     called = {r.column: r.meaning for r in readings}
     best = optimal_guidance(table, called.get(args.quality, args.quality) or roles.quality_of(table))

@@ -81,7 +81,7 @@ def _at(args):
     texts = [t for t in text.split(",") if t.strip()]
     if not texts:
         raise InputError(f"--at {args.at[0]}: no value; write COLUMN=VALUE, such as {EXAMPLE}.")
-    table, _ = read_columns(studies.read(args.file), pairs(args.read_as), [name])
+    table, _ = read_columns(studies.read(args.file, named=pairs(args.read_as)), pairs(args.read_as), [name])
     if name in SYMBOLS and name not in table:
         return _varied(table, SYMBOLS[name]), texts
     if name == "model" and name in table:

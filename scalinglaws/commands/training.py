@@ -88,7 +88,7 @@ def _inputs(args):
                 f"--inputs {' '.join(args.inputs)}: name N=COLUMN and D=COLUMN (data) or C=COLUMN (compute)."
             )
         return given
-    table, _ = read_columns(studies.read(args.file), pairs(args.read_as))
+    table, _ = read_columns(studies.read(args.file, named=pairs(args.read_as)), pairs(args.read_as))
     size = _first(table, SIZES)
     data = _first(table, (*DATA, *(LENGTHS if args.cost else ()))) if "D" in symbols else None
     compute = _first(table, COMPUTE) if "C" in symbols else None
