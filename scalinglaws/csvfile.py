@@ -107,38 +107,62 @@ def _split(text, separator, path):
 
 
 def _header(rows):
-    """(names of the columns, rows below, notes): a title above the header goes, a header of two rows becomes one.
+    """(names of the columns, rows below, notes): titles above the header go, a header of two rows becomes one.
 
     The upper row of two has cells merged over several columns, as spreadsheets export them: FID, nothing, nothing
-    above 4, 8, 16. Each column is called by both, "FID 4"; one with a blank in either row by the other.
+    above 4, 8, 16; or the same name again in each, as pandas does. Each column is called by both, "FID 4"; one with a
+    blank in either row by the other.
     """
+    rows, notes = _below_titles(rows)
     header, body = [clean_label(cell) for cell in rows[0]], rows[1:]
-    if len(rows) > 2 and _is_title(header, rows[1]):
-        header, body, notes = _header(body)
-        return header, body, [f"The first row, {clean_label(rows[0][0])!r}, is taken for a title.", *notes]
-    if len(rows) < 3 or not _is_merged(header, rows[1]):
-        return header, body, []
-    above, names = "", []
-    for upper, lower in itertools.zip_longest(header, map(clean_label, rows[1]), fillvalue=""):
-        above = upper or (above if lower else "")
+    upper = [name if k == 0 or name != header[k - 1] else "" for k, name in enumerate(header)]
+    if len(rows) < 3 or not _is_merged(upper, rows[1], repeated=upper != header):
+        return header, body, notes
+    above, names, body = "", [], body[1:]
+    for name, lower in itertools.zip_longest(upper, map(clean_label, rows[1]), fillvalue=""):
+        above = name or (above if lower else "")
         names.append(f"{above} {lower}".strip())
-    return names, body[1:], [f"The header has two rows; its columns are {', '.join(names)}."]
+    if not names[0] and len(body) > 1 and _alone(body[0]):  # the index's name, which pandas writes below
+        names[0], body = clean_label(body[0][0]), body[1:]
+    return names, body, [*notes, f"The header has two rows; its columns are {', '.join(filter(None, names))}."]
 
 
-def _is_title(header, second):
-    """Whether the first row has one cell alone, above a row of names."""
-    names = [cell.strip() for cell in second if cell.strip()]
-    return bool(header[0]) and not any(header[1:]) and len(names) > 1 and all(units.number(n) is None for n in names)
+def _below_titles(rows):
+    """(rows without titles, notes): rows of one cell alone, a text, above a row of names, of which the first is one."""
+    titles = [clean_label(row[0]) for row in itertools.takewhile(_alone, rows)]
+    names = [cell for cell in rows[len(titles)] if cell.strip()] if len(titles) < len(rows) - 1 else []
+    column = titles and titles[-1].casefold() in schema.COLUMNS  # the name of a column beside others without one
+    if not titles or column or len(names) < 2 or any(units.number(text) is not None for text in (*titles, names[0])):
+        return rows, []
+    first = f"row, {titles[0]!r}, is taken for a title" if len(titles) == 1 else (
+        f"rows, {' and '.join(map(repr, titles))}, are taken for titles")  # fmt: skip
+    return rows[len(titles) :], [f"The first {first}."]
 
 
-def _is_merged(header, second):
-    """Whether the second row is a header, too: it fills blanks that follow a name, and its first cell is a name."""
+def _alone(row):
+    """Whether the first cell alone holds something."""
+    return bool(row[0].strip()) and not any(cell.strip() for cell in row[1:])
+
+
+def _is_merged(upper, second, repeated):
+    """Whether the second row is a header, too: it fills blanks that follow a name, and its first cell is a name.
+
+    A row of data is none: it has a number below a name that is not merged, or numbers beside texts below one name.
+    """
     filled = [cell.strip() for cell in second]
-    follows = any(
-        lower and not upper and any(header[:k]) for k, (upper, lower) in enumerate(zip(header, filled, strict=False))
-    )
-    below = not header[0] and bool(filled[0]) and units.number(filled[0]) is None  # Model, in the second row
-    return follows and (below or (bool(header[0]) and not filled[0]))  # or over both rows
+    pairs = list(zip(upper, filled, strict=False))
+    follows = any(lower and not name and any(upper[:k]) for k, (name, lower) in enumerate(pairs))
+    below = not repeated and not upper[0] and bool(filled[0]) and units.number(filled[0]) is None  # Model, second row
+    return follows and not _is_data(pairs[1:]) and (below or ((bool(upper[0]) or repeated) and not filled[0]))
+
+
+def _is_data(pairs):
+    """Whether cells (name, cell below) have numbers where a header of merged cells has none."""
+    starts = [k for k, (name, _) in enumerate(pairs) if name]
+    groups = [pairs[k:end] for k, end in itertools.pairwise([*starts, len(pairs)])]
+    numeric = [[units.number(lower) is not None for _, lower in group if lower] for group in groups]
+    mixed = any(len({*some}) > 1 for some in numeric)
+    return mixed or any(len(group) == 1 and some == [True] for group, some in zip(groups[:-1], numeric, strict=False))
 
 
 def _strip(value):

@@ -68,8 +68,33 @@ def test_a_header_of_two_rows_is_one():
         [["model", "fid", ""], ["c8", "9", "a note"], ["c12", "8", ""]],
         [["model", "fid"], ["c8", "9"], ["", "8"]],
         [["", "steps", ""], ["0", "4", "9"], ["1", "4", "8"]],
+        [["model", "params", "steps", "fid", ""], ["", "39e6", "4", "9", "warm-up"], ["S", "39e6", "8", "8", ""]],
+        [["", "params", "fid", ""], ["S", "1e6", "9", "best"], ["B", "2e6", "8", ""]],
+        [["", "fid", ""], ["S", "9", "best"], ["B", "8", ""]],
+        [["model", "fid", "fid"], ["S", "9", "8"], ["B", "8", "7"]],
+        [["model", "", ""], ["S", "9", "8"], ["B", "8", "7"]],
     ):
-        assert _header(plain)[0] == plain[0]
+        assert _header(plain) == (plain[0], plain[1:], [])
+
+
+def test_titles_above_a_header_of_numbers_go(tmp_path):
+    lines = ["Table 1,,,", "FID by steps,,,", "Model,4,8,16", "S,9,8,7", "B,8,7,6"]
+    for titles, said in ((lines[:2], "rows, 'Table 1' and 'FID by steps', are taken for titles"),
+                         (lines[:1], "row, 'Table 1', is taken for a title")):  # fmt: skip
+        table = measurements.read(written(tmp_path / "mine.csv", [*titles, *lines[2:]]))
+        assert [*table.columns] == ["Model", "4", "8", "16"] and len(table) == 2
+        assert measurements.notes(table) == (f"The first {said}.",)
+
+
+@pytest.mark.parametrize("index", [None, "Model"])
+def test_a_header_of_two_rows_as_pandas_writes_it_is_read(tmp_path, index):
+    columns = pd.MultiIndex.from_product([["FID", "CLIP"], ["4 steps", "8 steps"]])
+    frame = pd.DataFrame([[9.0, 8, 0.1, 0.2], [7.0, 6, 0.3, 0.4]], pd.Index(["39M", "145M"], name=index), columns)
+    frame.to_csv(tmp_path / "mine.csv")
+    table = measurements.read(tmp_path / "mine.csv")
+    assert table[[index or "column 1", "steps", "fid", "clip"]].values.tolist() == [
+        ["39M", 4, 9, 0.1], ["39M", 8, 8, 0.2], ["145M", 4, 7, 0.3], ["145M", 8, 6, 0.4]]  # fmt: skip
+    assert ", , " not in measurements.notes(table)[0] and "are , " not in measurements.notes(table)[0]
 
 
 def made(message, table):
