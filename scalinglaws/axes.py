@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import AutoLocator, FuncFormatter, LogLocator, NullFormatter
 
 INK = "#222222"
 MARK = "#d1495b"  # crossings, the best, and what is held out
@@ -15,6 +15,7 @@ SIZE = (8.2, 4.8)  # inches
 MANY = 12  # labels that a legend can hold
 WIDE = 30.0  # times from end to end of an x axis, from where on only powers of ten are labelled
 FINER = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)  # ticks within a decade
+FEWEST = 3  # ticks on an axis
 RULES = {
     "axes.grid": True, "grid.color": "#e3e3e3", "grid.linewidth": 0.6, "axes.edgecolor": "#999999",
     "axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "axes.titlesize": 11,
@@ -74,9 +75,11 @@ class Numbers(LogLocator):
 
     def tick_values(self, vmin, vmax):
         """The places of the ticks from vmin to vmax."""
-        ticks = super().tick_values(vmin, vmax)
-        inside = (ticks >= vmin) & (ticks <= vmax)
-        return LogLocator(subs=FINER).tick_values(vmin, vmax) if inside.sum() < 3 < vmax / vmin else ticks
+        for locator in (super(), LogLocator(subs=FINER)):
+            ticks = locator.tick_values(vmin, vmax)
+            if ((ticks >= vmin) & (ticks <= vmax)).sum() >= FEWEST:
+                return ticks
+        return AutoLocator().tick_values(vmin, vmax)
 
 
 def spaced_numbers(ax):

@@ -130,6 +130,13 @@ def grid(**columns):
     return pd.DataFrame(sizes | {"steps": s, "fid": fid})
 
 
+def test_a_label_of_two_sizes_is_told_from_an_unknown_one():
+    rows = grid(model=["S", "B", "L"], flops_per_forward=[5.7e10, 1e11, 8e11])
+    rows.loc[0, "flops_per_forward"] = 6e10
+    with pytest.raises(InputError, match=r"S has 2 values of flops_per_forward \(5\.7e\+10, 6e\+10\): keep"):
+        sl.ask(rows, 1e12, sizes=["S"], replicates=20)
+
+
 @pytest.mark.parametrize("written", [["39M", "83M", "866M"], [39e6, 83.2e6, 866e6]])
 def test_sizes_in_flops_are_called_by_their_parameters(tmp_path, written):
     grid(params=written, flops_per_forward=[5.7e10, 1e11, 8e11]).to_csv(tmp_path / "mine.csv", index=False)

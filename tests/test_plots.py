@@ -192,3 +192,10 @@ def test_a_logarithmic_axis_has_three_numbers_at_least(low, high):
     low, high = ax.get_ylim()
     shown = [tick for tick in ax.get_yticks() if low <= tick <= high]
     assert 3 <= len(shown) <= 11 and all(float(axes.short(tick)) == tick for tick in shown)
+
+
+@pytest.mark.parametrize(("low", "high"), [(5.5, 12), (10, 25), (2, 4.9), (1.05, 2.6), (1.02, 1.4), (400, 900)])
+def test_a_short_logarithmic_axis_has_three_numbers_within_its_very_ends(low, high):
+    ticks = axes.Numbers(subs=(1.0, 2.0, 5.0)).tick_values(low, high)
+    assert 3 <= sum((ticks >= low) & (ticks <= high)) <= 11
+    assert [float(axes.short(tick)) for tick in ticks] == pytest.approx([*ticks])

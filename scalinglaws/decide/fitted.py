@@ -166,6 +166,9 @@ def find_value(law, column, name, positive=False) -> float:
         value = float(name)
     except (TypeError, ValueError):
         value = np.nan
+    if not np.isfinite(value) and len(named):
+        values = ", ".join(f"{v:g}" for v in sorted(named[column].unique()))
+        raise InputError(f"{name} has {named[column].nunique()} values of {column} ({values}): keep one with --where.")
     if not np.isfinite(value) or (positive and value <= 0):
         known = ", ".join(labels(law, column))
         raise InputError(f"No size {name!r}. Known sizes: {known}; or give a number{' above 0' if positive else ''}.")
