@@ -78,9 +78,13 @@ def _cells(text, path):
     lines = [line for line in text.splitlines(keepends=True) if not line.startswith("#")]
     if lines and (stated := re.fullmatch(r"sep=(.)\s*", lines[0])):  # Excel's own first line
         return _split("".join(lines[1:]), stated[1], path)
-    first = next((line for line in lines if line.strip()), "")
-    separator = max(SEPARATORS, key=lambda s: len(next(csv.reader([first], delimiter=s), [])))
-    return _split("".join(lines), separator, path)
+    return _split("".join(lines), _separator([line for line in lines if line.strip()][:2]), path)
+
+
+def _separator(lines):
+    """The separator with the most cells in the first line, a header, that separates the second, too: no title's."""
+    cells = {s: [len(next(csv.reader([line], delimiter=s), [])) for line in lines] for s in SEPARATORS}
+    return max(SEPARATORS, key=lambda s: (cells[s][-1:] > [1], cells[s]))
 
 
 def _split(text, separator, path):
@@ -120,8 +124,8 @@ def _header(rows):
         return header, body, notes
     above, names, body = "", [], body[1:]
     for name, lower in itertools.zip_longest(upper, map(clean_label, rows[1]), fillvalue=""):
-        above = name or (above if lower else "")
-        names.append(f"{above} {lower}".strip())
+        above = name or above
+        names.append(f"{above} {lower}".strip() if lower else name)
     if not names[0] and len(body) > 1 and _alone(body[0]):  # the index's name, which pandas writes below
         names[0], body = clean_label(body[0][0]), body[1:]
     return names, body, [*notes, f"The header has two rows; its columns are {', '.join(filter(None, names))}."]

@@ -39,6 +39,8 @@ def read(tmp_path, content):
         ("steps\tfid\n1\t2,5\n".encode("utf-16"), "fid", [2.5]),
         ("Größe;fid\n10;2,5\n".encode("cp1252"), "Größe", [10]),
         (",steps,fid\n0,1,2\n1,2,3\n", "steps", [1, 2]),
+        ("Table 3: FID, by steps\nsteps;fid\n1;12,5\n2;8,25\n", "fid", [12.5, 8.25]),
+        ("Table 3\nsteps;fid\n1;12,5\n2;8,25\n", "fid", [12.5, 8.25]),
     ],
 )
 def test_customs_that_are_plain_are_understood(tmp_path, content, column, values):

@@ -63,6 +63,8 @@ def test_a_header_of_two_rows_is_one():
     below = [["", "FID", "", "CLIP", ""], ["Model", "4", "8", "4", "8"], ["c8", "9", "8", "0.2", "0.3"]]
     for rows in (upright, below):
         assert _header(rows)[0] == ["Model", "FID 4", "FID 8", "CLIP 4", "CLIP 8"]
+    spaced = [["Model", "FID", "", "", ""], ["", "4", "8", "", "16"], ["c8", "9", "8", "", "7"]]
+    assert _header(spaced)[0] == ["Model", "FID 4", "FID 8", "", "FID 16"]
     for plain in (
         [["", "steps", "fid"], ["c8", "4", "9"], ["c12", "4", "8"]],
         [["model", "fid", ""], ["c8", "9", "a note"], ["c12", "8", ""]],
