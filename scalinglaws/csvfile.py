@@ -118,17 +118,34 @@ def _header(rows):
     blank in either row by the other.
     """
     rows, notes = _below_titles(rows)
+    rows = _without_levels(rows)
     header, body = [clean_label(cell) for cell in rows[0]], rows[1:]
-    upper = [name if k == 0 or name != header[k - 1] else "" for k, name in enumerate(header)]
+    upper = _once(header)
     if len(rows) < 3 or not _is_merged(upper, rows[1], repeated=upper != header):
         return header, body, notes
-    above, names, body = "", [], body[1:]
+    above, names = "", []
     for name, lower in itertools.zip_longest(upper, map(clean_label, rows[1]), fillvalue=""):
         above = name or above
         names.append(f"{above} {lower}".strip() if lower else name)
-    if not names[0] and len(body) > 1 and _alone(body[0]):  # the index's name, which pandas writes below
-        names[0], body = clean_label(body[0][0]), body[1:]
-    return names, body, [*notes, f"The header has two rows; its columns are {', '.join(filter(None, names))}."]
+    return names, body[1:], [*notes, f"The header has two rows; its columns are {', '.join(filter(None, names))}."]
+
+
+def _without_levels(rows):
+    """The rows, where pandas wrote the names of the columns' levels into the first column, that of the index below.
+
+    `,fid,fid` above `steps,4,8` above `model,,` becomes `model,fid,fid` above `,4 steps,8 steps`.
+    """
+    if len(rows) < 4 or _once(rows[0]) == rows[0] or not _alone(rows[2]):
+        return rows
+    level, *values = rows[1]
+    if level.casefold() not in schema.COLUMNS and (level or rows[0][0]):  # a row of data
+        return rows
+    return [[rows[2][0], *rows[0][1:]], ["", *(f"{value} {level}".strip() for value in values)], *rows[3:]]
+
+
+def _once(names):
+    """The names, '' for one that repeats its left neighbour."""
+    return [name if k == 0 or name != names[k - 1] else "" for k, name in enumerate(names)]
 
 
 def _below_titles(rows):

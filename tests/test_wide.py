@@ -74,6 +74,7 @@ def test_a_header_of_two_rows_is_one():
         [["", "params", "fid", ""], ["S", "1e6", "9", "best"], ["B", "2e6", "8", ""]],
         [["", "fid", ""], ["S", "9", "best"], ["B", "8", ""]],
         [["model", "fid", "fid"], ["S", "9", "8"], ["B", "8", "7"]],
+        [["", "fid", "fid"], ["S", "9", "8"], ["B", "", ""], ["L", "8", "7"]],
         [["model", "", ""], ["S", "9", "8"], ["B", "8", "7"]],
     ):
         assert _header(plain) == (plain[0], plain[1:], [])
@@ -97,6 +98,13 @@ def test_a_header_of_two_rows_as_pandas_writes_it_is_read(tmp_path, index):
     assert table[[index or "column 1", "steps", "fid", "clip"]].values.tolist() == [
         ["39M", 4, 9, 0.1], ["39M", 8, 8, 0.2], ["145M", 4, 7, 0.3], ["145M", 8, 6, 0.4]]  # fmt: skip
     assert ", , " not in measurements.notes(table)[0] and "are , " not in measurements.notes(table)[0]
+
+
+def test_what_pandas_pivots_is_read_as_it_was(tmp_path):
+    grid = pd.DataFrame([{"model": k, "steps": s, "fid": fid(n, s)} for k, n in SIZES.items() for s in STEPS])
+    grid.pivot(index="model", columns="steps", values=["fid"]).to_csv(tmp_path / "mine.csv")
+    table = measurements.read(tmp_path / "mine.csv").merge(grid, on=["model", "steps"])
+    assert len(table) == 20 and np.allclose(table.fid_x, table.fid_y)
 
 
 def made(message, table):
