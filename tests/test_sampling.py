@@ -118,7 +118,7 @@ def test_ddim_leaves_no_noise_where_diffusers_strides_fall_short():
     """At 128 steps diffusers moves by 7 levels where the next call is 7.8 away; the spread of the data is known."""
     model = gaussian(**EVEN)
     ours, stock = ([spread(model, name, steps) for steps in (50, 64, 128)] for name in ("ddim", "DDIMScheduler"))
-    assert 0.97 < ours[0] < ours[1] < ours[2] < 1  # too few steps leave out spread, first order
+    assert 0.96 < ours[0] < ours[1] < ours[2] < 1  # too few steps leave out spread, first order
     assert stock[0] == pytest.approx(ours[0], abs=1e-6) and stock[1] - ours[1] > 0.02 and stock[2] > 1.05
 
 
