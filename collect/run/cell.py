@@ -77,12 +77,18 @@ class ExecutionConfig:
 def described(cell):
     """A cell as a dictionary of its settings; those that came later are left out where they have no effect, so that
     cells measured before keep their names."""
-    settings, version = asdict(cell), sampler(cell.sampling.sampler).version
+    settings, drawn_by = asdict(cell), version_of(cell.sampling.sampler)
     if cell.sampling.diffusion_time == 1:
         del settings["sampling"]["diffusion_time"]
-    if version > 1:
-        settings["sampling"]["version"] = version
+    if drawn_by > 1:
+        settings["sampling"]["version"] = drawn_by
     return settings
+
+
+@cache
+def version_of(name):
+    """The version of a sampler, looked up once: to find one of another package takes milliseconds."""
+    return sampler(name).version
 
 
 def cell_key(family, scores, execution, verifiers=None):
