@@ -164,7 +164,7 @@ class Answer:
         if self.optimum is None:
             return f"no optimum, {self.fit.quality} = {self.fit.law.equation}"
         o = self.optimum
-        return (f"{o.model} with {o.steps} steps for {o.budget:.4g} {UNITS[o.unit]} per image, "
+        return (f"{o.model} with {display.count(o.steps, 'step')} for {o.budget:.4g} {UNITS[o.unit]} per image, "
                 f"{o.quality} {o.value:.3g}")  # fmt: skip
 
     def _settings(self):

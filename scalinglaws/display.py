@@ -9,6 +9,15 @@ import html
 NUMBER = "{:.4g}".format
 
 
+def count(number, noun) -> str:
+    """A number and a regular noun.
+
+    >>> count(1, "step"), count(20, "step")
+    ('1 step', '20 steps')
+    """
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
 def text_table(frame) -> str:
     """A DataFrame as aligned plain text: four digits, '-' for what is missing."""
     return frame.to_string(index=False, float_format=NUMBER, na_rep="-")

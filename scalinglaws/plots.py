@@ -11,6 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import NullLocator, PercentFormatter
 
+from scalinglaws import display
 from scalinglaws.axes import GREY, INK, MANY, MARK, colours, label_axes, legend, plain_numbers, styled
 
 RUNAWAY = 2.5  # times beyond the values that a figure shows of their intervals
@@ -107,7 +108,7 @@ def candidates(table, x_label, y_label, ax=None):
         if few:
             spread = table["low"].rsub(table["value"]), table["high"].sub(table["value"])
             ax.errorbar(x, table["value"], yerr=np.clip(spread, 0, None), fmt="none", ecolor=shade, elinewidth=2)
-            ax.set_xticks(x, [f"{row.model}\n{row.steps} steps" for row in table.itertuples()])
+            ax.set_xticks(x, [f"{row.model}\n{display.count(row.steps, 'step')}" for row in table.itertuples()])
         else:
             ax.fill_between(x, table["low"], table["high"], color=GREY, alpha=0.25, lw=0)
             ax.set_xscale("log")

@@ -120,7 +120,7 @@ def test_missing_weights_column():
 def test_weight_zero_leaves_a_row_out():
     wrong = GOOD.assign(q=[9.0, 60, 4.5, 3.8, 3.5, 3.3], w=[1, 0, 1, 1, 1, 1])
     result = fit(wrong, "power_floor", "q", {"N": "n"}, weights="w")
-    assert result.rows == 5 and "1 rows have weight zero" in " ".join(result.warnings)
+    assert result.rows == 5 and "1 row of weight zero left out" in " ".join(result.warnings)
 
 
 def test_quality_that_does_not_improve_with_size_is_no_law():

@@ -7,6 +7,7 @@ measured steps is as good as the student the factor is a lower bound, where the 
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,8 @@ class Acceleration:
         steps = self.slope[3] if self.slope else self.rows["steps"].max()
         rows = self.rows[self.rows["steps"] == steps]
         factors = ", ".join(f"{(r.bound + ' ') if r.bound else ''}{r.factor:.1f}" for r in rows.itertuples())
-        said = f"At {steps:g} steps students are {factors} times as fast as their teachers at equal {self.quality}, "
+        at = display.count(steps, "step")
+        said = f"At {at} students are {factors} times as fast as their teachers at equal {self.quality}, "
         said += "from the smallest size to the largest"
         if self.slope is None:
             return f"{said}; too few factors are inside the teachers' measured steps to say how they change with size."
@@ -68,9 +70,10 @@ class Acceleration:
         """Factors with their intervals, one line per size and number of steps; returns the matplotlib Axes."""
         from scalinglaws.figures import intervals
 
-        words = self.rows["params"].map("{:,.0f} params, ".format) + self.rows["steps"].map("{:g} steps ".format)
+        step_count = partial(display.count, noun="step")
+        words = self.rows["params"].map("{:,.0f} params, ".format) + self.rows["steps"].map(step_count) + " "
         rows = self.rows.rename(columns={"factor": "value"})
-        rows = rows.assign(label=words + rows["bound"], group=rows["steps"].map("{:g} steps".format))
+        rows = rows.assign(label=words + rows["bound"], group=rows["steps"].map(step_count))
         return intervals(rows, "times as fast as its teacher", ax, reference=1.0)
 
     def plot_curves(self, ax=None):

@@ -105,7 +105,7 @@ class Plan:
             least = "the loss is small enough" if self.loss <= self.enough else "no cell within the spend would tell"
             return f"Nothing is worth measuring for {self.question}: {least} ({self.loss:.2g} {self.loss_unit})."
         first = self.cells.iloc[0]
-        steps = "" if pd.isna(first["steps"]) else f" at {first['steps']:g} steps"
+        steps = "" if pd.isna(first["steps"]) else f" at {display.count(first['steps'], 'step')}"
         varied = [c for c in pooling.CHOICES if self.cells[c].nunique() > 1 and first[c] == first[c]]
         steps += "".join(f", {c} {first[c]:g}" if c == "guidance" else f", {first[c]}" for c in varied)
         more = f", then {len(self.cells) - 1} more" if len(self.cells) > 1 else ""

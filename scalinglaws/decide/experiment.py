@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from scalinglaws import infer, laws, schema
+from scalinglaws import display, infer, laws, schema
 from scalinglaws.decide import worth
 from scalinglaws.decide.alternatives import QUESTIONS
 from scalinglaws.decide.arguments import check_positive
@@ -99,7 +99,7 @@ class Experiment:
             names = list(dict.fromkeys(problem.label(points["size"][k]) + within[k] for k in chosen))
             if len(chosen) > 1:
                 return f"{', '.join(names)} from the smallest budget to the largest"
-            steps = f" at {points['steps'][chosen[0]]:g} steps" if problem.law.steps_column else ""
+            steps = f" at {display.count(points['steps'][chosen[0]], 'step')}" if problem.law.steps_column else ""
             return problem.label(points["size"][chosen[0]]) + steps + within[chosen[0]]
         if isinstance(decision, worth.Order):
             at = decision.crossing(belief.mean, self.places)

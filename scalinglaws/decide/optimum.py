@@ -60,7 +60,8 @@ class Optimum:
     of: str = "curve"  # whose intervals and probabilities: levels.OF
 
     def __repr__(self):
-        return (f"<Optimum: {self.model} with {self.steps} steps for {self.budget:g} {UNITS[self.unit]} per image, "
+        steps = display.count(self.steps, "step")
+        return (f"<Optimum: {self.model} with {steps} for {self.budget:g} {UNITS[self.unit]} per image, "
                 f"{self.quality} {self.value:.4g}>")  # fmt: skip
 
     def summary(self) -> str:
@@ -87,7 +88,8 @@ class Optimum:
         return plots.candidates(self.to_frame(), size, self.quality, ax)
 
     def _headline(self):
-        return f"Best for {self.budget:g} {UNITS[self.unit]} per image: {self.model} with {self.steps} steps."
+        steps = display.count(self.steps, "step")
+        return f"Best for {self.budget:g} {UNITS[self.unit]} per image: {self.model} with {steps}."
 
     def _details(self):
         yield (f"{self.quality} {self.value:.4g} ({self.level:.0%} interval of {INTERVAL[self.of]} {self.low:.4g} to "
@@ -222,7 +224,7 @@ def _affordable(law, cost, budget, sizes, steps):
     cheap = int(np.argmin(costs))
     raise NoAnswer(
         f"A budget of {budget:g} {UNITS[cost.unit]} per image is below the cheapest candidate: "
-        f"{law.label_of(asked[cheap])} at {first:g} steps costs {costs[cheap]:.4g}; raise the budget."
+        f"{law.label_of(asked[cheap])} at {display.count(first, 'step')} costs {costs[cheap]:.4g}; raise the budget."
     )
 
 

@@ -41,7 +41,7 @@ class Reversal:
         top = "the largest" if last.model == self.largest else "not the largest"
         return (
             f"By {self.quality} the best size goes from {first.model} at {first.budget:.3g} {self.unit} per image to "
-            f"{last.model}, {top}, from {last.budget:.3g} on, at {last.steps:g} steps there ({sure})."
+            f"{last.model}, {top}, from {last.budget:.3g} on, at {display.count(last.steps, 'step')} there ({sure})."
         )
 
     def summary(self) -> str:

@@ -60,7 +60,7 @@ class Serving:
     warnings: tuple = ()
 
     def __repr__(self):
-        steps = f", {self.steps:g} steps" if self.steps is not None else ""
+        steps = f", {display.count(self.steps, 'step')}" if self.steps is not None else ""
         return (
             f"Serving({self.columns[2]} {self.quality:.4g}, {self.served:.3g} served: {self.columns[0]} "
             f"{self.size:.3g}, {self.columns[1]} {self.data:.3g}{steps}; {self.total:.3g} {self.unit})"
@@ -278,5 +278,5 @@ def _warnings(beyond, reached, quality, name):
 def _way(guidance, steps):
     """Guidance and steps in words; empty where neither was a choice."""
     words = [f"guidance {guidance:g}" if isinstance(guidance, int | float) else str(guidance or ""),
-             f"{steps:g} steps" if steps is not None and steps == steps else ""]  # fmt: skip
+             display.count(steps, "step") if steps is not None and steps == steps else ""]  # fmt: skip
     return ", ".join(w for w in words if w)

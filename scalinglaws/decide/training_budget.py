@@ -68,7 +68,7 @@ class TrainingBudget:
         )
         if plan is None:
             return f"{said} {self.warnings[-1]}"
-        steps = "" if plan.steps is None else f" and {plan.steps:g} steps"
+        steps = "" if plan.steps is None else f" and {display.count(plan.steps, 'step')}"
         return (
             f"{said} With {plan.served:.3g} images to serve at {quality} {plan.quality:.3g}, {size} {plan.size:.3g}, "
             f"{data} {plan.data:.3g}{steps} cost least, {plan.total:.3g} {plan.unit}; the size trained "

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from scalinglaws import display
 from scalinglaws.fitting.options import Options
 from scalinglaws.laws import Law
 from scalinglaws.schema import InputError
@@ -68,7 +69,7 @@ def read_data(table, law: Law, quality: str, inputs: dict, options: Options) -> 
     warnings = []
     weight = None if options.weights is None else _weights(table, options.weights)
     if weight is not None and (weight == 0).any():
-        warnings.append(f"{int((weight == 0).sum())} rows have weight zero and were left out.")
+        warnings.append(f"{display.count((weight == 0).sum(), 'row')} of weight zero left out.")
         table, weight = table[weight > 0], weight[weight > 0]
     y, x, sigma = _numbers(table, quality, law, positive=options.residuals != "raw"), {}, None
     for symbol, column in inputs.items():
@@ -135,7 +136,7 @@ def _enough(law, y, x, inputs, quality):
     count = len(law.params)
     if len(y) <= count:
         raise InputError(
-            f"Law {law.name!r} has {count} parameters but the table has {len(y)} rows: "
+            f"Law {law.name!r} has {count} parameters but the table has {display.count(len(y), 'row')}: "
             f"collect at least {count + 1 - len(y)} more or choose a law with fewer parameters; "
             "scalinglaws.forecast averages laws from two rows on."
         )

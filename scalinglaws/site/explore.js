@@ -15,6 +15,7 @@ function html(name, attributes = {}, ...children) {
 }
 
 const digits = (value, count = 4) => value === null ? "-" : String(Number(value.toPrecision(count)));
+const steps = (count) => `${count} ${count === 1 ? "step" : "steps"}`;
 const percent = (share) => `${Math.round(100 * share)}%`;
 
 /** A cost with the unit's prefix: 300 MFLOPs, 2.1 ms; money as a plain number. */
@@ -74,7 +75,7 @@ function renderPicture(best, guidance) {
   const far = (cell) => Math.abs(Math.log(cell.steps / best[STEPS]));
   const cell = (same.length ? same : drawn).reduce((one, other) => (far(other) < far(one) ? other : one));
   const { href, width, height, caption } = sources[cell.source];
-  const said = `${page.models[cell.model].label}, ${cell.steps} ${cell.steps === 1 ? "step" : "steps"}`;
+  const said = `${page.models[cell.model].label}, ${steps(cell.steps)}`;
   const near = cell.steps === best[STEPS] ? "" : ` (drawn nearest to ${best[STEPS]})`;
   const image = svg("svg", { viewBox: cell.box.join(" "), role: "img", "aria-label": `Images drawn by ${said}` },
     svg("image", { href, width, height }));
@@ -99,7 +100,7 @@ function renderChart() {
     points: shown.points.map(([model, x, y, error]) => ({ colour: colour(model), x, y, ...around(y, error) })),
     measured: shown.frontier, frontier, reached: frontier.slice(0, stop + 1), budget: answer.budget,
     candidates: answer.candidates.filter((row) => row !== best).map((row) => ({ colour: colour(row[MODEL]), x: row[COST], y: row[VALUE] })),
-    best: { x: best[COST], y: best[VALUE], low: best[LOW], high: best[HIGH], label: `${page.models[answer.model].label}, ${best[STEPS]} steps` },
+    best: { x: best[COST], y: best[VALUE], low: best[LOW], high: best[HIGH], label: `${page.models[answer.model].label}, ${steps(best[STEPS])}` },
     shares: scale.stops.map((one) => ({ x: one.budget, parts: one.candidates.map((row) => [colour(row[MODEL]), row[PROBABILITY]]) })),
   });
 }
