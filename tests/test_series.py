@@ -177,6 +177,13 @@ def test_stopped_and_resumed_is_bitwise_the_undisturbed_run(family, tmp_path):
     assert straight.keys() == resumed.keys() and all(torch.equal(straight[k], resumed[k]) for k in straight)
 
 
+def test_the_loss_is_taken_on_the_device_of_the_network(family):
+    net = family.build("w4-flow-s3").to("meta")  # stands for a GPU: tensors of two devices do not mix there either
+    process = process_of(family.blueprint("w4-flow-s3"))
+    loss = series.denoising(family.windows[0], family.scale, process)(net, torch.Generator().manual_seed(0))
+    assert loss.device.type == "meta"
+
+
 def test_labels_name_width_process_and_seed(family):
     file = family.file
     assert file.labels[0] == "w4-cosine-s0" and len(file.labels) == 8 and file.parts("w8-flow-s3") == (8, "flow", 3)

@@ -30,37 +30,38 @@ def denoising(windows, scale, process, batch=64):
     """The loss E |f_theta(z_t, t, c) - velocity|^2 over the windows' futures x given their contexts c, both divided by
     `scale`, with z_t = alpha_t x + sigma_t noise of a Process and t uniform over its levels.
 
-    For one seed and step all processes draw the same windows, noise and levels.
+    For one seed and step all processes draw the same windows, noise and levels, whatever the network's device.
     """
     futures, contexts = (torch.as_tensor(part / scale).float() for part in (windows.futures, windows.contexts))
 
     def loss(net, generator):
         chosen = torch.randint(len(futures), (batch,), generator=generator)
         noise = torch.randn((batch, futures.shape[1]), generator=generator)
-        x, t = futures[chosen], process.draw(batch, generator)
-        found = net(process.noised(x, noise, t), t.float(), contexts[chosen])
+        t, device = process.draw(batch, generator), next(net.parameters()).device
+        x, noise, given = (part.to(device) for part in (futures[chosen], noise, contexts[chosen]))
+        found = net(process.noised(x, noise, t), t.to(device).float(), given)
         return mse_loss(found, process.target(x, noise, t))
 
     return loss
 
 
-def train_model(family, label, steps, folder, save_every=1000):
+def train_model(family, label, steps, folder, save_every=1000, device="cpu"):
     """Train one model up to `steps` in `folder`, resuming what is there; yields (step, loss)."""
     recipe, seed = family.file.recipe, family.file.parts(label)[2]
     config = loop.optimizer_config(recipe, seed)
     loss = denoising(family.windows[0], family.scale, process_of(family.blueprint(label)), recipe.batch)
-    yield from loop.train(lambda: family.build(label), loss, config, steps, folder, save_every)
+    yield from loop.train(lambda: family.build(label), loss, config, steps, folder, save_every, device)
 
 
 def train_sizes(file, folder, widths, data=None, device="cpu", every=500):
     """Train all models of these widths from snapshot to snapshot; yields a TrainingEvent every `every` steps.
 
-    Nothing is read from `data`, and `device` is for measuring alone: networks this small are trained on the CPU.
+    Nothing is read from `data`.
     """
     family = SeriesFamily(Path(folder))
     for target in loop.snapshot_steps(file.steps):
         for label in labels_of(file, widths):
-            for step, loss in train_model(family, label, target, Path(folder) / label):
+            for step, loss in train_model(family, label, target, Path(folder) / label, device=device):
                 if step % every == 0 or step == file.steps:
                     yield TrainingEvent("train", label, f"{label}: step {step} of {file.steps}, loss {loss:.4f}")
 
