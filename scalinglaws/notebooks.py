@@ -65,7 +65,7 @@ def report(name, parameters=None, out="reports", top=""):
     headings = figures(notebook, folder / name)
     notebook.cells.insert(1, new_markdown_cell(stamp))
     notebook.metadata["scalinglaws"] = {"version": scalinglaws.__version__, "stamp": stamp}
-    plain = {"exclude_input": True, "exclude_output_prompt": True, "embed_images": True}
+    plain = {"exclude_input": True, "exclude_input_prompt": True, "exclude_output_prompt": True, "embed_images": True}
     page, _ = nbconvert.HTMLExporter(**plain).from_notebook_node(notebook)
     for heading in headings:  # nbconvert describes no figure
         page = page.replace(UNDESCRIBED, f'alt="{html.escape(heading)}"', 1)

@@ -43,7 +43,7 @@ KNOWN = {
         "dataset: prompts (names and styles of the training, new scenes), pairs (names seen in other styles), names.",
         "agreement is by the judge, which has seen every name; 16 steps of DDIM, guidance 2, 1,000 images.")),
     "tiny-t2i-interval": ("tiny-t2i guided in an interval of noise levels beside throughout, 16 steps of DDIM", (
-        "guidance_interval holds noise-to-signal ratios; empty: guidance throughout, rows of tiny-t2i-strides.",
+        "guidance_interval holds noise-to-signal ratios; empty: guidance throughout, rows of tiny-t2i.",
         "Distances as in tiny-t2i.")),
     "tiny-t2i-super-resolution": ("tiny-t2i fine-tuned to super-resolution, 4 times from 8 pixels", (
         "One training of each size, with pretraining and (three sizes) without; 500 images of one seed.",

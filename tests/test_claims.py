@@ -65,9 +65,9 @@ def test_training_compute_has_its_exponent(tmp_path):
 def test_downstream_is_the_effect_of_size_at_equal_compute(tmp_path, size, verdict):
     row = board(tmp_path, super_resolution=trained(size=size).assign(variant="fine-tuned"))[2]
     assert row["verdict"] == verdict and float(row["value"]) == pytest.approx(-size, abs=0.02)
-    assert float(row["seen"]) < 0.05
+    assert float(row["detectable"]) < 0.05
     labelled = trained(size=size).assign(model=lambda t: t["model"] + "-" + t["train_steps"].astype(str))
-    assert board(tmp_path, super_resolution=labelled.assign(variant="fine-tuned"))[2]["seen"] == row["seen"]
+    assert board(tmp_path, super_resolution=labelled.assign(variant="fine-tuned"))[2]["detectable"] == row["detectable"]
 
 
 def test_small_wins_where_size_is_worth_nothing_and_not_where_it_is_worth_everything(tmp_path):

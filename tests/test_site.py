@@ -276,7 +276,15 @@ def test_a_claim_heads_its_tests_and_what_was_not_measured_is_counted(tmp_path):
     text = index.write(tmp_path / "index.html", "x", None, "", [], [], claims=index.read_claims(claims)).read_text()
     check_page(tmp_path / "index.html")
     assert "2 claims, 3 tests of them: 1 holds, 0 does not hold here, 2 undecided (1 of these not measured)." in text
-    assert text.count("Small wins") == 1 and text.index("Small wins") < text.index("share 0.9") < text.index("Large")
+    board, rests = text.split("<details>")
+    assert rests.count("Small wins") == 1 and rests.index("Small wins") < rests.index("share 0.9") < rests.index(
+        "Large"
+    )
+    rows = [row for row in board.split("<tr>")[2:] if 'scope="row"' in row]
+    assert [[verdict in row for verdict in ("holds", "undecided", "not measured")] for row in rows] == [
+        [True, False, True],
+        [False, True, True],
+    ]
 
 
 def test_a_verdict_is_one_of_three(tmp_path):

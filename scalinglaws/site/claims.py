@@ -4,7 +4,7 @@
 
 Claims 3 to 6 are about one number: the share of the budgets (in logs, of those that can run the largest size) at which
 a smaller size is the best, counted as in the paper. A claim holds or does not where its 90 % interval says so and is
-undecided otherwise; `seen` is the least effect, or difference from one half, seen with probability 80 %.
+undecided otherwise; `detectable` is the least effect, or difference from one half, seen with probability 80 %.
 """
 
 import sys
@@ -41,7 +41,7 @@ HOLDS, FAILS, OPEN = "holds", "does not hold here", "undecided"
 
 
 def scoreboard(folder=None) -> pd.DataFrame:
-    """One row per claim, study and quality: claim, study, quality, verdict, measure, value, interval, seen, table.
+    """One row per claim, study and quality: these, verdict, measure, value, interval, detectable, table.
 
     folder: of the tables (default: the bundled measurements). A table that is missing, or does not hold what a claim
     needs, leaves the claim undecided, with the reason as `measure`.
@@ -71,12 +71,12 @@ def _row(number, study, quality, folder):
         table = measurements.read(path)
         if quality not in table:
             raise InputError(f"not measured: {path.name} has no column {quality}")
-        verdict, measure, value, low, high, seen = RULES[number](table, quality)
-        numbers = {"value": f"{value:.3g}", "interval": f"{low:.3g} to {high:.3g}", "seen": f"{seen:.2g}",
+        verdict, measure, value, low, high, detectable = RULES[number](table, quality)
+        numbers = {"value": f"{value:.3g}", "interval": f"{low:.3g} to {high:.3g}", "detectable": f"{detectable:.2g}",
                    "table": f"{path.name} {measurements.fingerprint(table)}"}  # fmt: skip
     except InputError as reason:
         verdict, measure = OPEN, str(reason)
-        numbers = {"value": "", "interval": "", "seen": "", "table": path.name if path.exists() else ""}
+        numbers = {"value": "", "interval": "", "detectable": "", "table": path.name if path.exists() else ""}
     return {"claim": TEXTS[number - 1], "study": study, "quality": quality, "verdict": verdict,
             "measure": measure} | numbers  # fmt: skip
 
@@ -112,7 +112,7 @@ def _efficiency(table, quality):
     grows = share.grows >= LEVEL
     verdict = HOLDS if share.low > HALF and grows else FAILS if share.high < HALF else OPEN
     measure = f"share of budgets at which a smaller size is best (the best grows: {share.grows:.0%})"
-    return verdict, measure, share.smaller, share.low, share.high, _seen(share)
+    return verdict, measure, share.smaller, share.low, share.high, _detectable(share)
 
 
 def _samplers(table, quality):
@@ -135,7 +135,7 @@ def _reversal(table, quality):
     holds, fails = few.low > HALF and many.high < HALF, few.high < HALF or many.low > HALF
     verdict = HOLDS if holds else FAILS if fails else OPEN
     measure = f"that share above {FEW} steps; up to {FEW}: {few.smaller:.2g} ({few.low:.2g} to {few.high:.2g})"
-    return verdict, measure, many.smaller, many.low, many.high, _seen(many)
+    return verdict, measure, many.smaller, many.low, many.high, _detectable(many)
 
 
 def _distillation(table, quality):
@@ -165,10 +165,10 @@ def _same(shares, measure):
     value = two.smaller - one.smaller
     low, high = max(two.low - one.high, -1.0), min(two.high - one.low, 1.0)
     each = "; ".join(f"{name} {s.smaller:.2g} ({s.low:.2g} to {s.high:.2g})" for name, s in shares.items())
-    return verdict, f"{measure}: {each}", value, low, high, float(np.hypot(_seen(one), _seen(two)))
+    return verdict, f"{measure}: {each}", value, low, high, float(np.hypot(_detectable(one), _detectable(two)))
 
 
-def _seen(share):
+def _detectable(share):
     """The least difference that would have been seen, taking half of the interval's width for normal errors."""
     from scipy.stats import norm
 

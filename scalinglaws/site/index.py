@@ -11,6 +11,7 @@ from scalinglaws.schema import InputError
 from scalinglaws.site.page import HERE
 
 VERDICTS = ("holds", "does not hold here", "undecided")
+UNMEASURED = "not measured"
 GLANCE = 7  # budgets shown at a glance
 PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T", "P", "E")  # of 1000 ** -3 and up
 
@@ -108,19 +109,36 @@ def _href(explorer, scale, stop):
 
 
 def _scoreboard(claims):
-    """The tests under each claim, which spans the table."""
+    """The verdicts, claims down and tests across, and what each rests on."""
     count = ", ".join(f"{(claims['verdict'] == v).sum()} {v}" for v in VERDICTS)
-    unmeasured = int(claims["measure"].str.startswith("not measured").sum()) if "measure" in claims else 0
-    count += f" ({unmeasured} of these not measured)" if unmeasured else ""
+    unmeasured = claims.get("measure", claims["verdict"]).str.startswith(UNMEASURED)
+    count += f" ({unmeasured.sum()} of these not measured)" if unmeasured.any() else ""
     columns = [c for c in claims if c != "claim"]
     heads = "".join(f'<th scope="col">{escape(c)}</th>' for c in columns)
     bodies = [_claim(claim, tests[columns]) for claim, tests in claims.groupby("claim", sort=False)]
     region = (f'<div class="scroll claims" role="region" aria-label="Claims of the paper" tabindex="0"><table><thead>'
               f"<tr>{heads}</tr></thead>{''.join(bodies)}</table></div>")  # fmt: skip
-    return _section(
-        "Claims of the paper",
-        f"<p>{claims['claim'].nunique()} claims, {len(claims)} tests of them: {count}.</p>{region}",
-    )
+    said = f"<p>{claims['claim'].nunique()} claims, {len(claims)} tests of them: {count}.</p>"
+    known = [c for c in ("study", "quality") if c in claims]
+    if known:
+        verdicts = claims["verdict"].mask(unmeasured, UNMEASURED)
+        said += _verdicts(claims.assign(verdict=verdicts, test=claims[known].agg(" ".join, axis=1)))
+        region = f"<details><summary>What each verdict rests on</summary>{region}</details>"
+    return _section("Claims of the paper", said + region)
+
+
+def _verdicts(claims):
+    """A table of claims down and tests across."""
+    tests = list(dict.fromkeys(claims["test"]))
+    heads = "".join(f'<th scope="col">{escape(test)}</th>' for test in tests)
+    rows = []
+    for claim, group in claims.groupby("claim", sort=False):
+        found = dict(zip(group["test"], group["verdict"], strict=True))
+        cells = (found.get(test, UNMEASURED) for test in tests)
+        shown = "".join(f'<td class="{cell.split()[0]}">{escape(cell)}</td>' for cell in cells)
+        rows.append(f'<tr><th scope="row">{escape(claim)}</th>{shown}</tr>')
+    return (f'<div class="scroll verdicts" role="region" aria-label="Verdicts" tabindex="0"><table><thead><tr>'
+            f'<th scope="col">claim</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>')  # fmt: skip
 
 
 def _claim(claim, tests):
