@@ -47,6 +47,16 @@ def test_published_rows_of_sit():
     assert linear["ratio"] == pytest.approx(np.exp(np.log(ratios).mean())) and linear["better"] == "yes"
 
 
+def test_a_pair_is_named_by_its_model_and_what_varies_at_one_size():
+    """train_flops follows the size and w varies at each: four pairs, called by the two."""
+    sizes = pd.DataFrame({"model": ["c16", "c8"], "params": [4e5, 1e5], "train_flops": [4e12, 1e12]})
+    table = sizes.merge(pd.DataFrame({"guidance": [2.0, 4.0]}), how="cross")
+    table = pd.concat([table.assign(interpolant=n, fid=v) for n, v in (("VP", 10.0), ("linear", 8.0))])
+    found = paired(table, "interpolant", "VP", "fid")
+    assert list(found.pairs["pair"]) == ["c16, 2", "c16, 4", "c8, 2", "c8, 4"]
+    assert found.rows["ratio"].item() == pytest.approx(0.8)
+
+
 def test_one_pair_has_no_interval_and_none_is_no_answer():
     one = study(pairs=1)
     assert paired(one, "interpolant", "VP", "fid").rows["better"].item() == "undecided"

@@ -99,9 +99,9 @@ def paired(source, column, standard, quality="fd", *, where=None, level=0.9) -> 
     values = table[column].astype(str)
     if standard not in set(values):
         raise InputError(f"No row has {column} {standard!r}: the table has {', '.join(sorted(set(values)))}.")
-    size = [c for c in SIZES if c in table and table[c].notna().all()][:1]
-    same = [c for c in (*size, *schema.unpooled()) if c in table and c != column and c not in COSTS]
-    same = [c for c in dict.fromkeys(same) if table[c].nunique(dropna=False) > 1]
+    size = _size(table)
+    same = [c for c in schema.unpooled() if c in table and c not in (column, *COSTS, *size)]
+    same = [*size, *(c for c in same if _varies(table, c, size))]
     seeds = ["train_seed"] if _trained_again(table, values, standard) else []
     table = table.assign(value=values, pair=_words(table, same), size=_words(table, size))
     kept = ["pair", "size", *seeds]
@@ -118,6 +118,20 @@ def paired(source, column, standard, quality="fd", *, where=None, level=0.9) -> 
     rows = [_row(value, part["ratio"], quality, level) for value, part in pairs.groupby("value", sort=False)]
     notes = _notes(table, pairs if seeds else None)
     return Paired(pd.DataFrame(rows), pairs.reset_index(drop=True), column, standard, quality, level, notes)
+
+
+def _size(table):
+    """[the column that says which models are alike], model where each size is one; [] for a table of one size."""
+    full = [c for c in SIZES if c in table and table[c].notna().all()]
+    if not full or table[full[0]].nunique() < 2:
+        return []
+    names = table[[full[0], full[-1]]].drop_duplicates()
+    return [full[-1] if len(names) == names[full[0]].nunique() == names[full[-1]].nunique() else full[0]]
+
+
+def _varies(table, column, size):
+    """Whether a setting has several values at one size."""
+    return table.groupby(size or (lambda _: 0))[column].nunique(dropna=False).max() > 1
 
 
 def _words(table, columns):
