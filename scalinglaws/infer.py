@@ -193,7 +193,7 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     by = [called.get(column, column) for column in by]
     if "family" not in by:
         measurements.one_family(table)
-    named, quality = bool(quality), called.get(quality, quality) or _quality(table, raw)
+    named, quality = bool(quality), _quality(table, raw, called.get(quality, quality))
     inputs = {symbol: called.get(column, column) for symbol, column in inputs.items()} or roles.inputs_of(table, law)
     roles.refuse_logarithms([*inputs.values(), quality])
     table, inputs, readings = _steps_by_symbol(table, inputs, readings)
@@ -213,12 +213,18 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     return Question(table, law, quality, inputs, readings, notes)
 
 
-def _quality(table, raw):
+def _quality(table, raw, given):
     """The quality column; where there is none, the error says what to do with a column for each step count or size."""
+    if given in table:
+        return given
+    hint = wide.hint(raw)
+    if given:
+        if hint:
+            raise InputError(f"Column {given!r} is missing. {hint}")
+        return given  # measurements.tidy says what the table has
     try:
         return roles.quality_of(table)
     except InputError as error:
-        hint = wide.hint(raw)
         raise InputError(f"Which column is the quality? {hint}" if hint else str(error)) from None
 
 

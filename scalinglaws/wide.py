@@ -16,6 +16,8 @@ from scalinglaws.units import count
 
 AXES = {"step": "steps", "steps": "steps", "nfe": "nfe", "nfes": "nfe"}  # word in a name: column
 FILLERS = {"at", "sampling", "inference", "denoising", "sampler", "vs", "by"}  # words beside these that add nothing
+SHORT = re.compile(r"\d{1,4}|\d+(\.\d+)?[mb]")  # steps, or a size
+LONG = re.compile(r"\d{5,7}|\d+(\.\d+)?k")  # steps of training; beside a quality maybe how many images it is of
 TRAINING = 1000  # as many steps and more may be steps of a training
 KINDS = [(True, True), (True, False), (False, True), (False, False)]  # whether a name tells a quality, and the axis
 SHOWN = 3  # columns named in one sentence
@@ -35,12 +37,13 @@ class WideColumn:
 def split(column) -> WideColumn | None:
     """What a name such as "FID@4", "4-step FID", "fid_steps_4", "FID-30k (39M)" or "16" says; None for others.
 
-    The axis of "fid step 4" is '', since it may be a step of training.
+    The axis of "fid step 4" is '', since it may be a step of training. Five digits or thousands count images beside a
+    quality ("FID-50k") unless the name says steps.
 
     >>> split("FID-30k (4 steps)")
     WideColumn(column='FID-30k (4 steps)', quality='fid', axis='steps', value=4.0, written='4')
-    >>> split("FID@4").axis, split("FID-50k"), split("CLIP 1.5B").value
-    ('', None, 1500000000.0)
+    >>> split("FID@4").axis, split("FID-50k"), split("FID 50k steps").value, split("CLIP 1.5B").value
+    ('', None, 50000.0, 1500000000.0)
     """
     words = _words(column)
     numbers, axes = _numbers(words), [AXES[w] for w in words if w in AXES]
@@ -49,6 +52,8 @@ def split(column) -> WideColumn | None:
     if len(numbers) != 1 or len(axes) > 1 or (rest and quality.removesuffix("_se") not in METRICS):
         return None
     (written,) = numbers
+    if LONG.fullmatch(written) and rest and not axes:
+        return None
     sized = written[-1] in "mb"
     axis = "params" if sized and not axes else axes[0] if axes else ""
     if f"step {written}" in " ".join(words):
@@ -166,8 +171,8 @@ def _words(column):
 
 
 def _numbers(words):
-    """Words that are a value: up to four digits, or a number of millions or billions."""
-    return [w for w in words if re.fullmatch(r"\d{1,4}|\d+(\.\d+)?[mb]", w)]
+    """Words that are a value: SHORT ones, else LONG ones."""
+    return [w for w in words if SHORT.fullmatch(w)] or [w for w in words if LONG.fullmatch(w)]
 
 
 def _known(table, found):

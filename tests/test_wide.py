@@ -1,5 +1,7 @@
 """Tables with one column per step count or size, and headers of two rows, as spreadsheets have them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -223,3 +225,21 @@ def test_values_are_no_sizes_beside_names_of_sizes():
     table = pd.DataFrame({"steps": STEPS, "DiT-S": 9.0, "DiT-B": 8.0, "FID (4 steps)": 7.0})
     with pytest.raises(InputError, match="If DiT-S, DiT-B are one quality"):
         infer.question(table)
+
+
+@pytest.mark.parametrize("name", ["{}", "FID @{} steps"])
+@pytest.mark.parametrize("values", [("10000", "50000", "400000"), ("10k", "50k", "400k")])
+def test_columns_of_training_lengths_get_a_line_that_makes_rows(name, values):
+    columns = {name.format(v): [30.0 - k, 20.0 - k, 10.0 - k] for k, v in enumerate(values)}
+    table = pd.DataFrame({"model": ["S", "B", "L"], "params": ["33M", "130M", "458M"]} | columns)
+    with pytest.raises(InputError, match=r"Column .fid. is missing\. .* may be steps of training") as refused:
+        infer.question(table, quality="fid")
+    line = re.search(r"make rows of them: (sl.*)\.to_csv", str(refused.value))[1]
+    rows = eval(line, {"FILE": table, "sl": sl})
+    assert sorted(set(rows["train_steps"])) == [1e4, 5e4, 4e5] and len(rows) == 9
+    assert rows.loc[(rows["model"] == "B") & (rows["train_steps"] == 5e4), "fid"].item() == 19.0
+
+
+def test_thousands_beside_a_quality_count_images():
+    table = pd.DataFrame({"params": [33e6, 130e6, 458e6], "FID-10k": [30.0, 20.0, 10.0], "FID-50k": [29.0, 19.0, 9.0]})
+    assert wide.hint(table) == "" and wide.as_rows(table) is table
