@@ -27,6 +27,7 @@ from scalinglaws.roles import TRAINING
 from scalinglaws.schema import InputError, NoAnswer
 
 OPTIMISTIC = "chosen on the rows it is reported on, so its lead is a little optimistic"
+ADVICE = {NAIVE: "do not trust it", AVERAGE: "take the forecast of the next size"}  # by the way that predicts best
 NEARBY = 10.0  # crossovers within this factor of the budget are shown
 
 
@@ -70,7 +71,9 @@ class Answer:
         of_optimum = self.optimum.warnings if self.optimum else ()
         of_law = self.fit.warnings if self.fit else ()
         return tuple(
-            dict.fromkeys((*of_optimum, *_no_better_than_last(self.held_out, self.fit and self.fit.law.name), *of_law))
+            dict.fromkeys(
+                (*of_optimum, *_no_better_than_others(self.held_out, self.fit and self.fit.law.name), *of_law)
+            )
         )
 
     def summary(self) -> str:
@@ -268,16 +271,13 @@ def records(table) -> list[dict]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _no_better_than_last(held_out, law):
-    """A warning where the last value, or the forecast, predicts the largest size better than the law of this name."""
+def _no_better_than_others(held_out, law):
+    """A warning where another way predicts the largest size better than the law of this name."""
     error = dict(zip(held_out.get("way", ()), held_out.get("median_error", ()), strict=True))
-    others = {way: error[way] for way in (NAIVE, AVERAGE) if way in error}
-    if law not in error or not others:
-        return
-    by_law, best = error[law], min(others, key=others.get)
-    if others[best] < by_law:
-        advice = "do not trust it" if best == NAIVE else "take the forecast of the next size"
-        yield (f"'{best}' predicts the largest size better ({others[best]:.1%}) than the law fitted without it "
+    best = min(error, key=error.get, default=law)
+    if law in error and error[best] < error[law]:
+        by_law, advice = error[law], ADVICE.get(best, "ask `scalinglaws compare` which law to take")
+        yield (f"'{best}' predicts the largest size better ({error[best]:.1%}) than the law fitted without it "
                f"({by_law:.1%}): between the measured sizes the law holds, beyond them {advice}.")  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from scalinglaws import display, naive
 from scalinglaws.forecasting.forecast import Forecast, forecast, of_series, series_of
 from scalinglaws.infer import Question
+from scalinglaws.laws import find
 from scalinglaws.schema import InputError
 
 PLAIN = {1: "power", 2: "size_steps_product"}  # by the number of inputs: the law everyone draws first
@@ -45,15 +46,16 @@ def predict_largest(question, fit, options=None, use_prior=True, leave_out=None)
 def _by_laws(seen, held, fit, options):
     """({way: prediction of each held row [row]} of the law of a Fit and of a plain power law, sentences on those that
     cannot be fitted to the seen rows)."""
-    laws = {fit.law.name: fit.law} if fit else {}
+    asked = {fit.law.name: replace(seen, law=fit.law)} if fit else {}
     plain = PLAIN.get(len(seen.inputs))
     if fit and plain not in (None, fit.law.name) and fit.law.trend != "rises":
-        laws[f"{plain} (a plain power law)"] = plain
-    x = {symbol: held[column].to_numpy(float) for symbol, column in seen.inputs.items()}
+        inputs = dict(zip(find(plain).inputs, seen.inputs.values(), strict=True))
+        asked[f"{plain} (a plain power law)"] = replace(seen, law=plain, inputs=inputs)
     guesses, refused = {}, []
-    for way, law in laws.items():
+    for way, one in asked.items():
+        x = {symbol: held[column].to_numpy(float) for symbol, column in one.inputs.items()}
         try:
-            guesses[way] = replace(seen, law=law).fit(**options).curve(x)
+            guesses[way] = one.fit(**options).curve(x)
         except InputError as error:
             refused.append(f"The largest {next(iter(seen.inputs.values()))} is not predicted by {way}: {error}")
     return guesses, refused

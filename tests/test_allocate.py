@@ -276,3 +276,16 @@ def test_five_views_of_an_allocation(exact):
     assert "<table" in page and "projection" in page and "lose less than 1%" in page
     assert answer.plot().get_xlabel() == "N"
     matplotlib.pyplot.close("all")
+
+
+def test_steps_priced_as_items_are_said_and_an_optimum_at_an_end_has_no_exponent_interval():
+    rows = pd.DataFrame(
+        [(n, d) for n in (1e8, 3e8, 1e9) for d in (1e4, 3e4, 1e5, 3e5)], columns=["params", "train_steps"]
+    )
+    rows["loss"] = 1 + 40 * rows["params"] ** -0.2 + 9 * rows["train_steps"] ** -0.3
+    law = fit(rows, "chinchilla", "loss", {"N": "params", "D": "train_steps"}, replicates=20)
+    inside = allocate(law, "1e14 FLOPs")
+    assert "6 N D is FLOPs where D counts tokens or images, and train_steps does not" in inside.warnings[0]
+    assert not any("6 N D" in w for w in allocate(law, "1e20 FLOPs", cost=6 * 256).warnings)
+    narrow = allocate(law, "1e14 FLOPs", sizes=(1e8, 2e8))
+    assert np.isnan(narrow.intervals["exponent"]).all() and "budget^" in narrow.summary()

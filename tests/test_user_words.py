@@ -304,8 +304,17 @@ def test_ask_without_a_budget_takes_the_middle_of_the_costs_and_without_costs_sa
 
 def test_a_law_no_better_than_same_as_last_is_said():
     table = pd.DataFrame({"way": ["law", answer.NAIVE], "median_error": [0.05, 0.01]})
-    assert "predicts the largest size better (1.0%) than the law" in next(answer._no_better_than_last(table, "law"))
-    assert not list(answer._no_better_than_last(table.assign(median_error=[0.01, 0.05]), "law"))
+    assert "predicts the largest size better (1.0%) than the law" in next(answer._no_better_than_others(table, "law"))
+    assert not list(answer._no_better_than_others(table.assign(median_error=[0.01, 0.05]), "law"))
+    plain = table.assign(way=["law", "power (a plain power law)"])
+    assert "ask `scalinglaws compare` which law to take" in next(answer._no_better_than_others(plain, "law"))
+
+
+def test_the_largest_size_is_predicted_by_a_plain_power_law_in_size_and_data_too():
+    grid = pd.MultiIndex.from_product([[1e8, 3e8, 1e9], [1e4, 3e4, 1e5, 3e5]], names=["params", "train_steps"])
+    rows = grid.to_frame(index=False).assign(fid=lambda t: 3 + 4e4 * t["params"] ** -0.3 * t["train_steps"] ** -0.25)
+    ways = answer.ask(rows, inputs={"N": "params", "D": "train_steps"}, replicates=20).held_out.set_index("way")
+    assert ways.loc["size_steps_product (a plain power law)", "median_error"] < 1e-3  # the law of the rows
 
 
 # scalinglaws new

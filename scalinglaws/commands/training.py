@@ -13,12 +13,11 @@ from scalinglaws.commands.reading import Reply
 from scalinglaws.decide.allocate import allocate as allocate_of
 from scalinglaws.decide.isoflop import envelope, isoflop
 from scalinglaws.decide.serving import serve
-from scalinglaws.decide.training_cost import training_cost
+from scalinglaws.decide.training_cost import LENGTHS, training_cost
 from scalinglaws.schema import InputError
 
 SIZES = ("flops_per_forward", "macs_per_forward", "gflops_per_forward", "params")
 DATA = ("tokens", "train_tokens", "train_images", "D")  # what 6 N D counts
-LENGTHS = ("train_steps", "epochs")  # data only where the batch is known: their cost must be said
 COMPUTE = ("train_flops", "C")
 
 

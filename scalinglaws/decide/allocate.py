@@ -14,7 +14,7 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level, check_positive
-from scalinglaws.decide.training_cost import TrainingCost, training_cost
+from scalinglaws.decide.training_cost import LENGTHS, TrainingCost, training_cost
 from scalinglaws.schema import InputError
 from scalinglaws.units import parse
 
@@ -88,7 +88,8 @@ class Allocation:
         for row in self.to_frame().itertuples():
             span = f"{self.level:.0%} interval {row.low:.4g} to {row.high:.4g}"
             lines.append(f"  {names.get(row.quantity, row.quantity)}: {row.value:.4g} ({span})")
-        lines.append(f"  {size} grows as budget^{self.exponents[0]:.3f} ({low:.3f} to {high:.3f}).")
+        span = f" ({low:.3f} to {high:.3f})" if np.isfinite(low) else ""
+        lines.append(f"  {size} grows as budget^{self.exponents[0]:.3f}{span}.")
         lines.append(
             f"  {size} of {self.flat[0]:.3g} to {self.flat[1]:.3g} lose less than {FLAT:.0%}: the optimum is flat."
         )
@@ -142,8 +143,9 @@ def allocate(
     draws = np.asarray(fit.curve_replicates)
     best, drawn = (_optimum(fit, model, spend, theta, sizes, at) for theta in (fit.theta[None], draws))
     growth, grown = (_exponent(fit, model, spend, theta, sizes, at) for theta in (fit.theta[None], draws))
-    named = drawn | {"per_size": drawn["data"] / drawn["size"], "exponent": grown}
     grid, values = profile_at(fit, model, spend, fit.theta[None], sizes, at)
+    grown = np.where(_at_end(grid, best["size"]) | _at_end(grid, drawn["size"]), np.nan, grown)
+    named = drawn | {"per_size": drawn["data"] / drawn["size"], "exponent": grown}
     good = np.flatnonzero(values[0] <= values[0].min() * (1 + FLAT))
     size, data, quality = (float(best[name][0]) for name in ("size", "data", "quality"))
     closed, exponents = closed_form(fit, model, spend)
@@ -157,7 +159,7 @@ def allocate(
         epochs=None if unique is None else seen / check_positive(unique, "unique"),
         train_steps=None if batch is None else seen / check_positive(batch, "batch"),
         profile=pd.DataFrame({"size": grid, "data": model.data(grid, spend), "quality": values[0]}),
-        warnings=_warnings(grid, size, beyond, named["size"]), notes=_notes(fit, seen, data),
+        warnings=(*_unpriced(fit, cost), *_warnings(grid, size, beyond, named["size"])), notes=_notes(fit, seen, data),
     )  # fmt: skip
 
 
@@ -290,13 +292,26 @@ def decades_beyond(fit, at) -> float:
     return float(max(reach))
 
 
+def _at_end(grid, size):
+    """Whether an optimum lies at an end of the sizes tried."""
+    return (size < grid[0] * 1.02) | (size > grid[-1] / 1.02)
+
+
+def _unpriced(fit, cost):
+    """The doubt about 6 N D where D is no number of items."""
+    column = fit.inputs.get("D")
+    if cost is None and column in LENGTHS:
+        yield (f"6 N D is FLOPs where D counts tokens or images, and {column} does not: say what a run costs by cost "
+               "(--cost), a number c for c N D, such as 6 times the items of each, or a column.")  # fmt: skip
+
+
 def _warnings(grid, size, beyond, drawn):
     said = []
     if beyond > 0:
         said.append(f"A projection: the optimum lies {beyond:.2g} decades beyond the fitted rows.")
-    if size < grid[0] * 1.02 or size > grid[-1] / 1.02:
+    if _at_end(grid, size):
         said.append("The optimum lies at an end of the sizes tried: the law gives none inside, or `sizes` is narrow.")
-    astray = float(np.mean((drawn < grid[0] * 1.02) | (drawn > grid[-1] / 1.02)))
+    astray = float(np.mean(_at_end(grid, drawn)))
     if astray > 0.05:
         said.append(f"{astray:.0%} of the bootstrap replicates have no optimum inside the sizes tried.")
     return tuple(said)

@@ -11,6 +11,7 @@ import numpy as np
 from scalinglaws.schema import InputError
 
 FORWARD = {"flops_per_forward": 3.0, "macs_per_forward": 6.0, "gflops_per_forward": 3e9}  # FLOPs of training per N D
+LENGTHS = ("train_steps", "epochs")  # columns of data that 6 N D does not count: it takes tokens or images
 LOG_DATA = (-20.0, 50.0)  # log10 D between which a budget's data are sought
 
 
