@@ -207,11 +207,11 @@ def guidance(measured, quality, ax=None):
     return ax
 
 
-def isoflop_profiles(curves, best, points, x_label, y_label, ax=None):
+def isoflop_profiles(curves, best, points, x_label, y_label, cost, ax=None):
     """Quality against size at each training budget, the optimum of each marked with the interval of its size.
 
     curves: budget, size, quality of the law; best: budget, size, quality, low, high; points: budget, size, quality as
-    measured, or None.
+    measured, or None; cost: what a budget is of, in words.
     """
     with styled(ax) as ax:
         shade = dict(zip(sorted(best["budget"]), colours(range(len(best))).values(), strict=True))
@@ -225,7 +225,7 @@ def isoflop_profiles(curves, best, points, x_label, y_label, ax=None):
         ax.plot(best["size"], best["quality"], "D", color=MARK, mec="white", lw=0, zorder=5, label="best, interval")
         label_axes(ax, x_label, y_label)
         _limit(ax, pd.concat([t["quality"] for t in (curves, points) if t is not None]))
-        legend(ax, {f"{value:.2g}": colour for value, colour in shade.items()}, "training budget")
+        legend(ax, {f"{value:.2g}": colour for value, colour in shade.items()}, f"training budget\n{cost}")
     return ax
 
 

@@ -107,7 +107,7 @@ class Allocation:
                               "low": self.intervals["size"][0], "high": self.intervals["size"][1]}])  # fmt: skip
         curve = self.profile.assign(budget=self.budget)
         shown = curve[curve["quality"] <= 2 * self.quality]
-        return plots.isoflop_profiles(shown, best, None, self.columns[0], self.columns[2], ax)
+        return plots.isoflop_profiles(shown, best, None, self.columns[0], self.columns[2], self.cost, ax)
 
 
 def allocate(

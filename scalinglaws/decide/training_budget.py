@@ -79,7 +79,8 @@ class TrainingBudget:
         """IsoFLOP profiles: quality against size at each training budget; returns the matplotlib Axes."""
         from scalinglaws import plots
 
-        return plots.isoflop_profiles(*self.profiles, self.allocation.columns[0], self.allocation.columns[2], ax)
+        size, _, quality = self.allocation.columns
+        return plots.isoflop_profiles(*self.profiles, size, quality, self.allocation.cost, ax)
 
     def plot_paths(self, name="size", ax=None):
         """N* ("size") or D* ("data") against the budget by the three approaches; returns the matplotlib Axes."""
