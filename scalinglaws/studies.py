@@ -22,7 +22,7 @@ KNOWN = {
         "fd and kd use the shipped feature network and are not FID: compare with nothing else.",
         "Seconds of ddim at 16 steps and more are those of runs by diffusers' own, which calls the network as often.")),
     "tiny-ldm-strides": ("tiny-ldm by diffusers' own DDIM, whose strides fall short at 16 steps and more", (
-        "The rows of tiny-ldm with sampler ddim are the same cells by steps that meet.",)),
+        "The rows of tiny-ldm with sampler ddim are the same cells by contiguous steps.",)),
     "tiny-ldm-training": ("The same family at every snapshot of its training, 8 steps of DPM-Solver++ 2M", (
         "One training of each size, all at the same 125 to 8,000 training steps.",
         "fd and kd use the shipped feature network and are not FID: compare with nothing else.")),
@@ -33,7 +33,7 @@ KNOWN = {
         "while from c24 on it falls to 50 steps and stays.",
         "agreement is with the prompt, by the judge, which tells no sizes above c24 apart.")),
     "tiny-t2i-strides": ("tiny-t2i by diffusers' own DDIM, whose strides fall short at 16, 32 and 64 steps", (
-        "The rows of tiny-t2i with sampler ddim are the same cells by steps that meet.",)),
+        "The rows of tiny-t2i with sampler ddim are the same cells by contiguous steps.",)),
     "tiny-t2i-training": ("The same family at doubling snapshots of its training, 16 steps of DDIM, guidance 2", (
         "One training of each size; tiny-t2i-seeds.csv has others of c8, c16, c24 and c32 at its end.",
         "Distances as in tiny-t2i.")),

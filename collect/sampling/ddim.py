@@ -1,4 +1,4 @@
-"""DDIM whose steps meet: each ends at the noise level at which the next begins.
+"""DDIM of contiguous steps: each ends at the noise level at which the next begins.
 
 diffusers' DDIMScheduler moves by n // steps of its n levels, whatever levels it visits. Where the steps do not divide n
 (spacing 'trailing'), or the spacing is 'linspace', each step leaves more noise than the next call is told: at 128 steps
