@@ -16,6 +16,7 @@ from collect.features import NETWORKS, Network  # noqa: E402
 from collect.run import sweep  # noqa: E402
 from collect.sampling import loop  # noqa: E402
 from scalinglaws import schema  # noqa: E402
+from scalinglaws.cli import main  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
 COLOURS = Network("colours", 3, lambda images: images.float().mean((2, 3)), 3, {"weights": "none"})
@@ -91,6 +92,14 @@ def test_upscaling_is_scored_against_its_targets(checkpoints, tmp_path):
     assert row["psnr"] == pytest.approx(float((10 * torch.log10(255**2 / error)).mean()), rel=1e-6)
 
 
+def test_the_line_of_a_finished_cell_shows_a_quality_of_its_sweep(checkpoints, tmp_path, capsys):
+    model, task = [{"label": "up", "path": "ldm-upscale"}], {"kind": "upscale", "images": "pictures", "side": 32}
+    opened(checkpoints, tmp_path, model, task, quality=[{"name": "ssim"}], samples=4)
+    assert main(["collect", "run", str(tmp_path / "sweep.yaml"), "--store", str(tmp_path / "shown")]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "ms/sample" in line]
+    assert " ssim " in line and "+-" in line
+
+
 def test_best_of_n_pays_for_every_candidate(small_family, tmp_path):
     (tmp_path / "s.yaml").write_text(
         f"family: {small_family}\nsizes: [8]\nsteps: [2]\nsamples: 66\nbest_of: [1, 3]\nverifier: class-likelihood\n"
@@ -125,7 +134,15 @@ BAD = [
     ({"rows": [{"label": "x", "path": "nowhere"}]}, {}, "if .*nowhere' is a hub name, pin its revision"),
     ({"rows": [{"label": "x", "kind": "mystery"}]}, {}, "No kind of model 'mystery'. Known: "),
     ({"rows": PAIR, "task": {"kind": "upscale", "images": "pictures", "side": 30}}, {}, "choose a multiple"),
-    ({"rows": PAIR, "task": {"kind": "class"}}, {}, "StableDiffusionPipeline cannot do task 'class'"),
+    ({"rows": PAIR, "task": {"kind": "class"}}, {}, "Model 'small': A StableDiffusionPipeline cannot do task 'class'"),
+    ({"rows": PAIR, "task": {"kind": "audio"}}, {}, "No task 'audio'. Known: unconditional, class, text, upscale"),
+    (
+        {"rows": [PAIR[0] | {"options": {"side": 8}}]},
+        {},
+        "Model 'small': .* has no option side: allowed are resolution",
+    ),
+    ({"rows": [PAIR[0] | {"options": {"resolution": "8"}}]}, {}, "'resolution' of a .* was '8': allowed are whole"),
+    ({"rows": [{"label": "x", "path": "prompts.txt"}]}, {}, "is a single file, .*from_single_file"),
 ]
 
 
@@ -136,7 +153,7 @@ def test_what_is_wrong_with_a_checkpoint_family_is_one_sentence(checkpoints, tmp
         found.family.model(found.labels[0])
 
 
-def test_weights_that_are_not_safetensors_are_refused(checkpoints, tmp_path):
+def test_weights_that_are_not_safetensors_are_refused(checkpoints, tmp_path, capfd):
     import shutil
 
     shutil.copytree(checkpoints / "dit", tmp_path / "dit")
@@ -145,8 +162,44 @@ def test_weights_that_are_not_safetensors_are_refused(checkpoints, tmp_path):
     path.unlink()
     from collect.models.pipelines import loading
 
-    with pytest.raises(InputError, match="is not a diffusers pipeline with safetensors weights"):
+    with pytest.raises(InputError, match=r"is not a diffusers pipeline with safetensors weights.*save_pretrained"):
         loading.load_pipeline(tmp_path / "dit", "float32")
+    assert capfd.readouterr() == ("", "")  # diffusers logs nothing beside the sentence
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_network_whose_files_lack_a_weight_is_refused_and_not_measured_with_random_numbers(
+    part, checkpoints, tmp_path
+):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    from collect.models.pipelines import loading
+
+    shutil.copytree(checkpoints / "sd", tmp_path / "sd")
+    (path,) = (tmp_path / "sd" / part).glob("*.safetensors")
+    tensors = load_file(path)
+    lost = sorted(tensors)[0]
+    save_file({k: v for k, v in tensors.items() if k != lost}, path, {"format": "pt"})
+    with pytest.raises(
+        InputError, match=f"lack 1 of the tensors that its config.json asks for, such as .*{lost[-20:]}"
+    ):
+        loading.load_pipeline(tmp_path / "sd", "float32")
+
+
+def test_weights_of_other_shapes_are_refused_in_one_line(checkpoints, tmp_path):
+    import json
+    import shutil
+
+    from collect.models.pipelines import loading
+
+    shutil.copytree(checkpoints / "sd", tmp_path / "sd")
+    path = tmp_path / "sd" / "unet" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"block_out_channels": [16, 32]}))
+    with pytest.raises(InputError, match="size mismatch") as refused:
+        loading.load_pipeline(tmp_path / "sd", "float32")
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 700
 
 
 @pytest.mark.parametrize(

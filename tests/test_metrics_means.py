@@ -253,7 +253,7 @@ def test_a_mean_of_nothing_is_refused_and_of_one_has_no_error():
 def test_unknown_names_and_options_are_listed():
     with pytest.raises(InputError, match=f"No metric 'blip'. Known: {', '.join(METRICS)}. An installed package"):
         open_metric("blip")
-    with pytest.raises(InputError, match=r"The metric 'crps' cannot be opened with size .*: it takes members\."):
+    with pytest.raises(InputError, match=r"The metric 'crps' does not know size: it takes members\."):
         open_metric("crps", size=3)
 
 

@@ -16,6 +16,7 @@ from collect.models.pipelines import loading, parts  # noqa: E402
 from collect.models.tasks import Classes, Prompts, Unconditional, Upscale  # noqa: E402
 from collect.sampling import loop  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
+from scalinglaws.schema import InputError  # noqa: E402
 
 LINES = ("a red cat", "photo of a blue house", "a dog")
 
@@ -97,6 +98,14 @@ def test_a_blueprint_costs_what_the_loaded_pipeline_does_and_reads_no_weights(na
     assert counting.cost_profile(drawn, task).columns(5) == counting.cost_profile(loaded, task).columns(5)
     assert (drawn.shape, drawn.guided, drawn.flow) == (loaded.shape, loaded.guided, loaded.flow)
     assert capfd.readouterr() == ("", "")  # no bars, no advice
+
+
+@pytest.mark.parametrize("name, side", [("ddpm", 8), ("dit", 16)])
+def test_a_resolution_that_a_network_cannot_draw_is_refused_and_not_ignored(name, side):
+    pipe, task, _ = tiny_pipelines.build(name)
+    assert pipelines.adapt(pipe, task, resolution=side).shape == pipelines.adapt(pipe, task).shape
+    with pytest.raises(InputError, match=f"resolution was 64: this network draws {side} pixels alone"):
+        pipelines.adapt(pipe, task, resolution=64)
 
 
 def _stock_with_our_noise(pipe, task, sampling, model):

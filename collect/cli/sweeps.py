@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from contextlib import nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,7 @@ from collect.store.store import stem, verify
 from collect.store.tables import table_format, write_table
 from scalinglaws.schema import InputError
 
-QUALITIES = ("fd", "fid", "fd_effnet_lite0", "clip", "lpips", "psnr", "crps", "agreement")  # the first one is shown
+QUALITIES = ("fd", "fid", "fd_effnet_lite0", "clip", "lpips", "psnr", "crps", "agreement")  # shown before others
 
 
 def register(verbs):
@@ -126,7 +127,7 @@ def run(args):
     events = _adaptive(args, opener, start, options) if args.adaptive else start(opener, **options)
     with redirect_stdout(sys.stderr) if args.json else nullcontext():  # what --json prints is JSON alone
         try:
-            for event in progress(events, sweep.missing(args.retry), _line):
+            for event in progress(events, sweep.missing(args.retry), partial(_line, _shown(sweep))):
                 if event.kind in ("chosen", "enough"):
                     note(f"{event.cell or 'Stopped'}: {event.reason}.")
         except KeyboardInterrupt:
@@ -148,14 +149,19 @@ def _adaptive(args, opener, start, options):
     return adaptive.run(opener, ask, sizes, start, **options)
 
 
-def _line(event):
-    """A finished or failed cell in a line: its quality and pace, or why there is none."""
+def _shown(sweep):
+    """Columns of a row of which the first that it holds is shown: the usual ones, then what the sweep measures."""
+    return (*QUALITIES, *(column for metric in sweep.scores for column in metric.columns))
+
+
+def _line(columns, event):
+    """A finished or failed cell in a line: its quality and pace, or why there is none. columns: see _shown."""
     if event.kind == "lost":
         return f"worker {event.who} was lost: {event.reason}"
     if event.kind == "failed":
         return f"{event.cell:<32} {event.status}: {event.reason}"
     row = event.row
-    name = next((q for q in QUALITIES if row.get(q) is not None), None)
+    name = next((q for q in columns if row.get(q) is not None), None)
     quality = f"{name} {row[name]:8.4g} +- {row.get(f'{name}_se', float('nan')):.2g}" if name else ""
     return f"{event.cell:<32} {quality}   {row['seconds_per_image'] * 1e3:8.2f} ms/sample"
 

@@ -21,6 +21,7 @@ from collect.models.pipelines import loading
 from collect.plugins import names, open_named
 from scalinglaws.schema import InputError
 
+KINDS = ("unconditional", "class", "text", "upscale")  # of task
 MODELS = "scalinglaws.models"  # entry points: name -> function(**options) -> collect.models.model.Model
 TASKS = "scalinglaws.tasks"  # entry points: name -> function(**options) -> a task as in collect/models/tasks.py
 
@@ -38,6 +39,11 @@ def fetch(spec, base, network=False):
     local = Path(base) / spec.path
     if local.is_dir():
         return local
+    if local.is_file():
+        raise InputError(
+            f"Model '{spec.label}': {local} is a single file, not a diffusers folder. Make one of it with the class of "
+            "its pipeline, such as StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)."
+        )
     if not spec.revision:
         raise InputError(
             f"Model '{spec.label}': no folder {local}; if '{spec.path}' is a hub name, pin its revision (a commit)."
@@ -94,7 +100,7 @@ class CheckpointFamily:
             return tasks.Classes(spec.classes)
         if spec.kind == "unconditional":
             return tasks.Unconditional()
-        return open_named(spec.kind, spec.options, {}, TASKS, "task")
+        return open_named(spec.kind, spec.options, dict.fromkeys(KINDS), TASKS, "task")
 
     def model(self, label, dtype="float32"):
         """The Model of a label, its weights loaded."""
@@ -107,10 +113,13 @@ class CheckpointFamily:
     def _open(self, label, load):
         spec = self.spec(label)
         if spec.kind != "diffusers":
-            return open_named(spec.kind, spec.options, {}, MODELS, "kind of model")
+            return open_named(spec.kind, spec.options, {"diffusers": None}, MODELS, "kind of model")
         side = {"resolution": self.file.task.side} if self.task.name == "upscale" else {}
-        pipe = load(fetch(spec, self.folder, self.network))
-        return pipelines.adapt(pipe, self.task.name, **(spec.options | side))
+        folder = fetch(spec, self.folder, self.network)
+        try:
+            return pipelines.adapt(load(folder), self.task.name, **(spec.options | side))
+        except InputError as error:
+            raise InputError(f"Model '{label}': {error}") from error
 
     def identity(self, label):
         """What tells this model's cells from others: weights, options, and the task."""

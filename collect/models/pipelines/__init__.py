@@ -3,6 +3,8 @@
 Every adapter keeps to what the pipeline's own call does with its parts; tests compare the two image by image.
 """
 
+from inspect import signature
+
 from collect.models.pipelines import super_resolution
 from collect.models.pipelines.transformers import dit, flux, pixart, sd3
 from collect.models.pipelines.unets import pixels, sdxl, text_unet
@@ -41,4 +43,10 @@ def adapt(pipe, task, **options):
     adapter, tasks = ADAPTERS[name]
     if task not in tasks:
         raise InputError(f"A {name} cannot do task '{task}': it does {' and '.join(tasks)}.")
+    known = [option for option in signature(adapter).parameters if option != "pipe"]
+    if unknown := sorted(set(options) - set(known)):
+        raise InputError(f"A {name} has no option {', '.join(unknown)}: allowed are {', '.join(known) or 'none'}.")
+    for option, given in options.items():
+        if not isinstance(given, int) or given < 0:
+            raise InputError(f"The option '{option}' of a {name} was {given!r}: allowed are whole numbers.")
     return adapter(pipe, **options)

@@ -1,6 +1,7 @@
 """diffusers' pipelines from folders: with their weights, or as blueprints that have shapes but no numbers."""
 
 import importlib
+import logging
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,37 +13,47 @@ from scalinglaws.schema import InputError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LEFT_OUT = ("safety_checker", "watermarker", "image_encoder", "feature_extractor")  # parts that no sample goes through
 LIBRARIES = ("diffusers", "transformers")
+SAFE = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
 
 
 def load_pipeline(folder, dtype):
-    """A pipeline from a folder, safetensors only; InputError when it is not one or is damaged."""
-    from diffusers.utils import is_accelerate_available
-
-    return _opened(folder, dtype=DTYPES[dtype], low_cpu_mem_usage=is_accelerate_available())
+    """A pipeline from a folder, safetensors only; InputError when it is not one, is damaged or lacks a weight."""
+    kind = DTYPES[dtype]
+    return _opened(Path(folder), lambda place, network: _loaded(place, network, kind), dtype=kind)
 
 
 def blueprint(folder):
     """The pipeline of a folder with its networks on the meta device: configurations are read, weights are not."""
-    folder = Path(folder)
-    networks = {name: _network(folder / name, kind) for name, kind in _networks(folder).items()}
-    return _opened(folder, **networks)
+    return _opened(Path(folder), _network)
 
 
-def _opened(folder, **options):
-    """The pipeline, its parts saved as None and those that no sample goes through opened as None."""
+def _opened(folder, network, **options):
+    """The pipeline, its networks by network(folder, class), its parts saved as None and those that no sample goes
+    through opened as None."""
     from diffusers import DiffusionPipeline
 
-    safe = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
     try:
         with quiet():
+            networks = {name: network(folder / name, kind) for name, kind in _networks(folder).items()}
             parts = {k: tuple(entry) for k, entry in _index(folder).items() if isinstance(entry, list | tuple)}
             absent = dict.fromkeys(k for k, entry in parts.items() if k in LEFT_OUT or entry == (None, None))
-            pipe = DiffusionPipeline.from_pretrained(folder, **absent, **options, **safe)
+            pipe = DiffusionPipeline.from_pretrained(folder, **absent, **networks, **options, **SAFE)
+    except InputError:
+        raise
     except Exception as error:
-        raise InputError(f"{folder} is not a diffusers pipeline with safetensors weights: {error}") from error
+        raise InputError(
+            f"{folder} is not a diffusers pipeline with safetensors weights: {_short(error)} Nothing else is read: "
+            "save_pretrained(FOLDER) of the pipeline writes them."
+        ) from error
     for part in weighed(pipe).values():
         part.eval().requires_grad_(False)
     return pipe
+
+
+def _short(error, most=300):
+    """An exception's message as one line, cut after so many characters, that ends like a sentence."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{text[:most]} ..." if len(text) > most else text.rstrip(".") + "."
 
 
 def _index(folder):
@@ -65,21 +76,38 @@ def _networks(folder):
 
 def _network(folder, kind):
     """A network as its folder's configuration describes it, without numbers."""
-    with torch.device("meta"), quiet():
+    with torch.device("meta"):
         if hasattr(kind, "load_config"):
             return kind.from_config(kind.load_config(folder, local_files_only=True))
         return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
 
 
+def _loaded(folder, kind, dtype):
+    """A network with its weights; InputError when the files lack some, which would be drawn at random instead."""
+    from diffusers.utils import is_accelerate_available
+
+    options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+    ours = {"torch_dtype": dtype, "low_cpu_mem_usage": is_accelerate_available()}  # diffusers'; else transformers'
+    network, report = kind.from_pretrained(
+        folder, **options, **(ours if hasattr(kind, "load_config") else {"dtype": dtype})
+    )
+    if lacking := sorted(report["missing_keys"]):
+        raise InputError(
+            f"The weights in {folder} lack {len(lacking)} of the tensors that its config.json asks for, such as "
+            f"{', '.join(lacking[:3])}: they would be random numbers. Save the whole network again."
+        )
+    return network
+
+
 @contextmanager
 def quiet():
-    """No bars and no advice from diffusers and transformers while a pipeline is opened."""
+    """No bars, no advice and no logged errors from diffusers and transformers while a pipeline is opened."""
     from diffusers.utils import logging as ours
     from transformers.utils import logging as theirs
 
     before = [(each, each.get_verbosity(), each.is_progress_bar_enabled()) for each in (ours, theirs)]
     for each, _, _ in before:
-        each.set_verbosity_error()
+        each.set_verbosity(logging.CRITICAL)  # what is an error is raised, too
         each.disable_progress_bar()
     try:
         yield

@@ -4,6 +4,8 @@ import threading
 
 import torch
 
+from scalinglaws.schema import InputError
+
 CACHE_BYTES = 2**31  # of encoded prompts kept
 
 
@@ -50,6 +52,12 @@ def latent_shape(pipe, net, resolution):
     """(channels, h, w) of the latents: of a resolution in pixels, or of the network's own."""
     side = (resolution // pipe.vae_scale_factor,) * 2 if resolution else square(net.config.sample_size)
     return (net.config.in_channels, *side)
+
+
+def only(resolution, side):
+    """InputError for a resolution in pixels, where one is given, other than the one that the network draws."""
+    if resolution not in (None, side):
+        raise InputError(f"resolution was {resolution}: this network draws {side} pixels alone; leave resolution out.")
 
 
 def classes(null_class, conditions):

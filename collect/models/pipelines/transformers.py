@@ -10,6 +10,7 @@ from collect.models.pipelines.parts import (
     classes,
     decoder,
     latent_shape,
+    only,
     schedule,
     square,
     weighed,
@@ -18,9 +19,10 @@ from collect.models.pipelines.parts import (
 
 
 def dit(pipe, resolution=None):
-    """DiT: a transformer of classes; the class after the last is the null class."""
+    """DiT: a transformer of classes, at its own resolution alone; the class after the last is the null class."""
     net = pipe.transformer
     null, channels = net.config.num_embeds_ada_norm, net.config.in_channels
+    only(resolution, net.config.sample_size * 2 ** (len(pipe.vae.config.block_out_channels) - 1))
 
     def call(net, x, t, condition, guidance):
         return without_variance(net(x, timestep=t, return_dict=False, **condition)[0], channels)

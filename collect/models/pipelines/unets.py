@@ -5,12 +5,13 @@ from functools import partial
 import torch
 
 from collect.models.model import Model, identity
-from collect.models.pipelines.parts import Remembered, classes, decoder, latent_shape, schedule, square, weighed
+from collect.models.pipelines.parts import Remembered, classes, decoder, latent_shape, only, schedule, square, weighed
 
 
 def pixels(pipe, resolution=None, null_class=None):
-    """DDPMPipeline, DDIMPipeline: a U-Net on pixels, unconditional or of classes."""
+    """DDPMPipeline, DDIMPipeline: a U-Net on pixels, unconditional or of classes, at its own resolution alone."""
     net = pipe.unet
+    only(resolution, max(square(net.config.sample_size)))
     return Model(
         net,
         (net.config.in_channels, *square(net.config.sample_size)),
