@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -15,14 +16,20 @@ from scalinglaws.schema import InputError
 
 def save(tensors, path, metadata=None, half=False):
     """Write {name: tensor} so that a reader sees the old file or the new one, never a part; equal tensors and metadata
-    give equal bytes."""
+    give equal bytes. InputError where it cannot be written."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     kept = {k: v.detach().to(torch.float16 if half and v.is_floating_point() else v.dtype) for k, v in tensors.items()}
     part = path.with_name(f".{path.name}.{os.getpid()}")
     about = {k: str(v) for k, v in (metadata or {}).items()}
-    part.write_bytes(_in_order(to_bytes({k: v.contiguous() for k, v in kept.items()}, metadata=about)))
-    os.replace(part, path)
+    data = _in_order(to_bytes({k: v.contiguous() for k, v in kept.items()}, metadata=about))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise InputError(f"Cannot write {path} ({error.strerror}): make room or name another place.") from error
 
 
 def _in_order(file):

@@ -44,6 +44,13 @@ def main(argv=None):
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, the interpreter flushes it at exit
         return WORKED
+    except OSError as error:
+        if error.filename is None or error.strerror is None:  # a fault of ours, not of a place that was named
+            raise
+        print(
+            f"scalinglaws: {error.filename}: {error.strerror}. Name another place, or mend this one.", file=sys.stderr
+        )
+        return BAD_INPUT
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,5 +1,6 @@
 """The command line: JSON equals the library's answer, bad input is one sentence and exit code 2."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from synthetic import family
 
 import scalinglaws as sl
-from scalinglaws import cli
+from scalinglaws import cli, commands
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,21 @@ def test_bad_input_is_one_sentence_and_code_2(said, tmp_path, change, options, s
 def test_bad_questions_too(said, runs, argv, sentence):
     code, out, err = said(*(runs if a == "RUNS" else a for a in argv))
     assert code == 2 and not out and sentence in err
+
+
+def test_a_place_that_cannot_be_used_is_one_sentence_and_an_error_of_ours_is_not(runs, monkeypatch, capsys):
+    def fail(error):
+        def command(*args):
+            """Fails."""
+            raise error
+
+        monkeypatch.setattr(commands, "fit", command)
+        return cli.main(["fit", str(runs), "--quality", "fd"])
+
+    assert fail(OSError(errno.EROFS, "Read-only file system", "/media/out.csv")) == 2
+    assert capsys.readouterr().err.startswith("scalinglaws: /media/out.csv: Read-only file system.")
+    with pytest.raises(OSError):
+        fail(OSError("no file"))
 
 
 def test_a_budget_far_beyond_is_answered_with_a_warning(said, runs):

@@ -1,6 +1,9 @@
 """`scalinglaws collect ...` as a user types it: every verb on a small family, and one sentence for what is wrong."""
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,6 +13,9 @@ pytest.importorskip("torch")
 from conftest import FAMILY
 
 from collect.datasets import fashion_mnist
+from collect.run import sweep
+from collect.store import leases
+from collect.store.store import stem
 from scalinglaws.cli import main
 
 
@@ -34,6 +40,36 @@ def test_plan_run_status_export(file, tmp_path, capsys):
     assert json.loads(printed(capsys, "status", file, "--store", store, "--json"))["done"] == 2
     assert "2 rows in" in printed(capsys, "export", store, tmp_path / "out.csv")
     assert list(pd.read_csv(tmp_path / "out.csv").steps) == [1, 2]
+
+
+def test_status_tells_a_worker_from_one_that_was_killed(file, tmp_path, capsys):
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    me, store = leases.me(), sweep.open_sweep(file, tmp_path / "store")
+    place, (one, two) = store.store.files, [stem(job) for job in store.jobs]
+    theirs = replace(me, who="killed", pid=killed.pid, born=leases.born(killed.pid))
+    assert leases.claim(place, leases.Lease(one, 0, me)) and leases.claim(place, leases.Lease(two, 0, theirs))
+    assert "2 missing, 2 in work" in printed(capsys, "status", file, "--store", tmp_path / "store")
+    killed.kill()
+    killed.communicate()
+    said = printed(capsys, "status", file, "--store", tmp_path / "store")
+    assert "1 in work, 1 left by a process that ended" in said and "was left by killed on" in said
+
+
+@pytest.mark.parametrize("verb", ["plan", "status", "run"])
+def test_a_store_that_is_a_file_is_one_sentence(verb, file, tmp_path, capsys):
+    (tmp_path / "store").write_text("no folder")
+    assert main(["collect", verb, str(file), "--store", str(tmp_path / "store")]) == 2
+    assert "store is a file: a store is a folder of finished cells" in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_is_one_sentence_and_leaves_nothing(tmp_path, capsys):
+    (tmp_path / "in.csv").write_text("steps,fd\n1,2.0\n")
+    assert main(["collect", "export", str(tmp_path / "in.csv"), str(tmp_path / "none" / "out.csv")]) == 2
+    assert "Cannot write" in capsys.readouterr().err
+    (tmp_path / "out.csv").mkdir()
+    assert main(["collect", "export", str(tmp_path / "in.csv"), str(tmp_path / "out.csv")]) == 2
+    assert "out.csv (Is a directory): make room or name another place." in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "out.csv"]
 
 
 def test_train_and_release(tmp_path, capsys, monkeypatch):

@@ -313,9 +313,18 @@ def test_the_verb_builds_the_site_and_its_json_is_as_the_schema_says(said, user_
     jsonschema.validate(json.loads(out), schema)
     assert code == 0 and json.loads(out)["left_out"] == [{"what": "notebook x", "why": "no rows"}]
     assert asked["source"] == str(user_table) and asked["where"] == {"sampler": "ddim"} and asked["price"] == "2"
-    assert said("report", "--all")[0] == 0 and asked["source"] == "tiny-ldm"
+    code, _, err = said("report", "--all")
+    assert code == 0 and asked["source"] == "tiny-ldm"
+    asked["progress"]("notebook samplers")  # a site takes minutes: what is in work is named on the error stream
+    assert said("schema", "report")[2] == "notebook samplers ...\n"
     code, _, err = said("report")
     assert code == 2 and "Name a notebook (" in err and "--all [TABLE]" in err
+
+
+def test_a_site_names_each_page_before_it_is_made(user_table, tmp_path):
+    begun = []
+    site.build(user_table, tmp_path, names=["training_compute"], progress=begun.append, **QUICK)
+    assert begun == ["the interactive page"]  # the notebook is refused, for want of its rows
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
 
 from collect import weights  # noqa: E402
+from scalinglaws.schema import InputError  # noqa: E402
 
 
 def test_equal_tensors_and_metadata_are_equal_bytes(tmp_path):
@@ -21,3 +22,10 @@ def test_equal_tensors_and_metadata_are_equal_bytes(tmp_path):
     assert kept == {k: str(v) for k, v in about.items()}
     theirs = load_file(path)
     assert all(torch.equal(read[k], v) and torch.equal(theirs[k], v) for k, v in tensors.items())
+
+
+def test_weights_that_cannot_be_written_are_one_sentence_and_leave_nothing(tmp_path):
+    (tmp_path / "w.safetensors").mkdir()
+    with pytest.raises(InputError, match=r"Cannot write .*w.safetensors \(Is a directory\): make room"):
+        weights.save({"a": torch.zeros(2)}, tmp_path / "w.safetensors")
+    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]

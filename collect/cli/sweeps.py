@@ -168,7 +168,13 @@ def _line(columns, event):
 
 def _counts(done):
     """3 of 8 cells done, 4 missing, 1 failed."""
-    held = {"in work": len(done["leased"]), "failed": len(done["failed"]), "quarantined as damaged": done["damaged"]}
+    at_work, gone = (sum(lease["gone"] is dead for lease in done["leased"]) for dead in (False, True))
+    held = {
+        "in work": at_work,
+        "left by a process that ended": gone,
+        "failed": len(done["failed"]),
+        "quarantined as damaged": done["damaged"],
+    }
     rest = "".join(f", {count} {what}" for what, count in held.items() if count)
     return f"{done['done']} of {done['cells']} cells done, {done['missing']} missing{rest}"
 
@@ -182,7 +188,9 @@ def status(args):
         return 0
     show(_counts(done))
     for lease in done["leased"]:
-        show(f"  {lease['cell']} is with {lease['who']} on {lease['host']} since {lease['since']}")
+        place = f"{lease['who']} on {lease['host']}"
+        ended = f"  {lease['cell']} was left by {place}, which ended: the next run goes on from its partial sums"
+        show(ended if lease["gone"] else f"  {lease['cell']} is with {place} since {lease['since']}")
     for failure in done["failed"]:
         show(f"  {failure['cell']} {failure['status']}: {failure['reason']} (tries: {failure['attempts']})")
     return 0

@@ -33,13 +33,18 @@ LEFT = 3600  # seconds after which an unfinished temporary file is litter
 
 
 def open_place(folder):
-    """The place of a path, of a URL that fsspec knows (s3://bucket/run, memory://run), or a place as it is."""
+    """The place of a path, of a URL that fsspec knows (s3://bucket/run, memory://run), or a place as it is.
+
+    InputError when the path is a file.
+    """
     if hasattr(folder, "stamps"):
         return folder
-    text = os.fspath(folder)
-    if text.startswith("file://"):
-        return Local(Path(text.removeprefix("file://")))
-    return Remote(text.rstrip("/")) if "://" in text else Local(Path(text))
+    text = os.fspath(folder).removeprefix("file://")
+    if "://" in text:
+        return Remote(text.rstrip("/"))
+    if Path(text).is_file():
+        raise InputError(f"{text} is a file: a store is a folder of finished cells. Give another path.")
+    return Local(Path(text))
 
 
 def refused(place, name, error):

@@ -118,15 +118,17 @@ def read_lease(files, name):
 
 
 def held(files):
-    """[{cell, who, host, pid, since}] of all leases, for people; since as ISO time or None."""
+    """[{cell, who, host, pid, since, gone}] of all leases, for people; since as ISO time or None; gone: whether the
+    holder was a process of this machine that has ended, so that the next worker takes the cell over at once."""
     names = sorted(name for name in files.names(FOLDER) if split(name)[1] is not None)
     leased = []
     for name in names:
-        lease, holder = read_lease(files, name), dict.fromkeys(("who", "host", "pid", "since"))
+        lease, holder = read_lease(files, name), dict.fromkeys(("who", "host", "pid", "since")) | {"gone": False}
         if lease:
             since = datetime.fromtimestamp(lease.since, UTC).isoformat(timespec="seconds")
             host = lease.owner.host.split(" ")[0]
             holder = {"who": lease.owner.who, "host": host, "pid": lease.owner.pid, "since": since}
+            holder["gone"] = gone(lease.owner)
         leased.append({"cell": split(name)[0]} | holder)
     return leased
 

@@ -158,7 +158,8 @@ def missing(store, jobs, retry=False):
 def status(store, jobs):
     """Counts of 'cells', 'done', 'missing' (neither done nor failed) and 'damaged', and who holds or failed what.
 
-    'failed': [{cell, status, reason, when, who, attempts}], 'leased': [{cell, who, host, pid, since}], times as ISO.
+    'failed': [{cell, status, reason, when, who, attempts}], 'leased': [{cell, who, host, pid, since, gone}],
+    times as ISO.
     """
     stems = {stem(job) for job in jobs}
     done, failed = store.stems() & stems, {s: why for s, why in store.failures().items() if s in stems}

@@ -1,6 +1,7 @@
 """Rows of stores and table files as one csv or parquet file."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -53,8 +54,14 @@ def export(sources, out):
 
 
 def write_table(table, out):
-    """A table as one .csv or .parquet file, whole or not at all."""
+    """A table as one .csv or .parquet file, whole or not at all; InputError where it cannot be written."""
     write = table_format(out)[1]
     part = Path(out).with_name(f".{os.getpid()}-{Path(out).name}")
-    write(table, part)
-    os.replace(part, out)
+    try:
+        write(table, part)
+        os.replace(part, out)
+    except OSError as error:
+        raise InputError(f"Cannot write {out} ({error.strerror or error}): make room or name another place.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

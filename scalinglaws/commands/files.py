@@ -1,6 +1,7 @@
 """Verbs about files and studies: new, studies, report, schema."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,12 +51,17 @@ def report(args):
     return Reply({"report": str(path)}, f"Report: {path}")
 
 
+def _say(page):
+    """Name the page in work on the error stream: a site takes minutes."""
+    print(f"{page} ...", file=sys.stderr, flush=True)
+
+
 def _site(args):
     """Every page of a table (default: tiny-ldm)."""
     from scalinglaws import site
 
     given = {"quality": args.quality, "where": pairs(args.where), "read_as": pairs(args.read_as)}
-    made = site.build(args.name or "tiny-ldm", args.out, price=args.price, board=args.board, **given)
+    made = site.build(args.name or "tiny-ldm", args.out, price=args.price, board=args.board, progress=_say, **given)
     left_out = [{"what": what, "why": why} for what, why in made.left_out]
     data = {"report": str(made.index), "pages": [str(page) for page in made.pages], "left_out": left_out}
     return Reply(data, made.summary())

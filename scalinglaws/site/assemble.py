@@ -70,7 +70,7 @@ def explore(source, path="explore.html", *, title=None, images=None, sheets=(), 
 
 def build(source="tiny-ldm", out="site", *, names=None, board=False, images=None, sheets=None, claims=None, title=None,
           where=None, read_as=None, quality=None, law=None, inputs=None, level=0.9, price=None, stops=STOPS,
-          **options) -> Site:  # fmt: skip
+          progress=None, **options) -> Site:  # fmt: skip
     """Build the site of a table in the folder `out`: the function behind `scalinglaws report --all`.
 
     source, quality, law, inputs, where, read_as: as for `infer.question`. names: notebooks to run (default: all; () for
@@ -78,7 +78,8 @@ def build(source="tiny-ldm", out="site", *, names=None, board=False, images=None
     on that table of a bundled study, where there is one. board: forecast the hidden values of every
     bundled study and of this table, which takes minutes. images: {(model, steps): path}; sheets: paths of contact
     sheets (default: the PNG files beside the table that begin with its name). claims: a csv, see `index.read_claims`
-    (default: data/claims.csv, for a bundled study). price: money per hour of the machine. Raises InputError where the
+    (default: data/claims.csv, for a bundled study). price: money per hour of the machine. progress: called with the
+    name of each page before it is made, since notebooks take seconds each. Raises InputError where the
     table cannot be read.
     """
     folder, name = Path(out), _name(source)
@@ -86,8 +87,9 @@ def build(source="tiny-ldm", out="site", *, names=None, board=False, images=None
     question = infer.question(source, where=where, read_as=read_as, choose=True, **asked)
     folder.mkdir(parents=True, exist_ok=True)
     question.table.to_csv(folder / TABLE, index=False)
-    sheets = pictures.beside(source) if sheets is None else [Path(sheet) for sheet in sheets]
+    sheets, begin = pictures.beside(source) if sheets is None else [*map(Path, sheets)], progress or (lambda page: None)
     nav, pages, left_out, shown = [(INDEX, "Index")], [], [], None
+    begin("the interactive page")
     try:
         shown = answers(source, where=where, read_as=read_as, price=price, level=level, stops=stops, **asked, **options)
         _explorer(shown, folder / EXPLORER, name, images, sheets, nav)
@@ -100,10 +102,12 @@ def build(source="tiny-ldm", out="site", *, names=None, board=False, images=None
             companion = _companion(notebook, source)
             if not {"study", "training"} & set(companion):
                 _refuse_other_rows(notebook, question.table)
+            begin(f"notebook {notebook}")
             pages.append(_notebook(notebook, given | companion, folder, page.links(nav, TOP)))
         except InputError as error:
             left_out.append((f"notebook {notebook}", str(error)))
     if board:
+        begin("the board")
         pages.append(_board(folder, question.table, name, bundled=source in studies.names()))
     hrefs = [shutil.copy(sheet, folder / sheet.name).name for sheet in sheets]
     scored = _claims(claims, source)
