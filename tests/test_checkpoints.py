@@ -1,5 +1,7 @@
 """A family of checkpoints: diffusers folders on disk and a user's own plug-ins, measured through the same sweep."""
 
+from importlib.metadata import EntryPoint
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -200,6 +202,68 @@ def test_weights_of_other_shapes_are_refused_in_one_line(checkpoints, tmp_path):
     with pytest.raises(InputError, match="size mismatch") as refused:
         loading.load_pipeline(tmp_path / "sd", "float32")
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 700
+
+
+MINE = """
+import torch
+from pathlib import Path
+from collect import weights
+from collect.metrics import Mean
+from collect.models.model import Model, identity
+from collect.sampling.samplers import Sampler
+
+class Field(torch.nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = torch.nn.Parameter(torch.tensor(value))
+    def forward(self, x, t):
+        return self.value * x
+
+class Ode:
+    @classmethod
+    def from_config(cls, settings):
+        return cls()
+    def set_timesteps(self, steps, device=None):
+        self.timesteps, self.width = torch.arange(steps, 0, -1), 1 / steps
+    def step(self, velocity, t, x):
+        class Stepped:
+            prev_sample = x + self.width * velocity
+        return Stepped
+
+EULER = Sampler(Ode, order=1)
+
+def open_field(path):
+    tensors, _ = weights.load(path)
+    return Model(Field(tensors["value"].item()), (500,), {}, lambda conditions: ({}, None), identity, finish=identity,
+                 guided="none", weights=weights.fingerprint(path), call=lambda net, x, t, condition, w: net(x, t))
+
+def open_square():
+    return Mean("square", "1", lambda batch: (batch.samples.double() ** 2).mean(1).numpy())
+"""
+
+
+def test_a_plug_in_of_an_ode_converges_at_its_order_and_other_weights_are_other_cells(tmp_path, monkeypatch):
+    """dx/dt = v x from x ~ N(0, 1): E x^2 = (1 + v / steps)^(2 steps) by Euler's method, towards e^(2 v)."""
+    from collect import weights
+
+    offers = {"models": "field", "metrics": "square", "samplers": "ode"}
+    objects = {"field": "open_field", "square": "open_square", "ode": "EULER"}
+    points = [EntryPoint(n, f"own_ode:{objects[n]}", f"scalinglaws.{kind}") for kind, n in offers.items()]
+    (tmp_path / "own_ode.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("collect.plugins", "collect.sampling.samplers"):
+        monkeypatch.setattr(f"{module}.entry_points", lambda group: [p for p in points if p.group == group])
+    path, keys = tmp_path / "v.safetensors", []
+    model = [{"label": "m", "kind": "field", "options": {"path": str(path)}}]
+    for value in (0.5, -0.5):
+        weights.save({"value": torch.tensor(value)}, path)
+        axes = {"samplers": ["ode"], "steps": [1, 4], "samples": 400, "quality": [{"name": "square"}]}
+        (tmp_path / str(value)).mkdir()  # the same file would be opened once in a process
+        found = opened(tmp_path, tmp_path / str(value), model, {"kind": "unconditional"}, **axes)
+        for row in run(found):
+            assert row["square"] == pytest.approx((1 + value / row["steps"]) ** (2 * row["steps"]), rel=0.02)
+        keys += [job.key for job in found.jobs]
+    assert len(set(keys)) == 4
 
 
 @pytest.mark.parametrize(

@@ -122,15 +122,19 @@ class CheckpointFamily:
             raise InputError(f"Model '{label}': {error}") from error
 
     def identity(self, label):
-        """What tells this model's cells from others: weights, options, and the task."""
+        """What tells this model's cells from others: weights (a plug-in's by its name and Model.weights), options, and
+        the task."""
         spec = self.spec(label)
-        own = folder_hash(fetch(spec, self.folder, self.network)) if spec.kind == "diffusers" else spec.kind
+        if spec.kind == "diffusers":
+            own = folder_hash(fetch(spec, self.folder, self.network))
+        else:
+            own = " ".join(part for part in (spec.kind, self._known(label)[2]) if part)
         return {"weights": own, "options": spec.options} | self.task.identity()
 
     @lru_cache(maxsize=256)  # noqa: B019 - a family lives as long as its sweep
     def _known(self, label):
         model = self.blueprint(label)
-        return counting.cost_profile(model, self.task), model.traits
+        return counting.cost_profile(model, self.task), model.traits, model.weights
 
     def cost_profile(self, label):
         """The CostProfile of a model: FLOPs and bytes of its parts; no weights are read."""

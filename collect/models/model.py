@@ -66,6 +66,7 @@ class Model:
     flow: bool = False  # flow matching: x = (1 - s) data + s noise, s = t / 1000
     text: Callable | None = None  # prompts -> encodes them, for their FLOPs; None where nothing is encoded
     modules: dict = field(default_factory=dict)  # everything with weights, by name; the denoiser among them
+    weights: str = ""  # of a plug-in's model: what tells its weights from others, part of the name of its cells
 
     def calls(self, guidance):
         """Network evaluations per step and sample that a first-order sampler makes."""
