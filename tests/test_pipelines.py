@@ -13,7 +13,7 @@ import tiny_pipelines  # noqa: E402
 from collect.models import pipelines  # noqa: E402
 from collect.models import profiling as counting  # noqa: E402
 from collect.models.pipelines import loading, parts  # noqa: E402
-from collect.models.tasks import Classes, Prompts, Unconditional, Upscale  # noqa: E402
+from collect.models.tasks import Classes, Prompts, Unconditional, Upscale, prompts  # noqa: E402
 from collect.sampling import loop  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
@@ -106,6 +106,11 @@ def test_a_resolution_that_a_network_cannot_draw_is_refused_and_not_ignored(name
     assert pipelines.adapt(pipe, task, resolution=side).shape == pipelines.adapt(pipe, task).shape
     with pytest.raises(InputError, match=f"resolution was 64: this network draws {side} pixels alone"):
         pipelines.adapt(pipe, task, resolution=64)
+
+
+def test_prompts_of_a_file_from_windows_are_the_words_alone(tmp_path):
+    (tmp_path / "prompts.txt").write_bytes("\ufeffa red cat\r\n\r\nein grünes Häuschen\r\n".encode())
+    assert prompts(tmp_path / "prompts.txt").lines == ("a red cat", "ein grünes Häuschen")
 
 
 def _stock_with_our_noise(pipe, task, sampling, model):

@@ -85,7 +85,10 @@ class PersonaliseFile(TrainingFile):
     class_prompt: str | None = Field(None, description="of its class, such as 'a dog'")
     subject_class: int | None = Field(None, ge=0, description="the class that becomes the subject; of classes")
     prior_class: int | None = Field(None, ge=0, description="the class that is kept; the same when left out")
-    prior: Check = Check(sampler="ddim", steps=50, guidance=1.0, samples=200)  # how images of the class are drawn
+    prior: Check = Field(
+        Check(sampler="ddim", steps=50, guidance=1.0, samples=200),
+        description="how images of the class are drawn: {sampler, steps, guidance, samples}",
+    )
     prior_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
 
     @model_validator(mode="after")

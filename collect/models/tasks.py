@@ -117,7 +117,7 @@ def small_and_target(path, side, factor):
 def prompts(path):
     """The Prompts of a text file, one a line; InputError when there are none."""
     try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"No prompts from {path} ({error}): give a text file, one prompt a line.") from None
     if not any(lines):
