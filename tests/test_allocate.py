@@ -106,6 +106,31 @@ def test_costs_may_be_a_column_a_number_or_a_function(exact):
     assert training_cost(exact, "train_flops").power == pytest.approx((6, 1, 1), rel=1e-6)
 
 
+def test_a_column_of_costs_is_described_with_its_largest_deviation():
+    """6 N D times errors of 5 and 10 % that no power of N and D describes: they sum to nothing along either."""
+    either = np.array([1, -1, 1, -1, 1, -1, 1, -1]), np.array([2, -2, 1, -1, 1, -1, 1, -1])
+    off = np.log(1.1) / 2 * np.multiply.outer(*either).T.ravel()
+    table = study().assign(bill=lambda t: t.train_flops * np.exp(off), nothing=lambda t: t.train_flops * (t.N > 1e8))
+    law = fit(table, "chinchilla", "loss", {"N": "N", "D": "D"}, replicates=5)
+    model = training_cost(law, "bill")
+    assert model.power == pytest.approx((6, 1, 1), rel=1e-6)
+    assert model.words == "column bill as 6 N^1.000 D^1.000, off by 10% at most"
+    with pytest.raises(InputError, match="The cost column 'nothing' must be above 0 in every fitted row"):
+        training_cost(law, "nothing")
+
+
+def test_exponents_of_a_law_without_a_closed_form():
+    """((A/N)^(a/b) + B/D)^b is least where A' N^-(a/b) + B / D is: with c N^p D^q the exponents are those of
+    Hoffmann et al. 2022, eq. 4, for the exponents a/b and 1."""
+    a, b, p, q = 0.076, 0.103, 1.2, 0.9
+    table = study().assign(loss=lambda t: ((8.8e13 / t.N) ** (a / b) + 5.4e13 / t.D) ** b)
+    table = table.assign(bill=2 * table.N**p * table.D**q)
+    law = fit(table, "kaplan", "loss", {"N": "N", "D": "D"}, replicates=5)
+    answer = allocate(law, np.median(table.bill), cost="bill")
+    expected = 1 / (q * a / b + p), a / b / (q * a / b + p)
+    assert answer.closed is None and answer.exponents == pytest.approx(expected, rel=2e-3)
+
+
 def test_a_law_in_size_and_compute_gives_the_same_optimum(exact):
     again = fit(study(), "size_training", "loss", {"N": "N", "C": "train_flops"}, replicates=5)
     assert allocate(again, 1e21).size == pytest.approx(allocate(exact, 1e21).size, rel=0.02)
@@ -161,6 +186,25 @@ def test_steps_of_serving_are_chosen_with_the_size():
     few = serve(joint, 12.0, 1e4, steps=[4, 8, 16, 32, 64])
     many = serve(joint, 12.0, 1e11, steps=[4, 8, 16, 32, 64])
     assert few.steps >= many.steps and many.size < few.size
+
+
+def test_a_budget_below_the_rows_is_a_projection_too(exact):
+    size, data = closed_form(exact, training_cost(exact), 1e14)[0]
+    below = max(np.log10(5e7 / size), np.log10(1e9 / data))
+    assert allocate(exact, 1e14).decades_beyond == pytest.approx(below, abs=1e-3) and below > 1
+
+
+def test_an_optimum_at_an_end_of_the_sizes_is_no_optimum(exact):
+    true = closed_form(exact, training_cost(exact), 1e21)[0][0]
+    for ends in ((true / 100, true / 2), (true * 2, true * 100)):
+        assert "The optimum lies at an end of the sizes tried" in allocate(exact, 1e21, sizes=ends).summary()
+    noisy = fit(study(0.02), "chinchilla", "loss", {"N": "N", "D": "D"}, replicates=200)
+    _, A, a, B, b = np.asarray(noisy.curve_replicates).T
+    drawn = (a * A / (b * B)) ** (1 / (a + b)) * (1e21 / 6) ** (b / (a + b))  # the closed form of each replicate
+    end = allocate(noisy, 1e21).size * 1.03
+    said = allocate(noisy, 1e21, sizes=(1e6, end)).warnings
+    share = f"{np.mean(drawn > end / 1.02):.0%} of the bootstrap replicates have no optimum inside"
+    assert len(said) == 1 and said[0].startswith(share)
 
 
 def test_what_cannot_be_answered_is_a_sentence(exact):

@@ -1,6 +1,7 @@
 """Costs against the rule the synthetic rows were made by, and against a line fitted elsewhere."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import linregress
 from synthetic import DECODE, family, known_fit
@@ -77,6 +78,26 @@ def test_printed_gflops_are_said_to_be_as_printed():
     cost = cost_model(studies.load("mei"), size="params")
     assert cost.per_image(866e6, 50) == pytest.approx(789.3e9 * 100)
     assert "as the study printed them" in cost.notes[0]
+
+
+def test_of_two_counts_of_a_forward_pass_that_of_the_laws_size_is_priced():
+    """A study prints GFLOPs that are multiply-adds: half of what was counted."""
+    table = family().drop(columns="flops_per_image").assign(gflops_per_forward=lambda t: t.macs_per_forward / 1e9)
+    assert cost_model(table).per_image(N, S) == pytest.approx(N * S)
+    assert cost_model(table, size="gflops_per_forward").per_image(N / 2e9, S) == pytest.approx(N / 2 * S)
+
+
+def test_beside_the_only_size_measured_an_evaluation_costs_in_proportion():
+    cost = cost_model(family().query("model == 'c16'"))
+    assert cost.per_call(np.array([N / 2, N, 3 * N])) == pytest.approx([N / 2, N, 3 * N])
+
+
+def test_rows_that_cost_differently_are_averaged_and_said():
+    calls, (note,) = calls_from(pd.concat([family(), family(guidance=2.0)]))
+    assert calls.per_step == pytest.approx(1.5) and "guided and unguided, or several solvers, are averaged" in note
+    machines = pd.concat([family().assign(threads=n) for n in (1, 2)])
+    assert "The seconds were measured with 2 values of threads: keep one." in cost_model(machines, "seconds").notes
+    assert cost_model(machines).notes == ()  # FLOPs are those of any machine
 
 
 def test_rows_cost_what_was_measured():

@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 from synthetic import SIZES, B, E, a, b, family, known_fit, law
 
 from scalinglaws.decide.cost import cost_model
-from scalinglaws.decide.crossover import cross, crossings, crossover, crossovers, measured_crossings
+from scalinglaws.decide.crossover import APART, OUTSIDE, cross, crossings, crossover, crossovers, measured_crossings
 from scalinglaws.decide.curves import Curve, cost_curve, measured_curve
 from scalinglaws.decide.fitted import whole
 from scalinglaws.schema import InputError
@@ -168,11 +168,9 @@ def test_measured_curves_without_a_common_place_do_not_cross():
         cross(one, two)
 
 
-@pytest.mark.parametrize("rises", [False, True])
-def test_own_errors_shift_whole_curves(rises):
-    """4 e^u / x = 2 / sqrt(x) at x = 4 e^2u; of qualities that rise, x e^-u = 2 sqrt(x) at the same place."""
-    x, power = np.geomspace(0.1, 1e3, 9), 1.0 if rises else -1.0
-    shifts = np.log(np.linspace(0.8, 1.3, 101))
+def shifted(x, shifts, rises=False, **options):
+    """The Crossover of 4 e^u / x and 2 / sqrt(x), at x = 4 e^2u; or where higher is better of x e^-u and 2 sqrt(x)."""
+    power = 1.0 if rises else -1.0
 
     def curve(label, scale, slope, own):
         def at(x):
@@ -181,10 +179,40 @@ def test_own_errors_shift_whole_curves(rises):
         return Curve(label, "s", rises, (x[0], x[-1]), at, lambda x: np.exp(own)[:, None] * at(x))
 
     one = curve("a", 1.0 if rises else 4.0, 1.0, -shifts if rises else shifts)
-    found = cross(one, curve("b", 2.0, 0.5, np.zeros(101)), of="owned", beyond=0)
-    assert found.cost == pytest.approx(4, rel=1e-3) and found.of == "owned"
+    return cross(one, curve("b", 2.0, 0.5, 0 * shifts), beyond=0, **options)
+
+
+@pytest.mark.parametrize("rises", [False, True])
+def test_own_errors_shift_whole_curves(rises):
+    shifts = np.log(np.linspace(0.8, 1.3, 101))
+    found = shifted(np.geomspace(0.1, 1e3, 9), shifts, rises, of="owned")
+    assert found.cost == pytest.approx(4, rel=1e-3) and found.of == "owned" and found.warnings == ()
     ends = np.quantile(np.exp(shifts), [0.05, 0.95], method="nearest")
     assert [found.low, found.high] == pytest.approx(list(4 * ends**2), rel=1e-3)
+
+
+def test_an_end_below_the_range_searched_is_none_and_the_other_is_kept():
+    """Of crossings from 4 x 0.8² to 4 x 1.3², those below 3 lie before the range: 13 % of them."""
+    shifts = np.log(np.linspace(0.8, 1.3, 101))
+    found = shifted(np.geomspace(3, 1e3, 9), shifts)
+    assert found.low is None and found.high == pytest.approx(4 * 1.275**2, rel=5e-3)
+    assert found.probability == pytest.approx((1.3 - np.sqrt(3 / 4)) / 0.5, abs=0.02)
+    beyond = shifted(np.geomspace(0.1, 6, 9), shifts)  # and those above 6 beyond it
+    assert beyond.high is None and beyond.low == pytest.approx(4 * 0.825**2, rel=5e-3)
+
+
+def test_errors_that_move_the_crossing_away_from_the_laws_are_said():
+    found = shifted(np.geomspace(0.1, 1e3, 9), np.log(np.linspace(1.1, 1.3, 101)), of="owned")
+    assert found.low > found.cost and found.warnings == (OUTSIDE,)
+
+
+def test_sizes_measured_apart_are_searched_where_the_law_was_fitted():
+    """The one at 2 to 8 steps, the other at 12 to 50: the law holds for either from 2 to 50, and a decade beyond."""
+    table = family().query("(model != 'c8' or steps <= 8) and (model != 'c16' or steps >= 12)")
+    found = crossover(known_fit(table=table), ("c8", "c16"))
+    assert found.cost == pytest.approx(root("c8", "c16"), rel=1e-4) and APART in found.warnings
+    assert found.searched == pytest.approx((2 * SIZES["c16"], 10 * 50 * SIZES["c8"]))
+    assert found.decades_beyond == pytest.approx(np.log10(found.cost / (8 * SIZES["c8"])))
 
 
 def test_the_result_shows_itself():

@@ -70,6 +70,13 @@ def test_along_cost_counts_the_calls_of_each_sampler():
     assert table["cost"].tolist() == pytest.approx([root * n for n in SIZES.values()], rel=1e-3)
 
 
+def test_samplers_are_compared_at_the_sizes_both_have():
+    fewer = family().query("sampler == 'ddim' or model != 'c8'")
+    groups = fit_groups(fewer, "sampler", "size_steps_plain", "fd", TWO, replicates=5)
+    for pair in (("ddim", "heun"), ("heun", "ddim")):
+        assert crossovers(groups, pair)["at"].tolist() == ["model = c16", "model = c32", "model = c64"]
+
+
 def test_one_cost_model_serves_all_samplers():
     """Built of one sampler's rows, it counts the evaluations of each."""
     groups = fit_groups(family(), "sampler", "size_steps_plain", "fd", TWO, replicates=20)

@@ -7,6 +7,7 @@ from scipy.stats import norm
 
 import scalinglaws as sl
 from scalinglaws import laws
+from scalinglaws.decide import belief as belief_of
 from scalinglaws.decide import worth
 from scalinglaws.decide.belief import CURVE, believe
 from scalinglaws.decide.design import SHOWN, Plan, design
@@ -65,19 +66,48 @@ def test_a_model_that_the_law_misses_leaves_the_others_their_own_misfit():
     assert unseen.law.misfit[-1] == unseen.law.sds.misfit, "of a model without rows, what is common"
 
 
-def test_the_value_of_a_measurement_between_two_is_the_known_closed_form():
-    """E max(0, m + t z) of a difference m with a shift t: t (d Phi(d) + phi(d)), d = -|m| / t (Frazier et al. 2009)."""
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_value_of_a_measurement_between_two_is_the_known_closed_form(sign):
+    """E max(0, m + t z) of a difference m with a shift t: t (d Phi(d) + phi(d)), d = -|m| / t (Frazier et al. 2009).
+
+    A sign of -1: higher is better. A third alternative is out of the question.
+    """
     m, t = 0.03, 0.05
-    gains = worth.Best((np.array([0, 1]),)).gains(np.array([[0.0, m]]), np.eye(2), np.array([[0.0, t]]))
+    best, mean = worth.Best((np.arange(3),), sign), sign * np.array([0.0, m, 9.0])
+    gains = best.gains(mean[None], np.eye(3), np.array([[0.0, t, 0.0]]))
     d = -m / t
     assert gains[0] == pytest.approx(t * (d * norm.cdf(d) + norm.pdf(d)), rel=0.03)
+    assert best.choices(mean) == [0]
 
 
-def test_the_expected_regret_of_two_is_the_known_closed_form():
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_expected_regret_of_two_is_the_known_closed_form(sign):
     m, s = 0.02, 0.04
-    loss = worth.Best((np.array([0, 1]),)).loss(np.array([0.0, m]), np.diag([s**2 / 2, s**2 / 2]))
+    best, mean = worth.Best((np.arange(3),), sign), sign * np.array([0.0, m, 9.0])
+    loss = best.loss(mean, np.diag([s**2 / 2, s**2 / 2, 0.0]))
     d = -m / s
     assert loss == pytest.approx(s * (d * norm.cdf(d) + norm.pdf(d)), rel=0.08)
+
+
+def test_the_gain_of_a_prediction_is_what_the_belief_loses_of_its_standard_deviation():
+    """Of a Gaussian the covariance after a measurement is known before it."""
+    points = grid()
+    law = PLAIN.curve([3.0, 200.0, 0.4, 60.0, 1.1], {"N": points["size"], "S": points["steps"]})
+    at = np.array([0, 3, 5])
+    belief = believe(PLAIN, ("N", "S"), points, at, law[at], np.full(3, 0.01), sds=(0.03, 0.02, 1.0))
+    spread, tried = worth.Spread(np.array([8, 11])), np.array([1, 7, 10])
+    gains = spread.gains(belief.mean[None], belief.covariance, belief.shifts(tried))
+    after = [spread.loss(moved.mean, moved.covariance) for moved in (belief.observe(k, 1.0) for k in tried)]
+    assert gains == pytest.approx(spread.loss(belief.mean, belief.covariance) - np.array(after)) and (gains > 0).all()
+
+
+def test_a_model_of_which_nothing_is_known_has_the_common_misfit():
+    """One row beside an error that hides it: the prior alone, whose expected square is the common one."""
+    one = np.ones((1, 1))
+    misfit = belief_of._own_misfits(
+        np.zeros(1), 0 * one, one, one, np.array(["m0"]), belief_of.Sds(0.03, 0.02, 1.0), np.array([10.0]), ["m0", "m1"]
+    )
+    assert misfit == pytest.approx([0.02, 0.02], rel=0.03)
 
 
 def test_the_loss_of_an_order_is_the_expected_distance_from_the_crossing():
@@ -92,13 +122,14 @@ def test_the_loss_of_an_order_is_the_expected_distance_from_the_crossing():
     assert order.crossing(mean, np.exp(x)) == pytest.approx(1.0, rel=0.02)
 
 
-def test_gains_are_those_of_simulated_measurements():
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_gains_are_those_of_simulated_measurements(sign):
     """The knowledge gradient against measuring a thousand times: draw a truth, measure, choose again."""
     rng = np.random.default_rng(3)
     root = rng.standard_normal((4, 4)) * 0.1
     covariance, mean, error = root @ root.T, np.array([0.0, 0.02, 0.05, 0.1]), 0.02
     shift = covariance[:, 1] / np.sqrt(covariance[1, 1] + error**2)
-    gain = worth.Best((np.arange(4),)).gains(mean[None], covariance, shift[None])[0]
+    gain = worth.Best((np.arange(4),), sign).gains(sign * mean[None], covariance, shift[None])[0]
     truth = mean + rng.standard_normal((40000, 4)) @ root.T
     seen = truth[:, 1] + error * rng.standard_normal(40000)
     after = mean + np.outer(seen - mean[1], covariance[:, 1]) / (covariance[1, 1] + error**2)

@@ -145,6 +145,8 @@ def test_what_cannot_be_forecast_is_a_sentence():
         forecast(rows([1e8, 2e8], [3.0, 2.0]), "fid", "params", [1e7])
     with pytest.raises(InputError, match="repeated values"):
         forecast(rows([1e8, 1e8], [3.0, 2.0]), "fid", "params", [1e9])
+    with pytest.raises(InputError, match="A forecast needs a pandas DataFrame; got dict"):
+        forecast({"params": [1e8, 2e8], "fid": [3.0, 2.0]}, "fid", "params", [1e9])
     with pytest.raises(InputError, match="No interval named"):
         forecast(rows([1e8, 2e8], [3.0, 2.0]), "fid", "params", [1e9]).interval(of="everything")
 
@@ -158,6 +160,24 @@ def test_repeats_are_averaged_geometrically_and_their_spread_is_the_error():
     assert forecast(rows(x, y, seed=[0, 1, 0, 1, 0]), "fid", "params", [8e8]).interval()[0, 0] > 3
     with pytest.raises(InputError, match="repeated values, and they differ in guidance"):
         series_of(rows(x, y, seed=[0, 1, 0, 1, 0], guidance=[1, 2, 1, 1, 1]), "fid", "params")
+
+
+def test_repeats_that_agree_keep_the_standard_errors_of_their_rows():
+    """Of two rows with errors of 10 and 20 %: the root mean square over the square root of two."""
+    x, se = [1e8, 1e8, 2e8, 2e8, 4e8], [0.9, 1.8, 0.6, 1.2, 0.5]
+    one = series_of(rows(x, [9.0, 9.0, 6.0, 6.0, 5.0], seed=[0, 1, 0, 1, 0], fid_se=se), "fid", "params")
+    pair = np.sqrt((0.1**2 + 0.2**2) / 2 / 2)
+    assert one.se / one.y == pytest.approx([pair, pair, 0.1])
+
+
+def test_a_new_row_is_as_uncertain_as_the_rows_seen():
+    x, y = np.array([1e8, 3e8, 6e8, 1e9]), np.array([9.0, 6.5, 5.4, 4.3])
+    answer = forecast(rows(x, y, fid_se=[0.9, 1.3, 1.08, 0.43]), "fid", "params", [2e9])  # 10, 20, 20, 10 %
+    assert answer.cell_error == pytest.approx(0.15)
+    for of in ("owned", "new_model"):
+        exact = answer.quantiles((0.05, 0.95), of, cell_error=0.0)
+        assert np.ptp(np.log(answer.interval(of=of))) > 1.2 * np.ptp(np.log(exact))
+    assert np.array_equal(answer.interval(of="curve"), answer.quantiles((0.05, 0.95), "curve", cell_error=0.0))
 
 
 def test_a_quality_that_rises_is_forecast_to_rise_and_a_share_stays_below_one():

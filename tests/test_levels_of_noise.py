@@ -7,6 +7,7 @@ import statsmodels.formula.api as smf
 
 import scalinglaws as sl
 from scalinglaws.fitting import levels
+from scalinglaws.laws import custom
 from scalinglaws.schema import InputError
 
 
@@ -44,6 +45,22 @@ def test_intervals_hold_both_errors_of_simulated_families():
         limits = (found.model_interval, found.cell_interval)
         inside += [low <= t <= high for (low, high), t in zip(limits, true, strict=True)]
     assert (inside >= 32).all() and (inside <= 40).all()  # 90 % of 40 is 36
+
+
+def test_the_share_of_a_models_error_and_the_total():
+    table = family(0.06, 0.03, models=60)
+    line = np.column_stack([np.ones(len(table)), table["x"]])
+    residual = table["y"] - line @ np.linalg.lstsq(line, table["y"], rcond=None)[0]
+    found = levels.components(residual, table["group"], line)
+    assert found.share == pytest.approx(0.06**2 / (0.06**2 + 0.03**2), abs=0.07)
+    assert found.total == pytest.approx(np.hypot(0.06, 0.03), rel=0.15)
+
+
+def test_errors_beyond_the_usual_grid_are_found():
+    """A noise of 2 in ln quality, four times the largest value tried for usual tables."""
+    residual = 2 * np.random.default_rng(0).standard_normal(200)
+    found = levels.components(residual, np.repeat(np.arange(20), 10), prior=None)
+    assert found.cell_sd == pytest.approx(residual.std(), rel=0.1)
 
 
 def test_known_errors_of_cells_are_taken_off():
@@ -163,3 +180,36 @@ def test_many_rows_may_show_less_noise_than_the_grid_and_standard_errors_that_ar
     found = fit.predict(table)
     assert not fit.levels.independent
     assert np.log(found["high"] / found["low"]).median() == pytest.approx(2 * 1.645 * 2e-4, rel=0.5)
+
+
+@pytest.mark.parametrize("se, share", [(0.01, 1.0), (0.1, 1.0), (0.01, 0.5), (0.1, 0.5)])
+def test_rows_of_unlike_errors_have_each_the_shape_of_a_normal(se, share):
+    """Half of the rows err by 1 %, half by 10 %: pooled as they are they would be no normal."""
+    steps, known = np.geomspace(1, 512, 400), np.tile([0.01, 0.1], 200)
+    shock = np.exp(known * np.random.default_rng(0).standard_normal(400))
+    table = pd.DataFrame({"steps": steps, "fd": (5 + 60 / steps) * shock})
+    table["fd_se"] = known * table["fd"]
+    fit = sl.fit(table, "power_floor", "fd", {"S": "steps"}, replicates=1000)
+    new = pd.DataFrame({"steps": np.geomspace(10, 50, 5)})
+    new["fd"] = fit.predict(new)["value"]
+    found = fit.predict(new.assign(fd_se=se * new["fd"]), level=0.9 if share == 1 else 0.5)
+    width = np.log(found["high"] / found["low"]).median() / 2
+    assert width == pytest.approx((1.645 if share == 1 else 0.674) * np.hypot(se, fit.levels.cell_sd), rel=0.15)
+
+
+@pytest.mark.parametrize("residuals", ["raw", "log1p"])
+def test_the_next_row_lies_where_least_squares_says(residuals):
+    """A straight line in 1/x on the scale of the residuals: the intervals of statsmodels, of the line and of a row."""
+    from statsmodels.api import OLS, add_constant
+
+    to, back = (np.log1p, np.expm1) if residuals == "log1p" else (np.asarray, np.asarray)
+    x, shock = np.geomspace(1, 8, 10), np.array([0.1, -0.1, 2, 0, -0.1, 0.1, -2, 0.1, 0, -0.1])
+    table = pd.DataFrame({"x": x, "y": back(0.5 + 0.8 / x + 0.05 * shock)})
+    law = custom(lambda x, E, A: (np.exp(E + A / x) - 1) if residuals == "log1p" else E + A / x, ("E", "A"))
+    fit = sl.fit(table, law, "y", {"x": "x"}, residuals=residuals, loss="squares", replicates=4000)
+    rival = OLS(to(table["y"]), add_constant(1 / x)).fit().get_prediction([1.0, 1 / 3.0])
+    for of in ("curve", "owned"):
+        found = to(fit.predict(pd.DataFrame({"x": [3.0]}), of=of)[["low", "high"]].to_numpy()[0])
+        low, high = rival.conf_int(obs=of == "owned", alpha=0.1)[0]
+        assert found.mean() == pytest.approx((low + high) / 2, rel=0.005)
+        assert np.ptp(found) == pytest.approx(high - low, rel=0.03)

@@ -1,10 +1,14 @@
 """The denoising loss against its own definition, and what a step draws."""
 
+import numpy as np
 import pytest
+from scipy.stats import norm
 
 torch = pytest.importorskip("torch")
 
 from diffusers import DDPMScheduler  # noqa: E402
+from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution  # noqa: E402
+from diffusers.models.modeling_outputs import AutoencoderKLOutput  # noqa: E402
 
 from collect.models import tiny_t2i  # noqa: E402
 from collect.models.shapes import SCHEDULE, forward_cost  # noqa: E402
@@ -40,6 +44,36 @@ def test_a_step_is_a_function_of_its_key():
     z, y, _, levels = drawn[0]
     assert z.dtype == y.dtype == torch.float32 and levels.min() < 5 and levels.max() > 994
     assert (y == 0).all((1, 2)).float().mean().item() == pytest.approx(0.1, abs=0.025)
+
+
+class Identity(torch.nn.Module):
+    """An autoencoder whose latents are the images, with one standard deviation."""
+
+    def __init__(self, log_variance):
+        super().__init__()
+        self.log_variance = log_variance
+
+    def encode(self, x):
+        moments = torch.cat([x, torch.full_like(x, self.log_variance)], 1)
+        return AutoencoderKLOutput(DiagonalGaussianDistribution(moments))
+
+    def decode(self, z):
+        return DecoderOutput(z)
+
+
+@pytest.mark.parametrize("log_variance", [2.0, -30.0])
+@pytest.mark.parametrize(
+    ("loss", "shape", "weight", "power"),
+    [(losses.reconstruction, (3, 32, 32), 3e-7, 1), (losses.grey_reconstruction, (32, 32), 1e-5, 2)],
+)
+def test_an_autoencoder_pays_for_its_noise_and_its_divergence(loss, shape, weight, power, log_variance):
+    """Of latents 1 + s n the error is s E|n| or s², and each costs KL = (1 + s² - 1 - ln s²) / 2."""
+    images = torch.full((4, *shape), 255, dtype=torch.uint8)  # 1 to the model
+    error = norm.expect(lambda n: abs(n) ** power) * np.exp(log_variance / 2) ** power
+    divergence = images[0].numel() * (np.exp(log_variance) - log_variance) / 2
+    torch.manual_seed(0)
+    found = loss(images)(Identity(log_variance), loop.step_generator(0, 1)).item()
+    assert found == pytest.approx(error + weight * divergence, rel=0.02)
 
 
 def test_the_schedule_ends_in_noise():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize_scalar
-from synthetic import DECODE, SIZES, A, B, E, a, b, family, known_fit, law
+from synthetic import DECODE, SIZES, A, B, E, KnownFit, a, b, family, known_fit, law
 
 from scalinglaws.decide import measured
 from scalinglaws.decide.cost import cost_model
@@ -72,6 +72,34 @@ def test_the_flat_region_holds_the_noise():
 
 def noisy_fit(noise):
     return replace(known_fit(), noise=noise)
+
+
+class Reciprocal(KnownFit):
+    """The same law as a quality that rises: its best is where fd is least."""
+
+    def curve(self, columns, theta=None):
+        return 1 / super().curve(columns, theta)
+
+
+@pytest.mark.parametrize("options", [{}, {"sizes": "continuous"}, {"steps": [4, 16, 30]}])
+def test_a_quality_that_rises_has_the_same_best(options):
+    falls = replace(known_fit(spread=0.05, refits=200), noise=0.2)
+    rises = Reciprocal(**vars(falls) | {"quality": "precision"})
+    fd, precision = optimum(falls, 1e8, **options), optimum(rises, 1e8, **options)
+    assert precision.value == pytest.approx(1 / fd.value) and precision.probability == fd.probability < 1
+    assert (precision.size, precision.steps, precision.flat) == (fd.size, fd.steps, fd.flat) and len(fd.flat) > 1
+    assert precision.candidates["steps"].tolist() == fd.candidates["steps"].tolist()
+    assert precision.candidates["probability"].tolist() == fd.candidates["probability"].tolist()
+
+
+class Raw(KnownFit):
+    residual_scale = "raw"
+
+
+def test_noise_in_the_unit_of_the_quality_is_a_share_of_the_best():
+    log = optimum(noisy_fit(0.05), 1e8)
+    raw = optimum(Raw(**vars(known_fit()) | {"noise": 0.05 * log.value}), 1e8)
+    assert raw.flat == log.flat and 1 < len(raw.flat) < len(SIZES)
 
 
 def test_allowed_steps_and_sizes_are_kept_to():
@@ -167,6 +195,18 @@ def test_a_budget_far_beyond_is_answered_with_a_warning():
     assert any("largest size measured: a larger one may be better still" in w for w in best.warnings)
 
 
+def test_a_budget_below_the_rows_is_answered_with_a_warning():
+    best = optimum(known_fit(), 4e5, steps=[1])
+    assert best.warnings[0] == (
+        "The budget is 0.3 decades beyond the cheapest measured row: read the answer as a projection."
+    )
+    assert "The best takes 1 steps, fewer than the 2 measured: fewer may do." in best.warnings
+    fewest = optimum(known_fit(), 8e5).warnings
+    assert "The best takes 2 steps, the fewest measured: fewer may do." in fewest
+    assert "The best is the smallest size measured: a smaller one may be better still." in fewest
+    assert optimum(known_fit(), 1e8).warnings == ()
+
+
 def test_unknown_sizes_and_mixed_samplers_are_said():
     with pytest.raises(InputError, match=r"No size 'c99'. Known sizes: c8, c12"):
         optimum(known_fit(), 1e8, sizes=["c99"])
@@ -215,6 +255,7 @@ def test_answers_at_many_budgets_name_the_best_size():
     assert list(table.model.cat.categories) == list(SIZES) and table.budget.min() > 1e5
     with pytest.raises(InputError, match="below the cheapest candidate"):
         at_budgets(known_fit(), [1.0, 2.0])
+    assert at_budgets(known_fit(), ["20ms"], cost=None).equals(at_budgets(known_fit(), [0.02], "seconds"))
 
 
 def test_the_result_shows_itself():

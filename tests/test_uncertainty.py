@@ -3,12 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
+from scipy import stats
 from test_fit import EDM2, LANGUAGE
 from test_laws import TRUTH, rows
 
 from scalinglaws.fitting import coverage, fit
 from scalinglaws.fitting.batching import minimise_all
-from scalinglaws.laws import LAWS
+from scalinglaws.fitting.bootstrap import degrees_of_freedom
+from scalinglaws.fitting.diagnostics import cluster_effects
+from scalinglaws.laws import LAWS, custom
 from scalinglaws.schema import InputError
 
 
@@ -93,6 +97,56 @@ def test_bootstrap_keeps_a_configuration_together():
     assert len(np.unique(result.problem.data.cluster)) == 12
     single = fit(table.reset_index(), "power_floor", "y", {"N": "x"}, cluster="index", replicates=300)
     assert np.array_equal(np.sort(np.unique(single.problem.data.cluster)), np.arange(12))
+
+
+def straight(x, noise, **options):
+    """A straight line in 1/x by least squares on the raw scale, and the design of it at x and at 1."""
+    y = 2 + 3 / x + noise * np.random.default_rng(4).standard_normal(len(x))
+    law = custom(lambda x, E, A: E + A / x, ("E", "A"))
+    table = pd.DataFrame({"x": x, "y": y, "se": noise})
+    found = fit(table, law, "y", {"x": "x"}, residuals="raw", loss="squares", replicates=4000, **options)
+    low, high = found.predict(pd.DataFrame({"x": [1.0]}), of="curve")[["low", "high"]].to_numpy()[0]
+    return y, sm.add_constant(1 / x), (low, high)
+
+
+def test_the_wild_bootstrap_is_that_of_hc2():
+    """MacKinnon and White 1985 by statsmodels; noise that grows to the end that all leverage is at."""
+    x = np.geomspace(1, 50, 30)
+    y, design, (low, high) = straight(x, 0.05 + 0.2 / x**2, bootstrap="wild")
+    robust = sm.OLS(y, design).fit(cov_type="HC2")
+    error = np.sqrt(np.ones(2) @ robust.cov_params() @ np.ones(2)) * np.sqrt(30 / 29)
+    assert (high - low) / 2 == pytest.approx(stats.t.ppf(0.95, 28) * error, rel=0.06)
+
+
+def test_pooled_residuals_of_rows_with_standard_errors_are_weighted_least_squares():
+    x = np.geomspace(1, 20, 8)
+    noise = np.where(np.arange(8) % 2, 0.02, 0.2)
+    y, design, (low, high) = straight(x, noise, se="se", bootstrap="residual")
+    rival = sm.WLS(y, design, weights=noise**-2).fit().get_prediction([1.0, 1.0]).conf_int(alpha=0.1)[0]
+    assert high - low == pytest.approx(np.ptp(rival), rel=0.06)
+
+
+def test_clusters_less_one_are_the_degrees_of_freedom():
+    """Cameron, Gelbach and Miller 2008: t of G - 1; of single rows those less the parameters."""
+    table = rows("size_steps_plain", 0.02, 0)
+    alone, clustered = (fit(table, "size_steps_plain", "y", {"N": "N", "S": "S"}, replicates=1, **options)
+                        for options in ({}, {"cluster": "N"}))  # fmt: skip
+    assert degrees_of_freedom(alone.problem) == len(table) - 5
+    assert degrees_of_freedom(clustered.problem) == table["N"].nunique() - 1
+
+
+def test_a_shared_error_is_found_by_an_analysis_of_variance():
+    table = rows("size_steps_plain", 0.02, 3)
+    found = fit(table, "size_steps_plain", "y", {"N": "N", "S": "S"}, loss="squares", replicates=1)
+    residual = pd.Series(found.problem.residuals(found.minima.theta[0]))
+    effects = cluster_effects(found.problem, found.minima.theta[0])
+    assert set(effects) == {"N", "S"}
+    for column, p in effects.items():
+        groups = residual.groupby(table[column].to_numpy())
+        within, between = (groups.var(ddof=0) * groups.size()).sum(), (groups.size() * groups.mean() ** 2).sum()
+        spare = len(table) - groups.ngroups - 5
+        ratio = between / (groups.ngroups - 1) / (within / spare)
+        assert p == pytest.approx(stats.f.sf(ratio, groups.ngroups - 1, spare), rel=1e-6) and 0.01 < p < 1
 
 
 def test_unknown_method():

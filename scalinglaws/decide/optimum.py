@@ -156,8 +156,7 @@ def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
     if not budgets:
         raise InputError("Give at least one budget.")
     unit = _budget(budgets[0], unit, named.get("cost"))[1]
-    price_rows = pricing(unit=None if "cost" in named else unit, **named)
-    cost = price_rows(law.table, law.size_column, law.steps_column)
+    cost = pricing(unit=unit, **named)(law.table, law.size_column, law.steps_column)
     tables, refusal = [], None
     for budget in budgets:
         try:
