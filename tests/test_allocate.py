@@ -13,6 +13,7 @@ from scalinglaws.decide.isoflop import at_compute, envelope, isoflop, line
 from scalinglaws.decide.serving import serve
 from scalinglaws.decide.training_cost import RepeatedData, training_cost
 from scalinglaws.fitting import fit
+from scalinglaws.laws import custom
 from scalinglaws.schema import InputError
 
 matplotlib.use("Agg")
@@ -333,3 +334,14 @@ def test_steps_priced_as_items_are_said_and_an_optimum_at_an_end_has_no_exponent
     assert not any("6 N D" in w for w in allocate(law, "1e20 FLOPs", cost=6 * 256).warnings)
     narrow = allocate(law, "1e14 FLOPs", sizes=(1e8, 2e8))
     assert np.isnan(narrow.intervals["exponent"]).all() and "budget^" in narrow.summary()
+
+
+def test_a_law_that_rises_is_refused_instead_of_given_its_worst_size():
+    rises = custom(lambda N, D, C, A, a, B, b: C - A * N**-a - B * D**-b, ["C", "A", "a", "B", "b"], trend="rises")
+    rows = study().assign(acc=lambda t: 0.9 - 20 * t["N"] ** -0.3 - 50 * t["D"] ** -0.28)
+    law = fit(rows, rises, "acc", {"N": "N", "D": "D"}, replicates=5)
+    for decide in (lambda: allocate(law, "1e20 FLOPs"), lambda: serve(law, 0.8, 1e9)):
+        with pytest.raises(
+            InputError, match=r"takes the lowest value for the best, and the law .* of acc rises: fit"
+        ):
+            decide()

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import display
-from scalinglaws.decide.arguments import check_level, check_positive
+from scalinglaws.decide.arguments import check_falls, check_level, check_positive
 from scalinglaws.decide.training_cost import LENGTHS, TrainingCost, training_cost
 from scalinglaws.schema import InputError
 from scalinglaws.units import parse
@@ -225,6 +225,7 @@ def _spend(budget, unit, fit, model):
 def _check(fit, at):
     """Values of the law's inputs other than size and data, or InputError."""
     law, at = fit.law, dict(at or {})
+    check_falls(fit, "allocate")
     rest = [s for s in law.inputs if s != "N" and s not in DATA]
     if "N" not in law.inputs or len(law.inputs) - len(rest) != 2:
         raise InputError(

@@ -47,5 +47,14 @@ def check_positive(value, name, unit=""):
     return float(value)
 
 
+def check_falls(fit, name):
+    """InputError where the law of a fit rises with its inputs: the decision takes the lowest value for the best."""
+    if fit.law.trend == "rises":
+        raise InputError(
+            f"{name} takes the lowest value for the best, and the law {fit.law.name!r} of {fit.quality} rises: fit "
+            "what falls, such as an error rate, 1 minus the accuracy, by a law in N and D."
+        )
+
+
 def _is_number(value):
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

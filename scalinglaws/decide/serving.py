@@ -14,7 +14,7 @@ import pandas as pd
 
 from scalinglaws import display, units
 from scalinglaws.decide.allocate import decades_beyond, ends, intervals
-from scalinglaws.decide.arguments import check_level, check_positive
+from scalinglaws.decide.arguments import check_falls, check_level, check_positive
 from scalinglaws.decide.cheapest import Demand, Option, Prices, cheapest, costs
 from scalinglaws.decide.cost import calls_from
 from scalinglaws.decide.training_cost import FORWARD, training_cost
@@ -173,6 +173,7 @@ def _fits(fit):
     if not given:
         raise InputError("serve needs a fit; the mapping given is empty.")
     for one in given.values():
+        check_falls(one, "serve")
         if "N" not in one.law.inputs or "D" not in one.law.inputs or set(one.law.inputs) - {"N", "D", "S"}:
             raise InputError(
                 f"serve needs a law in N and D, or N, D and S; {one.law.name!r} has {', '.join(one.law.inputs)}. Fit "
