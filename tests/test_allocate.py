@@ -341,7 +341,5 @@ def test_a_law_that_rises_is_refused_instead_of_given_its_worst_size():
     rows = study().assign(acc=lambda t: 0.9 - 20 * t["N"] ** -0.3 - 50 * t["D"] ** -0.28)
     law = fit(rows, rises, "acc", {"N": "N", "D": "D"}, replicates=5)
     for decide in (lambda: allocate(law, "1e20 FLOPs"), lambda: serve(law, 0.8, 1e9)):
-        with pytest.raises(
-            InputError, match=r"takes the lowest value for the best, and the law .* of acc rises: fit"
-        ):
+        with pytest.raises(InputError, match=r"takes the lowest value for the best, and the law .* of acc rises: fit"):
             decide()

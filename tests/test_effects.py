@@ -139,6 +139,27 @@ def test_errors_that_were_turned_round_have_intervals():
         assert rows[["low", "high"]].to_numpy() == pytest.approx(by_fd[["low", "high"]].to_numpy(), rel=1e-6)
 
 
+def test_a_draw_beyond_the_measured_steps_bounds_the_interval_on_one_side():
+    """The teacher's last measured error is just below the student's: in half of the draws it is above."""
+    table = students()
+    near = table["variant"].isna() & (table["steps"] == 16)
+    table.loc[near, "fd"] *= 0.999
+    found = acceleration(table[table["variant"].notna() | (table["steps"] <= 16)]).rows.set_index("steps")
+    at_end = found.loc[4]
+    assert (at_end["bound"] == "").all() and np.isinf(at_end["high"]).all()
+    assert (at_end["low"] < 4).all() and (at_end["low"] > 3.8).all()
+    assert np.isfinite(found.loc[2, "high"]).all()
+
+
+def test_other_students_are_no_teachers():
+    table = students()
+    others = table[table["variant"] == "consistency"].assign(variant="progressive", fd=1e-6)
+    both = pd.concat([table, others])
+    assert acceleration(both).rows["factor"].tolist() == pytest.approx(acceleration(table).rows["factor"].tolist())
+    named = both.fillna({"variant": "undistilled"})
+    assert acceleration(named).rows["factor"].tolist() == pytest.approx(acceleration(table).rows["factor"].tolist())
+
+
 def test_a_factor_beyond_the_measured_steps_is_a_bound():
     table = students()
     few = table[table["variant"].notna() | (table["steps"] < 10)]

@@ -19,6 +19,7 @@ from scalinglaws.decide.power import effect
 from scalinglaws.decide.rows import need, rows_of
 from scalinglaws.schema import InputError
 
+UNDISTILLED = ("", "undistilled")
 DRAWS = 2000  # of the measured errors, for the intervals
 
 
@@ -91,7 +92,8 @@ class Acceleration:
 
 
 def acceleration(source, quality="fd", student="consistency", where=None, student_where=None, level=0.9, seed=0):
-    """The Acceleration of the rows whose `variant` is `student` over those of the same params of other variants.
+    """The Acceleration of the rows whose `variant` is `student` over the undistilled of the same params (no variant, or
+    "undistilled"; where there are none, over those of other variants).
 
     where: rows to keep, {column: value} or "a=b; c=d"; student_where: those of the students, where they differ, such as
     a guidance of 1 for students that hold their teacher's guidance in their weights.
@@ -100,9 +102,12 @@ def acceleration(source, quality="fd", student="consistency", where=None, studen
     """
     check_level(level)
     table = rows_of(source, where)
-    if student_where:
-        own = rows_of(source, student_where)
-        table = pd.concat([table[table["variant"] != student], own[own["variant"] == student]], ignore_index=True)
+    need(table, ("variant",))
+    own = rows_of(source, student_where) if student_where else table
+    others = table[table["variant"] != student]
+    plain = others["variant"].isna() | others["variant"].isin(UNDISTILLED)
+    teachers = others[plain] if plain.any() else others
+    table = pd.concat([teachers, own[own["variant"] == student]], ignore_index=True)
     curves = _curves(table, quality, student)
     sides = {flag: rows for flag, rows in curves.groupby("student")}
     both = set(curves.loc[curves["student"], "params"]) & set(curves.loc[~curves["student"], "params"])
@@ -137,11 +142,14 @@ def _factor(one, teacher, rng, level):
     costs, errors, se = (teacher[c].to_numpy() for c in ("cost", "error", "se"))
     cost, bound = read_off(costs, errors, one.error)
     draw = lambda value, se: value * np.exp(se / value * rng.normal(size=np.shape(value)))  # noqa: E731
-    drawn = [read_off(costs, draw(errors, se), float(draw(one.error, one.se)))[0] for _ in range(DRAWS)]
-    low, high = np.quantile(np.array(drawn) / one.cost, [(1 - level) / 2, (1 + level) / 2])
+    drawn = [read_off(costs, draw(errors, se), float(draw(one.error, one.se))) for _ in range(DRAWS)]
+    lows = [0.0 if which == "at most" else value for value, which in drawn]  # a draw may be a bound, too
+    highs = [np.inf if which == "at least" else value for value, which in drawn]
+    low = np.quantile(lows, (1 - level) / 2, method="inverted_cdf")
+    high = np.quantile(highs, (1 + level) / 2, method="inverted_cdf")
     return {"params": one.params, "steps": one.steps, "error": one.error, "cost": one.cost,
-            "factor": cost / one.cost, "low": low if bound != "at most" else 0.0,
-            "high": high if bound != "at least" else np.inf, "bound": bound}  # fmt: skip
+            "factor": cost / one.cost, "low": low / one.cost if bound != "at most" else 0.0,
+            "high": high / one.cost if bound != "at least" else np.inf, "bound": bound}  # fmt: skip
 
 
 def _slope(rows, level):
