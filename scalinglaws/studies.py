@@ -35,7 +35,7 @@ KNOWN = {
     "tiny-t2i-strides": ("tiny-t2i by diffusers' own DDIM, whose strides fall short at 16, 32 and 64 steps", (
         "The rows of tiny-t2i with sampler ddim are the same cells by contiguous steps.",)),
     "tiny-t2i-training": ("The same family at doubling snapshots of its training, 16 steps of DDIM, guidance 2", (
-        "One training of each size; tiny-t2i-seeds.csv has others of c8, c16, c24 and c32 at its end.",
+        "One training of each size; tiny-t2i-seeds.csv has others of c8, c16, c24, c32, c48, c64 at its end.",
         "Distances as in tiny-t2i.")),
     "tiny-t2i-5120": ("The same seven sizes by DDIM, 5,120 images per cell: 1 to 32 steps unguided, 50 at guidance 2", (
         "fd_inf is the distance extrapolated to infinitely many images.", "Distances as in tiny-t2i.")),
