@@ -249,7 +249,8 @@ class _Full:
 def test_a_real_limit_on_file_size_leaves_no_half_file(tmp_path):
     """RLIMIT_FSIZE in a process of its own: the kernel cuts the write in the middle."""
     code = f"""
-import resource, signal
+import resource, signal, sys
+sys.dont_write_bytecode = True  # the interpreter would keep modules imported below cut at the limit
 from collect.store.store import Store
 from tests.test_store import ROW
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
