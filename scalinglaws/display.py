@@ -12,10 +12,11 @@ NUMBER = "{:.4g}".format
 def count(number, noun) -> str:
     """A number and a regular noun.
 
-    >>> count(1, "step"), count(20, "step")
-    ('1 step', '20 steps')
+    >>> count(1, "step"), count(1234567, "row"), count(2.5, "step")
+    ('1 step', '1234567 rows', '2.5 steps')
     """
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+    shown = f"{number:.0f}" if number == round(number) else f"{number:g}"
+    return f"{shown} {noun}{'' if number == 1 else 's'}"
 
 
 def text_table(frame) -> str:

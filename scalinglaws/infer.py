@@ -217,15 +217,17 @@ def _quality(table, raw, given):
     """The quality column; where there is none, the error says what to do with a column for each step count or size."""
     if given in table:
         return given
-    hint = wide.hint(raw)
-    if given:
-        if hint:
-            raise InputError(f"Column {given!r} is missing. {hint}")
-        return given  # measurements.tidy says what the table has
     try:
-        return roles.quality_of(table)
+        known = roles.quality_of(table)
     except InputError as error:
-        raise InputError(f"Which column is the quality? {hint}" if hint else str(error)) from None
+        asked, hint = (
+            f"Column {given!r} is missing." if given else "Which column is the quality?",
+            wide.hint(raw, given),
+        )
+        if hint or not given:
+            raise InputError(f"{asked} {hint}" if hint else str(error)) from None
+        return given  # measurements.tidy says what the table has
+    return given or known
 
 
 def _kept_and_read(raw, conditions, read_as, wanted):

@@ -117,8 +117,11 @@ def _doubt(table, found):
     return "they may be steps of training" if max(c.value for c in found) >= TRAINING else ""
 
 
-def hint(table) -> str:
-    """What to do where columns look like one quality, each at a value of something; '' where none do."""
+def hint(table, quality="") -> str:
+    """What to do where columns look like one quality, each at a value of something; '' where none do.
+
+    quality: what it is called where the columns do not say it (default: fid).
+    """
     columns = [c for c in map(split, table.columns) if c]
     kinds = [[c for c in columns if (bool(c.quality), bool(c.axis)) == kind] for kind in KINDS]
     found = max(kinds, key=len)
@@ -126,7 +129,7 @@ def hint(table) -> str:
     if len(same) < 2:
         return _of_sizes(table)
     first, clash, doubt = same[0], _clash(table, found), _doubt(table, found)
-    axis, quality = first.axis or "steps", first.quality or "fid"
+    axis, quality = first.axis or "steps", first.quality or quality or "fid"
     looks = (f"Columns {_listed(same)} look like one quality, a column for each value, where a row should be one "
              "measurement")  # fmt: skip
     if clash:

@@ -14,6 +14,7 @@ import tiny_pipelines  # noqa: E402
 from collect import weights  # noqa: E402
 from collect.config.trainings import FinetuneFile  # noqa: E402
 from collect.families import open_family  # noqa: E402
+from collect.models import pipelines  # noqa: E402
 from collect.models.pipelines import encoding, super_resolution  # noqa: E402
 from collect.models.pipelines.loading import load_pipeline  # noqa: E402
 from collect.models.tasks import small_and_target  # noqa: E402
@@ -65,6 +66,20 @@ def cli(tmp_path, said, verb, content, *args):
     path = tmp_path / f"{verb}.yaml"
     path.write_text(yaml.safe_dump(content))
     return said("collect", verb, path, "--device", "cpu", *args)
+
+
+def test_options_of_a_widened_pipeline_are_those_of_its_kind():
+    pipe, _, side = tiny_pipelines.build("ddim")
+    pipe.unet = super_resolution.widen(pipe.unet, super_resolution.latent_channels(pipe))
+    side = side or pipe.unet.config.sample_size
+    assert pipelines.adapt(pipe, "upscale", resolution=side, null_class=None).shape[1:] == (side, side)
+    for options, sentence in (
+        ({"side": 8}, "has no option side: allowed are resolution, null_class"),
+        ({"resolution": 8 * side}, f"resolution was {8 * side}: this network draws {side} pixels alone"),
+        ({"null_class": True}, "'null_class' of a .* was True: allowed are whole numbers"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            pipelines.adapt(pipe, "upscale", **options)
 
 
 @pytest.mark.parametrize("name", ["ddim", "sd", "sdxl", "dit", "pixart", "sd3"])

@@ -200,7 +200,7 @@ def test_a_budget_below_the_rows_is_answered_with_a_warning():
     assert best.warnings[0] == (
         "The budget is 0.3 decades beyond the cheapest measured row: read the answer as a projection."
     )
-    assert "The best takes 1 steps, fewer than the 2 measured: fewer may do." in best.warnings
+    assert "The best takes 1 step, fewer than the 2 measured: fewer may do." in best.warnings
     fewest = optimum(known_fit(), 8e5).warnings
     assert "The best takes 2 steps, the fewest measured: fewer may do." in fewest
     assert "The best is the smallest size measured: a smaller one may be better still." in fewest

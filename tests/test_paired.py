@@ -57,6 +57,14 @@ def test_a_pair_is_named_by_its_model_and_what_varies_at_one_size():
     assert found.rows["ratio"].item() == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize("column", ["params", "flops_per_forward", "model"])
+def test_one_column_of_sizes_is_enough(column):
+    rows = pd.concat([study(noise=0.0).assign(**{column: at, "sampler": "ddim"}) for at in (1e5, 2e5)])
+    rows = rows.drop(columns=[c for c in ("model",) if c != column])
+    found = paired(rows, "interpolant", "VP", "fid")
+    assert found.rows["ratio"].item() == pytest.approx(0.9) and found.rows["pairs"].item() == 16
+
+
 def test_one_pair_has_no_interval_and_none_is_no_answer():
     one = study(pairs=1)
     assert paired(one, "interpolant", "VP", "fid").rows["better"].item() == "undecided"

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from site_pages import QUICK, data_of, sheet_in
@@ -280,6 +281,11 @@ def test_a_claim_heads_its_tests_and_what_was_not_measured_is_counted(tmp_path):
     assert rests.count("Small wins") == 1 and rests.index("Small wins") < rests.index("share 0.9") < rests.index(
         "Large"
     )
+    both = pd.DataFrame(
+        {"claim": "Small wins", "study": "a", "metric": ["fid", "kid"], "verdict": ["holds", "undecided"]}
+    )
+    again = index.write(tmp_path / "again.html", "x", None, "", [], [], claims=both).read_text()
+    assert '<td class="">holds, undecided</td>' in again
     rows = [row for row in board.split("<tr>")[2:] if 'scope="row"' in row]
     assert [[verdict in row for verdict in ("holds", "undecided", "not measured")] for row in rows] == [
         [True, False, True],

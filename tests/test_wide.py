@@ -240,6 +240,14 @@ def test_columns_of_training_lengths_get_a_line_that_makes_rows(name, values):
     assert rows.loc[(rows["model"] == "B") & (rows["train_steps"] == 5e4), "fid"].item() == 19.0
 
 
+def test_the_line_makes_the_quality_that_was_asked_for_and_none_is_given_beside_a_known_one():
+    table = pd.DataFrame({"params": [1e8, 3e8, 1e9], "10000": [3.0, 2.8, 2.6], "50000": [2.9, 2.6, 2.3]})
+    with pytest.raises(InputError, match=r"Column 'loss' is missing\. .*value_name='loss'"):
+        infer.question(table, quality="loss")
+    with pytest.raises(InputError, match=r"Column 'fidd' is missing; the table has params, 10000, 50000, fid"):
+        infer.question(table.assign(fid=[9.0, 8.0, 7.5]), quality="fidd")
+
+
 def test_thousands_beside_a_quality_count_images():
     table = pd.DataFrame({"params": [33e6, 130e6, 458e6], "FID-10k": [30.0, 20.0, 10.0], "FID-50k": [29.0, 19.0, 9.0]})
     assert wide.hint(table) == "" and wide.as_rows(table) is table

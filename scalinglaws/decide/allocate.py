@@ -30,10 +30,11 @@ class Allocation:
     """Size and data a training budget should buy.
 
     size and data in the units of their columns; quality at the optimum; intervals {name: (low, high)} of size, data,
-    per_size, quality and exponent from the bootstrap; flat (low, high): the sizes whose quality is within 1 % of the
-    best at this budget. decades_beyond > 0: a projection. exponents (of size, of data) with which the optimum grows
-    with the budget; closed: the closed form (size, data), where there is one. seen: items processed, more than `data`
-    where they repeat; epochs = seen / unique, train_steps = seen / batch, where these were given.
+    per_size, quality and exponent from the bootstrap, the exponent's from replicates with an optimum inside the sizes;
+    flat (low, high): the sizes whose quality is within 1 % of the best at this budget. decades_beyond > 0: a
+    projection. exponents (of size, of data) with which the optimum grows with the budget; closed: the closed form
+    (size, data), where there is one. seen: items processed, more than `data` where they repeat; epochs = seen / unique,
+    train_steps = seen / batch, where these were given.
     """
 
     budget: float
@@ -314,7 +315,8 @@ def _warnings(grid, size, beyond, drawn):
         said.append("The optimum lies at an end of the sizes tried: the law gives none inside, or `sizes` is narrow.")
     astray = float(np.mean(_at_end(grid, drawn)))
     if astray > 0.05:
-        said.append(f"{astray:.0%} of the bootstrap replicates have no optimum inside the sizes tried.")
+        said.append(f"{astray:.0%} of the bootstrap replicates have no optimum inside the sizes tried: the interval "
+                    "of the exponent leaves them out.")  # fmt: skip
     return tuple(said)
 
 

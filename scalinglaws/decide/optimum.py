@@ -318,10 +318,10 @@ def _warnings(law, cost, best, budget):
     if law.steps_column:
         steps, known = best["steps"], law.table[law.steps_column].astype(float)
         if steps > known.max():
-            yield f"{steps} steps were never measured; the most was {known.max():g}."
+            yield f"{display.count(steps, 'step')} were never measured; the most was {known.max():g}."
         if steps <= known.min():
             word = "the fewest measured" if steps == known.min() else f"fewer than the {known.min():g} measured"
-            yield f"The best takes {steps} steps, {word}: fewer may do."
+            yield f"The best takes {display.count(steps, 'step')}, {word}: fewer may do."
     if best["size"] in (law.sizes[0], law.sizes[-1]):
         end = "smallest" if best["size"] == law.sizes[0] else "largest"
         yield f"The best is the {end} size measured: a {end[:-2] + 'r'} one may be better still."

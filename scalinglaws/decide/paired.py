@@ -125,8 +125,9 @@ def _size(table):
     full = [c for c in SIZES if c in table and table[c].notna().all()]
     if not full or table[full[0]].nunique() < 2:
         return []
-    names = table[[full[0], full[-1]]].drop_duplicates()
-    return [full[-1] if len(names) == names[full[0]].nunique() == names[full[-1]].nunique() else full[0]]
+    size, name = full[0], full[-1]
+    each = len(table.drop_duplicates([size, name]))
+    return [name if each == table[size].nunique() == table[name].nunique() else size]
 
 
 def _varies(table, column, size):

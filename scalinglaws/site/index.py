@@ -12,6 +12,7 @@ from scalinglaws.site.page import HERE
 
 VERDICTS = ("holds", "does not hold here", "undecided")
 UNMEASURED = "not measured"
+SHOWN = (*VERDICTS, UNMEASURED)  # with a mark of their own
 GLANCE = 7  # budgets shown at a glance
 PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T", "P", "E")  # of 1000 ** -3 and up
 
@@ -133,9 +134,9 @@ def _verdicts(claims):
     heads = "".join(f'<th scope="col">{escape(test)}</th>' for test in tests)
     rows = []
     for claim, group in claims.groupby("claim", sort=False):
-        found = dict(zip(group["test"], group["verdict"], strict=True))
-        cells = (found.get(test, UNMEASURED) for test in tests)
-        shown = "".join(f'<td class="{cell.split()[0]}">{escape(cell)}</td>' for cell in cells)
+        found = group.groupby("test")["verdict"].unique()
+        cells = (", ".join(found.get(test, [UNMEASURED])) for test in tests)
+        shown = "".join(f'<td class="{cell.split()[0] if cell in SHOWN else ""}">{escape(cell)}</td>' for cell in cells)
         rows.append(f'<tr><th scope="row">{escape(claim)}</th>{shown}</tr>')
     return (f'<div class="scroll verdicts" role="region" aria-label="Verdicts" tabindex="0"><table><thead><tr>'
             f'<th scope="col">claim</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>')  # fmt: skip

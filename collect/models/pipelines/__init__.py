@@ -34,6 +34,7 @@ def adapt(pipe, task, **options):
     """
     name = type(pipe).__name__
     if task == "upscale" and name in super_resolution.BASES:
+        _check(options, name, super_resolution.BASES[name][0])
         return super_resolution.adapt(pipe, **options)
     if name not in ADAPTERS:
         raise InputError(
@@ -43,10 +44,15 @@ def adapt(pipe, task, **options):
     adapter, tasks = ADAPTERS[name]
     if task not in tasks:
         raise InputError(f"A {name} cannot do task '{task}': it does {' and '.join(tasks)}.")
+    _check(options, name, adapter)
+    return adapter(pipe, **options)
+
+
+def _check(options, name, adapter):
+    """InputError for an option that an adapter does not take, or that is no whole number."""
     known = [option for option in signature(adapter).parameters if option != "pipe"]
     if unknown := sorted(set(options) - set(known)):
         raise InputError(f"A {name} has no option {', '.join(unknown)}: allowed are {', '.join(known) or 'none'}.")
     for option, given in options.items():
-        if not isinstance(given, int) or given < 0:
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 0):
             raise InputError(f"The option '{option}' of a {name} was {given!r}: allowed are whole numbers.")
-    return adapter(pipe, **options)

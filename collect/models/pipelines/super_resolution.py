@@ -69,8 +69,7 @@ def adapt(pipe, resolution=None, **options):
             f"task: super-resolution, from a {', '.join(BASES)}."
         )
     adapter, task = BASES[name]
-    sized = {} if task != "text" or resolution is None else {"resolution": resolution}
-    base = adapter(pipe, **sized, **options)
+    base = adapter(pipe, resolution=resolution, **options)
     channels = latent_channels(pipe)
     narrow = replace(base, shape=(channels, *base.shape[1:]))
 
