@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import os
 import struct
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
+from collect.writing import whole
 from scalinglaws.schema import InputError
 
 
@@ -19,17 +18,11 @@ def save(tensors, path, metadata=None, half=False):
     give equal bytes. InputError where it cannot be written."""
     path = Path(path)
     kept = {k: v.detach().to(torch.float16 if half and v.is_floating_point() else v.dtype) for k, v in tensors.items()}
-    part = path.with_name(f".{path.name}.{os.getpid()}")
     about = {k: str(v) for k, v in (metadata or {}).items()}
     data = _in_order(to_bytes({k: v.contiguous() for k, v in kept.items()}, metadata=about))
-    try:
+    with whole(path) as part:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise InputError(f"Cannot write {path} ({error.strerror}): make room or name another place.") from error
 
 
 def _in_order(file):

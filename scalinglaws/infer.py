@@ -220,13 +220,11 @@ def _quality(table, raw, given):
     try:
         known = roles.quality_of(table)
     except InputError as error:
-        asked, hint = (
-            f"Column {given!r} is missing." if given else "Which column is the quality?",
-            wide.hint(raw, given),
-        )
-        if hint or not given:
-            raise InputError(f"{asked} {hint}" if hint else str(error)) from None
-        return given  # measurements.tidy says what the table has
+        hint = wide.hint(raw, given)
+        if given and not hint:
+            return given  # measurements.tidy says what the table has
+        asked = f"Column {given!r} is missing." if given else "Which column is the quality?"
+        raise InputError(f"{asked} {hint}" if hint else str(error)) from None
     return given or known
 
 

@@ -4,7 +4,6 @@ A name becomes a column of ours when it is one already (in any case), or by the 
 a path, as in eval/fid. Nothing is dropped and no number is converted: MACs stay MACs, percent stays percent.
 """
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from collect.imports.readers import PREFIXES, read_runs
+from collect.writing import whole
 from scalinglaws import schema
 from scalinglaws.schema import InputError
 
@@ -191,11 +191,5 @@ def write(table, out):
     path = Path(out)
     if path.suffix not in WRITERS:
         raise InputError(f"'{out}' ends in '{path.suffix}'; allowed are {' and '.join(WRITERS)}.")
-    part = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
+    with whole(path) as part:
         WRITERS[path.suffix](table, part)
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"'{out}' cannot be written ({error}).") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,11 +1,10 @@
 """Rows of stores and table files as one csv or parquet file."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
+from collect.writing import whole
 from scalinglaws.cells import FOLDER, DamagedCell, as_frame, read_store, read_table
 from scalinglaws.schema import InputError
 
@@ -56,12 +55,5 @@ def export(sources, out):
 def write_table(table, out):
     """A table as one .csv or .parquet file, whole or not at all; InputError where it cannot be written."""
     write = table_format(out)[1]
-    part = Path(out).with_name(f".{os.getpid()}-{Path(out).name}")
-    try:
+    with whole(out) as part:
         write(table, part)
-        os.replace(part, out)
-    except OSError as error:
-        raise InputError(f"Cannot write {out} ({error.strerror or error}): make room or name another place.") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from scalinglaws.decide.rows import commonest, need
 from scalinglaws.decide.samplers import shared_guidance
 from scalinglaws.decide.training_trend import training_trend
 from scalinglaws.schema import InputError
+from scalinglaws.site.index import UNMEASURED, VERDICTS
 
 TEXTS = (
     "1 Pretraining quality scales with training compute",
@@ -37,7 +38,7 @@ PARTS = {1: "-training", 2: "-super-resolution", 3: "", 4: "", 5: "-super-resolu
 FEW = 20  # steps, of claim 5
 LEVEL = 0.9
 HALF = 0.5  # of the budgets: what "small is more efficient" means
-HOLDS, FAILS, OPEN = "holds", "does not hold here", "undecided"
+HOLDS, FAILS, OPEN = VERDICTS
 
 
 def scoreboard(folder=None) -> pd.DataFrame:
@@ -67,10 +68,10 @@ def _row(number, study, quality, folder):
     path = folder / f"{study}{PARTS[number]}.csv"
     try:
         if not path.exists():
-            raise InputError(f"not measured: there is no table {path.name}")
+            raise InputError(f"{UNMEASURED}: there is no table {path.name}")
         table = measurements.read(path)
         if quality not in table:
-            raise InputError(f"not measured: {path.name} has no column {quality}")
+            raise InputError(f"{UNMEASURED}: {path.name} has no column {quality}")
         verdict, measure, value, low, high, detectable = RULES[number](table, quality)
         numbers = {"value": f"{value:.3g}", "interval": f"{low:.3g} to {high:.3g}", "detectable": f"{detectable:.2g}",
                    "table": f"{path.name} {measurements.fingerprint(table)}"}  # fmt: skip
@@ -122,7 +123,7 @@ def _samplers(table, quality):
     if (weight := shared_guidance(table)) is not None:
         table = table[table["guidance"] == weight]
     if table["sampler"].nunique() < 2:
-        raise InputError(f"not measured: one sampler alone, {table['sampler'].iloc[0]}")
+        raise InputError(f"{UNMEASURED}: one sampler alone, {table['sampler'].iloc[0]}")
     common = set.intersection(*(set(rows["steps"]) for _, rows in table.groupby("sampler")))
     shares = {name: _share(rows[rows["steps"].isin(common)], quality) for name, rows in table.groupby("sampler")}
     return _same(shares, f"difference of that share between samplers at {len(common)} common step counts")
