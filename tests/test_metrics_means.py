@@ -197,6 +197,21 @@ def test_clip_opens_a_local_folder_and_nothing_unpinned(tiny_clip, tmp_path):
         open_metric("clip", model=str(tmp_path))
 
 
+def test_a_clip_model_is_opened_without_a_word_and_refused_where_it_lacks_a_weight(tiny_clip, tmp_path, capfd):
+    from safetensors.torch import load_file, save_file
+
+    for part in tiny_clip:
+        part.save_pretrained(tmp_path)
+    capfd.readouterr()
+    open_metric("clip", model=str(tmp_path))
+    assert capfd.readouterr() == ("", "")
+    path = tmp_path / "model.safetensors"
+    tensors = load_file(path)
+    save_file({k: v for k, v in tensors.items() if k != "text_projection.weight"}, path, {"format": "pt"})
+    with pytest.raises(InputError, match=r"lack 1 of the tensors .* such as text_projection.weight: .* random"):
+        open_metric("clip", model=str(tmp_path))
+
+
 def test_fair_crps_equals_plain_loops():
     x, y = np.random.default_rng(0).normal(size=(7, 4)), np.arange(4.0)
     gaps = np.mean([abs(a - b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j], axis=0)

@@ -1,6 +1,8 @@
 """The text-to-image family as shipped: weights, measurements and recipe belong together, and rows can be made again."""
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,16 @@ def test_a_shipped_row_is_measured_again():
         assert again[column] == pytest.approx(row[column], rel=5e-3, abs=3e-3)
     for column in ("nfe", "params", "flops_per_forward", "flops_text", "flops_decode", "weights"):
         assert again[column] == row[column]
+
+
+@pytest.mark.slow
+def test_the_family_opens_without_a_word_of_the_libraries_below(tmp_path):
+    pytest.importorskip("torch")
+    asked = ["collect", "plan", "data/sweeps/tiny-t2i.yaml", "--untimed", "--store", str(tmp_path)]
+    code = f"from scalinglaws.cli import main; main({asked})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "98 of 98 cells missing" in done.stdout
+    assert "transformers" not in done.stderr and "Loading" not in done.stderr
 
 
 @pytest.mark.parametrize(("steps", "guidance"), [(8, 1), (16, 1), (8, 2), (16, 2), (50, 2), (32, 2)])

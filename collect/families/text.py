@@ -18,7 +18,8 @@ from collect.datasets.emoji import ARCHIVES
 from collect.families.checkpoints import folder_hash
 from collect.families.model_cards import model_card
 from collect.models import colour_autoencoder, dual_encoder, profiling, tasks, tiny_t2i
-from collect.models.pipelines.loading import DTYPES, quiet
+from collect.models.networks import quiet
+from collect.models.pipelines.loading import DTYPES
 from collect.models.pipelines.unets import text_unet
 from collect.models.shapes import SCHEDULE
 
@@ -162,9 +163,9 @@ class TextFamily:
 
 def pipeline(denoiser, autoencoder, text_encoder, tokenizer):
     """StableDiffusionPipeline of parts, with DDIM and without a safety checker."""
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
-
     with quiet():
+        from diffusers import DDIMScheduler, StableDiffusionPipeline
+
         pipe = StableDiffusionPipeline(
             autoencoder, text_encoder, tokenizer, denoiser, DDIMScheduler(**SAMPLING),
             safety_checker=None, feature_extractor=None, requires_safety_checker=False,

@@ -11,6 +11,7 @@ import torch
 
 from collect.features import fingerprint
 from collect.metrics.mean import Mean, required
+from collect.models.networks import quiet, with_weights
 from scalinglaws.schema import InputError
 
 
@@ -57,7 +58,8 @@ def load_clip(model, revision=None, device="cpu"):
         )
     options = {"revision": revision} if revision else {"local_files_only": True}
     try:
-        loaded = CLIPModel.from_pretrained(model, use_safetensors=True, **options).to(device)
+        with quiet():
+            loaded = with_weights(CLIPModel, model, **options).to(device)
         parts = [kind.from_pretrained(model, **options) for kind in (CLIPTokenizer, CLIPImageProcessorPil)]
     except (OSError, ValueError) as error:
         raise InputError(f"No CLIP model in '{model}' ({str(error).splitlines()[0]}).") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import normalize
 
-from collect.models.pipelines.loading import quiet
+from collect.models.networks import quiet, with_weights
 from collect.models.tiny_t2i import TOKENS
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -72,7 +72,7 @@ def load(folder):
     from transformers import CLIPModel
 
     with quiet():
-        model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model = with_weights(CLIPModel, folder, dtype=torch.float32, local_files_only=True)
     return model, load_tokenizer(folder)
 
 

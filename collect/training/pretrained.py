@@ -16,9 +16,10 @@ from collect.families import CheckpointFamily, TextFamily, open_family
 from collect.families.checkpoints import fetch
 from collect.models import pipelines
 from collect.models.model import Model
+from collect.models.networks import quiet
 from collect.models.pipelines import super_resolution
 from collect.models.pipelines.encoding import image_side
-from collect.models.pipelines.loading import load_pipeline, quiet
+from collect.models.pipelines.loading import load_pipeline
 from collect.models.pipelines.parts import schedule, weighed
 from collect.sampling.loop import encode
 from collect.training import loop

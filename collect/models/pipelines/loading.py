@@ -1,12 +1,11 @@
 """diffusers' pipelines from folders: with their weights, or as blueprints that have shapes but no numbers."""
 
 import importlib
-import logging
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from collect.models.networks import quiet, with_weights
 from collect.models.pipelines.parts import weighed
 from scalinglaws.schema import InputError
 
@@ -83,36 +82,8 @@ def _network(folder, kind):
 
 
 def _loaded(folder, kind, dtype):
-    """A network with its weights; InputError when the files lack some, which would be drawn at random instead."""
     from diffusers.utils import is_accelerate_available
 
-    options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
     ours = {"torch_dtype": dtype, "low_cpu_mem_usage": is_accelerate_available()}  # diffusers'; else transformers'
-    network, report = kind.from_pretrained(
-        folder, **options, **(ours if hasattr(kind, "load_config") else {"dtype": dtype})
-    )
-    if lacking := sorted(report["missing_keys"]):
-        raise InputError(
-            f"The weights in {folder} lack {len(lacking)} of the tensors that its config.json asks for, such as "
-            f"{', '.join(lacking[:3])}: they would be random numbers. Save the whole network again."
-        )
-    return network
-
-
-@contextmanager
-def quiet():
-    """No bars, no advice and no logged errors from diffusers and transformers while a pipeline is opened."""
-    from diffusers.utils import logging as ours
-    from transformers.utils import logging as theirs
-
-    before = [(each, each.get_verbosity(), each.is_progress_bar_enabled()) for each in (ours, theirs)]
-    for each, _, _ in before:
-        each.set_verbosity(logging.CRITICAL)  # what is an error is raised, too
-        each.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for each, verbosity, bars in before:
-            each.set_verbosity(verbosity)
-            if bars:
-                each.enable_progress_bar()
+    options = ours if hasattr(kind, "load_config") else {"dtype": dtype}
+    return with_weights(kind, folder, local_files_only=True, **options)
