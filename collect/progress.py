@@ -4,8 +4,10 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from scipy.optimize import nnls
 
 SHOWN = ("finished", "failed", "lost")  # kinds of events that get a line
 
@@ -22,13 +24,15 @@ def note(text):
 
 @dataclass
 class RunProgress:
-    """How far a run is, from the events of its workers; work is measured in expected FLOPs."""
+    """How far a run is, from the events of its workers; a cell's time is so much per expected FLOP and so much as it is
+    (decoding, scoring), both learned as cells finish."""
 
     jobs: list  # missing when it began
     clock: object = time.monotonic
     closed: set = field(default_factory=set)  # names of finished and failed cells
     samples: int = 0  # of finished cells
     flops: float = 0.0
+    work: list = field(default_factory=list)  # at every closed cell: FLOPs and cells so far, seconds
 
     def __post_init__(self):
         self.total, self.began = sum(job.flops for job in self.jobs), self.clock()
@@ -39,6 +43,7 @@ class RunProgress:
             return
         self.closed.add(event.job.name)
         self.flops += event.job.flops
+        self.work.append((self.flops, len(self.closed), self.clock() - self.began))
         if event.kind == "finished":
             self.samples += event.row["n_samples_for_metric"]
 
@@ -49,8 +54,15 @@ class RunProgress:
 
     @property
     def left(self):
-        """Seconds left at the rate so far, or None before the first cell."""
-        return (self.total - self.flops) * (self.clock() - self.began) / self.flops if self.flops else None
+        """Seconds left, or None before the first cell: by FLOPs alone after one, then by FLOPs and cells."""
+        if not self.flops:
+            return None
+        work, seconds = np.array(self.work)[:, :2], np.array(self.work)[:, 2]
+        left = np.array([self.total, len(self.jobs)]) - work[-1]
+        if len(work) == 1:
+            return float(seconds[0] * left[0] / self.flops)
+        rates, _ = nnls(work / work[-1], seconds)
+        return float(rates @ (left / work[-1]))
 
     def text(self):
         left = "" if self.left is None else f", {duration(self.left)} left"

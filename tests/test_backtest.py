@@ -138,6 +138,9 @@ def test_the_best_guidance_is_that_of_a_known_parabola():
     found = {one.asked: one for one in series.best_guidance(pd.DataFrame(rows))}
     assert found["guidance strength"].y == pytest.approx([1.6, 1.7, 1.9, 2.3])
     assert (found["best guidance"].y >= [10, 5, 2.5, 1.25]).all() and found["best guidance"].kind == "size"
+    steps = [row | {"steps": s, "fid": row["fid"] * (1 + 1 / s)} for row in rows for s in (4, 8, 16)]  # no column nfe
+    asked = [one for one in series.best_guidance(pd.DataFrame(steps)) if one.asked == "best guidance"]
+    assert sorted((one.kind, len(one)) for one in asked) == [("size", 4)] * 3 + [("steps", 3)] * 4
 
 
 def test_errors_that_rows_share_do_not_count(published):

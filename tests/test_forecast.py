@@ -237,6 +237,12 @@ def test_why_a_cost_is_missing_parts_no_series():
     assert [len(one) for one in noted] == [len(one) for one in whole] == [5]
 
 
+def test_steps_of_any_column_are_a_curve():
+    for column in ("steps", "nfe", "ar_steps"):
+        table = pd.DataFrame({"family": "f", "model": "a", "params": 1e6, column: [4, 8, 16], "fid": [9.0, 7, 6]})
+        assert [(s.kind, s.column, len(s)) for s in series.from_table(table, "mine")] == [("steps", column, 3)]
+
+
 def test_series_of_a_table():
     table = pd.DataFrame({"family": "f", "model": ["a", "b", "c"] * 2, "params": [1e6, 2e6, 4e6] * 2,
                           "steps": [8] * 3 + [16] * 3, "fid": [9.0, 7, 6, 5, 4, 3]})  # fmt: skip

@@ -216,7 +216,9 @@ def _best_rows(rows, quality):
             continue
         y = part[quality].to_numpy(float) * (-1 if rises(quality) else 1)
         k = int(y.argmin())
-        row = part.iloc[k].drop([c for c in ("nfe",) if "steps" in part])  # guidance may double the evaluations
+        row = part.iloc[k]
+        if "steps" in part:
+            row = row.drop("nfe", errors="ignore")  # guidance may double the evaluations
         best.append(row.drop([c for c in part if c in schema.COLUMNS and schema.COLUMNS[c].kind == "guidance"]))
         if len(part) > 2:
             swept.append(row.copy())
@@ -231,7 +233,8 @@ def _along(rows, study, kind, quality, least):
     if column is None:
         return []
     alternatives = [c for c in AXES[kind] if c in rows]
-    keys = [c for c in measurements.settings(rows, schema.names("quality")) if c not in FOLLOWS[kind] + UNRELATED]
+    along = (column, *FOLLOWS[kind], *UNRELATED)
+    keys = [c for c in measurements.settings(rows, schema.names("quality")) if c not in along]
     keys = [c for c in keys if c in schema.COLUMNS and c != quality and rows[c].nunique(dropna=False) > 1]
     if kind == "size" and "model" in rows:
         keys = [c for c in keys if c not in TUNED or not _one_per_model(rows, c)]
