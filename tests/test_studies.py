@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from scalinglaws import studies
 from scalinglaws.schema import InputError
 
+ROOT = Path(__file__).parent.parent
 PUBLISHED = [n for n in studies.names() if not (n.startswith("tiny-") or n.endswith("-compute"))]
 
 
@@ -19,8 +21,11 @@ def test_every_study_loads_and_describes_itself(name):
     assert all(s.endswith(".") or s == "" for s in study.caveats)
 
 
-def test_all_24_are_there():
-    assert len(PUBLISHED) == 24
+def test_every_table_is_in_the_catalogue_and_every_entry_has_its_table():
+    assert len(PUBLISHED) == 95 and set(PUBLISHED) == {path.stem for path in (ROOT / "data/published").glob("*.csv")}
+    assert studies.names() == list(studies.known())
+    for entry in studies.known().values():
+        assert set(entry) <= {"title", "caveats", "relatives"} and len(entry["title"]) <= 100
 
 
 def test_edm2_is_as_printed():

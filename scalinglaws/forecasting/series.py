@@ -43,16 +43,8 @@ UNRELATED = (
     "seed",
 )
 
-# studies that share models, baselines or authors are held out together
-RELATIVES = {
-    "imagenet-transformers": ("dit", "sit", "sit-samplers", "udit", "dico", "ddt", "mdt", "fitv2", "tstitch"),
-    "edm2": ("edm2", "edm2-guidance", "edm2-students"),
-    "cifar-solvers": ("diff-solvers", "dpm-solver"),
-    "few-step": ("fewstep", "ucgm", "ect"),
-    "autoregressive": ("mar", "autoregressive"),
-    "tiny-ldm": ("tiny-ldm", "tiny-ldm-training", "tiny-t2i", "tiny-t2i-2000", "tiny-t2i-training"),
-    "chinchilla": ("epoch-chinchilla", "kyotakano"),
-}
+# groups of relatives of tables that the catalogue of studies does not list
+RELATIVES = {"tiny-t2i-2000": "tiny-ldm", "epoch-chinchilla": "chinchilla", "kyotakano": "chinchilla"}
 # headings under which a study lists different architectures or designs: no curve
 MIXED = {("dico", "final, CFG"), ("dico", "512"), ("udit", "cfg 1.5 at 400K"), ("udit", "toy T size"),
          ("udit", "512 at 400K"), ("udit", "U-ViT at DiT 400K setting"), ("dit", "DiT-XL/2 block design"),
@@ -114,8 +106,8 @@ class Series:
 
 
 def group_of(study: str) -> str:
-    """The group of relatives a study belongs to; its own name where it has none."""
-    return next((group for group, held in RELATIVES.items() if study in held), study)
+    """The group of studies that share models, baselines or authors with a study; its own name where none does."""
+    return studies.known().get(study, {}).get("relatives", RELATIVES.get(study, study))
 
 
 def rises(quality: str) -> bool:
