@@ -1,15 +1,18 @@
 """Forecasts of short series: against brute force, laws with known parameters, and studies the prior has not seen."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import ndtri
+from scipy.special import logsumexp, ndtri
+from scipy.stats import t
 
 from scalinglaws.forecasting import prior, series
 from scalinglaws.forecasting.design import FEATURES, Design, design, evidence
 from scalinglaws.forecasting.forecast import OF, forecast, of_series, series_of
+from scalinglaws.forecasting.siblings import evidence_of
 from scalinglaws.schema import InputError
 
 
@@ -49,6 +52,60 @@ def test_the_filter_is_generalised_least_squares(sigma, tau, bend):
     gap = np.log(new / 20)
     extra = (ahead / (phi + ahead)) ** 2 * (tau**2 * gap + bend**2 * gap**3 / 3)
     assert found.variance[:, 0, 0] == pytest.approx(1 / precision + extra, rel=1e-9)
+
+
+def curve(y, kind="training", sampler="ddim", model="a", x=(1.0, 2.0, 4.0, 8.0)):
+    """A Series without standard errors."""
+    y, column = np.asarray(y, float), {"training": "train_images", "steps": "steps"}[kind]
+    settings = {"sampler": sampler, "model": model, "guidance": 1.0}
+    return series.Series("mine", kind, "fid", column, "", np.asarray(x[: len(y)]), y, np.full(len(y), np.nan), settings)
+
+
+def said_by(one, *siblings):
+    """What siblings add to the log likelihood of a curve at the coarse design [shape, noise]."""
+    alone, helped = (evidence_of(replace(one, siblings=held), [99.0], design()).loglik for held in ((), siblings))
+    possible = np.isfinite(alone)
+    return np.where(possible, np.where(possible, helped, 0.0) - np.where(possible, alone, 0.0), 0.0)
+
+
+def test_siblings_of_one_solver_count_as_one_curve_and_share_no_floor():
+    """The mean of their log likelihoods, half for one sibling and whole for more; of floors the mean likelihood."""
+    points, one = design(), curve([9.0, 6.0, 5.0])
+    held = [curve([9.0, 6.1, 4.4, 3.9]), curve([8.0, 7.2, 6.9, 6.6]), curve([20.0, 11.0, 5.0, 3.1])]
+
+    def likely(sibling):
+        logs = evidence(sibling.x, sibling.y, [99.0], None, points).loglik
+        logs = np.maximum(logs - logs.max(), -40)
+        for a in np.unique(points.a[points.law == "floor"]):
+            same = (points.law == "floor") & (points.a == a)
+            logs[same] = logsumexp(logs[same], 0) - np.log(same.sum())
+        return logs
+
+    first, second, third = map(likely, held)
+    stranger = curve([9.0, 3.0, 1.0, 0.3], sampler="heun")
+    possible = np.isfinite(evidence(one.x, one.y, [99.0], None, points).loglik)
+    for siblings, wanted in (
+        (held[:1], 0.5 * first), ([*held[:2], stranger], (first + second) / 2), (held, (first + second + third) / 3),
+    ):  # fmt: skip
+        assert said_by(one, *siblings)[possible] == pytest.approx(wanted[possible], abs=1e-4)
+
+
+@pytest.mark.parametrize("y", [3 + 40 * np.arange(1, 9.0) ** -2, [9.0, 6.0, 5.0]])
+def test_the_floor_of_a_sibling_is_likely_to_be_the_floor(y):
+    """Student t about the floors that the sibling is forecast to have without studies, kept to a tenth of ln E.
+
+    At the law 'the last value again' the floor is the last value, so that many curves scan its density.
+    """
+    near = curve(y, "steps", "heun", x=np.arange(1, 9.0))
+    alone = of_series(near, [99.0], use_prior=False, fine=False)
+    values = np.where(alone.law == "floor", alone.floor[:, 2], near.y[-1] * np.where(alone.law == "power", 0.01, 1.0))
+    last = np.flatnonzero(design().law == "last")[0]
+    for end in (1.0, 2.0, 2.8, 3.0, 3.5, 5.0, 40.0):
+        density = alone.weights @ (t.pdf(np.log(end / values) / 0.3, 3) / t.pdf(0, 3))
+        one = curve([100.0, 60.0, end], "steps")
+        assert said_by(one, near)[last] == pytest.approx(2 * np.log(0.02 + density), abs=0.25)
+    assert not said_by(one, replace(near, settings=near.settings | {"model": "b"})).any(), "another model's floor"
+    assert not said_by(replace(one, kind="training"), near).any(), "along training no floor is shared"
 
 
 def test_many_exact_rows_bring_the_law_back():
