@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import logsumexp, ndtri
-from scipy.stats import t
+from scipy.stats import norm, t
 
-from scalinglaws.forecasting import prior, series
+from scalinglaws.forecasting import prior, series, surfaces
 from scalinglaws.forecasting.design import FEATURES, Design, design, evidence
 from scalinglaws.forecasting.forecast import OF, forecast, of_series, series_of
 from scalinglaws.forecasting.siblings import evidence_of
@@ -157,7 +157,47 @@ def test_a_study_is_forecast_by_a_prior_that_has_not_seen_it():
     held = prior._file()
     assert set(held["without"]) == {one.group for one in series.published()}
     assert not np.allclose(prior.load("edm2").coefficients, prior.load().coefficients)
+    assert prior.load("dit").width == held["width"]["imagenet-transformers"] != prior.load().width
     assert np.array_equal(prior.load("edm2-students").coefficients, prior.load("edm2").coefficients)  # relatives
+
+
+@pytest.mark.parametrize("asked, wanted", [
+    (("size", "fid", "ddpm"), {"size"}), (("training", "fid"), {"training"}), (("steps", "fid"), {"steps"}),
+    (("steps", "fid", "DPM-Solver++"), {"steps", "fast_solver"}),
+    (("steps", "kd", "DDPM"), {"steps", "stochastic_solver"}),
+    (("steps", "fd", "consistency ddpm"), {"steps", "few_step"}), (("size", "is"), {"size", "score"}),
+    (("training", "precision"), {"training", "share"}),
+])  # fmt: skip
+def test_a_question_has_the_coefficients_of_its_kind_and_solver(asked, wanted):
+    flags = prior.context(*asked)
+    assert {name for name, flag in zip(prior.CONTEXTS, flags, strict=True) if flag} == wanted | {"all"}
+    b = np.diag(np.arange(1.0, 10.0)) @ np.ones((9, len(FEATURES)))  # of a context its number, of every feature
+    one = replace(curve([3.0, 2.0]), kind=asked[0], quality=asked[1], settings={"sampler": "".join(asked[2:])})
+    logs = prior.Prior(b).logs(one, design())
+    total = sum(prior.CONTEXTS.index(name) + 1 for name in wanted | {"all"})
+    assert logs == pytest.approx(total * design().features.sum(-1) + design().log_volume)
+
+
+def test_curves_of_a_group_count_as_the_root_of_their_number():
+    """Four curves of five rows, each with two metrics: of a metric the last row counts 1 / 4, all before as much."""
+    held = [replace(curve([9.0, 7, 6, 5, 4], x=range(1, 6)), study=study, label=label, quality=quality)
+            for study in ("dit", "sit") for label in "ab" for quality in ("fid", "is")]  # fmt: skip
+    given = prior.tasks(held)
+    assert [(task.seen, task.hidden) for task in given[:3]] == [(2, 2), (3, 3), (4, 4)]
+    assert [task.weight for task in given] == pytest.approx([1 / 8, 1 / 8, 1 / 4] * 8)
+    alone = prior.tasks([curve([9.0, 7, 6, 5, 4, 3, 2], x=range(1, 8))])
+    assert [(task.seen, task.hidden) for task in alone if task.hidden == 6] == [(6, 6), (3, 6), (4, 6)]
+    assert sum(task.weight for task in alone) == pytest.approx(2)
+
+
+def test_a_hidden_row_is_as_likely_as_its_normal_density():
+    one = replace(curve([9.0, 6.0, 5.0, 4.7]), se=np.array([np.nan, 0.3, np.nan, 0.2]))
+    table = prior.tabulate([prior.Task(one, 3, 3, 1.0)], design())
+    found = evidence(one.x[:3], one.y[:3], one.x[3:], one.se[:3], design())
+    sd = np.sqrt(found.variance[0] + design().sigma ** 2 + (0.2 / 4.7) ** 2)
+    assert table.predictive[0] == pytest.approx(norm.logpdf(np.log(4.7), found.mean[0], sd).ravel(), rel=1e-5)
+    rows = (found.loglik + design().log_volume).ravel()
+    assert table.loglik[0] == pytest.approx(np.maximum(rows - rows.max(), -1e6), rel=1e-5, abs=1e-3)
 
 
 def test_conformal_factors_give_intervals_their_level():
@@ -168,6 +208,21 @@ def test_conformal_factors_give_intervals_their_level():
     assert prior.conformal(rows) == pytest.approx([2 ** (20 / 22)] * 2, rel=0.03)
     assert prior.conformal([("a", ratios) for _, ratios in rows]) == pytest.approx([2 ** (1 / 3)] * 2, rel=0.03)
     assert prior.conformal([]) == (1, 1)
+    # groups weigh as the root of their number: 4 + 3 + 2, of which the small ratios are less than half
+    uneven = [("a", (0.5, 0.5))] * 16 + [("b", (2.0, 2.0))] * 9 + [("c", (2.0, 2.0))] * 4
+    assert prior.conformal(uneven) == pytest.approx([2 ** (3 / 5)] * 2, abs=1e-3)
+
+
+@pytest.mark.parametrize("truth", [5.6, 3.9])
+def test_widths_are_those_that_a_missed_forecast_would_have_needed(truth):
+    one = replace(curve([9.0, 6.0, 5.0, truth]), se=np.array([np.nan, np.nan, np.nan, 0.02 * truth]))
+    found = prior.widths([prior.Task(one, 3, 3, 1.0)], {"mine": prior.initial()}, design())
+    answer = of_series(one.first(3), one.x[3:], use_prior=False, fine=False)
+    low, first, middle, third, high = np.log(answer.quantiles((0.05, 0.25, 0.5, 0.75, 0.95), cell_error=0.02)[0])
+    limits = (third, high) if np.log(truth) > middle else (first, low)
+    ratios = [(np.log(truth) - middle) / (limit - middle) for limit in limits]
+    assert found["all"]["training"] == pytest.approx(np.clip(ratios, 0.3, 2.5) ** (1 / 3), abs=2e-3)
+    assert found["mine"]["training"] == (1, 1), "what it has seen itself is left out"
 
 
 def test_quantiles_are_widened_by_level_and_stay_in_order():
@@ -308,3 +363,27 @@ def test_series_of_a_table():
     seen, new, truth = series.hidden_largest(found[1])
     assert (len(seen), new, truth) == (2, 4e6, 3)
     assert of_series(seen, [new]).interval(of="new_model")[0, 0] > 0
+    surface = surfaces.from_series(found)[0]
+    assert surface.y.tolist() == [[9, 5], [7, 4], [6, 3]]  # [size, step]
+    assert surface.cost.tolist() == [[8e6, 16e6], [16e6, 32e6], [32e6, 64e6]]
+
+
+SIDE = np.array([1.0, 2, 4])
+SURFACE = surfaces.Surface("mine", "", "fid", "steps", SIDE, SIDE, np.array([[8.0, 4, 2], [7, 3, 1.5], [4, 5, 1]]),
+                           np.outer(SIDE, SIDE), ())  # fmt: skip
+
+
+def test_the_best_affordable_steps_of_a_surface_by_hand():
+    """Of size 1 (8 / steps) 3 steps, of size 2 one and a half, of size 4 none; at 8 its 2 steps are worse than 1."""
+    half = np.log(7) + np.log(1.5) / np.log(2) * np.log(3 / 7)
+    assert surfaces.best_affordable(SURFACE, SURFACE.y, 3.0) == pytest.approx([np.log(8 / 3), half, np.inf])
+    assert surfaces.best_affordable(SURFACE, SURFACE.y, 8.0) == pytest.approx(np.log([2, 1.5, 4]))
+
+
+def test_the_regret_of_decisions_on_a_surface_by_hand():
+    """With all of 16 to spend the sizes reach 2, 1.5 and 1; with 1.5 there is size 1 alone."""
+    lost = surfaces.regret(SURFACE, {"right": SURFACE.y[-1], "low": np.full(3, 9.0)})
+    assert lost.index[[0, -1]].tolist() == pytest.approx([1.5, 16])
+    wanted = {"right": 0.0, "low": 0.5, "largest affordable": 0.0, "smallest": 1.0}
+    assert lost.iloc[-1].to_dict() == pytest.approx(wanted) and (lost.iloc[0] == 0).all()
+    assert lost.loc[lost.index < 8, "largest affordable"].max() > 0.2, "size 4 too early"
