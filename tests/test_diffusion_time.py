@@ -30,6 +30,12 @@ def test_a_cut_schedule_is_the_first_part_of_the_whole(name):
     assert torch.equal(cut.alphas_cumprod, whole.alphas_cumprod[:600])
 
 
+def test_a_share_in_decimals_keeps_that_many_levels():
+    """0.29 * 100 is 28.999... in floating point."""
+    kept = [samplers.cut(torch.linspace(1e-4, 0.02, 100), k / 100)["num_train_timesteps"] for k in range(1, 101)]
+    assert kept == list(range(1, 101))
+
+
 @pytest.mark.parametrize("name", ["ddpm", "dpm++2m"])
 def test_it_is_diffusers_with_time_steps_given_one_by_one(name):
     model, indices = small(), range(3)
