@@ -63,6 +63,16 @@ def test_attention_over_fewer_keys_of_fewer_heads_counts_every_pair():
     assert counted.flops == 2 * 2 * 3 * 4 * 10 * 7 * 8 and counted.traffic == 4 * 3 * 8 * (2 * 4 * 10 + 2 * 2 * 7)
 
 
+def test_attention_to_narrower_values_counts_their_own_width():
+    counted = count(lambda: Three(), tensors((1, 2, 10, 8), (1, 2, 7, 8), (1, 2, 7, 4)))
+    assert counted.flops == 2 * 2 * 10 * 7 * (8 + 4) and counted.macs == counted.flops / 2
+
+
+class Three(N.Module):
+    def forward(self, q, k, v):
+        return N.functional.scaled_dot_product_attention(q, k, v)
+
+
 def test_repeated_elements_and_rows_not_asked_for_move_nothing():
     class Repeat(N.Module):
         def forward(self, x):
@@ -140,6 +150,11 @@ def test_a_cell_is_calls_times_a_call_with_text_and_decoder_apart():
     assert set(CostProfile(net).cell(20, 100)) == {"denoise"}
     columns = CostProfile(net).columns(nfe=20)
     assert columns["flops_per_image"] == 2 * columns["macs_per_forward"] * 20 and columns["flops_text"] == 0
+    columns = CostProfile(net, text, net).columns(nfe=20, texts=2)
+    wanted = {"macs_per_forward": 64, "flops_per_image": 20 * 128, "flops_text": 2 * 8, "flops_decode": 128}
+    assert {name: columns[name] for name in wanted} == wanted
+    trained = CostProfile(count(lambda: N.Linear(8, 8), tensors((4, 8)))).training_columns(steps=10, batch=6)
+    assert trained == {"train_steps": 10, "train_images": 60, "train_flops": 3 * 60 * 128}  # a backward pass is two
 
 
 L4 = roofline.known_machine("NVIDIA L4")  # 121 TFLOPs and 0.3 TB a second
