@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
 from scipy.special import logsumexp, ndtri
 from scipy.stats import norm, t
 
 from scalinglaws.forecasting import prior, series, surfaces
-from scalinglaws.forecasting.design import FEATURES, Design, design, evidence
-from scalinglaws.forecasting.forecast import OF, forecast, of_series, series_of
+from scalinglaws.forecasting.design import FEATURES, Design, design, evidence, mixture
+from scalinglaws.forecasting.forecast import OF, Forecast, forecast, of_series, series_of
 from scalinglaws.forecasting.siblings import evidence_of
 from scalinglaws.schema import InputError
 
@@ -135,6 +136,82 @@ def test_the_three_intervals_are_nested():
     widths = [np.log(frame[f"{of}_high"] / frame[f"{of}_low"])[0] for of in OF]
     assert widths[0] < widths[1] < widths[2]
     assert frame["decades_beyond"][0] == pytest.approx(np.log10(2))
+
+
+@pytest.mark.parametrize("kind, variances", [
+    ("training", {"curve": 0.0004, "owned": 0.0004 + 0.0009 + 0.0025, "new_model": 0.0004 + 0.0009 + 0.0016 + 0.0025}),
+    ("size", {"curve": 0.0004, "owned": 0.0004 + 0.0009 / 4 + 0.0025, "new_model": 0.0004 + 0.0009 + 0.0025}),
+])  # fmt: skip
+def test_intervals_of_one_normal_are_its_own(kind, variances):
+    """A curve known to 2 %, rows to 3 %, a quarter of it a cell's, trained models to 4 %, a new measurement to 5 %."""
+    floors, many = np.random.default_rng(0).permutation(np.arange(1000.0)), np.ones(1000)
+    answer = Forecast(
+        replace(curve([3.0, 2.0]), kind=kind), np.array([99.0]), floors / floors.sum(), np.log(2) * many[None],
+        0.02**2 * many[None], 0.03 * many, np.outer(floors, np.ones(5)), np.array(["floor"] * 1000), {}, (1.0, 1.0),
+        0.04, 0.25, 0.05,
+    )  # fmt: skip
+    for of, variance in variances.items():
+        wanted = 2 * np.exp(norm.ppf([0.1, 0.9]) * np.sqrt(variance))
+        assert answer.interval(0.8, of)[0] == pytest.approx(wanted, rel=1e-9)
+        wide = replace(answer, width=(1.0, 2.0)).interval(0.9, of)[0]
+        assert wide == pytest.approx(2 * np.exp(2 * norm.ppf([0.05, 0.95]) * np.sqrt(variance)), rel=1e-9)
+    assert answer.floor_interval(0.8) == pytest.approx(1000 * np.sqrt([0.1, 0.9]), abs=2)  # weights rise with the floor
+
+
+def test_quantiles_of_a_mixture_are_those_of_its_distribution():
+    weights, mean, sd = np.array([0.3, 0.7]), np.array([0.0, 2.0]), np.array([1.0, 0.4])
+    for level in (0.05, 0.5, 0.9):
+        exact = brentq(lambda v: weights @ norm.cdf(v, mean, sd) - level, -9, 9)  # noqa: B023
+        assert mixture(weights, mean, sd, np.array([level]))[0] == pytest.approx(exact, abs=1e-9)
+
+
+def test_the_feature_of_a_rise_is_its_slope_at_the_last_row():
+    points, step = design(), 1e-6
+    rise = points.law == "rise"
+    ahead = np.log(points.phi + (1 - points.phi) * np.exp(-points.a * step))[rise] / step
+    slope = points.features[rise, 0, FEATURES.index("rise_ln_slope")] * 1.5 + np.log(0.05)
+    assert np.exp(slope) == pytest.approx(ahead, rel=1e-4)
+    assert np.ptp(ahead.reshape(5, -1), axis=0) == pytest.approx(0, abs=1e-4), "straight, and towards four ceilings"
+
+
+@pytest.mark.parametrize("points", [design(), design(fine=True)], ids=["coarse", "fine"])
+def test_a_point_of_the_design_stands_for_its_cell_in_the_logs_of_its_parameters(points):
+    def gap(values):
+        return np.diff(np.unique(values.round(9)))[0]
+
+    floor, (walk, bend) = points.law == "floor", (points.tau > 0, points.kappa > 0)
+    phi = points.phi[floor]
+    last = points.log_volume[points.law == "last"][0]
+    shape = np.log(gap(np.log(points.a[floor])) * gap(np.log(phi / (1 - phi))))
+    assert points.log_volume[floor] - last == pytest.approx(shape * np.ones((floor.sum(), len(last))))
+    sigma, none = np.log(gap(np.log(points.sigma))), ~walk & ~bend
+    assert last[none] == pytest.approx(sigma)
+    assert last[walk] == pytest.approx(sigma + np.log(gap(np.log(points.tau[walk]))))
+    assert last[bend] == pytest.approx(sigma + np.log(gap(np.log(points.kappa[bend]))))
+
+
+def test_the_answer_does_not_depend_on_how_fine_the_design_is():
+    one = curve([9.0, 6.5, 5.4, 4.3], "steps")
+    coarse, fine = (of_series(one, [16.0, 64.0], use_prior=False, fine=which) for which in (False, True))
+    assert coarse.laws() == pytest.approx(fine.laws(), abs=0.05)
+    assert coarse.interval() == pytest.approx(fine.interval(), rel=0.08)
+    assert coarse.floor_interval()[1] == pytest.approx(fine.floor_interval()[1], rel=0.08)
+    other = of_series(curve([9.0, 8.9, 8.8, 8.7], "steps"), [16.0], use_prior=False)
+    assert other.prior_law == fine.prior_law and other.laws() != fine.laws(), "the prior has not seen the rows"
+
+
+def test_values_of_a_floor_lie_within_its_own_cell_of_the_design():
+    answer = of_series(curve([9.0, 6.5, 5.4, 4.3]), [16.0], use_prior=False, fine=False)
+    held = np.unique(answer.floor[answer.law == "floor"].round(12), axis=0)
+    assert len(held) > 5 and (held[1:, 0] > held[:-1, -1]).all()
+    shares = np.unique(design().phi[design().law == "floor"]) * 4.3
+    assert np.abs(held[:, 2, None] - shares).min(1) == pytest.approx(0, abs=1e-9)
+
+
+def test_two_rows_get_intervals_that_are_not_calibrated_on_more():
+    one = curve([9.0, 6.5, 5.4])
+    assert tuple(of_series(one.first(2), [16.0]).width) == (1, 1)
+    assert tuple(of_series(one, [16.0]).width) == tuple(prior.load().width["training"]) != (1, 1)
 
 
 def test_a_unit_of_either_axis_changes_nothing():
