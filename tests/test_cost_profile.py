@@ -88,6 +88,8 @@ def test_half_the_width_of_numbers_is_half_the_bytes_and_the_same_flops():
     full, half = (count(lambda: N.Linear(8, 4), {"input": torch.zeros(3, 8)}, d) for d in ("float32", "bfloat16"))
     assert half.flops == full.flops and half.weights_as("bfloat16") == half.weight_bytes == full.weight_bytes / 2
     assert (half.unfused(), half.fused()) == (full.unfused() / 2, full.fused() / 2)
+    larger = count(lambda: N.Linear(8, 4), {"input": torch.zeros(12, 8)})
+    assert (full.unfused(12), full.fused(12)) == (larger.unfused(), larger.fused())
 
 
 @pytest.mark.parametrize(("family", "c"), [("tiny-ldm", 16), ("mei", 64)])
@@ -215,7 +217,7 @@ def test_every_peak_is_dense_in_order_and_sourced():
 
 
 def test_a_measured_machine_is_its_fastest_run(monkeypatch):
-    seconds = iter([9.0, 0.5, 0.25, 0.5, 9.0, 0.02, 0.01, 0.04])  # the first of each is not counted
+    seconds = iter([0.1, 0.5, 0.25, 0.5, 9.0, 0.02, 0.01, 0.04])  # the first of each is not counted
 
     class Recorded:
         def __init__(self, device):
