@@ -199,6 +199,21 @@ def test_the_ratio_of_two_sizes_has_the_errors_of_both():
     assert row[["best", "best_low", "best_high"]].tolist() == pytest.approx([0.5, 0.5 / best, 0.5 * best])
 
 
+@pytest.mark.parametrize("one, best", [((20.0, 10.0, 10.2), [0, 1, 0]), ((10.2, 10.0, 20.0), [0, 1, 0])])
+def test_a_time_is_interior_only_where_neither_end_may_be_the_best(one, best):
+    found = best_diffusion_time(three_times(one, one, (0.05, 0.05, 0.05)))
+    assert found.measured["best"].tolist() == best and not found.settings["interior"].any()
+    assert best_diffusion_time(three_times(one, one, (1e-4, 1e-4, 1e-4))).settings["interior"].all()
+
+
+def test_the_answer_has_the_geometric_mean_of_the_gains_and_counts_the_sure_ones():
+    gains = [18 / 11, 12.5 / 14, 18 / 11]  # of the third the error hides the gain
+    table = pd.concat([three_times(), three_times(two=(12.0, 20.0, 9.0), model="c16", size=8e6),
+                       three_times(relative=(0.4, 0.4, 0.4), model="c32", size=3e7)])  # fmt: skip
+    answer = best_diffusion_time(table).answer
+    assert f"cross-fitted: 4 steps {np.prod(gains) ** (1 / 3):.3g}; in 1 of 3 settings" in answer
+
+
 def test_an_optimum_at_the_end_of_the_schedule_is_not_interior():
     table = study(steps=(2, 4, 8, 64))
     found = best_diffusion_time(table)
