@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+from scipy.optimize import minimize
+from scipy.stats import multivariate_normal, norm
 
 import scalinglaws as sl
 from scalinglaws import laws
@@ -13,6 +14,7 @@ from scalinglaws.decide.belief import CURVE, believe
 from scalinglaws.decide.design import SHOWN, Plan, design
 from scalinglaws.decide.experiment import prepare
 from scalinglaws.decide.settings import prepare_settings
+from scalinglaws.fitting.coordinates import model_and_coordinates
 from scalinglaws.schema import InputError, NoAnswer
 
 PLAIN = laws.find("size_steps_plain")
@@ -42,6 +44,86 @@ def test_the_belief_is_the_conditional_normal_of_its_own_prior():
     moved = belief.observe(7, z[7], 0.0)
     assert moved.mean[7] == pytest.approx(z[7], abs=1e-9)
     assert moved.covariance[7, 7] == pytest.approx(0.0, abs=1e-12)
+
+
+def two_models_and_the_law():
+    """Points of two models and of the law itself, the rows measured, and their ln values, a law's but for 2 %."""
+    points = pd.concat([grid((1e6, 4e6)), grid((1e6, 4e6)).assign(model=CURVE)], ignore_index=True)
+    law = PLAIN.curve([3.0, 200.0, 0.4, 60.0, 1.1], {"N": points["size"], "S": points["steps"]})
+    at = np.array([0, 1, 3, 4, 6, 7])
+    return points, at, np.log(law[at]) + 0.02 * np.random.default_rng(0).standard_normal(6)
+
+
+def matern(points):
+    """(1 where two points are of one model, its correlation in ln steps): Rasmussen and Williams 2006, eq. 4.17."""
+    label, steps = points["model"].to_numpy(), np.log(points["steps"].to_numpy(float))
+    same = np.array([[float(a == b != CURVE) for a in label] for b in label])
+    far = np.sqrt(3) * np.abs(np.subtract.outer(steps, steps)) / np.log(3)
+    return same, same * (1 + far) * np.exp(-far)
+
+
+def test_the_belief_is_regression_on_the_law_and_the_errors_of_its_models():
+    """Gaussian conditioning written out, about a mode that a general optimiser finds as well."""
+    points, at, z = two_models_and_the_law()
+    errors, sds = np.array([0.01, 0.02, 0.01, 0.03, np.nan, 0.02]), (0.05, 0.03, 0.5)
+    found = believe(PLAIN, ("N", "S"), points, at, np.exp(z), errors, sds=sds)
+    coordinates = model_and_coordinates(PLAIN, {"N": points["size"], "S": points["steps"]}, np.exp(z))[1]
+    mean, sd = belief_of.parameter_prior(PLAIN, coordinates, z)
+    same, near = matern(points)
+    own = 0.05**2 * same + 0.03**2 * near
+    noise = np.where(np.isnan(errors), 0.01, 0.5 * np.nan_to_num(errors))
+    about = np.linalg.inv(own[np.ix_(at, at)] + np.diag(noise**2))
+
+    def log_of(theta):
+        return np.log(PLAIN.curve(coordinates.natural(theta), {"N": points["size"], "S": points["steps"]}))
+
+    def lost(theta):
+        off = z - log_of(theta)[at]
+        return off @ about @ off / 2 + (((theta - mean) / sd) ** 2).sum() / 2
+
+    theta = coordinates.internal(found.law.theta)
+    assert lost(theta) == pytest.approx(minimize(lost, mean, method="BFGS").fun, rel=1e-3)
+    step = 1e-5 * np.eye(len(theta))
+    slopes = np.array([(log_of(theta + d) - log_of(theta - d)) / 2e-5 for d in step]).T
+    prior, full = log_of(theta) + slopes @ (mean - theta), slopes @ np.diag(sd**2) @ slopes.T + own
+    gain = full[:, at] @ np.linalg.inv(full[np.ix_(at, at)] + np.diag(noise**2))
+    assert found.mean == pytest.approx(prior + gain @ (z - prior[at]), abs=1e-5)
+    assert found.covariance == pytest.approx(full - gain @ full[at], abs=1e-6)
+    assert found.error[at] == pytest.approx(noise) and found.error[-1] == pytest.approx(0.5 * 0.02)
+
+
+def test_the_prior_of_parameters_is_about_the_values():
+    """The floor below the least value, coefficients below the median one, exponents that fall or may do either."""
+    points, _, z = two_models_and_the_law()
+    x = {"N": points["size"], "S": points["steps"]}
+    plain = belief_of.parameter_prior(PLAIN, model_and_coordinates(PLAIN, x, np.exp(z))[1], z)
+    coefficient = (np.median(z) - 0.7, 1.5)
+    wanted = {"E": (z.min() - 0.5, 1.0), "A": coefficient, "a": (0.6, 0.6), "B": coefficient, "b": (0.6, 0.6)}
+    richer = laws.find("size_steps_interaction")
+    tilted = belief_of.parameter_prior(richer, model_and_coordinates(richer, x, np.exp(z))[1], z)
+    for law, (mean, sd) in ((PLAIN, plain), (richer, tilted)):
+        for name, *pair in zip(law.params, mean, sd, strict=True):
+            assert pair == pytest.approx((wanted | {"g": (0.0, 0.3)})[name])
+
+
+def test_errors_about_a_law_are_their_posterior_means():
+    """By scipy's normal density on the whole grid of tried values, with the lognormal priors of 3 and 4 %."""
+    points, at, _ = two_models_and_the_law()
+    same, near = (part[np.ix_(at, at)] for part in matern(points))
+    residual, of_law = np.array([0.05, 0.06, 0.04, -0.02, -0.05, -0.03]), 0.01**2 * np.ones((6, 6))
+    noise = belief_of.CellErrors(np.full(6, 0.03))
+    weights, squares = [], []
+    for model in belief_of.MODEL_SDS:
+        for misfit in belief_of.MISFIT_SDS:
+            for share in (0.1, 0.3, 1.0):
+                full = model**2 * same + misfit**2 * near + of_law + np.diag(np.full(6, 0.03 * share) ** 2)
+                prior = norm.pdf(np.log(model / 0.03) / 0.7) * norm.pdf(np.log(misfit / 0.04) / 0.8)
+                weights.append(prior * multivariate_normal.pdf(residual, cov=full))
+                squares.append((model**2, misfit**2, share**2))
+    wanted = np.sqrt(np.average(squares, axis=0, weights=weights))
+    assert belief_of._likely(residual, of_law, same, near, noise) == pytest.approx(wanted)
+    mixed = belief_of.CellErrors(np.array([0.01, 0.02, 0.1, np.nan]))
+    assert mixed.own(0.3) == pytest.approx([0.003, 0.006, 0.03, 0.01]) and mixed.usual(0.3) == pytest.approx(0.006)
 
 
 def test_with_all_rows_the_belief_lies_at_the_rows():
