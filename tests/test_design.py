@@ -10,8 +10,9 @@ import scalinglaws as sl
 from scalinglaws import laws
 from scalinglaws.decide import belief as belief_of
 from scalinglaws.decide import worth
+from scalinglaws.decide.alternatives import budgets_of
 from scalinglaws.decide.belief import CURVE, believe
-from scalinglaws.decide.design import SHOWN, Plan, design
+from scalinglaws.decide.design import SHOWN, Plan, State, design, gains, in_order, next_pick
 from scalinglaws.decide.experiment import prepare
 from scalinglaws.decide.settings import prepare_settings
 from scalinglaws.fitting.coordinates import model_and_coordinates
@@ -217,6 +218,78 @@ def test_gains_are_those_of_simulated_measurements(sign):
     after = mean + np.outer(seen - mean[1], covariance[:, 1]) / (covariance[1, 1] + error**2)
     lost = truth[:, 0].mean() - truth[np.arange(40000), after.argmin(1)].mean()
     assert gain == pytest.approx(lost, rel=0.08)
+
+
+@pytest.fixture(scope="module")
+def experiment(rows):
+    return prepare(rows.query("steps <= 8"), "largest", steps=[32, 64])
+
+
+def test_a_batch_foresees_means_of_the_right_spread_and_independent_of_each_other(experiment):
+    start = State.of(experiment.belief)
+    one, two = start.after(experiment, 0), start.after(experiment, 0).after(experiment, 9)
+    first = experiment.shifts(experiment.belief, [0])[0]
+    second = experiment.shifts(one.belief, [9])[0]
+    assert one.means.mean(0) == pytest.approx(experiment.belief.mean, abs=1e-12)
+    spread = np.outer(first, first) + np.outer(second, second)
+    assert np.cov(two.means.T) == pytest.approx(spread, abs=0.25 * spread.max())
+    assert two.belief.covariance == pytest.approx(experiment.belief.covariance - spread)
+
+
+def test_the_next_pick_gains_most_per_cost_and_an_order_spends_what_it_has(experiment):
+    state, rows = State.of(experiment.belief), experiment.candidates.index
+    gained, costs = gains(experiment, state, rows), experiment.costs(rows)
+    best = int(np.argmax(gained / costs))
+    assert best != np.argmax(gained), "else nothing is tested"
+    assert next_pick(experiment, state, np.inf) == (best, pytest.approx(gained[best]), costs[best])
+    cheap = [k for k in np.argsort(costs) if k != best][:1]
+    assert in_order(experiment, [best, *cheap], costs[best] * (1 + 1e-9), 9) == pytest.approx(gained[best])
+
+
+def test_a_gain_that_is_negligible_ends_the_plan(rows):
+    one = pd.DataFrame({"model": "c16", "steps": 8, "samples": [1]})
+    plan = design(rows.query("steps <= 8"), "largest", "1e14 FLOPs", candidates=one, enough=1e-3, most=2)
+    assert plan.cells.empty and plan.loss > plan.enough
+
+
+def test_candidates_cost_what_is_given_and_a_new_model_is_trained_once(rows):
+    seen = rows.query("steps <= 8")
+    seen = seen.assign(n_samples_for_metric=np.where(np.arange(len(seen)) < 3, 9000, 1000))
+    given = pd.DataFrame({"model": ["new", "new", "c16"], "flops_per_forward": 5e6, "steps": [8, 16, 8],
+                          "samples": [1000, 4000, 1000], "cost": [3e9, 5e9, 7e9]})  # fmt: skip
+    found = prepare(seen, "largest", candidates=given, training=1e10)
+    assert found.costs(found.candidates.index) == pytest.approx([1.3e10, 1.5e10, 7e9])
+    assert found.costs(found.candidates.index, ("new",)) == pytest.approx([3e9, 5e9, 7e9])
+    assert found.candidates["scale"].tolist() == pytest.approx([1, 0.5, 1])
+    assert State.of(found.belief).after(found, 0).trained == ("new",)
+
+
+def test_training_costs_follow_a_power_of_the_size():
+    table = grid().assign(train_flops=lambda t: 5 * t["size"] ** 1.3).rename(columns={"size": "flops_per_forward"})
+    table["fd"] = PLAIN.curve([3.0, 200.0, 0.4, 60.0, 1.1], {"N": table["flops_per_forward"], "S": table["steps"]})
+    table.loc[0, "train_flops"] /= 2  # a checkpoint on the way
+    found = prepare(table, "largest", training=True, sizes=[1e8]).candidates
+    by_size = found.groupby("size")["training"].max()
+    assert by_size.to_dict() == pytest.approx({n: 5 * n**1.3 for n in (1e6, 4e6, 1.6e7, 1e8)})
+    assert (found.loc[found["model"].isin(["m0", "m1", "m2"]), "training"] == 0).all()
+
+
+def test_alternatives_reach_from_the_cheapest_cell_to_twice_the_most_steps(rows):
+    seen = rows.query("steps <= 8")
+    one, two = (seen.loc[seen["model"] == name, "flops_per_forward"].iloc[0] for name in ("c8", "c16"))
+    first, last = seen["steps"].min(), seen["steps"].max()
+    crossing = prepare(seen, "crossover", between=("c8", "c16"))
+    assert crossing.places[[0, -1]] == pytest.approx([two * first, 2 * one * last])
+    assert crossing.decision.width == pytest.approx(np.log(2 * one * last / (two * first)) / 39)
+    assert budgets_of(None, "flops", np.array([2.0, 8.0, 100.0])) == pytest.approx(np.geomspace(3, 100, 12))
+    rich = prepare(seen, "optimum", budget=1e15)
+    assert rich.belief.points["steps"].iloc[rich.decision.groups[0]].max() == 2 * last
+
+
+def test_the_answer_of_a_prediction_has_its_standard_deviation(experiment):
+    last = experiment.decision.targets[-1]
+    spread = np.sqrt(experiment.belief.covariance[last, last])
+    assert experiment.answer().endswith(f"with a standard deviation of {spread:.1%}")
 
 
 @pytest.mark.parametrize("question, more", [("optimum", {"budget": "300 MFLOPs"}), ("optimum", {}), ("largest", {}),

@@ -212,7 +212,7 @@ def test_the_error_of_the_endless_value_adds_up_its_three_parts():
     first two, others 8/3, and those of the four quarters add 4 x 2 / 9 / 4 x 4: 88/9 of the noise of a pair, over n^2.
     """
     n = next(n for n in range(400, 2000, 8) if sums.half_of(np.arange(n)).sum() == n / 2)
-    x = np.random.default_rng(0).normal(size=(n, 8)).astype(np.float32)
+    x = np.random.default_rng(2).normal(size=(n, 8)).astype(np.float32)
     of_x, reference = sums.of(x, np.arange(n)), known(8)
     row, sample = gaussians.columns(of_x, reference, True), sums.moments(of_x["kept"].astype(float))
     pair = gaussians.pair_noise(of_x["kept"].astype(float), sample, gaussians.transport(sample, reference))
