@@ -234,6 +234,8 @@ def test_a_batch_foresees_means_of_the_right_spread_and_independent_of_each_othe
     spread = np.outer(first, first) + np.outer(second, second)
     assert np.cov(two.means.T) == pytest.approx(spread, abs=0.25 * spread.max())
     assert two.belief.covariance == pytest.approx(experiment.belief.covariance - spread)
+    drawn = np.linalg.lstsq(np.column_stack([first, second]), (two.means - experiment.belief.mean).T, rcond=None)[0]
+    assert abs(np.corrcoef(drawn)[0, 1]) < 0.4
 
 
 def test_the_next_pick_gains_most_per_cost_and_an_order_spends_what_it_has(experiment):
@@ -286,10 +288,13 @@ def test_alternatives_reach_from_the_cheapest_cell_to_twice_the_most_steps(rows)
     assert rich.belief.points["steps"].iloc[rich.decision.groups[0]].max() == 2 * last
 
 
-def test_the_answer_of_a_prediction_has_its_standard_deviation(experiment):
+def test_the_answer_of_a_prediction_has_its_standard_deviation_and_rows_their_relative_errors(experiment):
     last = experiment.decision.targets[-1]
     spread = np.sqrt(experiment.belief.covariance[last, last])
     assert experiment.answer().endswith(f"with a standard deviation of {spread:.1%}")
+    table = experiment.problem.law.table
+    stated = experiment.belief.law.sds.share * table["fd_se"] / table["fd"]
+    assert experiment.belief.error[: len(table)] == pytest.approx(stated)
 
 
 @pytest.mark.parametrize("question, more", [("optimum", {"budget": "300 MFLOPs"}), ("optimum", {}), ("largest", {}),

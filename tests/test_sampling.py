@@ -100,9 +100,12 @@ def test_deterministic_samplers_converge_at_the_order_of_their_table_row(name, s
     assert -slope(gaussian(**schedule), name, steps) == pytest.approx(order, abs=0.35)
 
 
+THRESHOLDED = {"thresholding": True, "sample_max_value": 1.5}
+
+
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
 @pytest.mark.parametrize("spacing, steps", [("leading", 64), ("leading", 7), ("trailing", 50), ("trailing", 8)])
-@pytest.mark.parametrize("clip", [{"clip_sample": True}, {"clip_sample": False}, {"thresholding": True}])
+@pytest.mark.parametrize("clip", [{"clip_sample": True}, {"clip_sample": False}, THRESHOLDED])
 def test_ddim_is_diffusers_own_to_the_bit_where_its_strides_meet(prediction, spacing, steps, clip):
     options = {"beta_schedule": "scaled_linear", "steps_offset": 1} | clip
     options |= {"prediction_type": prediction, "timestep_spacing": spacing}
@@ -184,9 +187,12 @@ def test_guidance_is_the_published_combination_and_doubles_the_calls():
 
 
 def test_a_guidance_that_the_network_takes_as_input_is_one_call_with_the_weight():
-    scaled = lambda net, x, t, condition, weight: weight * x  # noqa: E731
-    model, x = replace(small(), guided="embedded", call=scaled), torch.randn(3, 4, 8, 8)
-    assert torch.equal(loop.predict(model, None, x, torch.tensor(500), {}, None, 3.0), 3 * x)
+    called = []
+    model = replace(
+        small(), guided="embedded", call=lambda net, x, t, condition, weight: called.append((len(x), weight)) or x
+    )
+    x = torch.randn(3, 4, 8, 8)
+    assert torch.equal(loop.predict(model, None, x, torch.tensor(500), {}, None, 3.0), x) and called == [(3, 3.0)]
     assert loop.evaluations(SamplingConfig("ddim", 5, 3.0), model.traits) == 5
 
 
