@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from scalinglaws import backtest, studies
 from scalinglaws.forecasting import language, page, rivals, series
@@ -60,6 +61,17 @@ def test_scores_are_those_of_their_definitions(board):
     assert row["error"] == pytest.approx(abs(row["value"] / row["truth"] - 1))
     last = board[(board["method"] == "last") & (board["study"] == "edm2")].iloc[0]
     assert last["value"] == 1.96 and last["truth"] == 1.91
+
+
+@pytest.mark.parametrize("truth", [-2.0, 0.0, 0.7, 3.0])
+def test_scores_of_a_normal_forecast_are_its_closed_forms(truth):
+    """CRPS: Gneiting and Raftery 2007, eq. 21, of which five levels give nine tenths; interval score: eq. 43."""
+    quantiles = {name: [np.exp(norm.ppf(level))] for name, level in backtest.scores.LEVELS.items()}
+    row = backtest.scores.scored(pd.DataFrame(quantiles | {"truth": [np.exp(truth)]})).iloc[0]
+    exact = truth * (2 * norm.cdf(truth) - 1) + 2 * norm.pdf(truth) - 1 / np.sqrt(np.pi)
+    assert row["crps"] == pytest.approx(exact, rel=0.15)
+    assert row["interval_score"] == pytest.approx(2 * 1.6448536 + 20 * max(abs(truth) - 1.6448536, 0))
+    assert (row["in90"], row["in50"]) == (abs(truth) < 1.6448, abs(truth) < 0.6745)
 
 
 def test_each_study_counts_once_in_the_mean_over_studies():

@@ -3,16 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+from scipy.optimize import minimize
+from scipy.stats import multivariate_normal, norm
 
 import scalinglaws as sl
 from scalinglaws import laws
 from scalinglaws.decide import belief as belief_of
 from scalinglaws.decide import worth
+from scalinglaws.decide.alternatives import budgets_of
 from scalinglaws.decide.belief import CURVE, believe
-from scalinglaws.decide.design import SHOWN, Plan, design
+from scalinglaws.decide.design import SHOWN, Plan, State, design, gains, in_order, next_pick
 from scalinglaws.decide.experiment import prepare
 from scalinglaws.decide.settings import prepare_settings
+from scalinglaws.fitting.coordinates import model_and_coordinates
 from scalinglaws.schema import InputError, NoAnswer
 
 PLAIN = laws.find("size_steps_plain")
@@ -42,6 +45,86 @@ def test_the_belief_is_the_conditional_normal_of_its_own_prior():
     moved = belief.observe(7, z[7], 0.0)
     assert moved.mean[7] == pytest.approx(z[7], abs=1e-9)
     assert moved.covariance[7, 7] == pytest.approx(0.0, abs=1e-12)
+
+
+def two_models_and_the_law():
+    """Points of two models and of the law itself, the rows measured, and their ln values, a law's but for 2 %."""
+    points = pd.concat([grid((1e6, 4e6)), grid((1e6, 4e6)).assign(model=CURVE)], ignore_index=True)
+    law = PLAIN.curve([3.0, 200.0, 0.4, 60.0, 1.1], {"N": points["size"], "S": points["steps"]})
+    at = np.array([0, 1, 3, 4, 6, 7])
+    return points, at, np.log(law[at]) + 0.02 * np.random.default_rng(0).standard_normal(6)
+
+
+def matern(points):
+    """(1 where two points are of one model, its correlation in ln steps): Rasmussen and Williams 2006, eq. 4.17."""
+    label, steps = points["model"].to_numpy(), np.log(points["steps"].to_numpy(float))
+    same = np.array([[float(a == b != CURVE) for a in label] for b in label])
+    far = np.sqrt(3) * np.abs(np.subtract.outer(steps, steps)) / np.log(3)
+    return same, same * (1 + far) * np.exp(-far)
+
+
+def test_the_belief_is_regression_on_the_law_and_the_errors_of_its_models():
+    """Gaussian conditioning written out, about a mode that a general optimiser finds as well."""
+    points, at, z = two_models_and_the_law()
+    errors, sds = np.array([0.01, 0.02, 0.01, 0.03, np.nan, 0.02]), (0.05, 0.03, 0.5)
+    found = believe(PLAIN, ("N", "S"), points, at, np.exp(z), errors, sds=sds)
+    coordinates = model_and_coordinates(PLAIN, {"N": points["size"], "S": points["steps"]}, np.exp(z))[1]
+    mean, sd = belief_of.parameter_prior(PLAIN, coordinates, z)
+    same, near = matern(points)
+    own = 0.05**2 * same + 0.03**2 * near
+    noise = np.where(np.isnan(errors), 0.01, 0.5 * np.nan_to_num(errors))
+    about = np.linalg.inv(own[np.ix_(at, at)] + np.diag(noise**2))
+
+    def log_of(theta):
+        return np.log(PLAIN.curve(coordinates.natural(theta), {"N": points["size"], "S": points["steps"]}))
+
+    def lost(theta):
+        off = z - log_of(theta)[at]
+        return off @ about @ off / 2 + (((theta - mean) / sd) ** 2).sum() / 2
+
+    theta = coordinates.internal(found.law.theta)
+    assert lost(theta) == pytest.approx(minimize(lost, mean, method="BFGS").fun, rel=1e-3)
+    step = 1e-5 * np.eye(len(theta))
+    slopes = np.array([(log_of(theta + d) - log_of(theta - d)) / 2e-5 for d in step]).T
+    prior, full = log_of(theta) + slopes @ (mean - theta), slopes @ np.diag(sd**2) @ slopes.T + own
+    gain = full[:, at] @ np.linalg.inv(full[np.ix_(at, at)] + np.diag(noise**2))
+    assert found.mean == pytest.approx(prior + gain @ (z - prior[at]), abs=1e-5)
+    assert found.covariance == pytest.approx(full - gain @ full[at], abs=1e-6)
+    assert found.error[at] == pytest.approx(noise) and found.error[-1] == pytest.approx(0.5 * 0.02)
+
+
+def test_the_prior_of_parameters_is_about_the_values():
+    """The floor below the least value, coefficients below the median one, exponents that fall or may do either."""
+    points, _, z = two_models_and_the_law()
+    x = {"N": points["size"], "S": points["steps"]}
+    plain = belief_of.parameter_prior(PLAIN, model_and_coordinates(PLAIN, x, np.exp(z))[1], z)
+    coefficient = (np.median(z) - 0.7, 1.5)
+    wanted = {"E": (z.min() - 0.5, 1.0), "A": coefficient, "a": (0.6, 0.6), "B": coefficient, "b": (0.6, 0.6)}
+    richer = laws.find("size_steps_interaction")
+    tilted = belief_of.parameter_prior(richer, model_and_coordinates(richer, x, np.exp(z))[1], z)
+    for law, (mean, sd) in ((PLAIN, plain), (richer, tilted)):
+        for name, *pair in zip(law.params, mean, sd, strict=True):
+            assert pair == pytest.approx((wanted | {"g": (0.0, 0.3)})[name])
+
+
+def test_errors_about_a_law_are_their_posterior_means():
+    """By scipy's normal density on the whole grid of tried values, with the lognormal priors of 3 and 4 %."""
+    points, at, _ = two_models_and_the_law()
+    same, near = (part[np.ix_(at, at)] for part in matern(points))
+    residual, of_law = np.array([0.05, 0.06, 0.04, -0.02, -0.05, -0.03]), 0.01**2 * np.ones((6, 6))
+    noise = belief_of.CellErrors(np.full(6, 0.03))
+    weights, squares = [], []
+    for model in belief_of.MODEL_SDS:
+        for misfit in belief_of.MISFIT_SDS:
+            for share in (0.1, 0.3, 1.0):
+                full = model**2 * same + misfit**2 * near + of_law + np.diag(np.full(6, 0.03 * share) ** 2)
+                prior = norm.pdf(np.log(model / 0.03) / 0.7) * norm.pdf(np.log(misfit / 0.04) / 0.8)
+                weights.append(prior * multivariate_normal.pdf(residual, cov=full))
+                squares.append((model**2, misfit**2, share**2))
+    wanted = np.sqrt(np.average(squares, axis=0, weights=weights))
+    assert belief_of._likely(residual, of_law, same, near, noise) == pytest.approx(wanted)
+    mixed = belief_of.CellErrors(np.array([0.01, 0.02, 0.1, np.nan]))
+    assert mixed.own(0.3) == pytest.approx([0.003, 0.006, 0.03, 0.01]) and mixed.usual(0.3) == pytest.approx(0.006)
 
 
 def test_with_all_rows_the_belief_lies_at_the_rows():
@@ -135,6 +218,83 @@ def test_gains_are_those_of_simulated_measurements(sign):
     after = mean + np.outer(seen - mean[1], covariance[:, 1]) / (covariance[1, 1] + error**2)
     lost = truth[:, 0].mean() - truth[np.arange(40000), after.argmin(1)].mean()
     assert gain == pytest.approx(lost, rel=0.08)
+
+
+@pytest.fixture(scope="module")
+def experiment(rows):
+    return prepare(rows.query("steps <= 8"), "largest", steps=[32, 64])
+
+
+def test_a_batch_foresees_means_of_the_right_spread_and_independent_of_each_other(experiment):
+    start = State.of(experiment.belief)
+    one, two = start.after(experiment, 0), start.after(experiment, 0).after(experiment, 9)
+    first = experiment.shifts(experiment.belief, [0])[0]
+    second = experiment.shifts(one.belief, [9])[0]
+    assert one.means.mean(0) == pytest.approx(experiment.belief.mean, abs=1e-12)
+    spread = np.outer(first, first) + np.outer(second, second)
+    assert np.cov(two.means.T) == pytest.approx(spread, abs=0.25 * spread.max())
+    assert two.belief.covariance == pytest.approx(experiment.belief.covariance - spread)
+    drawn = np.linalg.lstsq(np.column_stack([first, second]), (two.means - experiment.belief.mean).T, rcond=None)[0]
+    assert abs(np.corrcoef(drawn)[0, 1]) < 0.4
+
+
+def test_the_next_pick_gains_most_per_cost_and_an_order_spends_what_it_has(experiment):
+    state, rows = State.of(experiment.belief), experiment.candidates.index
+    gained, costs = gains(experiment, state, rows), experiment.costs(rows)
+    best = int(np.argmax(gained / costs))
+    assert best != np.argmax(gained), "else nothing is tested"
+    assert next_pick(experiment, state, np.inf) == (best, pytest.approx(gained[best]), costs[best])
+    cheap = [k for k in np.argsort(costs) if k != best][:1]
+    assert in_order(experiment, [best, *cheap], costs[best] * (1 + 1e-9), 9) == pytest.approx(gained[best])
+
+
+def test_a_gain_that_is_negligible_ends_the_plan(rows):
+    one = pd.DataFrame({"model": "c16", "steps": 8, "samples": [1]})
+    plan = design(rows.query("steps <= 8"), "largest", "1e14 FLOPs", candidates=one, enough=1e-3, most=2)
+    assert plan.cells.empty and plan.loss > plan.enough
+
+
+def test_candidates_cost_what_is_given_and_a_new_model_is_trained_once(rows):
+    seen = rows.query("steps <= 8")
+    seen = seen.assign(n_samples_for_metric=np.where(np.arange(len(seen)) < 3, 9000, 1000))
+    given = pd.DataFrame({"model": ["new", "new", "c16"], "flops_per_forward": 5e6, "steps": [8, 16, 8],
+                          "samples": [1000, 4000, 1000], "cost": [3e9, 5e9, 7e9]})  # fmt: skip
+    found = prepare(seen, "largest", candidates=given, training=1e10)
+    assert found.costs(found.candidates.index) == pytest.approx([1.3e10, 1.5e10, 7e9])
+    assert found.costs(found.candidates.index, ("new",)) == pytest.approx([3e9, 5e9, 7e9])
+    assert found.candidates["scale"].tolist() == pytest.approx([1, 0.5, 1])
+    assert State.of(found.belief).after(found, 0).trained == ("new",)
+
+
+def test_training_costs_follow_a_power_of_the_size():
+    table = grid().assign(train_flops=lambda t: 5 * t["size"] ** 1.3).rename(columns={"size": "flops_per_forward"})
+    table["fd"] = PLAIN.curve([3.0, 200.0, 0.4, 60.0, 1.1], {"N": table["flops_per_forward"], "S": table["steps"]})
+    table.loc[0, "train_flops"] /= 2  # a checkpoint on the way
+    found = prepare(table, "largest", training=True, sizes=[1e8]).candidates
+    by_size = found.groupby("size")["training"].max()
+    assert by_size.to_dict() == pytest.approx({n: 5 * n**1.3 for n in (1e6, 4e6, 1.6e7, 1e8)})
+    assert (found.loc[found["model"].isin(["m0", "m1", "m2"]), "training"] == 0).all()
+
+
+def test_alternatives_reach_from_the_cheapest_cell_to_twice_the_most_steps(rows):
+    seen = rows.query("steps <= 8")
+    one, two = (seen.loc[seen["model"] == name, "flops_per_forward"].iloc[0] for name in ("c8", "c16"))
+    first, last = seen["steps"].min(), seen["steps"].max()
+    crossing = prepare(seen, "crossover", between=("c8", "c16"))
+    assert crossing.places[[0, -1]] == pytest.approx([two * first, 2 * one * last])
+    assert crossing.decision.width == pytest.approx(np.log(2 * one * last / (two * first)) / 39)
+    assert budgets_of(None, "flops", np.array([2.0, 8.0, 100.0])) == pytest.approx(np.geomspace(3, 100, 12))
+    rich = prepare(seen, "optimum", budget=1e15)
+    assert rich.belief.points["steps"].iloc[rich.decision.groups[0]].max() == 2 * last
+
+
+def test_the_answer_of_a_prediction_has_its_standard_deviation_and_rows_their_relative_errors(experiment):
+    last = experiment.decision.targets[-1]
+    spread = np.sqrt(experiment.belief.covariance[last, last])
+    assert experiment.answer().endswith(f"with a standard deviation of {spread:.1%}")
+    table = experiment.problem.law.table
+    stated = experiment.belief.law.sds.share * table["fd_se"] / table["fd"]
+    assert experiment.belief.error[: len(table)] == pytest.approx(stated)
 
 
 @pytest.mark.parametrize("question, more", [("optimum", {"budget": "300 MFLOPs"}), ("optimum", {}), ("largest", {}),

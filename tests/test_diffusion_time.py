@@ -30,6 +30,12 @@ def test_a_cut_schedule_is_the_first_part_of_the_whole(name):
     assert torch.equal(cut.alphas_cumprod, whole.alphas_cumprod[:600])
 
 
+def test_a_share_in_decimals_keeps_that_many_levels():
+    """0.29 * 100 is 28.999... in floating point."""
+    kept = [samplers.cut(torch.linspace(1e-4, 0.02, 100), k / 100)["num_train_timesteps"] for k in range(1, 101)]
+    assert kept == list(range(1, 101))
+
+
 @pytest.mark.parametrize("name", ["ddpm", "dpm++2m"])
 def test_it_is_diffusers_with_time_steps_given_one_by_one(name):
     model, indices = small(), range(3)
@@ -156,6 +162,56 @@ def test_intervals_contain_the_optimum_as_often_as_they_say():
         wanted = true_time(rows["size"], rows["steps"])
         inside += ((rows["low"] <= wanted) & (wanted <= rows["high"])).tolist()
     assert 0.74 < np.mean(inside) < 0.95
+
+
+def three_times(one=(8.0, 10.0, 16.0), two=(12.0, 9.0, 20.0), relative=(0.03, 0.02, 0.05), model="c8", size=2e6):
+    """One setting at T = 0.5, 0.75 and 1, with what each half of the samples measured."""
+    one, two = np.array(one), np.array(two)
+    return pd.DataFrame({"model": model, "flops_per_forward": size, "sampler": "ddim", "steps": 4, "guidance": 1.0,
+                         "diffusion_time": [0.5, 0.75, 1.0], "fd": (one + two) / 2, "fd_half1": one, "fd_half2": two,
+                         "fd_se": np.array(relative) * (one + two) / 2})  # fmt: skip
+
+
+@pytest.mark.parametrize("two, chosen, error", [
+    ((12.0, 9.0, 20.0), (12 + 10) / 2, np.hypot(0.05, 0.025)),  # the halves choose 0.5 and 0.75, each reports the other
+    ((12.0, 20.0, 9.0), (12 + 16) / 2, np.hypot(0.05, 0.03)),  # the second half stays at T = 1
+])  # fmt: skip
+def test_each_half_reports_the_time_that_the_other_chose(two, chosen, error):
+    row = best_diffusion_time(three_times(two=two), level=0.9).settings.iloc[0]
+    whole, reach = (16 + two[2]) / 2, np.exp(1.6448536 * error)
+    wanted = [whole, chosen, whole / chosen, whole / chosen / reach, whole / chosen * reach, 0.05]
+    assert row[["whole", "chosen", "gain", "gain_low", "gain_high", "whole_se"]].tolist() == pytest.approx(wanted)
+
+
+def test_four_repeats_of_a_setting_halve_its_standard_errors():
+    one = best_diffusion_time(three_times()).settings.iloc[0]
+    four = best_diffusion_time(pd.concat([three_times().assign(seed=k) for k in range(4)])).settings.iloc[0]
+    assert [one["whole_se"], one["chosen_se"]] == pytest.approx([0.05, 0.025])
+    assert [four["whole_se"], four["chosen_se"]] == pytest.approx([0.05 / 2, 0.025 / 2])
+
+
+def test_the_ratio_of_two_sizes_has_the_errors_of_both():
+    large = three_times((4.0, 5.0, 8.0), (6.0, 4.5, 10.0), (0.04, 0.04, 0.12), "c16", 8e6)  # all of it halved
+    table = pd.concat([three_times(), large])
+    row = best_diffusion_time(table, level=0.9).between_sizes().iloc[0]
+    whole, best = np.exp(1.6448536 * np.hypot(0.05, 0.12)), np.exp(1.6448536 * np.hypot(0.025, 0.04))
+    assert row[["whole", "whole_low", "whole_high"]].tolist() == pytest.approx([0.5, 0.5 / whole, 0.5 * whole])
+    assert row[["best", "best_low", "best_high"]].tolist() == pytest.approx([0.5, 0.5 / best, 0.5 * best])
+
+
+@pytest.mark.parametrize("one, best", [((20.0, 10.0, 10.2), [0, 1, 0]), ((10.2, 10.0, 20.0), [0, 1, 0])])
+def test_a_time_is_interior_only_where_neither_end_may_be_the_best(one, best):
+    found = best_diffusion_time(three_times(one, one, (0.05, 0.05, 0.05)))
+    assert found.measured["best"].tolist() == best and not found.settings["interior"].any()
+    assert best_diffusion_time(three_times(one, one, (1e-4, 1e-4, 1e-4))).settings["interior"].all()
+
+
+def test_the_answer_has_the_geometric_mean_of_the_gains_and_counts_the_sure_ones():
+    gains = [18 / 11, 12.5 / 14, 18 / 11]  # of the third the error hides the gain
+    table = pd.concat([three_times(), three_times(two=(12.0, 20.0, 9.0), model="c16", size=8e6),
+                       three_times(relative=(0.4, 0.4, 0.4), model="c32", size=3e7)])  # fmt: skip
+    answer = best_diffusion_time(table).answer
+    assert f"cross-fitted: 4 steps {np.prod(gains) ** (1 / 3):.3g}; in 1 of 3 settings" in answer
 
 
 def test_an_optimum_at_the_end_of_the_schedule_is_not_interior():

@@ -1,15 +1,19 @@
 """Forecasts of short series: against brute force, laws with known parameters, and studies the prior has not seen."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import ndtri
+from scipy.optimize import brentq
+from scipy.special import logsumexp, ndtri
+from scipy.stats import norm, t
 
-from scalinglaws.forecasting import prior, series
-from scalinglaws.forecasting.design import FEATURES, Design, design, evidence
-from scalinglaws.forecasting.forecast import OF, forecast, of_series, series_of
+from scalinglaws.forecasting import prior, series, surfaces
+from scalinglaws.forecasting.design import FEATURES, Design, design, evidence, mixture
+from scalinglaws.forecasting.forecast import OF, Forecast, forecast, of_series, series_of
+from scalinglaws.forecasting.siblings import evidence_of
 from scalinglaws.schema import InputError
 
 
@@ -51,6 +55,60 @@ def test_the_filter_is_generalised_least_squares(sigma, tau, bend):
     assert found.variance[:, 0, 0] == pytest.approx(1 / precision + extra, rel=1e-9)
 
 
+def curve(y, kind="training", sampler="ddim", model="a", x=(1.0, 2.0, 4.0, 8.0)):
+    """A Series without standard errors."""
+    y, column = np.asarray(y, float), {"training": "train_images", "steps": "steps"}[kind]
+    settings = {"sampler": sampler, "model": model, "guidance": 1.0}
+    return series.Series("mine", kind, "fid", column, "", np.asarray(x[: len(y)]), y, np.full(len(y), np.nan), settings)
+
+
+def said_by(one, *siblings):
+    """What siblings add to the log likelihood of a curve at the coarse design [shape, noise]."""
+    alone, helped = (evidence_of(replace(one, siblings=held), [99.0], design()).loglik for held in ((), siblings))
+    possible = np.isfinite(alone)
+    return np.where(possible, np.where(possible, helped, 0.0) - np.where(possible, alone, 0.0), 0.0)
+
+
+def test_siblings_of_one_solver_count_as_one_curve_and_share_no_floor():
+    """The mean of their log likelihoods, half for one sibling and whole for more; of floors the mean likelihood."""
+    points, one = design(), curve([9.0, 6.0, 5.0])
+    held = [curve([9.0, 6.1, 4.4, 3.9]), curve([8.0, 7.2, 6.9, 6.6]), curve([20.0, 11.0, 5.0, 3.1])]
+
+    def likely(sibling):
+        logs = evidence(sibling.x, sibling.y, [99.0], None, points).loglik
+        logs = np.maximum(logs - logs.max(), -40)
+        for a in np.unique(points.a[points.law == "floor"]):
+            same = (points.law == "floor") & (points.a == a)
+            logs[same] = logsumexp(logs[same], 0) - np.log(same.sum())
+        return logs
+
+    first, second, third = map(likely, held)
+    stranger = curve([9.0, 3.0, 1.0, 0.3], sampler="heun")
+    possible = np.isfinite(evidence(one.x, one.y, [99.0], None, points).loglik)
+    for siblings, wanted in (
+        (held[:1], 0.5 * first), ([*held[:2], stranger], (first + second) / 2), (held, (first + second + third) / 3),
+    ):  # fmt: skip
+        assert said_by(one, *siblings)[possible] == pytest.approx(wanted[possible], abs=1e-4)
+
+
+@pytest.mark.parametrize("y", [3 + 40 * np.arange(1, 9.0) ** -2, [9.0, 6.0, 5.0]])
+def test_the_floor_of_a_sibling_is_likely_to_be_the_floor(y):
+    """Student t about the floors that the sibling is forecast to have without studies, kept to a tenth of ln E.
+
+    At the law 'the last value again' the floor is the last value, so that many curves scan its density.
+    """
+    near = curve(y, "steps", "heun", x=np.arange(1, 9.0))
+    alone = of_series(near, [99.0], use_prior=False, fine=False)
+    values = np.where(alone.law == "floor", alone.floor[:, 2], near.y[-1] * np.where(alone.law == "power", 0.01, 1.0))
+    last = np.flatnonzero(design().law == "last")[0]
+    for end in (1.0, 2.0, 2.8, 3.0, 3.5, 5.0, 40.0):
+        density = alone.weights @ (t.pdf(np.log(end / values) / 0.3, 3) / t.pdf(0, 3))
+        one = curve([100.0, 60.0, end], "steps")
+        assert said_by(one, near)[last] == pytest.approx(2 * np.log(0.02 + density), abs=0.25)
+    assert not said_by(one, replace(near, settings=near.settings | {"model": "b"})).any(), "another model's floor"
+    assert not said_by(replace(one, kind="training"), near).any(), "along training no floor is shared"
+
+
 def test_many_exact_rows_bring_the_law_back():
     x = np.geomspace(1e6, 1e9, 12)
     answer = forecast(rows(x, 2.0 + 40 * (x / 1e6) ** -0.6), "fid", "params", [1e10])
@@ -80,6 +138,82 @@ def test_the_three_intervals_are_nested():
     assert frame["decades_beyond"][0] == pytest.approx(np.log10(2))
 
 
+@pytest.mark.parametrize("kind, variances", [
+    ("training", {"curve": 0.0004, "owned": 0.0004 + 0.0009 + 0.0025, "new_model": 0.0004 + 0.0009 + 0.0016 + 0.0025}),
+    ("size", {"curve": 0.0004, "owned": 0.0004 + 0.0009 / 4 + 0.0025, "new_model": 0.0004 + 0.0009 + 0.0025}),
+])  # fmt: skip
+def test_intervals_of_one_normal_are_its_own(kind, variances):
+    """A curve known to 2 %, rows to 3 %, a quarter of it a cell's, trained models to 4 %, a new measurement to 5 %."""
+    floors, many = np.random.default_rng(0).permutation(np.arange(1000.0)), np.ones(1000)
+    answer = Forecast(
+        replace(curve([3.0, 2.0]), kind=kind), np.array([99.0]), floors / floors.sum(), np.log(2) * many[None],
+        0.02**2 * many[None], 0.03 * many, np.outer(floors, np.ones(5)), np.array(["floor"] * 1000), {}, (1.0, 1.0),
+        0.04, 0.25, 0.05,
+    )  # fmt: skip
+    for of, variance in variances.items():
+        wanted = 2 * np.exp(norm.ppf([0.1, 0.9]) * np.sqrt(variance))
+        assert answer.interval(0.8, of)[0] == pytest.approx(wanted, rel=1e-9)
+        wide = replace(answer, width=(1.0, 2.0)).interval(0.9, of)[0]
+        assert wide == pytest.approx(2 * np.exp(2 * norm.ppf([0.05, 0.95]) * np.sqrt(variance)), rel=1e-9)
+    assert answer.floor_interval(0.8) == pytest.approx(1000 * np.sqrt([0.1, 0.9]), abs=2)  # weights rise with the floor
+
+
+def test_quantiles_of_a_mixture_are_those_of_its_distribution():
+    weights, mean, sd = np.array([0.3, 0.7]), np.array([0.0, 2.0]), np.array([1.0, 0.4])
+    for level in (0.05, 0.5, 0.9):
+        exact = brentq(lambda v: weights @ norm.cdf(v, mean, sd) - level, -9, 9)  # noqa: B023
+        assert mixture(weights, mean, sd, np.array([level]))[0] == pytest.approx(exact, abs=1e-9)
+
+
+def test_the_feature_of_a_rise_is_its_slope_at_the_last_row():
+    points, step = design(), 1e-6
+    rise = points.law == "rise"
+    ahead = np.log(points.phi + (1 - points.phi) * np.exp(-points.a * step))[rise] / step
+    slope = points.features[rise, 0, FEATURES.index("rise_ln_slope")] * 1.5 + np.log(0.05)
+    assert np.exp(slope) == pytest.approx(ahead, rel=1e-4)
+    assert np.ptp(ahead.reshape(5, -1), axis=0) == pytest.approx(0, abs=1e-4), "straight, and towards four ceilings"
+
+
+@pytest.mark.parametrize("points", [design(), design(fine=True)], ids=["coarse", "fine"])
+def test_a_point_of_the_design_stands_for_its_cell_in_the_logs_of_its_parameters(points):
+    def gap(values):
+        return np.diff(np.unique(values.round(9)))[0]
+
+    floor, (walk, bend) = points.law == "floor", (points.tau > 0, points.kappa > 0)
+    phi = points.phi[floor]
+    last = points.log_volume[points.law == "last"][0]
+    shape = np.log(gap(np.log(points.a[floor])) * gap(np.log(phi / (1 - phi))))
+    assert points.log_volume[floor] - last == pytest.approx(shape * np.ones((floor.sum(), len(last))))
+    sigma, none = np.log(gap(np.log(points.sigma))), ~walk & ~bend
+    assert last[none] == pytest.approx(sigma)
+    assert last[walk] == pytest.approx(sigma + np.log(gap(np.log(points.tau[walk]))))
+    assert last[bend] == pytest.approx(sigma + np.log(gap(np.log(points.kappa[bend]))))
+
+
+def test_the_answer_does_not_depend_on_how_fine_the_design_is():
+    one = curve([9.0, 6.5, 5.4, 4.3], "steps")
+    coarse, fine = (of_series(one, [16.0, 64.0], use_prior=False, fine=which) for which in (False, True))
+    assert coarse.laws() == pytest.approx(fine.laws(), abs=0.05)
+    assert coarse.interval() == pytest.approx(fine.interval(), rel=0.08)
+    assert coarse.floor_interval()[1] == pytest.approx(fine.floor_interval()[1], rel=0.08)
+    other = of_series(curve([9.0, 8.9, 8.8, 8.7], "steps"), [16.0], use_prior=False)
+    assert other.prior_law == fine.prior_law and other.laws() != fine.laws(), "the prior has not seen the rows"
+
+
+def test_values_of_a_floor_lie_within_its_own_cell_of_the_design():
+    answer = of_series(curve([9.0, 6.5, 5.4, 4.3]), [16.0], use_prior=False, fine=False)
+    held = np.unique(answer.floor[answer.law == "floor"].round(12), axis=0)
+    assert len(held) > 5 and (held[1:, 0] > held[:-1, -1]).all()
+    shares = np.unique(design().phi[design().law == "floor"]) * 4.3
+    assert np.abs(held[:, 2, None] - shares).min(1) == pytest.approx(0, abs=1e-9)
+
+
+def test_two_rows_get_intervals_that_are_not_calibrated_on_more():
+    one = curve([9.0, 6.5, 5.4])
+    assert tuple(of_series(one.first(2), [16.0]).width) == (1, 1)
+    assert tuple(of_series(one, [16.0]).width) == tuple(prior.load().width["training"]) != (1, 1)
+
+
 def test_a_unit_of_either_axis_changes_nothing():
     x, y = np.array([1e8, 3e8, 6e8, 1e9]), np.array([9.0, 6.5, 5.2, 4.3])
     first = forecast(rows(x, y), "fid", "params", [2e9])
@@ -100,7 +234,47 @@ def test_a_study_is_forecast_by_a_prior_that_has_not_seen_it():
     held = prior._file()
     assert set(held["without"]) == {one.group for one in series.published()}
     assert not np.allclose(prior.load("edm2").coefficients, prior.load().coefficients)
+    assert prior.load("dit").width == held["width"]["imagenet-transformers"] != prior.load().width
     assert np.array_equal(prior.load("edm2-students").coefficients, prior.load("edm2").coefficients)  # relatives
+
+
+@pytest.mark.parametrize("asked, wanted", [
+    (("size", "fid", "ddpm"), {"size"}), (("training", "fid"), {"training"}), (("steps", "fid"), {"steps"}),
+    (("steps", "fid", "DPM-Solver++"), {"steps", "fast_solver"}),
+    (("steps", "kd", "DDPM"), {"steps", "stochastic_solver"}),
+    (("steps", "fd", "consistency ddpm"), {"steps", "few_step"}), (("size", "is"), {"size", "score"}),
+    (("training", "precision"), {"training", "share"}),
+])  # fmt: skip
+def test_a_question_has_the_coefficients_of_its_kind_and_solver(asked, wanted):
+    flags = prior.context(*asked)
+    assert {name for name, flag in zip(prior.CONTEXTS, flags, strict=True) if flag} == wanted | {"all"}
+    b = np.diag(np.arange(1.0, 10.0)) @ np.ones((9, len(FEATURES)))  # of a context its number, of every feature
+    one = replace(curve([3.0, 2.0]), kind=asked[0], quality=asked[1], settings={"sampler": "".join(asked[2:])})
+    logs = prior.Prior(b).logs(one, design())
+    total = sum(prior.CONTEXTS.index(name) + 1 for name in wanted | {"all"})
+    assert logs == pytest.approx(total * design().features.sum(-1) + design().log_volume)
+
+
+def test_curves_of_a_group_count_as_the_root_of_their_number():
+    """Four curves of five rows, each with two metrics: of a metric the last row counts 1 / 4, all before as much."""
+    held = [replace(curve([9.0, 7, 6, 5, 4], x=range(1, 6)), study=study, label=label, quality=quality)
+            for study in ("dit", "sit") for label in "ab" for quality in ("fid", "is")]  # fmt: skip
+    given = prior.tasks(held)
+    assert [(task.seen, task.hidden) for task in given[:3]] == [(2, 2), (3, 3), (4, 4)]
+    assert [task.weight for task in given] == pytest.approx([1 / 8, 1 / 8, 1 / 4] * 8)
+    alone = prior.tasks([curve([9.0, 7, 6, 5, 4, 3, 2], x=range(1, 8))])
+    assert [(task.seen, task.hidden) for task in alone if task.hidden == 6] == [(6, 6), (3, 6), (4, 6)]
+    assert sum(task.weight for task in alone) == pytest.approx(2)
+
+
+def test_a_hidden_row_is_as_likely_as_its_normal_density():
+    one = replace(curve([9.0, 6.0, 5.0, 4.7]), se=np.array([np.nan, 0.3, np.nan, 0.2]))
+    table = prior.tabulate([prior.Task(one, 3, 3, 1.0)], design())
+    found = evidence(one.x[:3], one.y[:3], one.x[3:], one.se[:3], design())
+    sd = np.sqrt(found.variance[0] + design().sigma ** 2 + (0.2 / 4.7) ** 2)
+    assert table.predictive[0] == pytest.approx(norm.logpdf(np.log(4.7), found.mean[0], sd).ravel(), rel=1e-5)
+    rows = (found.loglik + design().log_volume).ravel()
+    assert table.loglik[0] == pytest.approx(np.maximum(rows - rows.max(), -1e6), rel=1e-5, abs=1e-3)
 
 
 def test_conformal_factors_give_intervals_their_level():
@@ -111,6 +285,21 @@ def test_conformal_factors_give_intervals_their_level():
     assert prior.conformal(rows) == pytest.approx([2 ** (20 / 22)] * 2, rel=0.03)
     assert prior.conformal([("a", ratios) for _, ratios in rows]) == pytest.approx([2 ** (1 / 3)] * 2, rel=0.03)
     assert prior.conformal([]) == (1, 1)
+    # groups weigh as the root of their number: 4 + 3 + 2, of which the small ratios are less than half
+    uneven = [("a", (0.5, 0.5))] * 16 + [("b", (2.0, 2.0))] * 9 + [("c", (2.0, 2.0))] * 4
+    assert prior.conformal(uneven) == pytest.approx([2 ** (3 / 5)] * 2, abs=1e-3)
+
+
+@pytest.mark.parametrize("truth", [5.6, 3.9])
+def test_widths_are_those_that_a_missed_forecast_would_have_needed(truth):
+    one = replace(curve([9.0, 6.0, 5.0, truth]), se=np.array([np.nan, np.nan, np.nan, 0.02 * truth]))
+    found = prior.widths([prior.Task(one, 3, 3, 1.0)], {"mine": prior.initial()}, design())
+    answer = of_series(one.first(3), one.x[3:], use_prior=False, fine=False)
+    low, first, middle, third, high = np.log(answer.quantiles((0.05, 0.25, 0.5, 0.75, 0.95), cell_error=0.02)[0])
+    limits = (third, high) if np.log(truth) > middle else (first, low)
+    ratios = [(np.log(truth) - middle) / (limit - middle) for limit in limits]
+    assert found["all"]["training"] == pytest.approx(np.clip(ratios, 0.3, 2.5) ** (1 / 3), abs=2e-3)
+    assert found["mine"]["training"] == (1, 1), "what it has seen itself is left out"
 
 
 def test_quantiles_are_widened_by_level_and_stay_in_order():
@@ -251,3 +440,27 @@ def test_series_of_a_table():
     seen, new, truth = series.hidden_largest(found[1])
     assert (len(seen), new, truth) == (2, 4e6, 3)
     assert of_series(seen, [new]).interval(of="new_model")[0, 0] > 0
+    surface = surfaces.from_series(found)[0]
+    assert surface.y.tolist() == [[9, 5], [7, 4], [6, 3]]  # [size, step]
+    assert surface.cost.tolist() == [[8e6, 16e6], [16e6, 32e6], [32e6, 64e6]]
+
+
+SIDE = np.array([1.0, 2, 4])
+SURFACE = surfaces.Surface("mine", "", "fid", "steps", SIDE, SIDE, np.array([[8.0, 4, 2], [7, 3, 1.5], [4, 5, 1]]),
+                           np.outer(SIDE, SIDE), ())  # fmt: skip
+
+
+def test_the_best_affordable_steps_of_a_surface_by_hand():
+    """Of size 1 (8 / steps) 3 steps, of size 2 one and a half, of size 4 none; at 8 its 2 steps are worse than 1."""
+    half = np.log(7) + np.log(1.5) / np.log(2) * np.log(3 / 7)
+    assert surfaces.best_affordable(SURFACE, SURFACE.y, 3.0) == pytest.approx([np.log(8 / 3), half, np.inf])
+    assert surfaces.best_affordable(SURFACE, SURFACE.y, 8.0) == pytest.approx(np.log([2, 1.5, 4]))
+
+
+def test_the_regret_of_decisions_on_a_surface_by_hand():
+    """With all of 16 to spend the sizes reach 2, 1.5 and 1; with 1.5 there is size 1 alone."""
+    lost = surfaces.regret(SURFACE, {"right": SURFACE.y[-1], "low": np.full(3, 9.0)})
+    assert lost.index[[0, -1]].tolist() == pytest.approx([1.5, 16])
+    wanted = {"right": 0.0, "low": 0.5, "largest affordable": 0.0, "smallest": 1.0}
+    assert lost.iloc[-1].to_dict() == pytest.approx(wanted) and (lost.iloc[0] == 0).all()
+    assert lost.loc[lost.index < 8, "largest affordable"].max() > 0.2, "size 4 too early"

@@ -113,10 +113,21 @@ def test_short_calls_go_on_until_two_seconds_and_long_ones_until_ten_calls():
     assert len(long.call.readings) == 10
 
 
+def test_seconds_and_their_spread_are_those_of_the_stage():
+    recorded = replay([9.0, 9.0, 3.0, 5.0, 9.0, 1.0, 2.0, 4.0, 0.1, 0.1, 0.4])  # load, first, calls, denoise, decode
+    row = take(lambda: Tiny(2), 2, recorded, Protocol(warmup=0, calls=3, seconds=0)).columns()
+    assert (row["seconds_per_image"], row["seconds_mad"], row["seconds_decode"]) == pytest.approx(
+        (2 / 2, 1 / 2, 0.1 / 2)
+    )
+
+
 def test_joules_are_shared_among_the_calls_of_each_window():
     recorded = replay([0] * 5 + [0.5] * 10, joules=[400, 440, 404])
     row = take(lambda: Tiny(2, stages=False), 2, recorded, Protocol(window_seconds=2)).columns()  # 4 calls, 8 images
     assert row["joules_per_image"] == pytest.approx(404 / 8) and row["joules_mad"] == pytest.approx(4 / 8)
+    recorded = replay([0] * 5 + [0.5] * 10, joules=[400, 440, 404])
+    uneven = take(lambda: Tiny(2, stages=False), 2, recorded, Protocol(window_seconds=1.7)).columns()
+    assert uneven["joules_per_image"] == row["joules_per_image"], "four calls again: a window is not shorter than asked"
 
 
 def test_joules_are_recorded_by_stage_and_what_could_not_be_weighed_says_why():

@@ -197,8 +197,9 @@ def test_a_counter_that_began_again_once_is_followed_and_more_often_refused(tmp_
     with Joules(source, **ANY) as used:
         (path / "energy_uj").write_text("67389013")
     assert used.joules == pytest.approx(600.0)
-    slow = Counter("RAPL counter", lambda: (1.0,), wraps=(1e-6,))
-    assert "more than once" in window(slow).reason
+    for wraps in ((1e-6,), (1e-6, 1e12)):  # the smallest counter wraps first
+        slow = Counter("RAPL counter", lambda wraps=wraps: (1.0,) * len(wraps), wraps)
+        assert "more than once" in window(slow).reason
 
 
 def test_counters_that_cannot_be_read_are_distinguished_from_none(tmp_path):
@@ -282,6 +283,12 @@ def test_the_best_batch_of_a_known_machine(options, best, sentence):
     chosen = best_batch(run, stopwatch=stopwatch)
     assert chosen.batch == best and sentence in chosen.stopped
     assert chosen.tried[0].throughput == pytest.approx(1 / (options["overhead"] + 1 / options["rate"]))
+
+
+def test_the_first_call_of_a_batch_is_not_counted():
+    seconds = iter([8.0, 1.0, 9.0, 1.6])
+    chosen = best_batch(None, (1, 2), stopwatch=lambda work: next(seconds), repeats=1)
+    assert [tried.seconds for tried in chosen.tried] == [1.0, 1.6] and chosen.batch == 2
 
 
 def test_a_machine_without_room_for_one_is_an_outcome_and_other_errors_pass():

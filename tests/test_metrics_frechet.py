@@ -165,18 +165,60 @@ def test_endless_value_covers_the_truth_where_the_plain_value_is_biased(d, n, de
     assert plain.mean() - truth > 2.5 * plain.std() / np.sqrt(draws)
 
 
-def test_endless_value_from_a_subset_of_a_tenth_is_as_good():
+def test_endless_value_and_error_from_a_subset_are_as_good():
+    """A half or a tenth of the features kept: the choice of them moves the value little, and the error of the plain
+    distance is still that of all samples."""
     reference, rng, n = known(8), np.random.default_rng(1), 4000
-    pairs = []
-    for _ in range(60):
+    endless, errors = [], []
+    for _ in range(40):
         x = rng.normal(size=(n, 8)).astype(np.float32) * 1.1
-        rows = [gaussians.columns(sums.of(x, np.arange(n), kept), reference, True) for kept in (n, 400)]
-        pairs.append([row["fd_inf"] for row in rows])
-    (whole, _), (tenth, wider) = np.array(pairs).transpose(1, 2, 0)
+        rows = [gaussians.columns(sums.of(x, np.arange(n), kept), reference, True) for kept in (n, 2100, 400)]
+        endless.append([row["fd_inf"] for row in rows])
+        errors.append([row["fd"][1] for row in rows])
+    (whole, _), (half, _), (tenth, wider) = np.array(endless).transpose(1, 2, 0)
     truth = 8 * 0.1**2
-    assert abs(tenth.mean() - truth) < 3.5 * tenth.std() / np.sqrt(60)
+    assert abs(tenth.mean() - truth) < 3.5 * tenth.std() / np.sqrt(40)
     assert np.mean(abs(tenth - truth) < 1.96 * wider) > 0.88
-    assert tenth.std() < 1.5 * whole.std()
+    assert (half - whole).std() < 0.15 * whole.std() and (tenth - whole).std() < 0.5 * whole.std()
+    assert np.mean(errors, 0) == pytest.approx([np.mean(errors)] * 3, rel=0.05)
+
+
+def contaminated(sample, *added):
+    """The Gaussian of a distribution of which shares e go to points x: added (e, x)."""
+    shares = np.array([1 - sum(e for e, _ in added), *(e for e, _ in added)])
+    first = shares @ [sample.mean, *(x for _, x in added)]
+    outer = np.array([sample.covariance + np.outer(sample.mean, sample.mean), *(np.outer(x, x) for _, x in added)])
+    return sums.Gaussian(first, np.tensordot(shares, outer, 1) - np.outer(first, first), sample.count)
+
+
+def test_influence_and_noise_of_pairs_are_derivatives_of_the_distance():
+    """By differences: the first along a share of one point, half the mixed second along those of two."""
+    reference, x, e = of(REAL), FAKE.astype(float), 1e-4
+    sample = sums.moments(x)
+    to = gaussians.transport(sample, reference)
+    assert gaussians.influence(x, sample, reference, to).mean() == pytest.approx(0, abs=1e-9)
+    population = sums.Gaussian(sample.mean, sample.covariance, 10**9)
+    moved = lambda *added: gaussians.distance(contaminated(sample, *added), reference)  # noqa: E731
+    for one, two in ((0, 1), (2, 5)):
+        slope = (moved((e, x[one])) - moved((-e, x[one]))) / (2 * e)
+        assert gaussians.influence(x, population, reference, to)[one] == pytest.approx(slope, rel=1e-4)
+        corners = [a * b * moved((a * e, x[one]), (b * e, x[two])) for a in (1, -1) for b in (1, -1)]
+        second = sum(corners) / (4 * e**2)
+        assert gaussians.pair_noise(x[[one, two]], sample, to) == pytest.approx((second / 2) ** 2, rel=1e-3)
+
+
+def test_the_error_of_the_endless_value_adds_up_its_three_parts():
+    """Through n, n/2 and n/4 the parabola's weights are 8/3, -2 and 1/3. Pairs within a half weigh 8/3 - 4 in the
+    first two, others 8/3, and those of the four quarters add 4 x 2 / 9 / 4 x 4: 88/9 of the noise of a pair, over n^2.
+    """
+    n = next(n for n in range(400, 2000, 8) if sums.half_of(np.arange(n)).sum() == n / 2)
+    x = np.random.default_rng(2).normal(size=(n, 8)).astype(np.float32)
+    of_x, reference = sums.of(x, np.arange(n)), known(8)
+    row, sample = gaussians.columns(of_x, reference, True), sums.moments(of_x["kept"].astype(float))
+    pair = gaussians.pair_noise(of_x["kept"].astype(float), sample, gaussians.transport(sample, reference))
+    (value, error), (plain, first) = row["fd_inf"], row["fd"]
+    line = 2 * plain - (row["fd_half1"][0] + row["fd_half2"][0]) / 2
+    assert error**2 == pytest.approx(first**2 + (value - line) ** 2 + 88 / 9 * pair / n**2, rel=1e-6)
 
 
 def test_endless_value_is_unknown_below_four_samples_a_feature():

@@ -1,5 +1,6 @@
 """Samplers on a network whose answer is known in closed form, and one noise stream a sample."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import diffusers
@@ -99,11 +100,14 @@ def test_deterministic_samplers_converge_at_the_order_of_their_table_row(name, s
     assert -slope(gaussian(**schedule), name, steps) == pytest.approx(order, abs=0.35)
 
 
+THRESHOLDED = {"thresholding": True, "sample_max_value": 1.5}
+
+
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
 @pytest.mark.parametrize("spacing, steps", [("leading", 64), ("leading", 7), ("trailing", 50), ("trailing", 8)])
-@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("clip", [{"clip_sample": True}, {"clip_sample": False}, THRESHOLDED])
 def test_ddim_is_diffusers_own_to_the_bit_where_its_strides_meet(prediction, spacing, steps, clip):
-    options = {"beta_schedule": "scaled_linear", "steps_offset": 1, "clip_sample": clip}
+    options = {"beta_schedule": "scaled_linear", "steps_offset": 1} | clip
     options |= {"prediction_type": prediction, "timestep_spacing": spacing}
     stock, ours = diffusers.DDIMScheduler(**options), ExactDDIM(**options)
     stock.set_timesteps(steps)
@@ -180,6 +184,16 @@ def test_guidance_is_the_published_combination_and_doubles_the_calls():
     assert torch.allclose(guided, v_null + 3 * (v_class - v_null), atol=1e-4)
     assert sum(counted) == 3 * (2 + 1 + 1)
     assert model.calls(3.0) == 2 and model.calls(1.0) == 1
+
+
+def test_a_guidance_that_the_network_takes_as_input_is_one_call_with_the_weight():
+    called = []
+    model = replace(
+        small(), guided="embedded", call=lambda net, x, t, condition, weight: called.append((len(x), weight)) or x
+    )
+    x = torch.randn(3, 4, 8, 8)
+    assert torch.equal(loop.predict(model, None, x, torch.tensor(500), {}, None, 3.0), x) and called == [(3, 3.0)]
+    assert loop.evaluations(SamplingConfig("ddim", 5, 3.0), model.traits) == 5
 
 
 def test_an_interval_guides_only_there_and_is_paid_only_there():
