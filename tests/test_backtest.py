@@ -29,10 +29,11 @@ def board(published):
 def test_an_installed_package_asks_the_same_of_its_tables(tmp_path, monkeypatch):
     """The wheel holds data/ within the package: measurements that are no study of their own are found there, too."""
     data = Path(__file__).resolve().parent.parent / "data"
-    for name in ("published/edm2.csv", "measurements/tiny-t2i-2000.csv"):
-        (tmp_path / name).parent.mkdir()
+    for name in ("published/edm2.csv", "measurements/tiny-t2i-2000.csv", "studies.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(data / name, tmp_path / name)
     monkeypatch.setattr(studies, "HOMES", (tmp_path,))
+    studies.known.cache_clear()
     assert {one.study for one in series.published()} == {"edm2", "tiny-t2i-2000"}
 
 
