@@ -113,7 +113,8 @@ def disagreements(table, quality=None):
     if not same or not watched:
         return []
     groups = _keys(table, same)
-    return [s for column in dict.fromkeys(watched) for s in _disagree(table[column], groups)]
+    groups = groups[groups.duplicated(keep=False)]
+    return [s for column in dict.fromkeys(watched) for s in _disagree(table.loc[groups.index, column], groups)]
 
 
 def settings(table, results=()):
