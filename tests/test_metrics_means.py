@@ -266,6 +266,8 @@ def test_a_mean_of_nothing_is_refused_and_of_one_has_no_error():
 
 
 def test_unknown_names_and_options_are_listed():
+    with pytest.raises(InputError, match=r"'fid' is a column .*: \{name: distances, features: inception, .*\[fd\]"):
+        open_metric("fid")
     with pytest.raises(InputError, match=f"No metric 'blip'. Known: {', '.join(METRICS)}. An installed package"):
         open_metric("blip")
     with pytest.raises(InputError, match=r"The metric 'crps' does not know size: it takes members\."):

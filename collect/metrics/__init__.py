@@ -31,7 +31,7 @@ from collect.features import of_classifier
 from collect.metrics.classes import agreement, open_agreement
 from collect.metrics.clip import open_clip
 from collect.metrics.crps import open_crps
-from collect.metrics.distances import open_distances
+from collect.metrics.distances import QUALITIES, open_distances
 from collect.metrics.gaussians import frechet
 from collect.metrics.kernel import kernel_distance
 from collect.metrics.manifold import precision_recall
@@ -41,7 +41,7 @@ from collect.metrics.pairs import open_lpips, open_psnr, open_ssim
 from collect.metrics.perceptual import open_perceptual
 from collect.metrics.reference import Reference, read_reference, write_reference
 from collect.metrics.subject import open_diversity, open_subject
-from collect.plugins import open_named
+from collect.plugins import names, open_named
 from scalinglaws.schema import InputError
 
 VERSION = "3"  # of the definitions here; part of a cell's identity
@@ -68,11 +68,18 @@ __all__ = ["GROUP", "METRICS", "VERSION", "Mean", "Reference", "agreement", "fre
 
 
 def open_metric(name, base=None, device="cpu", **options):
-    """The metric of this name; InputError lists the names there are, or the options that it takes.
+    """The metric of this name; InputError lists the names there are, the options that it takes, or the metric that a
+    column such as fid is of.
 
     Paths (of references, weights, models) are looked for in the folder `base` first; a metric that takes a `device`
     has its networks there.
     """
+    if name in (*QUALITIES, "fid") and name not in names(METRICS, GROUP):
+        column, network = ("fd", "inception") if name == "fid" else (name, "NETWORK")
+        raise InputError(
+            f"'{name}' is a column of the metric 'distances': {{name: distances, features: {network}, "
+            f"reference: FILE, columns: [{column}]}}."
+        )
     for option in PATHS if base is not None else ():
         value = options.get(option)
         if isinstance(value, str | Path) and (Path(base) / value).exists():
