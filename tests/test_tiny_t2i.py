@@ -80,6 +80,13 @@ def test_with_five_times_the_images_every_width_beats_the_one_before_it(quality)
     assert len(rows) == 7 and set(rows.n_samples_for_metric) == {5120} and (falls / errors)[1:].min() > 4
 
 
+@pytest.mark.parametrize("steps", [4, 8, 16, 32])
+def test_guided_sizes_fall_in_order_at_every_few_steps(steps):
+    rows = sl.read("tiny-t2i-5120").query(f"steps == {steps} and guidance == 2").sort_values("base_channels")
+    falls, errors = -rows.fd_effnet_lite0.diff(), (rows.fd_effnet_lite0_se**2).rolling(2).sum() ** 0.5
+    assert len(rows) == 7 and (falls / errors)[1:].min() > 3
+
+
 def test_unseen_names_are_drawn_far_less_often_than_unseen_pairs_and_these_less_than_seen_ones():
     table = sl.read("tiny-t2i-held").pivot(index="base_channels", columns="dataset", values="agreement")
     assert len(table) == 7 and (table.prompts - table.pairs > 0.04).all()
