@@ -1,6 +1,7 @@
 """`scalinglaws collect ...` as a user types it: every verb on a small family, and one sentence for what is wrong."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -35,7 +36,8 @@ def test_plan_run_status_export(file, tmp_path, capsys):
     store = tmp_path / "store"
     plan = json.loads(printed(capsys, "plan", file, "--store", store, "--json"))
     assert plan["missing"] == 2 and plan["flops"] == sum(p["flops"] for p in plan["prices"])
-    assert "2 of 2 cells missing" in printed(capsys, "plan", file, "--store", store)
+    said = re.search(r"2 of 2 cells missing: (\S+) (\w)FLOPs", printed(capsys, "plan", file, "--store", store))
+    assert float(said[1]) * {"M": 1e6, "G": 1e9}[said[2]] == pytest.approx(plan["flops"], rel=1e-3)
     assert "2 of 2 cells done, 0 missing" in printed(capsys, "run", file, "--store", store)
     assert json.loads(printed(capsys, "status", file, "--store", store, "--json"))["done"] == 2
     assert "2 rows in" in printed(capsys, "export", store, tmp_path / "out.csv")

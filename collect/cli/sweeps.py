@@ -21,6 +21,7 @@ from collect.store.tables import table_format, write_table
 from scalinglaws.schema import InputError
 
 QUALITIES = ("fd", "fid", "fd_effnet_lite0", "clip", "lpips", "psnr", "crps", "agreement")  # shown before others
+FLOPS = {"PFLOPs": 1e15, "TFLOPs": 1e12, "GFLOPs": 1e9, "MFLOPs": 1e6}
 
 
 def register(verbs):
@@ -93,6 +94,8 @@ def plan(args):
     sweep = _opener(args).sweep
     for doubt in sweep.doubts:
         note(doubt)
+    if not args.untimed:
+        note("every model with missing cells is called three times to time it; --untimed counts FLOPs only")
     prices = priced(sweep, not args.untimed)
     total = {"cells": len(sweep.cells), "missing": len(prices), "flops": sum(p.flops for p in prices)}
     for column in ("seconds", "roofline_seconds"):
@@ -103,12 +106,18 @@ def plan(args):
         show(json.dumps(total | {"prices": names}))
         return 0
     for p in prices:
-        show(f"{p.job.name:<32} {p.flops / 1e9:>12.1f} GFLOPs" + (f" {p.seconds:>9.1f} s" if p.seconds else ""))
+        show(f"{p.job.name:<32} {_flops(p.flops):>14}" + (f" {p.seconds:>9.1f} s" if p.seconds else ""))
     about = "" if total["seconds"] is None else f", about {duration(total['seconds'])} here on one worker"
     least = total["roofline_seconds"]
     about += f", at least {duration(least)} at this device's roofline" if least else ""
-    show(f"{len(prices)} of {len(sweep.cells)} cells missing: {total['flops'] / 1e12:.2f} TFLOPs{about}.")
+    show(f"{len(prices)} of {len(sweep.cells)} cells missing: {_flops(total['flops'])}{about}.")
     return 0
+
+
+def _flops(count):
+    """1.234 TFLOPs, four digits in the largest unit below the count."""
+    unit = next((unit for unit in FLOPS if count >= FLOPS[unit]), "MFLOPs")
+    return f"{count / FLOPS[unit]:.4g} {unit}"
 
 
 def run(args):
