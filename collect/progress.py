@@ -54,15 +54,18 @@ class RunProgress:
 
     @property
     def left(self):
-        """Seconds left, or None before the first cell: by FLOPs alone after one, then by FLOPs and cells."""
+        """Seconds left, or None before the first cell: by FLOPs alone after one, then by FLOPs and cells; less what has
+        passed since the last cell."""
         if not self.flops:
             return None
         work, seconds = np.array(self.work)[:, :2], np.array(self.work)[:, 2]
         left = np.array([self.total, len(self.jobs)]) - work[-1]
         if len(work) == 1:
-            return float(seconds[0] * left[0] / self.flops)
-        rates, _ = nnls(work / work[-1], seconds)
-        return float(rates @ (left / work[-1]))
+            expected = seconds[0] * left[0] / self.flops
+        else:
+            rates, _ = nnls(work / work[-1], seconds)
+            expected = rates @ (left / work[-1])
+        return max(float(expected - (self.clock() - self.began - seconds[-1])), 0.0)
 
     def text(self):
         left = "" if self.left is None else f", {duration(self.left)} left"

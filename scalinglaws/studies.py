@@ -35,8 +35,11 @@ class Study:
 
 @cache
 def known():
-    """{name: {title, caveats, relatives}} of the catalogue, in its order."""
-    return next(tomllib.loads((h / CATALOGUE).read_text(encoding="utf-8")) for h in HOMES if (h / CATALOGUE).exists())
+    """{name: {title, caveats, relatives}} of the catalogue, in its order; not to be changed."""
+    path = next((home / CATALOGUE for home in HOMES if (home / CATALOGUE).exists()), None)
+    if path is None:
+        raise InputError(f"No {CATALOGUE} in {' or '.join(map(str, HOMES))}: install the package again.")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def names():

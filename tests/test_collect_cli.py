@@ -148,14 +148,14 @@ def test_progress_counts_cells_samples_and_time_left(capsys):
     jobs = [Job(f"j{i}", "k", flops, None) for i, flops in enumerate((30.0, 10.0, 20.0))]
     run = RunProgress(jobs, clock=lambda: next(now))
     run.see(Event("finished", "me", jobs[0], row={"n_samples_for_metric": 500}))
-    assert run.left == 10.0  # half of the work took 10 s
-    assert run.rate == 25.0  # after 20 s
+    assert run.left == 0.0  # half of the work took 10 s, and 10 s have passed since
+    assert run.rate == 500 / 30  # after 30 s
     run.see(Event("failed", "me", jobs[1]))
     run.see(Event("failed", "me", jobs[1]))
     assert run.text().startswith("2/3 cells, ") and "left" in run.text()
-    clock = iter([0, 9, 9 + 5, 9 + 5 + 3])  # 0.2 s per FLOP and 3 s a cell
+    clock = iter([0, 9, 9 + 5, 9 + 5 + 4])  # 0.2 s per FLOP and 3 s a cell
     run = RunProgress([*jobs, Job("j3", "k", 5.0, None)], clock=lambda: next(clock))
     for job in jobs[:2]:
         run.see(Event("finished", "me", job, row={"n_samples_for_metric": 500}))
-    assert run.left == pytest.approx(0.2 * 25 + 3 * 2)
+    assert run.left == pytest.approx(0.2 * 25 + 3 * 2 - 4)  # 4 s after the second
     assert [duration(s) for s in (12, 180, 7500, 270_000)] == ["12 s", "3 min", "2 h 05 min", "3 d 3 h"]

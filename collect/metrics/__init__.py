@@ -74,8 +74,9 @@ def open_metric(name, base=None, device="cpu", **options):
     Paths (of references, weights, models) are looked for in the folder `base` first; a metric that takes a `device`
     has its networks there.
     """
-    if name in (*QUALITIES, "fid") and name not in names(METRICS, GROUP):
-        column, network = ("fd", "inception") if name == "fid" else (name, "NETWORK")
+    of_distances = dict.fromkeys(QUALITIES, "NETWORK") | {"fid": "inception", "kid": "inception"}
+    if name in of_distances and name not in names(METRICS, GROUP):
+        column, network = {"fid": "fd", "kid": "kd"}.get(name, name), of_distances[name]
         raise InputError(
             f"'{name}' is a column of the metric 'distances': {{name: distances, features: {network}, "
             f"reference: FILE, columns: [{column}]}}."

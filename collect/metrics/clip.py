@@ -61,6 +61,8 @@ def load_clip(model, revision=None, device="cpu"):
         with quiet():
             loaded = with_weights(CLIPModel, model, **options).to(device)
         parts = [kind.from_pretrained(model, **options) for kind in (CLIPTokenizer, CLIPImageProcessorPil)]
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"No CLIP model in '{model}' ({str(error).splitlines()[0]}).") from error
     return loaded, *parts

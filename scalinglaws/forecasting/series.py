@@ -43,7 +43,7 @@ UNRELATED = (
     "seed",
 )
 
-# groups of relatives of tables that the catalogue of studies does not list
+# {table that the catalogue of studies does not list: its group of relatives}
 RELATIVES = {"tiny-t2i-2000": "tiny-ldm", "epoch-chinchilla": "chinchilla", "kyotakano": "chinchilla"}
 # headings under which a study lists different architectures or designs: no curve
 MIXED = {("dico", "final, CFG"), ("dico", "512"), ("udit", "cfg 1.5 at 400K"), ("udit", "toy T size"),
@@ -149,8 +149,13 @@ def from_table(table: pd.DataFrame, study: str = "table", least: int = 3, kinds=
 
 
 def questions(table: pd.DataFrame, study: str = "table", least: int = 3) -> list[Series]:
-    """All that the board asks of a table: its series along each axis, and those of the best guidance."""
-    return from_table(table, study, least) + best_guidance(table, study, least)
+    """All that the board asks of a table: its series along each axis, and those of the best guidance; a curve that
+    stands in the table twice (a strength printed once for several qualities) is asked once.
+    """
+    found = {}
+    for one in from_table(table, study, least) + best_guidance(table, study, least):
+        found.setdefault((one.kind, one.quality, *one.x, *one.y), one)
+    return list(found.values())
 
 
 def published(least: int = 3) -> list[Series]:
@@ -240,11 +245,12 @@ def _along(rows, study, kind, quality, least):
 
 
 def _one_per_model(rows, column):
-    if rows.groupby(["family", "model"], dropna=False)[column].nunique(dropna=False).max() > 1:
+    family = rows["family"] if "family" in rows else pd.Series("", rows.index)
+    if rows.groupby([family, rows["model"]], dropna=False)[column].nunique(dropna=False).max() > 1:
         return False
     if column not in ("train_steps", "train_images"):
         return True
-    held = rows.groupby("family", dropna=False)[column]
+    held = rows.groupby(family, dropna=False)[column]
     return bool((held.max() <= TUNED_RANGE * held.min()).all())
 
 
