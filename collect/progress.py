@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from scipy.optimize import nnls
 
 SHOWN = ("finished", "failed", "lost")  # kinds of events that get a line
+KEPT = 256  # closed cells that the time left is learned from, thinned to half beyond; even, so that the last one stays
 
 
 def show(text):
@@ -32,7 +33,7 @@ class RunProgress:
     closed: set = field(default_factory=set)  # names of finished and failed cells
     samples: int = 0  # of finished cells
     flops: float = 0.0
-    work: list = field(default_factory=list)  # at every closed cell: FLOPs and cells so far, seconds
+    work: list = field(default_factory=list)  # at closed cells, of many at some: FLOPs and cells so far, seconds
 
     def __post_init__(self):
         self.total, self.began = sum(job.flops for job in self.jobs), self.clock()
@@ -44,6 +45,8 @@ class RunProgress:
         self.closed.add(event.job.name)
         self.flops += event.job.flops
         self.work.append((self.flops, len(self.closed), self.clock() - self.began))
+        if len(self.work) > KEPT:
+            self.work = self.work[::2]
         if event.kind == "finished":
             self.samples += event.row["n_samples_for_metric"]
 
@@ -58,7 +61,8 @@ class RunProgress:
         passed since the last cell."""
         if not self.flops:
             return None
-        work, seconds = np.array(self.work)[:, :2], np.array(self.work)[:, 2]
+        done = np.array(self.work)
+        work, seconds = done[:, :2], done[:, 2]
         left = np.array([self.total, len(self.jobs)]) - work[-1]
         if len(work) == 1:
             expected = seconds[0] * left[0] / self.flops
@@ -68,8 +72,9 @@ class RunProgress:
         return max(float(expected - (self.clock() - self.began - seconds[-1])), 0.0)
 
     def text(self):
-        left = "" if self.left is None else f", {duration(self.left)} left"
-        return f"{len(self.closed)}/{len(self.jobs)} cells, {self.rate:.3g} samples/s{left}"
+        left = self.left
+        more = "" if left is None else f", {duration(left)} left"
+        return f"{len(self.closed)}/{len(self.jobs)} cells, {self.rate:.3g} samples/s{more}"
 
 
 def duration(seconds):

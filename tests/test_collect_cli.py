@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -158,4 +159,10 @@ def test_progress_counts_cells_samples_and_time_left(capsys):
     for job in jobs[:2]:
         run.see(Event("finished", "me", job, row={"n_samples_for_metric": 500}))
     assert run.left == pytest.approx(0.2 * 25 + 3 * 2 - 4)  # 4 s after the second
+    jobs = [Job(f"j{i}", "k", float(i % 7 + 1), None) for i in range(2000)]
+    ends = np.cumsum([0.2 * job.flops + 3 for job in jobs])
+    run = RunProgress(jobs, clock=iter([0, *ends[:1500], ends[1499]]).__next__)
+    for job in jobs[:1500]:
+        run.see(Event("finished", "me", job, row={"n_samples_for_metric": 500}))
+    assert run.left == pytest.approx(ends[-1] - ends[1499]) and len(run.work) <= 256
     assert [duration(s) for s in (12, 180, 7500, 270_000)] == ["12 s", "3 min", "2 h 05 min", "3 d 3 h"]

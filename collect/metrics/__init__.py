@@ -61,6 +61,8 @@ METRICS = {  # name: how it is opened               columns; conditions
     "diversity": open_diversity,  # diversity; nothing, of one prompt at best
     "crps": open_crps,  #           crps; targets
 }
+# {what users call it: the quality of `distances`, its network}
+OF_DISTANCES = {q: (q, "NETWORK") for q in QUALITIES} | {"fid": ("fd", "inception"), "kid": ("kd", "inception")}
 
 __all__ = ["GROUP", "METRICS", "VERSION", "Mean", "Reference", "agreement", "frechet", "kernel_distance",
            "of_trained_family", "open_metric", "open_metrics", "precision_recall", "read_reference", "score",
@@ -74,9 +76,8 @@ def open_metric(name, base=None, device="cpu", **options):
     Paths (of references, weights, models) are looked for in the folder `base` first; a metric that takes a `device`
     has its networks there.
     """
-    of_distances = dict.fromkeys(QUALITIES, "NETWORK") | {"fid": "inception", "kid": "inception"}
-    if name in of_distances and name not in names(METRICS, GROUP):
-        column, network = {"fid": "fd", "kid": "kd"}.get(name, name), of_distances[name]
+    if name in OF_DISTANCES and name not in names(METRICS, GROUP):
+        column, network = OF_DISTANCES[name]
         raise InputError(
             f"'{name}' is a column of the metric 'distances': {{name: distances, features: {network}, "
             f"reference: FILE, columns: [{column}]}}."

@@ -11,7 +11,7 @@ import torch
 
 from collect.features import fingerprint
 from collect.metrics.mean import Mean, required
-from collect.models.networks import quiet, with_weights
+from collect.models.networks import with_weights
 from scalinglaws.schema import InputError
 
 
@@ -58,8 +58,7 @@ def load_clip(model, revision=None, device="cpu"):
         )
     options = {"revision": revision} if revision else {"local_files_only": True}
     try:
-        with quiet():
-            loaded = with_weights(CLIPModel, model, **options).to(device)
+        loaded = with_weights(CLIPModel, model, **options).to(device)
         parts = [kind.from_pretrained(model, **options) for kind in (CLIPTokenizer, CLIPImageProcessorPil)]
     except InputError:
         raise

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import normalize
 
-from collect.models.networks import quiet, with_weights
+from collect.models.networks import with_weights
 from collect.models.tiny_t2i import TOKENS
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -71,8 +71,7 @@ def load(folder):
     """(CLIPModel in float32, CLIPTokenizer) of a folder that save() wrote."""
     from transformers import CLIPModel
 
-    with quiet():
-        model = with_weights(CLIPModel, folder, dtype=torch.float32, local_files_only=True)
+    model = with_weights(CLIPModel, folder, dtype=torch.float32, local_files_only=True)
     return model, load_tokenizer(folder)
 
 
