@@ -148,9 +148,35 @@ def test_the_shipped_files_belong_together():
     for name in ("super-resolution", "super-resolution-scratch"):
         file, sweep = trained[name], read_config(data / f"sweeps/tiny-t2i-{name}.yaml", SweepFile)
         steps = loop.snapshot_steps(file.steps)
-        assert sweep.models == [f"{label}-{step}" for label in file.labels for step in steps]
+        assert sweep.models == [f"{name}-{step}" for name in file.runs for step in steps]
         place = (data / "models/tiny-t2i" / file.out).resolve()
         assert (data / "sweeps" / sweep.family).resolve() == place
     for name, end in (("students", "consistency"), ("students-62", "consistency-62")):
         students = read_config(data / f"sweeps/tiny-t2i-{name}.yaml", SweepFile)
         assert students.models == [f"{label}-{end}" for label in trained[name].labels]
+
+
+def test_several_seeds_of_each_label(place, said):
+    """A run each, in the folder that the file names beside itself; seed 0 keeps the label and the weights of one."""
+    one = {"steps": 1, "out": "plain"}
+    several = {"labels": ["c8", "c12"], "seeds": [0, 1], "steps": 1, "out": "seeds"}
+    for name, content in (("one", one | {"label": "c8"}), ("all", several)):
+        path = place / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({"base": "family", "data": "scenes", "batch": 4, "warmup": 1} | content))
+        code, _, err = said("collect", "finetune", path, "--device", "cpu")
+        assert code == 0, err
+    family, plain = open_family(place / "seeds"), open_family(place / "plain")
+    assert family.labels == ["c8", "c8-s1", "c12", "c12-s1"]
+    assert [family.columns(label)["train_seed"] for label in family.labels] == [0, 1, 0, 1]
+    weight = {label: family.model(label).denoiser.conv_in.weight for label in ("c8", "c8-s1")}
+    assert torch.equal(weight["c8"], plain.model(plain.labels[0]).denoiser.conv_in.weight)
+    assert not torch.equal(weight["c8"], weight["c8-s1"])
+
+
+@pytest.mark.parametrize(("content", "said_what"), [
+    ({"label": "c8", "seeds": [0, 1]}, "seeds are of several labels: give labels, or one seed"),
+    ({"labels": ["c8", "c8-s1"], "seeds": [0, 1]}, "two runs would have one name"),
+])  # fmt: skip
+def test_seeds_that_have_no_run_of_their_own(place, said, content, said_what):
+    code, _, err = run(said, place, "finetune", content | {"steps": 1}, "no-seeds")
+    assert code == 2 and said_what in err

@@ -190,11 +190,11 @@ def train(args):
 def _same_run(path, given, folder):
     """Keep a tuning's file, its paths resolved, in the run's folder; InputError where that holds another one's run.
 
-    More steps, other `labels`, another `out` or `save_every` continue a run.
+    More steps, other `labels` or `seeds`, another `out` or `save_every` continue a run.
     """
     kept = Path(folder) / "training.yaml"
     if kept.exists():
-        free = {name: getattr(given, name) for name in ("steps", "out", "save_every", "labels")}
+        free = {name: getattr(given, name) for name in ("steps", "out", "save_every", "labels", "seeds")}
         if read_config(kept, type(given)).model_copy(update=free) != given:
             raise InputError(f"{folder} holds a run of another file than {path}: choose another --out.")
     Path(folder).mkdir(parents=True, exist_ok=True)

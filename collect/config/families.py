@@ -92,6 +92,7 @@ class ModelRow(Strict):
     variant: str | None = Field(None, description="undistilled, or how it was distilled")
     train_steps: int | None = None
     train_images: int | None = Field(None, description="images seen in training, each for one step of it")
+    train_seed: int | None = None
 
     @model_validator(mode="after")
     def _has_a_place(self):

@@ -22,6 +22,9 @@ class TrainingFile(Strict):
     labels: Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="several of them: a run for each in <out>/<label>, one family of all"
     )
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = Field(
+        None, description="with labels: a training of each for every seed; those beside 0 are called <label>-s<seed>"
+    )
     step: Count | None = Field(None, description="a snapshot of that label in the family's training run")
     options: dict[str, Any] = Field(default_factory=dict, description="of the pipeline, such as {null_class: 10}")
     data: str = Field(description="a folder of images with captions.csv, or of scenes by `collect data`")
@@ -42,12 +45,24 @@ class TrainingFile(Strict):
             raise ValueError("give label, for one model, or labels, for several")
         if self.step and not (self.label or self.labels):
             raise ValueError("a step is a snapshot of a label: give the label, too")
+        if self.seeds and not self.labels:
+            raise ValueError("seeds are of several labels: give labels, or one seed")
+        if len(set(self.runs)) < len(self.labels or []) * len(self.seeds or [0]):
+            raise ValueError("two runs would have one name: c8 of seed 1 is called c8-s1, as another of the labels")
         return self
+
+    @property
+    def runs(self):
+        """{name: (label, seed)} of several labels: c8, c8-s1, ...; empty for one."""
+        seeds = self.seeds or [self.seed]
+        named = lambda label, seed: f"{label}-s{seed}" if self.seeds and seed else label  # noqa: E731
+        return {named(label, seed): (label, seed) for label in self.labels or [] for seed in seeds}
 
     def resolved(self, path):
         """The file with absolute folders, `path` being its own place."""
         place = Path(path).resolve().parent
-        return self.model_copy(update={"base": str(place / self.base), "data": str(place / self.data)})
+        given = {name: getattr(self, name) for name in ("base", "data", "out")}
+        return self.model_copy(update={name: value and str(place / value) for name, value in given.items()})
 
 
 class DataFile(TrainingFile):

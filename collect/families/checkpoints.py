@@ -148,7 +148,7 @@ class CheckpointFamily:
         """A model's columns of the table beside its cost."""
         spec = self.spec(label)
         known = {"model": label, "variant": spec.variant, "task": self.task.name}
-        known |= {"train_steps": spec.train_steps, "train_images": spec.train_images}
+        known |= {name: getattr(spec, name) for name in ("train_steps", "train_images", "train_seed")}
         if spec.train_images:
             known["train_flops"] = self.cost_profile(label).training_flops(spec.train_images)
         own = {"weights": self.identity(label)["weights"]}

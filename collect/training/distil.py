@@ -34,7 +34,8 @@ def distil(file, folder, where=None):
         if where.first:
             release(student, build, loop.snapshot(place, file.steps), folder / f"checkpoint-{label}")
             yield TrainingEvent("checkpoint", label, f"{folder / f'checkpoint-{label}'}: {file.steps} steps")
-        rows.append({"label": label, "path": f"checkpoint-{label}", "variant": label, "train_steps": file.steps})
+        row = {"label": label, "path": f"checkpoint-{label}", "variant": label}
+        rows.append(row | {"train_steps": file.steps, "train_seed": file.seed})
     if where.first:
         write_family(
             folder,

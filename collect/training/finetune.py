@@ -116,8 +116,9 @@ def finetune(file, folder, where=None):
         for step, end in kept_steps(file, folder):
             release(model, build, loop.snapshot(folder, step), folder / f"checkpoint{end}")
             variant = "fine-tuned" if file.pretrained else "from scratch"
-            rows.append({"label": f"{folder.name}{end}", "path": f"checkpoint{end}", "variant": variant})
-            rows[-1] |= {"train_steps": step, "train_images": step * file.batch * where.processes}
+            row = {"label": f"{folder.name}{end}", "path": f"checkpoint{end}", "variant": variant}
+            seen = {"train_steps": step, "train_images": step * file.batch * where.processes}
+            rows.append(row | seen | {"train_seed": file.seed})
             yield TrainingEvent("checkpoint", folder.name, f"{folder / f'checkpoint{end}'}: {step} steps")
         write_family(folder, task, rows, model.options)
 

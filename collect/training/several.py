@@ -1,4 +1,4 @@
-"""One training file for several models of a family: a run for each in <out>/<label>, one family of all they leave."""
+"""One training file for several models of a family, or several seeds: a run for each, one family of all they leave."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,10 @@ RELATIVE = ("prompts", "images")  # paths of a family's task
 
 
 def each_label(run, file, folder, where):
-    """The events of run(file, folder, where) for each label of a training file in turn, or of the one that it names."""
+    """The events of run(file, folder, where) for each label and seed of a training file, or of the one that it names.
+
+    A run's folder is <folder>/<its name>.
+    """
     folder = Path(folder)
     if not file.labels:
         yield from run(file, folder, where)
@@ -21,13 +24,15 @@ def each_label(run, file, folder, where):
     known = open_family(file.base).labels
     if unknown := [label for label in file.labels if label not in known]:
         raise InputError(f"The family in {file.base} has no {', '.join(unknown)}. Its models are {', '.join(known)}.")
-    for label in file.labels:
+    names = list(file.runs)
+    for name, (label, seed) in file.runs.items():
         if where.first and family_kind(Path(file.base) / "family.yaml") is TextFamilyFile:
-            share_encoded(folder / file.labels[0], folder / label)
+            share_encoded(folder / names[0], folder / name)
         where.wait()
-        yield from run(file.model_copy(update={"label": label, "labels": None}), folder / label, where)
+        one = file.model_copy(update={"label": label, "labels": None, "seed": seed, "seeds": None})
+        yield from run(one, folder / name, where)
     if where.first:
-        join(folder, file.labels)
+        join(folder, names)
 
 
 def share_encoded(first, place):
