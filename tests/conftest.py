@@ -49,6 +49,14 @@ def small_family(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def published():
+    """Every series of the board."""
+    from scalinglaws.forecasting import series
+
+    return series.published()
+
+
+@pytest.fixture(scope="session")
 def user_table(tmp_path_factory):
     """Path of a user's csv, for the tests of the site."""
     from site_pages import user_csv

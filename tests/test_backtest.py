@@ -16,11 +16,6 @@ from scalinglaws.schema import InputError, NoAnswer
 
 
 @pytest.fixture(scope="module")
-def published():
-    return series.published()
-
-
-@pytest.fixture(scope="module")
 def board(published):
     few = [s for s in published if s.study in ("edm2", "ddim") and s.quality == "fid"]
     return backtest.backtest(few, methods=("last", "power", "floor", "floor_raw"))

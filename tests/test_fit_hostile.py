@@ -64,7 +64,7 @@ FORMS = {
 SAME = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck), "phases": [Phase.generate]}
 
 
-@settings(max_examples=100, **SAME)
+@settings(max_examples=40, **SAME)
 @given(**FORMS)
 def test_random_malformed_tables(**form):
     try_fit(**form)

@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp, ndtri
 from scipy.stats import norm, t
 
+from scalinglaws import studies
 from scalinglaws.forecasting import prior, series, surfaces
 from scalinglaws.forecasting.design import FEATURES, Design, design, evidence, mixture
 from scalinglaws.forecasting.forecast import OF, Forecast, forecast, of_series, series_of
@@ -230,9 +231,9 @@ def test_a_known_error_of_a_cell_is_used():
     assert np.ptp(np.log(loose.interval(of="curve"))) > np.ptp(np.log(sure.interval(of="curve")))
 
 
-def test_a_study_is_forecast_by_a_prior_that_has_not_seen_it():
+def test_a_study_is_forecast_by_a_prior_that_has_not_seen_it(published):
     held = prior._file()
-    assert set(held["without"]) == {one.group for one in series.published()}
+    assert set(held["without"]) == {one.group for one in published}
     assert not np.allclose(prior.load("edm2").coefficients, prior.load().coefficients)
     assert prior.load("dit").width == held["width"]["imagenet-transformers"] != prior.load().width
     assert np.array_equal(prior.load("edm2-students").coefficients, prior.load("edm2").coefficients)  # relatives
@@ -402,7 +403,7 @@ def test_the_learned_gradient_is_right(monkeypatch):
     from scipy.optimize import check_grad
 
     points = design()
-    given = [t for t in prior.tasks(series.published()) if t.series.study == "edm2"][:12]
+    given = prior.tasks(series.questions(studies.load("edm2"), "edm2"))[:12]
     table = prior.tabulate(given, points)
     seen = {}
 

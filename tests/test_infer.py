@@ -60,6 +60,7 @@ def test_the_held_out_size_is_predicted():
     assert question.hold_out("EDM2-M")[1].model.tolist() == ["EDM2-M"]
 
 
+@pytest.mark.slow
 def test_every_family_that_can_be_asked_is_one_question():
     asked = 0
     for name in studies.names():

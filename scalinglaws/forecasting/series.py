@@ -285,10 +285,12 @@ def _series(part, study, kind, quality, column, values, least):
 
 def _distinct(found):
     """Without series whose values another one holds to 1 %: reprinted baselines would count several times."""
-    kept = []
+    kept, alike = [], {}
     for one in found:
-        same = [k for k in kept if (k.kind, k.quality, len(k)) == (one.kind, one.quality, len(one))]
-        if not any(k.study != one.study and np.allclose(np.log(k.y), np.log(one.y), atol=0.01) for k in same):
+        same = alike.setdefault((one.kind, one.quality, len(one)), [])
+        others = [np.log(k.y) for k in same if k.study != one.study]
+        if not others or not np.isclose(others, np.log(one.y), atol=0.01).all(1).any():
+            same.append(one)
             kept.append(one)
     return kept
 
