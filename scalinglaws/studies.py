@@ -1,5 +1,6 @@
 """The bundled studies by name: what papers printed, and the family this project trained and measured.
 
+search("flow")      names of those with the word in name or title
 load("edm2")        the table, checked
 describe("edm2")    its source, families, quality columns and caveats
 read(x)             a bundled name, or anything `measurements.read` takes
@@ -47,6 +48,18 @@ def names():
     return [name for name in known() if _file(name)]
 
 
+def search(words=""):
+    """Names of the studies whose name or title holds these words, in the order of the catalogue; InputError for none.
+
+    >>> search("Karras et al. 2023")
+    ['edm2']
+    """
+    found = [name for name in names() if words.lower() in f"{name} {known()[name]['title']}".lower()]
+    if not found:
+        raise InputError(f"No study has {words!r} in its name or title.{_close(words)} Known: {', '.join(names())}.")
+    return found
+
+
 def load(name, family=None):
     """The study's table; one of its families if asked."""
     path = _file(name)
@@ -76,10 +89,14 @@ def read(source, needs=(), quality=None, strict=False, named=None):
     called = isinstance(source, str) and "://" not in source and not Path(source).exists()
     path = _file(source) if called else None
     if called and not path and not Path(source).suffix:
-        close = difflib.get_close_matches(source, names(), 1)
-        hint = f" Do you mean {close[0]!r}?" if close else ""
-        raise InputError(f"No file or study named {source!r}.{hint} Bundled studies: {', '.join(names())}.")
+        raise InputError(f"No file or study named {source!r}.{_close(source)} Bundled studies: {', '.join(names())}.")
     return measurements.read(path or source, needs, quality, strict, named)
+
+
+def _close(name):
+    """A sentence that names the study spelt most like it, or nothing."""
+    close = difflib.get_close_matches(name, names(), 1)
+    return f" Do you mean {close[0]!r}?" if close else ""
 
 
 def _file(name):

@@ -75,6 +75,8 @@ def test_text_for_people(said, runs):
     assert "caveat    Sizes saw different amounts" in said("studies", "edm2")[1]
     assert "Up to 1.8 decades beyond" in said("predict", runs, "--at", "N=1e9", "S=10")[1]
     assert len(json.loads(said("studies", "--json")[1])) >= 24
+    flows = said("studies", "reflow")[1].splitlines()
+    assert 1 < len(flows) < 10 and all("reflow" in line.lower() for line in flows)
 
 
 def test_fit_by_sampler_is_one_fit_each(said, tmp_path):
@@ -176,7 +178,7 @@ def test_bad_input_is_one_sentence_and_code_2(said, tmp_path, change, options, s
         (("predict", "RUNS", "--at", "N=many"), "'many' is no number"),
         (("fit", "nowhere.csv"), "No file 'nowhere.csv'"),
         (("fit", "emd2"), "No file or study named 'emd2'. Do you mean 'edm2'? Bundled studies: "),
-        (("studies", "emd2"), "No study named 'emd2'"),
+        (("studies", "emd2"), "No study has 'emd2' in its name or title. Do you mean 'edm2'?"),
     ],
 )
 def test_bad_questions_too(said, runs, argv, sentence):

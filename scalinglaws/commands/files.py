@@ -21,13 +21,14 @@ def new(args):
 
 
 def list_studies(args):
-    """The bundled studies, or one with its caveats."""
-    if args.name:
+    """The bundled studies, those of a name or title with these words, or one with its caveats."""
+    found = studies.search(args.name or "")
+    if args.name in found:
         study = studies.describe(args.name)
         lines = [f"{study.name}: {study.title}", f"rows      {study.rows}", f"quality   {', '.join(study.quality)}"]
         lines += [f"family    {f}" for f in study.families] + [f"source    {s}" for s in study.sources]
         return Reply(asdict(study), "\n".join(lines + [f"caveat    {c}" for c in study.caveats]))
-    known = [studies.describe(name) for name in studies.names()]
+    known = [studies.describe(name) for name in found]
     lines = [f"{s.name:26} {s.rows:4} rows  {_shown(s.quality):34} {s.title}" for s in known]
     return Reply([asdict(s) for s in known], "\n".join(lines))
 
