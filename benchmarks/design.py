@@ -97,7 +97,7 @@ def settings_replays(name, count, shares):
 def _measured(table, quality, seen, left, rest, budget):
     """Indices of the cells that an order has measured once no further one is within what is left."""
     while rest is None:
-        missing = table.drop(index=seen).assign(samples=1.0)
+        missing = table.assign(samples=table["n_samples_for_metric"]).drop(index=seen)
         missing = missing[missing["cost"] <= left]
         if missing.empty:
             return seen
@@ -105,8 +105,8 @@ def _measured(table, quality, seen, left, rest, budget):
                       candidates=missing[[*CELL, "flops_per_forward", "samples", "cost"]], compare=False)  # fmt: skip
         if plan.cells.empty:
             return seen
-        seen = seen + missing.reset_index().merge(plan.cells[CELL], on=CELL)["index"].tolist()
-        left -= plan.cost
+        new = missing.reset_index().merge(plan.cells[CELL].drop_duplicates(), on=CELL)["index"]  # repeats say no more
+        seen, left = [*seen, *new], left - table["cost"][new].sum()
     for cell in rest:
         if cell not in seen and table["cost"][cell] <= left:
             seen, left = [*seen, cell], left - table["cost"][cell]
