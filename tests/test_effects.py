@@ -49,6 +49,17 @@ def test_a_floor_is_taken_off_first():
         partial_effects(raised, ["fd"], floors={"fd": 3.0})
 
 
+def test_seeds_of_one_size_are_one_curve_and_clusters_of_their_own():
+    """The curve of each size runs through the geometric mean of its trainings: sqrt(0.8 * 1.25) = 1 times the law."""
+    first, second = runs(factor=0.8).assign(train_seed=0), runs(factor=1.25).assign(train_seed=1)
+    effects = partial_effects(pd.concat([first, second]), ["fd"])
+    assert effects.clusters == 10 and effects.of("fd", "params").effect == pytest.approx(-0.3)
+    ax = effects.plot_curves("fd")
+    drawn = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == len(LENGTHS)]
+    wanted = [rows["fd"].to_numpy() for _, rows in runs().groupby("params")]
+    assert len(drawn) == len(SIZES) and all(any(np.allclose(d, w) for d in drawn) for w in wanted)
+
+
 def test_errors_are_the_sandwich_by_clusters():
     """Liang and Zeger 1986 with the usual correction, G/(G-1) (n-1)/(n-k), written out."""
     from scipy.stats import t

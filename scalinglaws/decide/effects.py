@@ -95,7 +95,11 @@ class Effects:
         return intervals(rows, f"exponent in the error, with its {self.level:.0%} interval", ax)
 
     def plot_curves(self, quality, along="train_flops", ax=None):
-        """The error of one quality along a column, a curve per size; returns the matplotlib Axes."""
+        """The error of one quality along a column, a curve per size; returns the matplotlib Axes.
+
+        Rows of one size and x, such as trainings of several seeds: the curve is their geometric mean, its band their
+        range.
+        """
         from scalinglaws import plots
 
         error, name = error_of(self.points, quality)
@@ -104,7 +108,8 @@ class Effects:
             rows["se"] = self.points[f"{quality}_se"]
         rows = rows.sort_values(["params", "x"])
         rows["label"] = rows["params"].map("{:,.0f} params".format)
-        lines = rows.assign(value=rows["y"], low=rows["y"], high=rows["y"])
+        same = rows.groupby(["label", "x"], sort=False)["y"]
+        lines = same.agg(value=lambda y: np.exp(np.log(y).mean()), low="min", high="max").reset_index()
         return plots.band(lines, rows, AXES.get(along, along), name, ax)
 
 
