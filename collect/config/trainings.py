@@ -37,7 +37,9 @@ class TrainingFile(Strict):
     clip: Positive = 1.0  # largest norm of the gradient
     seed: Seed = 0
     save_every: Count = 250  # steps between two states on disk
-    out: str | None = Field(None, description="the run's folder; runs/<verb>/<name of this file> when left out")
+    out: str | None = Field(
+        None, description="the run's folder; when left out runs/<verb>/<name of this file> where the command runs"
+    )
 
     @model_validator(mode="after")
     def _of_labels(self):
