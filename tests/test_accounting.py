@@ -43,6 +43,17 @@ def test_the_budget_at_which_the_large_one_wins_is_that_of_the_law():
     assert (one["model"] == "l")[one["share"] * 64e7 > first].all()
 
 
+def test_trainings_of_several_seeds_count_as_one_size():
+    """Seeds 4 % above and below the law, their mean on it: the answer is that of the law, no seed is a smaller size."""
+    seeds = [study().assign(train_seed=k, fd=study()["fd"] * (1 + e)) for k, e in enumerate((0.0, 0.04, -0.04))]
+    for k, rows in enumerate(seeds[1:], 1):
+        rows["model"] = rows["model"] + f"-s{k}"
+    found, one = which_size(pd.concat(seeds)), which_size(study())
+    assert found.largest == "l" and set(found.winners["model"]) == {"s", "l"}
+    assert found.accounts["smaller"].tolist() == pytest.approx(one.accounts["smaller"].tolist())
+    assert any("several seeds are averaged" in note for note in found.notes)
+
+
 def test_fixed_costs_shift_it_as_they_should():
     found = which_size(study())
     part = found.winners[found.winners["account"] == "FLOPs with text encoder and decoder"]

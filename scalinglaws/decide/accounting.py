@@ -103,7 +103,8 @@ def which_size(
     table: a study, path or table, with model, a size column, steps and the quality, and the costs that are to be
     counted: flops_per_image (or flops_per_forward), flops_text, flops_decode and the same in seconds and joules,
     train_flops; guidance and nfe where rows are guided; quality_se for the intervals. Of several samplers the one with
-    the most rows is kept. served: images over which training is shared out. passes: another of timed forward passes,
+    the most rows is kept; trainings of one size that differ in train_seed are averaged, under the label of the first.
+    served: images over which training is shared out. passes: another of timed forward passes,
     as `scalinglaws collect compute` writes: one account more for each device, number format and batch, network
     evaluations times the seconds of a pass. An account without its columns is left out and named in the notes. Raises
     InputError where a column is missing, NoAnswer for a single size or where no account can be priced.
@@ -189,6 +190,10 @@ def _rows(table, quality, size):
     need(table, ("model", "steps", quality))
     table, notes = commonest(table[table[quality].notna()], ["sampler"])
     size = size_column(table, size)
+    if "train_seed" in table and table["train_seed"].nunique() > 1:
+        alike = [size, *(c for c in ("family", "variant", "train_steps") if c in table)]
+        table = table.assign(model=table.groupby(alike, dropna=False)["model"].transform("first"))
+        notes.append("Trainings of several seeds are averaged, those of one size under the first one's label.")
     if table["model"].nunique() < 2:
         raise NoAnswer("One size alone: measure two or more.")
     guided = table["guidance"].fillna(1) != 1 if "guidance" in table else pd.Series(False, table.index)
