@@ -219,8 +219,11 @@ def one_family(table):
     """The table, if it holds one family; a law is fitted within one family only."""
     names = families(table)
     if len(names) > 1:
-        listed = ", ".join(repr(f) for f in names)
-        raise InputError(f"{FRAME} has {len(names)} families; a law is fitted within one: name a family of {listed}.")
+        listed = ", ".join(map(repr, names[:LISTED])) + f" and {len(names) - LISTED} more" * (len(names) > LISTED)
+        raise InputError(
+            f"{FRAME} has {len(names)} families; a law is fitted within one: keep one with --where "
+            f"'family=NAME', in Python where={{'family': NAME}}. They are {listed}."
+        )
     return table
 
 

@@ -224,7 +224,7 @@ def test_backtest_says_how_far_it_is(said, monkeypatch):
         ("forecast four.csv", "the following arguments are required: --at"),
         ("forecast xl.csv --at model=ZZ", "No row has model = ZZ; the table has S, M, L, H, XL"),
         ("forecast depths.csv --at steps=64", "The rows mix 2 values of model (a, b)"),
-        ("forecast edm2 --at params=1e10", "name a family of 'EDM2 img512 no guidance'"),
+        ("forecast edm2 --at params=1e10", "in Python where={'family': NAME}. They are 'EDM2 img512 no guidance'"),
         ("allocate training.csv --quality loss", "Give --budget, such as '1e21 FLOPs', or --serve IMAGES"),
         ("allocate training.csv --quality loss --budget 0", "give a number above 0"),
         ("allocate training.csv --quality loss --budget -5", "give a number above 0"),
