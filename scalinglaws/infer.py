@@ -188,7 +188,7 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     wanted = [*inputs.values(), *([quality] if quality else [])]
     read_as = stated(read_as)
     raw = studies.read(source, named={column: column for column in wanted} | read_as)
-    table, readings = _kept_and_read(raw, stated(where), read_as, wanted)
+    table, readings = kept_and_read(raw, stated(where), read_as, wanted)
     called = {r.column: r.meaning for r in readings if r.column not in PRINTED}
     by = [called.get(column, column) for column in by]
     if "family" not in by:
@@ -228,10 +228,11 @@ def _quality(table, raw, given):
     return given or known
 
 
-def _kept_and_read(raw, conditions, read_as, wanted):
+def kept_and_read(raw, conditions, read_as=None, wanted=()):
     """(rows that meet the conditions, their columns called as in the schema; readings).
 
-    A condition on a column that the raw table lacks is on one that reading the columns gives.
+    raw: as `studies.read` gives it. A condition on a column that the raw table lacks is on one that reading the columns
+    gives.
     """
     as_written = {c: v for c, v in conditions.items() if measurements.clean_label(c) in raw}
     table, readings = read_columns(measurements.matching(raw, as_written), read_as, wanted)

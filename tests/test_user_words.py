@@ -10,7 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import scalinglaws as sl
 from scalinglaws import answer, cli, measurements
+from scalinglaws.decide.accounting import which_size
+from scalinglaws.decide.rows import rows_of
+from scalinglaws.decide.training_trend import training_trend
 from scalinglaws.infer import question
 from scalinglaws.schema import InputError, NoAnswer
 from scalinglaws.spellings import recognise
@@ -354,3 +358,22 @@ def test_names_of_the_user_s_own_work_in_every_option(said, tmp_path):
 def test_a_column_stated_wins_over_the_one_of_the_schema_s_name():
     table = frame().assign(steps=7).rename(columns={"num_steps": "n_calls"})
     assert question(table, read_as="n_calls=steps").table.steps.nunique() == 4
+
+
+# decisions on rows without a law of `question` read the same words
+
+
+@pytest.mark.parametrize(
+    ("study", "decide", "where"),
+    [("tiny-ldm-training", training_trend, {"num_steps": 8}), ("tiny-ldm", which_size, None)],
+)
+def test_decisions_on_rows_know_the_usual_spellings(study, decide, where):
+    words = {"model": "Model", "train_flops": "Train FLOPs", "train_images": "Train images", "steps": "num_steps",
+             "sampler": "Solver", "guidance": "CFG scale", "flops_per_image": "MFLOPs per image", "nfe": "NFE",
+             "fd": "Frechet distance"}  # fmt: skip
+    rows = sl.read(study).filter([*words, "params"])
+    mine = rows.assign(**{"params (M)": rows["params"] / 1e6}).drop(columns="params").rename(columns=words)
+    mine["MFLOPs per image"] /= 1e6
+    read = rows_of(mine, where)
+    assert set(read) == set(rows) and np.allclose(read["params"], rows["params"])
+    assert decide(read).answer == decide(rows).answer

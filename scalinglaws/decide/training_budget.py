@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, studies
+from scalinglaws import display
 from scalinglaws.decide.allocate import Allocation, allocate, along_budgets, profile_at
 from scalinglaws.decide.isoflop import at_compute, envelope, isoflop, line
+from scalinglaws.decide.rows import rows_of
 from scalinglaws.decide.serving import OutOfReach, Serving, serve
 from scalinglaws.decide.training_cost import training_cost
 from scalinglaws.fitting import fit
@@ -154,10 +155,10 @@ def joint_rows(training, sampling):
 
 def _rows(study, training, quality, size, data):
     """(rows of both kinds, {quality, N, D, S: column})."""
-    rows = studies.read(study)
+    rows = rows_of(study)
     if isinstance(study, str) and study == "tiny-ldm":
         training = training or "tiny-ldm-training"
-    rows = rows if training in (None, "") else joint_rows(studies.read(training), rows)
+    rows = rows if training in (None, "") else joint_rows(rows_of(training), rows)
     known = [c for c in ("fd", "fid", "loss", *names("quality")) if c in rows and rows[c].notna().all()]
     columns = {"quality": quality or next(iter(known), None), "N": size or next((c for c in SIZES if c in rows), None),
                "D": data or next((c for c in DATA if c in rows), None)}  # fmt: skip
