@@ -146,9 +146,10 @@ class Question:
         return table.assign(inside=inside, error=table["value"] / table["measured"] - 1)
 
     def curve(self, fit, held, level=0.9, points=60):
-        """The prediction, with its interval, along the measured steps of the held size; along size without steps."""
+        """The prediction, with its interval, along the measured steps of the held size; along size without steps, up to
+        the held one."""
         size, *rest = self.inputs.values()
-        span = self.table[rest[0] if rest else size].astype(float)
+        span = pd.concat([rows[rest[0] if rest else size] for rows in (self.table, held)]).astype(float)
         along = np.geomspace(span.min(), span.max(), points)
         new = pd.DataFrame({size: float(held[size].iloc[0]), rest[0]: along} if rest else {size: along})
         return new.join(fit.predict(new, level=level))

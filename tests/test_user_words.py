@@ -377,3 +377,39 @@ def test_decisions_on_rows_know_the_usual_spellings(study, decide, where):
     read = rows_of(mine, where)
     assert set(read) == set(rows) and np.allclose(read["params"], rows["params"])
     assert decide(read).answer == decide(rows).answer
+
+
+@pytest.mark.parametrize("name", ["GenEval (%)", "GenEval"])
+def test_shares_in_per_cent_are_read_as_shares(name):
+    share = [0.40, 0.52, 0.61, 0.66]
+    asked = question(pd.DataFrame({"params": [1e8, 3e8, 1e9, 3e9], name: [100 * s for s in share]}))
+    assert np.allclose(asked.table["geneval"], share)
+    assert f"quality = {name} (read as geneval, higher is better, in per cent)" in asked.sentences()
+    as_shares = question(pd.DataFrame({"params": [1e8, 3e8, 1e9, 3e9], name: share}))
+    assert np.allclose(as_shares.table["geneval"], share) and "per cent" not in " ".join(as_shares.sentences())
+
+
+def test_standard_errors_in_per_cent_follow_their_metric():
+    table = pd.DataFrame(
+        {"params": [1e8, 3e8, 1e9, 3e9], "GenEval": [40.0, 52, 61, 66], "GenEval se": [1.0, 1, 1, 0.5]}
+    )
+    assert np.allclose(question(table).table["geneval_se"], [0.01, 0.01, 0.01, 0.005])
+
+
+def test_a_budget_below_the_cheapest_row_says_the_unit(mine):
+    with pytest.raises(NoAnswer, match=r"0.1B at 5 steps costs 0.008\d* s; raise the budget"):
+        answer.ask("mine.csv", "1ms")
+
+
+def test_without_a_cost_the_setting_shown_is_named():
+    both = pd.concat([frame().drop(columns="gpu_ms").assign(solver=name) for name in ("ddim", "euler")])
+    found = answer.ask(both, replicates=20)
+    assert any("No budget chooses between the 2 samplers and guidances: what follows is of sampler=ddim" in note
+               for note in found.notes)  # fmt: skip
+    assert found.hold_out().name == "3B (sampler=ddim)"
+
+
+def test_a_step_count_held_out_is_not_called_a_size():
+    steps = [5, 10, 20, 50, 100]
+    one = pd.DataFrame({"params": 1e8, "num_steps": steps, "fid": [quality(0.1, s) for s in steps]})
+    assert answer.ask(one, replicates=20).hold_out().name == "steps = 100"
