@@ -63,8 +63,8 @@ class TrainingBudget:
         span = f"{one.level:.0%} interval {one.intervals['size'][0]:.3g} to {one.intervals['size'][1]:.3g}"
         kind = "projection" if one.decades_beyond > 0 else "prediction"
         said = (
-            f"A training budget of {one.budget:.3g} is best spent on {size} {one.size:.3g} ({span}) and {data} "
-            f"{one.data:.3g}, for {quality} {one.quality:.3g}, a {kind}; sizes from {one.flat[0]:.3g} to "
+            f"A training budget of {one.budget:.3g} ({one.cost}) is best spent on {size} {one.size:.3g} ({span}) and "
+            f"{data} {one.data:.3g}, for {quality} {one.quality:.3g}, a {kind}; sizes from {one.flat[0]:.3g} to "
             f"{one.flat[1]:.3g} lose less than 1 %."
         )
         if plan is None:
