@@ -112,16 +112,17 @@ def which_size(
     level = check_level(level)
     table, size, notes = _rows(rows_of(table), quality, size)
     largest = str(table["model"].cat.categories[-1])
-    answers, winners = [], []
+    answers, winners, left_out = [], [], {}
     for name, price in (*_accounts(table, served), *_by_passes(passes)):
         try:
             cost, full = price(table, size)
         except InputError as refusal:
-            notes.append(f"Left out {name}: {refusal}")
+            left_out.setdefault(str(refusal), []).append(name)
             continue
         answer, best = _account(table.assign(share=cost / full), quality, level, draws, seed)
         answers.append({"account": name, "full": full} | answer)
         winners.append(best.assign(account=name))
+    notes += [f"Left out {'; '.join(names)}: {reason}" for reason, names in left_out.items()]
     if not answers:
         raise NoAnswer(f"No account can be priced. {' '.join(notes)}")
     errors = f"{quality}_se" in table and bool(table[f"{quality}_se"].gt(0).any())

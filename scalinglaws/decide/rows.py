@@ -50,8 +50,10 @@ def commonest(table, columns, dropna=True):
     notes = []
     for column in columns:
         if column in table and table[column].nunique(dropna=dropna) > 1:
-            most = table[column].value_counts(dropna=dropna).index[0]
+            counts = table[column].value_counts(dropna=dropna)
+            most, equal = counts.index[0], int((counts == counts.iloc[0]).sum())
             table = table[table[column].isna() if pd.isna(most) else table[column] == most]
             said = f"no {column}" if pd.isna(most) else f"{column} {most}"
-            notes.append(f"Rows with {said} alone are used, of which there are most.")
+            why = "there are most" if equal == 1 else f"there are as many as of {equal - 1} other values of {column}"
+            notes.append(f"Rows with {said} alone are used, of which {why}.")
     return table, notes
