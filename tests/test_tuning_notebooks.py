@@ -46,3 +46,11 @@ def test_distillation(tmp_path):
     notebooks.report("distillation", {"study": str(tmp_path / "runs.csv")}, tmp_path)
     said = last_output(tmp_path, "distillation")
     assert "shows no change with size" in said and "4.0, 4.0" in said
+
+
+def test_fine_tunes_without_others_need_no_variant(tmp_path):
+    table = runs(noise=0.01).drop(columns=["variant", "fd", "ssim"]).rename(columns={"params": "n_params"})
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    given = {"study": str(tmp_path / "runs.csv"), "quality": "psnr", "variant": ""}
+    notebooks.report("downstream_scaling", given, tmp_path)
+    assert "psnr follows training compute (exponent -0.2" in last_output(tmp_path, "downstream_scaling")
