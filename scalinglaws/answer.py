@@ -242,8 +242,8 @@ def _without_law(question, error, level, known):
 def _one_setting(settings, label):
     """A sentence where no budget chooses between several samplers and guidances, and one of them is shown."""
     if len(settings) > 1:
-        yield (f"No budget chooses between the {len(settings)} samplers and guidances: what follows is of {label} "
-               "alone; keep another with where (--where).")  # fmt: skip
+        yield (f"No budget chooses between the {len(settings)} samplers and guidances: law and forecasts are of "
+               f"{label} alone; keep another with where (--where).")  # fmt: skip
 
 
 def _completed(answer, known):

@@ -171,4 +171,11 @@ def test_accounts_that_lack_the_same_column_are_named_once():
 
 def test_equally_many_rows_are_not_called_most():
     both = pd.concat([study(), study().assign(sampler="euler")])
-    assert "of which there are as many as of 1 other values of sampler." in " ".join(which_size(both).notes)
+    assert "of which there are as many as of other values of sampler." in " ".join(which_size(both).notes)
+
+
+def test_a_share_of_the_cost_that_buys_no_image_has_no_best_size():
+    rows = study().query("steps >= 16")
+    cheapest = 1e6 * 16 / (1e7 * 64)
+    found = which_size(rows).accounts.iloc[0]
+    assert cheapest > 0.01 and found["at 1%"] == "none" and found["at 10%"] == "s"

@@ -404,7 +404,7 @@ def test_a_budget_below_the_cheapest_row_says_the_unit(mine):
 def test_without_a_cost_the_setting_shown_is_named():
     both = pd.concat([frame().drop(columns="gpu_ms").assign(solver=name) for name in ("ddim", "euler")])
     found = answer.ask(both, replicates=20)
-    assert any("No budget chooses between the 2 samplers and guidances: what follows is of sampler=ddim" in note
+    assert any("No budget chooses between the 2 samplers and guidances: law and forecasts are of sampler=ddim" in note
                for note in found.notes)  # fmt: skip
     assert found.hold_out().name == "3B (sampler=ddim)"
 

@@ -107,6 +107,8 @@ class CostModel:
     def counting(self, table, steps=None):
         """This cost with the evaluations per step of other rows, such as those of another sampler."""
         calls, notes = calls_from(table, steps or self.calls.column)
+        if calls == self.calls:  # what was assumed is said, where it matters
+            return self
         return replace(self, calls=calls, notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
     @property

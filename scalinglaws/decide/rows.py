@@ -54,6 +54,6 @@ def commonest(table, columns, dropna=True):
             most, equal = counts.index[0], int((counts == counts.iloc[0]).sum())
             table = table[table[column].isna() if pd.isna(most) else table[column] == most]
             said = f"no {column}" if pd.isna(most) else f"{column} {most}"
-            why = "there are most" if equal == 1 else f"there are as many as of {equal - 1} other values of {column}"
+            why = "there are most" if equal == 1 else f"there are as many as of other values of {column}"
             notes.append(f"Rows with {said} alone are used, of which {why}.")
     return table, notes
