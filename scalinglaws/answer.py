@@ -167,9 +167,9 @@ class Answer:
                     f"{ahead.new[0]:.4g}{self.next_at}")  # fmt: skip
         if self.optimum is None:
             return f"no optimum, {self.fit.quality} = {self.fit.law.equation}"
-        o = self.optimum
-        return (f"{o.model} with {display.count(o.steps, 'step')} for {o.budget:.4g} {UNITS[o.unit]} per image, "
-                f"{o.quality} {o.value:.3g}")  # fmt: skip
+        o, setting = self.optimum, f", {self.setting}," if self.setting else ""
+        budget = f"{o.budget:.4g} {UNITS[o.unit]} per image"
+        return f"{o.model} with {display.count(o.steps, 'step')}{setting} for {budget}, {o.quality} {o.value:.3g}"
 
     def _settings(self):
         return self.settings.drop(columns="size", errors="ignore")

@@ -250,6 +250,7 @@ def test_a_site_links_its_pages_and_says_what_it_left_out(user_table, tmp_path, 
     assert made.left_out == (("notebook unknown", "It takes no table (no parameter 'study' among n)."),)
     assert "notebook unknown: It takes no table" in text and "Left out notebook unknown" in made.summary()
     assert entities.escape(index.middle(data_of(made.pages[0]))[1]["text"][0]) in text
+    assert "Best setting" not in text  # there is one
     again = sl.read(ran[0]["study"])  # the rows as read, in the usual columns
     assert len(again) == len(family()) and "seconds_per_image" in again
 
@@ -403,3 +404,9 @@ def test_a_parameter_may_be_empty(said, tmp_path, monkeypatch):
     assert said("report", "downstream_scaling", "-p", "variant=", "-p", "steps=")[0] == 0
     assert given == {"variant": "", "steps": ""}
     assert said("report", "downstream_scaling", "-p", "=8")[0] == 2
+
+
+def test_the_index_names_the_best_of_several_settings(rows, shown, tmp_path):
+    text = index.write(tmp_path / "index.html", "x", shown, "explore.html", [], []).read_text()
+    best = shown["settings"][index.middle(shown)[1]["setting"]]["label"]
+    assert f"Best setting: {best}." in text

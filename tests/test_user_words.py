@@ -407,6 +407,10 @@ def test_without_a_cost_the_setting_shown_is_named():
     assert any("No budget chooses between the 2 samplers and guidances: law and forecasts are of sampler=ddim" in note
                for note in found.notes)  # fmt: skip
     assert found.hold_out().name == "3B (sampler=ddim)"
+    priced = pd.concat(
+        [frame().assign(solver=name, fid=frame()["fid"] * f) for name, f in (("ddim", 1), ("heun", 0.9))]
+    )
+    assert ", sampler=heun, for 0.1 s per image" in repr(answer.ask(priced, "100ms", replicates=20))
 
 
 def test_a_step_count_held_out_is_not_called_a_size():

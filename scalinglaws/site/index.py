@@ -91,7 +91,8 @@ def _glance(answers, explorer):
              f"</caption><thead><tr>{''.join(f'<th scope=col>{escape(h)}</th>' for h in heads)}</tr></thead>"
              f"<tbody>{''.join(rows)}</tbody></table>")  # fmt: skip
     more = f'<p><a href="{_href(explorer, scale, stop)}">Choose a budget on the interactive page</a></p>'
-    said = f'<p class="lead">{escape(" ".join(stop["text"]))}</p>'
+    setting = [f"Best setting: {answers['settings'][stop['setting']]['label']}."] if several else []
+    said = f'<p class="lead">{escape(" ".join([*stop["text"], *setting]))}</p>'
     doubts = [scale["warnings"][k] for k in stop["warnings"]]
     said += f"<p>Reasons for doubt:</p>{_list(doubts)}" if doubts else ""
     region = f'<div class="scroll" role="region" aria-label="The best size by budget" tabindex="0">{table}</div>'
