@@ -70,8 +70,9 @@ class TrainingBudget:
         if plan is None:
             return f"{said} {self.warnings[-1]}"
         steps = "" if plan.steps is None else f" and {display.count(plan.steps, 'step')}"
+        items = "tokens" if data == "tokens" else "images"
         return (
-            f"{said} With {plan.served:.3g} images to serve at {quality} {plan.quality:.3g}, {size} {plan.size:.3g}, "
+            f"{said} With {plan.served:.3g} {items} to serve at {quality} {plan.quality:.3g}, {size} {plan.size:.3g}, "
             f"{data} {plan.data:.3g}{steps} cost least, {plan.total:.3g} {plan.unit}; the size trained "
             f"compute-optimally and served by default costs {plan.plans['times_best'].iloc[1]:.3g} times as much."
         )
