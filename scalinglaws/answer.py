@@ -152,7 +152,8 @@ class Answer:
 
     def hold_out(self, size=None) -> HeldOut:
         """One size (default: the largest) predicted from the others; see HeldOut."""
-        return hold_out(self.question.groups()[self.setting], size, self.level, self.options)
+        held = hold_out(self.question.groups()[self.setting], size, self.level, self.options)
+        return replace(held, name=f"{held.name} ({self.setting})") if self.setting else held
 
     def _priced(self):
         if self.cost is None:
@@ -166,9 +167,9 @@ class Answer:
                     f"{ahead.new[0]:.4g}{self.next_at}")  # fmt: skip
         if self.optimum is None:
             return f"no optimum, {self.fit.quality} = {self.fit.law.equation}"
-        o = self.optimum
-        return (f"{o.model} with {display.count(o.steps, 'step')} for {o.budget:.4g} {UNITS[o.unit]} per image, "
-                f"{o.quality} {o.value:.3g}")  # fmt: skip
+        o, setting = self.optimum, f", {self.setting}," if self.setting else ""
+        budget = f"{o.budget:.4g} {UNITS[o.unit]} per image"
+        return f"{o.model} with {display.count(o.steps, 'step')}{setting} for {budget}, {o.quality} {o.value:.3g}"
 
     def _settings(self):
         return self.settings.drop(columns="size", errors="ignore")
@@ -213,7 +214,7 @@ def ask(
         if not all(given is None for given in (budget, sizes, steps)):
             raise
         most = max(fits, key=lambda label: fits[label].rows)
-        notes = (*skipped, f"No optimum: {error}")
+        notes = (*skipped, f"No optimum: {error}", *_one_setting(fits, most))
         answer = Answer(question, fits[most], most, optimum=None, notes=notes, options=options, level=level)
         return _completed(answer, known)
     label, table = best_setting(answers)
@@ -230,11 +231,19 @@ def ask(
 def _without_law(question, error, level, known):
     """The Answer of rows too few for a law: the forecast alone, of the setting with the most rows."""
     label, _ = question.main()
-    note = f"No law was fitted: {error} The answer is a forecast that averages laws."
-    answer = _completed(Answer(question, fit=None, setting=label, optimum=None, notes=(note,), level=level), known)
+    notes = (f"No law was fitted: {error} The answer is a forecast that averages laws.",
+             *_one_setting(question.groups(), label))  # fmt: skip
+    answer = _completed(Answer(question, fit=None, setting=label, optimum=None, notes=notes, level=level), known)
     if answer.next_size is None:  # nothing can be said of larger sizes either
         raise error
     return answer
+
+
+def _one_setting(settings, label):
+    """A sentence where no budget chooses between several samplers and guidances, and one of them is shown."""
+    if len(settings) > 1:
+        yield (f"No budget chooses between the {len(settings)} samplers and guidances: law and forecasts are of "
+               f"{label} alone; keep another with where (--where).")  # fmt: skip
 
 
 def _completed(answer, known):

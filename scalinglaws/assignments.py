@@ -8,11 +8,11 @@ def stated(given):
     return pairs(given.split(";")) if isinstance(given, str) else given if isinstance(given, dict) else pairs(given)
 
 
-def pairs(items):
-    """{'a': 'b'} of ['a=b', ...], as typed on a command line."""
+def pairs(items, empty=False):
+    """{'a': 'b'} of ['a=b', ...], as typed on a command line; `empty` allows 'a=', no value."""
     items = [str(item) for item in items or () if str(item).strip()]
     split = [item.partition("=") for item in items]
     for (left, sign, right), item in zip(split, items, strict=True):
-        if not (left and sign and right):
+        if not (left and sign and (right or empty)):
             raise InputError(f"{item!r} is not NAME=VALUE, such as sampler=ddim.")
     return {left.strip(): right.strip() for left, _, right in split}

@@ -100,6 +100,8 @@ def _guess(table, column):
         return _size(table[column], guess)
     if guess.meaning == "params" and _mostly_text(table[column]):
         return _label_of_size(guess)
+    if _in_percent(table, schema.COLUMNS[guess.meaning].metric):
+        return replace(guess, words=f"{guess.words}, in per cent", factor=0.01)
     if guess.meaning == "seed":
         values = schema.numbers(table[column])
         return guess if (values.notna() & (values >= 0) & (values % 1 == 0)).all() else None
@@ -153,6 +155,13 @@ def _forward_or_image(table, guess):
         words = guess.words.replace("per forward pass", "per image, since it changes with the steps")
         return replace(guess, meaning="flops_per_image", words=words)
     return guess
+
+
+def _in_percent(table, metric):
+    """Whether a metric that is a share, such as geneval, stands in per cent: some value above 1, none above 100."""
+    if not metric or schema.COLUMNS[metric].allowed is not schema.SHARE:
+        return False
+    return any(1 < schema.numbers(table[c]).max() <= 100 for c in table.columns if _is(c, metric))
 
 
 def _is(column, meaning):

@@ -146,9 +146,10 @@ class Question:
         return table.assign(inside=inside, error=table["value"] / table["measured"] - 1)
 
     def curve(self, fit, held, level=0.9, points=60):
-        """The prediction, with its interval, along the measured steps of the held size; along size without steps."""
+        """The prediction, with its interval, along the measured steps of the held size; along size without steps, up to
+        the held one."""
         size, *rest = self.inputs.values()
-        span = self.table[rest[0] if rest else size].astype(float)
+        span = pd.concat([rows[rest[0] if rest else size] for rows in (self.table, held)]).astype(float)
         along = np.geomspace(span.min(), span.max(), points)
         new = pd.DataFrame({size: float(held[size].iloc[0]), rest[0]: along} if rest else {size: along})
         return new.join(fit.predict(new, level=level))
@@ -188,7 +189,7 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
     wanted = [*inputs.values(), *([quality] if quality else [])]
     read_as = stated(read_as)
     raw = studies.read(source, named={column: column for column in wanted} | read_as)
-    table, readings = _kept_and_read(raw, stated(where), read_as, wanted)
+    table, readings = kept_and_read(raw, stated(where), read_as, wanted)
     called = {r.column: r.meaning for r in readings if r.column not in PRINTED}
     by = [called.get(column, column) for column in by]
     if "family" not in by:
@@ -228,10 +229,11 @@ def _quality(table, raw, given):
     return given or known
 
 
-def _kept_and_read(raw, conditions, read_as, wanted):
+def kept_and_read(raw, conditions, read_as=None, wanted=()):
     """(rows that meet the conditions, their columns called as in the schema; readings).
 
-    A condition on a column that the raw table lacks is on one that reading the columns gives.
+    raw: as `studies.read` gives it. A condition on a column that the raw table lacks is on one that reading the columns
+    gives.
     """
     as_written = {c: v for c, v in conditions.items() if measurements.clean_label(c) in raw}
     table, readings = read_columns(measurements.matching(raw, as_written), read_as, wanted)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, naive
+from scalinglaws import display, naive, schema
 from scalinglaws.forecasting.forecast import Forecast, forecast, of_series, series_of
 from scalinglaws.infer import Question
 from scalinglaws.laws import find
@@ -162,6 +162,7 @@ def hold_out(question, size=None, level=0.9, options=None) -> HeldOut:
     if rows.empty or seen.table.empty:
         raise InputError(f"No size {size!r} to hold out, or no other one.")
     fit = seen.fit(**(options or {}))
-    first = rows[next(iter(question.inputs.values()))].iloc[0]
-    name = str(rows["model"].iloc[0]) if "model" in rows else f"{first:g}"
+    column = next(iter(question.inputs.values()))
+    first, sized = rows[column].iloc[0], column not in schema.COLUMNS or schema.COLUMNS[column].kind == "size"
+    name = str(rows["model"].iloc[0]) if sized and "model" in rows else f"{column} = {first:g}"
     return HeldOut(seen, fit, seen.check(fit, rows, level), rows, name, level)

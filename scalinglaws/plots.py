@@ -14,6 +14,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from scalinglaws import display
 from scalinglaws.axes import GREY, INK, MANY, MARK, colours, label_axes, legend, plain_numbers, styled
 
+WIDE = 70  # characters of labels that fit side by side under an axis
 RUNAWAY = 2.5  # times beyond the values that a figure shows of their intervals
 
 
@@ -108,7 +109,11 @@ def candidates(table, x_label, y_label, ax=None):
         if few:
             spread = table["low"].rsub(table["value"]), table["high"].sub(table["value"])
             ax.errorbar(x, table["value"], yerr=np.clip(spread, 0, None), fmt="none", ecolor=shade, elinewidth=2)
-            ax.set_xticks(x, [f"{row.model}\n{display.count(row.steps, 'step')}" for row in table.itertuples()])
+            names = [(str(row.model), display.count(row.steps, "step")) for row in table.itertuples()]
+            if sum(max(map(len, name)) for name in names) <= WIDE:
+                ax.set_xticks(x, map("\n".join, names))
+            else:
+                ax.set_xticks(x, map(", ".join, names), rotation=45, ha="right", rotation_mode="anchor")
         else:
             ax.fill_between(x, table["low"], table["high"], color=GREY, alpha=0.25, lw=0)
             ax.set_xscale("log")
@@ -159,7 +164,7 @@ def held_out(seen, unseen, curve, quality, along, *, ax=None):
         for value in np.unique(pd.concat([seen[along], unseen[along]])):
             if not kept or value >= 1.25 * kept[-1]:
                 kept.append(float(value))
-        ax.set_xticks(kept, [f"{v:g}" for v in kept])
+        ax.set_xticks(kept, [f"{v:g}" if v < 1e5 else f"{v:.3g}" for v in kept])
         ax.xaxis.set_minor_locator(NullLocator())
         ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     return ax

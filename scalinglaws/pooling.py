@@ -42,6 +42,8 @@ def refuse_mixture(table, quality, inputs, chosen, names):
         return
     name = names.get(column, column)
     advice = f"{mixture(table[column], name)} and a law in {along} cannot tell them apart: keep one with {where(name)}"
+    if column == "model" and "N" not in inputs:
+        advice += ", or give their sizes in a column, such as params"
     if column in TRAINING and [*inputs] == ["N"]:
         both = [shlex.quote(f"{s}={names.get(c, c)}") for s, c in (inputs | {"D": column}).items()]
         advice += f", or let the law run along both, --inputs {' '.join(both)}"

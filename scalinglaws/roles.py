@@ -34,7 +34,10 @@ def quality_of(table):
         if loss := _loss(losses):
             return loss
         candidates = losses or numeric
-    have = ", ".join(map(str, candidates or table.columns))
+    if not candidates:
+        raise InputError("Which column is the quality? None is called like one: name it (--quality), or add one such "
+                         f"as fid; the table has {', '.join(map(str, table.columns))}.")  # fmt: skip
+    have = ", ".join(map(str, candidates))
     raise InputError(f"Which column is the quality? Name one of {have} (--quality).")
 
 

@@ -104,7 +104,10 @@ def test_accounts_without_their_columns_are_named():
     assert found.accounts["account"].tolist() == ["FLOPs of the denoiser, guidance once",
                                                   "FLOPs of the denoiser, guidance twice",
                                                   "FLOPs with decoder"]  # fmt: skip
-    assert any(note.startswith("Left out seconds of the denoiser: A cost in seconds") for note in found.notes)
+    assert any(
+        note.startswith("Left out seconds of the denoiser; seconds with decoder: A cost in seconds")
+        for note in found.notes
+    )
     with pytest.raises(NoAnswer, match="One size alone"):
         which_size(study().query("model == 's'"))
     with pytest.raises(InputError, match="The table has no column fid: it has model"):
@@ -156,3 +159,23 @@ def test_without_standard_errors_no_interval_is_shown():
     assert (
         "with 90% confidence, under" in known.answer and " to " in known.answer and "_se" not in " ".join(known.notes)
     )
+
+
+def test_accounts_that_lack_the_same_column_are_named_once():
+    notes = which_size(study().drop(columns=["flops_per_forward", "flops_per_image"]), size="train_flops").notes
+    once = [note for note in notes if "'flops_per_forward'" in note]
+    assert len(once) == 1 and once[0].startswith(
+        "Left out FLOPs of the denoiser, guidance once; FLOPs of the denoiser,"
+    )
+
+
+def test_equally_many_rows_are_not_called_most():
+    both = pd.concat([study(), study().assign(sampler="euler")])
+    assert "of which there are as many as of other values of sampler." in " ".join(which_size(both).notes)
+
+
+def test_a_share_of_the_cost_that_buys_no_image_has_no_best_size():
+    rows = study().query("steps >= 16")
+    cheapest = 1e6 * 16 / (1e7 * 64)
+    found = which_size(rows).accounts.iloc[0]
+    assert cheapest > 0.01 and found["at 1%"] == "none" and found["at 10%"] == "s"

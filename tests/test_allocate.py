@@ -343,3 +343,19 @@ def test_a_law_that_rises_is_refused_instead_of_given_its_worst_size():
     for decide in (lambda: allocate(law, "1e20 FLOPs"), lambda: serve(law, 0.8, 1e9)):
         with pytest.raises(InputError, match=r"takes the lowest value for the best, and the law .* of acc rises: fit"):
             decide()
+
+
+def test_an_envelope_of_one_size_shows_no_growth():
+    table = pd.concat([pd.DataFrame({"N": [1.0, 2.0, 3.0], "C": c, "loss": [2.0, 1.0, 2.0]}) for c in (1e19, 1e20)])
+    with pytest.raises(InputError, match="finds 2 the best size at all 2 computes: no growth"):
+        envelope(table, "loss", "N", "C", bins=2)
+
+
+def test_the_cost_of_training_is_in_flops_unless_steps_are_counted():
+    assert training_cost(fit(study(), "chinchilla", "loss", {"N": "N", "D": "D"}, replicates=2)).words.startswith(
+        "FLOPs, 6 x N"
+    )
+    rows = study().rename(columns={"D": "train_steps"})
+    assert training_cost(fit(rows, "chinchilla", "loss", {"N": "N", "D": "train_steps"}, replicates=2)).words == (
+        "6 x N x data"
+    )

@@ -232,3 +232,17 @@ def test_a_cost_by_another_size_is_refused():
 
 def test_units_are_those_of_budgets():
     assert list(UNITS) == ["flops", "seconds", "joules", "money"]
+
+
+def test_evaluations_assumed_are_no_doubt_where_the_cost_was_measured():
+    """Twice as many evaluations of half the time each cost the same: only FLOPs of a forward pass need their count."""
+    rows = family(guidance=3.0).drop(columns="nfe")
+    assert cost_model(rows, "seconds").notes == ()
+    counted = cost_model(family(guidance=3.0), "seconds")
+    assert cost_model(rows, "seconds").per_image(N, S) == pytest.approx(counted.per_image(N, S))
+    assert "two network evaluations" in cost_model(rows.drop(columns="flops_per_image")).notes[0]
+    known = known_fit(table=rows)
+    assert not [w for w in optimum(known, 0.01, "seconds").warnings if "nfe" in w]
+    assert [w for w in optimum(known_fit(table=rows.drop(columns="flops_per_image")), 1e8).warnings if "nfe" in w]
+    mixed = pd.concat([rows, family().drop(columns="nfe")])
+    assert "one per step assumed" in cost_model(mixed, "seconds").notes[0]

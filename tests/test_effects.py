@@ -203,3 +203,8 @@ def test_results_show_themselves():
         assert "<table" in result._repr_html_() and result.plot().lines
     assert acceleration(students()).plot_curves().lines
     matplotlib.pyplot.close("all")
+
+
+def test_small_exponents_are_said_with_two_digits():
+    said = partial_effects(runs(a=-0.0053, b=-0.054, noise=1e-4), ["fd"]).answer
+    assert "size (exponent -0.0053, 90% interval -0.005" in said and "training compute (exponent -0.054, " in said

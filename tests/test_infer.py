@@ -128,3 +128,20 @@ def test_rows_of_several_training_lengths_can_be_fitted_along_them():
 def test_an_accuracy_of_sizes_and_tokens_is_given_a_law_that_rises():
     rows = trainings(acc=lambda n, d: 0.9 - 0.4 * n**-0.5 - 0.6 * d**-0.6).rename(columns={"Epochs": "tokens_B"})
     assert infer.question(rows).law == "size_steps_ceiling"
+
+
+def test_the_prediction_is_drawn_up_to_the_size_held_out():
+    question = infer.question("edm2", where=EDM2)
+    seen, held = question.hold_out()
+    curve = seen.curve(seen.fit(replicates=20), held, points=5)
+    assert curve["gflops_per_forward"].max() == pytest.approx(held["gflops_per_forward"].iloc[0])
+
+
+def test_a_table_without_a_known_quality_is_asked_for_one():
+    with pytest.raises(InputError, match=r"Which column is the quality\? None is called like one: name it"):
+        infer.question(pd.DataFrame({"model": ["a", "b"], "params": [1e6, 2e6], "steps": [4, 4]}))
+
+
+def test_sizes_by_name_alone_are_to_be_given_as_numbers():
+    with pytest.raises(InputError, match=r"mix 6 values of model .* or give their sizes in a column, such as params"):
+        infer.question(family()[["model", "steps", "fd"]])

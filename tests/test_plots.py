@@ -1,5 +1,7 @@
 """Figures draw what their tables hold, into the axes they are given."""
 
+from itertools import pairwise
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -199,3 +201,17 @@ def test_a_short_logarithmic_axis_has_three_numbers_within_its_very_ends(low, hi
     ticks = axes.Numbers(subs=(1.0, 2.0, 5.0)).tick_values(low, high)
     assert 3 <= sum((ticks >= low) & (ticks <= high)) <= 11
     assert [float(axes.short(tick)) for tick in ticks] == pytest.approx([*ticks])
+
+
+def test_labels_of_many_sizes_do_not_overlap():
+    sizes = [39, 83, 145, 223, 318, 430, 558, 704, 866, 2000]
+    rows = pd.DataFrame({"model": [f"unet-{m}M" for m in sizes], "size": sizes, "steps": range(10, 20), "value": 20.0})
+    ax = plots.candidates(rows.assign(low=19.0, high=21.0, best=rows["size"] == 430), "params", "fid")
+    ax.figure.canvas.draw()
+    labels = ax.get_xticklabels()
+    assert labels[0].get_text() == "unet-39M, 10 steps" and labels[0].get_rotation() == 45
+    few = plots.candidates(rows[:4].assign(low=19.0, high=21.0, best=False), "params", "fid")
+    few.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in few.get_xticklabels()]
+    assert few.get_xticklabels()[0].get_text() == "unet-39M\n10 steps"
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))

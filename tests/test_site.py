@@ -150,7 +150,10 @@ def test_a_setting_without_times_is_left_out_of_budgets_in_time(shown):
 
 def test_a_table_without_any_cost_has_no_page(tmp_path):
     table = family().drop(columns=["flops_per_forward", "flops_per_image", "flops_decode", "seconds_per_image"])
-    with pytest.raises(NoAnswer, match=r"No budget can be priced: A cost in flops .* needs the column"):
+    with pytest.raises(
+        NoAnswer,
+        match=r"No budget can be priced: A cost in flops .* needs the column .* such as gpu_ms, energy_j or gflops",
+    ):
         answers(table, **QUICK)
 
 
@@ -247,6 +250,7 @@ def test_a_site_links_its_pages_and_says_what_it_left_out(user_table, tmp_path, 
     assert made.left_out == (("notebook unknown", "It takes no table (no parameter 'study' among n)."),)
     assert "notebook unknown: It takes no table" in text and "Left out notebook unknown" in made.summary()
     assert entities.escape(index.middle(data_of(made.pages[0]))[1]["text"][0]) in text
+    assert "Best setting" not in text  # there is one
     again = sl.read(ran[0]["study"])  # the rows as read, in the usual columns
     assert len(again) == len(family()) and "seconds_per_image" in again
 
@@ -348,3 +352,61 @@ def test_a_notebook_about_training_runs_on_the_training_rows_of_a_bundled_study(
     assert assemble._companion("training_budget", "tiny-ldm") == {"training": "tiny-ldm-training"}
     assert assemble._companion("training_compute", "runs.csv") == assemble._companion("guidance", "tiny-ldm") == {}
     assert set(assemble.COMPANIONS) <= set(notebooks.names())
+
+
+def test_an_index_without_the_interactive_page_says_how_the_table_was_read(user_table, tmp_path):
+    rows = sl.read(user_table).drop(columns=["flops_per_forward", "flops_per_image", "flops_decode", "gpu_s"])
+    made = site.build(rows.rename(columns={"steps": "num_steps"}), tmp_path, names=(), **QUICK)
+    text = made.index.read_text()
+    assert "S = num_steps (read as sampling steps)" in text and f"{len(rows)} measurements, data" in text
+    assert 'href="table.csv"' in text
+
+
+def test_rows_that_no_law_takes_have_the_pages_that_are_about_them(tmp_path, monkeypatch):
+    table = family().assign(train_flops=lambda t: 1e9 * t["params"] * (1 + t.index % 2), seed=0)
+    rows = table.rename(columns={"params": "n_params"})
+    asked = []
+
+    def report(name, given, out, top=""):
+        asked.append((name, given["quality"]))
+        (out / f"{name}.html").write_text(top)
+        return out / f"{name}.html"
+
+    monkeypatch.setattr(notebooks, "report", report)
+    monkeypatch.setattr(notebooks, "known_parameters", lambda name: {"study": "x", "quality": ""})
+    mixed = pd.concat([rows, rows.assign(train_flops=rows["train_flops"] * 4)], ignore_index=True)
+    mixed["fd"] *= 1 + 0.01 * (mixed.index % 3)
+    made = site.build(mixed, tmp_path, names=["training_compute", "which_size"], **QUICK)
+    assert asked == [("training_compute", "fd")] and [page.name for page in made.pages] == ["training_compute.html"]
+    assert [what for what, _ in made.left_out] == ["the interactive page", "notebook which_size"]
+    assert all("mix" in why and "train_flops" in why for _, why in made.left_out)
+    with pytest.raises(InputError, match="values of train_flops"):
+        site.build(mixed, tmp_path / "none", names=["which_size"], **QUICK)
+    assert not (tmp_path / "none" / "table.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--all", "tiny-ldm", "-p", "budget=3"), "-p is for one notebook; with --all say --quality"),
+        (("which_size", "--quality", "fd"), "--quality is for --all; a notebook takes parameters, -p NAME=VALUE: whi"),
+    ],
+)
+def test_options_of_the_other_kind_of_report_are_refused(said, words, sentence):
+    pytest.importorskip("papermill")
+    code, _, err = said("report", *words)
+    assert code == 2 and sentence in err
+
+
+def test_a_parameter_may_be_empty(said, tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr(notebooks, "report", lambda name, known, out: given.update(known) or tmp_path / "x.html")
+    assert said("report", "downstream_scaling", "-p", "variant=", "-p", "steps=")[0] == 0
+    assert given == {"variant": "", "steps": ""}
+    assert said("report", "downstream_scaling", "-p", "=8")[0] == 2
+
+
+def test_the_index_names_the_best_of_several_settings(rows, shown, tmp_path):
+    text = index.write(tmp_path / "index.html", "x", shown, "explore.html", [], []).read_text()
+    best = shown["settings"][index.middle(shown)[1]["setting"]]["label"]
+    assert f"Best setting: {best}." in text

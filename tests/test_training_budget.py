@@ -72,3 +72,11 @@ def test_a_study_without_steps_takes_the_plain_law():
     one = training_budget(table, budget="1e16 FLOPs", replicates=20)
     assert one.fit.law.name == "chinchilla" and one.serving.steps is None
     assert one.allocation.size == pytest.approx(one.allocation.closed[0], rel=5e-3)
+
+
+def test_a_law_in_tokens_serves_tokens_and_its_budget_is_in_flops(found):
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5)))
+    runs = pd.DataFrame({"N": n.astype(int), "tokens": d, "loss": 1.9 + 420 * n**-0.36 + 1200 * d**-0.33})
+    said = training_budget(runs, quality="loss", replicates=20).answer
+    assert "(FLOPs, 6 x params x data) is best spent on params" in said and "tokens to serve at loss" in said
+    assert "images to serve at fd" in found.answer

@@ -1,6 +1,7 @@
 """The notebooks of fine-tunes and students run end to end on tables whose laws are known, and close with the answer."""
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from test_effects import runs, students
@@ -46,3 +47,20 @@ def test_distillation(tmp_path):
     notebooks.report("distillation", {"study": str(tmp_path / "runs.csv")}, tmp_path)
     said = last_output(tmp_path, "distillation")
     assert "shows no change with size" in said and "4.0, 4.0" in said
+
+
+def test_fine_tunes_without_others_need_no_variant(tmp_path):
+    table = runs(noise=0.01).drop(columns=["variant", "fd", "ssim"]).rename(columns={"params": "n_params"})
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    given = {"study": str(tmp_path / "runs.csv"), "quality": "psnr", "variant": ""}
+    notebooks.report("downstream_scaling", given, tmp_path)
+    assert "psnr follows training compute (exponent -0.2" in last_output(tmp_path, "downstream_scaling")
+
+
+def test_an_approach_without_an_answer_is_said(tmp_path):
+    """Runs of five sizes of equal tokens: no isoFLOP profile has an optimum between its sizes."""
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(2e7, 6e8, 5), np.geomspace(1e9, 2e10, 5)))
+    runs = pd.DataFrame({"N": n.astype(int), "tokens": d, "loss": 1.9 + 420 * n**-0.36 + 1200 * d**-0.33})
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    notebooks.report("training_budget", {"study": str(tmp_path / "runs.csv"), "quality": "loss"}, tmp_path)
+    assert "needs an optimum between the sizes" in (tmp_path / "training_budget.html").read_text()

@@ -10,7 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import scalinglaws as sl
 from scalinglaws import answer, cli, measurements
+from scalinglaws.decide.accounting import which_size
+from scalinglaws.decide.rows import rows_of
+from scalinglaws.decide.training_trend import training_trend
 from scalinglaws.infer import question
 from scalinglaws.schema import InputError, NoAnswer
 from scalinglaws.spellings import recognise
@@ -354,3 +358,62 @@ def test_names_of_the_user_s_own_work_in_every_option(said, tmp_path):
 def test_a_column_stated_wins_over_the_one_of_the_schema_s_name():
     table = frame().assign(steps=7).rename(columns={"num_steps": "n_calls"})
     assert question(table, read_as="n_calls=steps").table.steps.nunique() == 4
+
+
+# decisions on rows without a law of `question` read the same words
+
+
+@pytest.mark.parametrize(
+    ("study", "decide", "where"),
+    [("tiny-ldm-training", training_trend, {"num_steps": 8}), ("tiny-ldm", which_size, None)],
+)
+def test_decisions_on_rows_know_the_usual_spellings(study, decide, where):
+    words = {"model": "Model", "train_flops": "Train FLOPs", "train_images": "Train images", "steps": "num_steps",
+             "sampler": "Solver", "guidance": "CFG scale", "flops_per_image": "MFLOPs per image", "nfe": "NFE",
+             "fd": "Frechet distance"}  # fmt: skip
+    rows = sl.read(study).filter([*words, "params"])
+    mine = rows.assign(**{"params (M)": rows["params"] / 1e6}).drop(columns="params").rename(columns=words)
+    mine["MFLOPs per image"] /= 1e6
+    read = rows_of(mine, where)
+    assert set(read) == set(rows) and np.allclose(read["params"], rows["params"])
+    assert decide(read).answer == decide(rows).answer
+
+
+@pytest.mark.parametrize("name", ["GenEval (%)", "GenEval"])
+def test_shares_in_per_cent_are_read_as_shares(name):
+    share = [0.40, 0.52, 0.61, 0.66]
+    asked = question(pd.DataFrame({"params": [1e8, 3e8, 1e9, 3e9], name: [100 * s for s in share]}))
+    assert np.allclose(asked.table["geneval"], share)
+    assert f"quality = {name} (read as geneval, higher is better, in per cent)" in asked.sentences()
+    as_shares = question(pd.DataFrame({"params": [1e8, 3e8, 1e9, 3e9], name: share}))
+    assert np.allclose(as_shares.table["geneval"], share) and "per cent" not in " ".join(as_shares.sentences())
+
+
+def test_standard_errors_in_per_cent_follow_their_metric():
+    table = pd.DataFrame(
+        {"params": [1e8, 3e8, 1e9, 3e9], "GenEval": [40.0, 52, 61, 66], "GenEval se": [1.0, 1, 1, 0.5]}
+    )
+    assert np.allclose(question(table).table["geneval_se"], [0.01, 0.01, 0.01, 0.005])
+
+
+def test_a_budget_below_the_cheapest_row_says_the_unit(mine):
+    with pytest.raises(NoAnswer, match=r"0.1B at 5 steps costs 0.008\d* s; raise the budget"):
+        answer.ask("mine.csv", "1ms")
+
+
+def test_without_a_cost_the_setting_shown_is_named():
+    both = pd.concat([frame().drop(columns="gpu_ms").assign(solver=name) for name in ("ddim", "euler")])
+    found = answer.ask(both, replicates=20)
+    assert any("No budget chooses between the 2 samplers and guidances: law and forecasts are of sampler=ddim" in note
+               for note in found.notes)  # fmt: skip
+    assert found.hold_out().name == "3B (sampler=ddim)"
+    priced = pd.concat(
+        [frame().assign(solver=name, fid=frame()["fid"] * f) for name, f in (("ddim", 1), ("heun", 0.9))]
+    )
+    assert ", sampler=heun, for 0.1 s per image" in repr(answer.ask(priced, "100ms", replicates=20))
+
+
+def test_a_step_count_held_out_is_not_called_a_size():
+    steps = [5, 10, 20, 50, 100]
+    one = pd.DataFrame({"params": 1e8, "num_steps": steps, "fid": [quality(0.1, s) for s in steps]})
+    assert answer.ask(one, replicates=20).hold_out().name == "steps = 100"

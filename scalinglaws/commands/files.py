@@ -48,7 +48,11 @@ def report(args):
         return _site(args)
     if args.name is None:
         raise InputError(f"Name a notebook ({', '.join(notebooks.names())}), or build a site: --all [TABLE].")
-    path = notebooks.report(args.name, pairs(args.parameter), args.out)
+    for option in ("quality", "where", "read_as", "price", "board"):
+        if getattr(args, option):
+            raise InputError(f"--{option.replace('_', '-')} is for --all; a notebook takes parameters, -p NAME=VALUE: "
+                             f"{args.name} has {', '.join(notebooks.known_parameters(args.name))}.")  # fmt: skip
+    path = notebooks.report(args.name, pairs(args.parameter, empty=True), args.out)
     return Reply({"report": str(path)}, f"Report: {path}")
 
 
@@ -61,6 +65,8 @@ def _site(args):
     """Every page of a table (default: tiny-ldm)."""
     from scalinglaws import site
 
+    if args.parameter:
+        raise InputError("-p is for one notebook; with --all say --quality, --where, --read-as or --price.")
     given = {"quality": args.quality, "where": pairs(args.where), "read_as": pairs(args.read_as)}
     made = site.build(args.name or "tiny-ldm", args.out, price=args.price, board=args.board, progress=_say, **given)
     left_out = [{"what": what, "why": why} for what, why in made.left_out]

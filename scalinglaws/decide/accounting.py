@@ -29,6 +29,7 @@ ACCOUNTS = (  # name, unit, whether text encoder and decoder count, evaluations 
 FULL = ("denoise", "text", "decode")
 SERVED = (1e4, 1e6)  # images over a lifetime, for accounts that share out the training
 BUDGETS, DRAWS = 200, 400
+NOTHING = "none"  # a budget that buys no image of any size
 SHARES = (0.01, 0.1, 1.0)  # of the largest size's full cost: where the table names the best size
 
 
@@ -37,10 +38,11 @@ class WhichSize:
     """The best size at each budget under each account.
 
     accounts: account, full (cost of the largest size at its most steps without guidance, the budgets' unit), the best
-    size at 1 %, 10 % and 100 % of it, smaller (share of the budgets that buy the largest size its fewest steps or more,
-    in logs, at which a smaller one is the best), low, high, worse (how much worse the largest is at 10 % of its full
-    cost, in per cent; infinite where it cannot be run), grows (probability that the best size at the largest budget is
-    larger than at the first that runs the largest). winners: account, share (of full), model, steps, guidance, value.
+    size at 1 %, 10 % and 100 % of it (none where that buys no image), smaller (share of the budgets that buy the
+    largest size its fewest steps or more, in logs, at which a smaller one is the best), low, high, worse (how much
+    worse the largest is at 10 % of its full cost, in per cent; infinite where it cannot be run), grows (probability
+    that the best size at the largest budget is larger than at the first that runs the largest). winners: account, share
+    (of full), model, steps, guidance, value.
     """
 
     accounts: pd.DataFrame
@@ -112,16 +114,17 @@ def which_size(
     level = check_level(level)
     table, size, notes = _rows(rows_of(table), quality, size)
     largest = str(table["model"].cat.categories[-1])
-    answers, winners = [], []
+    answers, winners, left_out = [], [], {}
     for name, price in (*_accounts(table, served), *_by_passes(passes)):
         try:
             cost, full = price(table, size)
         except InputError as refusal:
-            notes.append(f"Left out {name}: {refusal}")
+            left_out.setdefault(str(refusal), []).append(name)
             continue
         answer, best = _account(table.assign(share=cost / full), quality, level, draws, seed)
         answers.append({"account": name, "full": full} | answer)
         winners.append(best.assign(account=name))
+    notes += [f"Left out {'; '.join(names)}: {reason}" for reason, names in left_out.items()]
     if not answers:
         raise NoAnswer(f"No account can be priced. {' '.join(notes)}")
     errors = f"{quality}_se" in table and bool(table[f"{quality}_se"].gt(0).any())
@@ -216,7 +219,7 @@ def _account(table, quality, level, draws, seed):
     smaller, grows = (within < len(models) - 1).mean(axis=1), (within[1:, -1] > within[1:, 0]).mean()
     low, high = np.quantile(smaller[1:], [(1 - level) / 2, (1 + level) / 2])
     at = {s: int(np.abs(np.log(shares / s)).argmin()) for s in SHARES}
-    named = {f"at {s:.0%}": models[winner[0, i]] for s, i in at.items()}
+    named = {f"at {s:.0%}": models[winner[0, i]] if s > 0.99 * shares[0] else NOTHING for s, i in at.items()}
     tenth, first, column = loss[:, 0, at[0.1]], winner[0], np.arange(BUDGETS)
     value = np.exp(loss[first, 0, column] * (-1 if schema.higher_is_better(quality) else 1))
     frame = pd.DataFrame({"share": shares, "model": pd.Categorical.from_codes(first, models, ordered=True),

@@ -107,6 +107,8 @@ class CostModel:
     def counting(self, table, steps=None):
         """This cost with the evaluations per step of other rows, such as those of another sampler."""
         calls, notes = calls_from(table, steps or self.calls.column)
+        if calls == self.calls:  # what was assumed is said, where it matters
+            return self
         return replace(self, calls=calls, notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
     @property
@@ -152,6 +154,7 @@ def cost_model(
     measured, more = zip(*(_stage(name, unit, groups, size, calls) for name in stages), strict=True)
     mixed = [c for c in MACHINE if unit != "flops" and c in table and table[c].nunique() > 1]
     machines = [f"The {unit} were measured with {table[c].nunique()} values of {c}: keep one." for c in mixed]
+    notes = () if steps in table and _cancels(table, unit, stages, groups) else notes
     said = (*notes, *(note for one in more for note in one), *machines)
     return CostModel(unit, size, np.array([n for n, _ in groups], float), measured, calls, said)
 
@@ -198,6 +201,13 @@ def calls_from(table, steps="steps"):
         return Calls(float((pairs["nfe"] / pairs[steps]).mean()), column=steps), notes
     per_step, extra = np.polyfit(pairs[steps], pairs["nfe"], 1)
     return Calls(float(round(per_step, 9)), float(round(extra, 6)) + 0.0, steps), notes
+
+
+def _cancels(table, unit, stages, groups):
+    """Whether the evaluations assumed per step change no cost: rows of one guidance whose cost was measured."""
+    assumed = "nfe" not in table or table["nfe"].isna().all()
+    alike = "guidance" not in table or table["guidance"].nunique(dropna=False) == 1
+    return assumed and alike and "denoise" in stages and _full(groups, STAGES["denoise"][unit])
 
 
 def _check_stages(stages):

@@ -68,8 +68,8 @@ class Effects:
     def _follows(self, quality):
         rows = self.rows[self.rows["quality"] == quality]
         said = [
-            f"{WORDS.get(r.term, r.term)} (exponent {r.effect:.2f}, {self.level:.0%} interval {r.low:.2f} to "
-            f"{r.high:.2f})" for r in rows.itertuples() if r.low > 0 or r.high < 0
+            f"{WORDS.get(r.term, r.term)} (exponent {_digits(r.effect)}, {self.level:.0%} interval {_digits(r.low)} to "
+            f"{_digits(r.high)})" for r in rows.itertuples() if r.low > 0 or r.high < 0
         ]  # fmt: skip
         return f"{quality} follows {' and '.join(said) or 'none of ' + ', '.join(self.terms)}"
 
@@ -111,6 +111,11 @@ class Effects:
         same = rows.groupby(["label", "x"], sort=False)["y"]
         lines = same.agg(value=lambda y: np.exp(np.log(y).mean()), low="min", high="max").reset_index()
         return plots.band(lines, rows, AXES.get(along, along), name, ax)
+
+
+def _digits(exponent):
+    """Two decimals, or two digits of what is smaller than 0.1."""
+    return f"{exponent:.2f}" if abs(exponent) >= 0.1 else f"{exponent:.2g}"
 
 
 def error_of(table, quality):

@@ -99,6 +99,11 @@ def _power(profiles, approach):
             f"The {approach} approach needs an optimum between the sizes at 2 computes or more; these runs have "
             f"{'one' if len(profiles) else 'none'}."
         )
+    if profiles["size"].nunique() == 1:
+        raise InputError(
+            f"The {approach} approach finds {profiles['size'].iloc[0]:.3g} the best size at all {len(profiles)} "
+            "computes: no growth can be read off one size."
+        )
     exponent, level = np.polyfit(np.log(profiles["compute"]), np.log(profiles["size"]), 1)
     return {
         "profiles": profiles,

@@ -220,10 +220,11 @@ def _affordable(law, cost, budget, sizes, steps):
         return pairs
     first = _fewest(law) if allowed is None else allowed[0]
     costs = cost.per_image(asked, np.full(len(asked), float(first)))
-    cheap = int(np.argmin(costs))
+    cheap, unit = int(np.argmin(costs)), UNITS[cost.unit]
     raise NoAnswer(
-        f"A budget of {budget:g} {UNITS[cost.unit]} per image is below the cheapest candidate: "
-        f"{law.label_of(asked[cheap])} at {display.count(first, 'step')} costs {costs[cheap]:.4g}; raise the budget."
+        f"A budget of {budget:g} {unit} per image is below the cheapest candidate: "
+        f"{law.label_of(asked[cheap])} at {display.count(first, 'step')} costs {costs[cheap]:.4g} {unit}; "
+        "raise the budget."
     )
 
 

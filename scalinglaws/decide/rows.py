@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from scalinglaws import measurements, studies
+from scalinglaws import infer, measurements, studies
 from scalinglaws.assignments import stated
 from scalinglaws.schema import InputError
 
@@ -10,9 +10,15 @@ SIZES = ("flops_per_forward", "gflops_per_forward", "params", "base_channels", "
 
 
 def rows_of(source, where=None):
-    """The rows of a study, path or table that are kept by `where`: {column: value} or text "a=b; c=d"."""
-    table, kept = studies.read(source), stated(where)
-    return measurements.where(table, **kept) if kept else table
+    """The rows of a study, path or table that are kept by `where`: {column: value} or text "a=b; c=d".
+
+    Columns are called and counted as in the schema, by their usual spellings, as for `infer.question`.
+
+    >>> rows_of(pd.DataFrame({"model_size_M": [39, 83], "num_steps": [4, 4]}), "num_steps=4").params.tolist()
+    [39000000.0, 83000000.0]
+    """
+    table, readings = infer.kept_and_read(studies.read(source), stated(where))
+    return measurements.tidy(table) if readings else table.reset_index(drop=True)
 
 
 def need(table, columns):
@@ -44,8 +50,10 @@ def commonest(table, columns, dropna=True):
     notes = []
     for column in columns:
         if column in table and table[column].nunique(dropna=dropna) > 1:
-            most = table[column].value_counts(dropna=dropna).index[0]
+            counts = table[column].value_counts(dropna=dropna)
+            most, equal = counts.index[0], int((counts == counts.iloc[0]).sum())
             table = table[table[column].isna() if pd.isna(most) else table[column] == most]
             said = f"no {column}" if pd.isna(most) else f"{column} {most}"
-            notes.append(f"Rows with {said} alone are used, of which there are most.")
+            why = "there are most" if equal == 1 else f"there are as many as of other values of {column}"
+            notes.append(f"Rows with {said} alone are used, of which {why}.")
     return table, notes

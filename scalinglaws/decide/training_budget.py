@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, studies
+from scalinglaws import display
 from scalinglaws.decide.allocate import Allocation, allocate, along_budgets, profile_at
 from scalinglaws.decide.isoflop import at_compute, envelope, isoflop, line
+from scalinglaws.decide.rows import rows_of
 from scalinglaws.decide.serving import OutOfReach, Serving, serve
 from scalinglaws.decide.training_cost import training_cost
 from scalinglaws.fitting import fit
@@ -62,15 +63,16 @@ class TrainingBudget:
         span = f"{one.level:.0%} interval {one.intervals['size'][0]:.3g} to {one.intervals['size'][1]:.3g}"
         kind = "projection" if one.decades_beyond > 0 else "prediction"
         said = (
-            f"A training budget of {one.budget:.3g} is best spent on {size} {one.size:.3g} ({span}) and {data} "
-            f"{one.data:.3g}, for {quality} {one.quality:.3g}, a {kind}; sizes from {one.flat[0]:.3g} to "
+            f"A training budget of {one.budget:.3g} ({one.cost}) is best spent on {size} {one.size:.3g} ({span}) and "
+            f"{data} {one.data:.3g}, for {quality} {one.quality:.3g}, a {kind}; sizes from {one.flat[0]:.3g} to "
             f"{one.flat[1]:.3g} lose less than 1 %."
         )
         if plan is None:
             return f"{said} {self.warnings[-1]}"
         steps = "" if plan.steps is None else f" and {display.count(plan.steps, 'step')}"
+        items = "tokens" if data == "tokens" else "images"
         return (
-            f"{said} With {plan.served:.3g} images to serve at {quality} {plan.quality:.3g}, {size} {plan.size:.3g}, "
+            f"{said} With {plan.served:.3g} {items} to serve at {quality} {plan.quality:.3g}, {size} {plan.size:.3g}, "
             f"{data} {plan.data:.3g}{steps} cost least, {plan.total:.3g} {plan.unit}; the size trained "
             f"compute-optimally and served by default costs {plan.plans['times_best'].iloc[1]:.3g} times as much."
         )
@@ -154,10 +156,10 @@ def joint_rows(training, sampling):
 
 def _rows(study, training, quality, size, data):
     """(rows of both kinds, {quality, N, D, S: column})."""
-    rows = studies.read(study)
+    rows = rows_of(study)
     if isinstance(study, str) and study == "tiny-ldm":
         training = training or "tiny-ldm-training"
-    rows = rows if training in (None, "") else joint_rows(studies.read(training), rows)
+    rows = rows if training in (None, "") else joint_rows(rows_of(training), rows)
     known = [c for c in ("fd", "fid", "loss", *names("quality")) if c in rows and rows[c].notna().all()]
     columns = {"quality": quality or next(iter(known), None), "N": size or next((c for c in SIZES if c in rows), None),
                "D": data or next((c for c in DATA if c in rows), None)}  # fmt: skip

@@ -169,7 +169,8 @@ def _rows(table, quality, size, least):
     wanted = {"N": f"a column of sizes ({', '.join(SIZES)})", "D": f"a column of data ({', '.join(DATA)})"}
     for symbol, column in {"model": "model", "quality": quality, **columns}.items():
         if column not in table:
-            needed = f"the column {column!r}" if column else wanted.get(symbol, "a quality")
+            how = ", such as 6 N D" if column == COMPUTE else ""
+            needed = f"the column {column!r}{how}" if column else wanted.get(symbol, "a quality")
             raise InputError(f"A trend in training compute needs {needed}; the table has {', '.join(table.columns)}.")
     if higher_is_better(quality):
         raise InputError(f"{quality} rises as it gets better and these laws fall: name a loss or a distance.")

@@ -74,7 +74,8 @@ def answers(source, quality=None, law=None, inputs=None, where=None, read_as=Non
             except InputError as error:
                 unpriced.append(str(error))
     if not scales:
-        raise NoAnswer(f"No budget can be priced: {unpriced[0]}")
+        hint = "Give a column of cost per image, such as gpu_ms, energy_j or gflops."
+        raise NoAnswer(f"No budget can be priced: {unpriced[0]} {hint}")
     return {
         "quality": question.quality, "higher": schema.higher_is_better(question.quality), "level": level,
         "interval": INTERVAL[of], "among": AMONG[of],

@@ -4,7 +4,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalinglaws import backtest, infer, notebooks, studies
+from scalinglaws import backtest, infer, measurements, notebooks, roles, studies
+from scalinglaws.assignments import stated
 from scalinglaws.forecasting import page as board_page
 from scalinglaws.forecasting import series
 from scalinglaws.schema import InputError
@@ -79,14 +80,15 @@ def build(source="tiny-ldm", out="site", *, names=None, board=False, images=None
     bundled study and of this table, which takes minutes. images: {(model, steps): path}; sheets: paths of contact
     sheets (default: the PNG files beside the table that begin with its name). claims: a csv, see `index.read_claims`
     (default: data/claims.csv, for a bundled study). price: money per hour of the machine. progress: called with the
-    name of each page before it is made, since notebooks take seconds each. Raises InputError where the
-    table cannot be read.
+    name of each page before it is made, since notebooks take seconds each. Where no law can be asked for, such as of
+    rows of several trainings, the notebooks about such rows are made all the same. Raises InputError where the table
+    cannot be read or gives no page.
     """
     folder, name = Path(out), _name(source)
     asked = {"quality": quality, "law": law, "inputs": inputs}
-    question = infer.question(source, where=where, read_as=read_as, choose=True, **asked)
+    table, quality, read, refused = _rows(source, where, read_as, asked)
     folder.mkdir(parents=True, exist_ok=True)
-    question.table.to_csv(folder / TABLE, index=False)
+    table.to_csv(folder / TABLE, index=False)
     sheets, begin = pictures.beside(source) if sheets is None else [*map(Path, sheets)], progress or (lambda page: None)
     nav, pages, left_out, shown = [(INDEX, "Index")], [], [], None
     begin("the interactive page")
@@ -96,23 +98,41 @@ def build(source="tiny-ldm", out="site", *, names=None, board=False, images=None
         pages.append((EXPLORER, "The best choice for a budget", "Interactive: budget in, size and steps out."))
     except InputError as error:
         left_out.append(("the interactive page", str(error)))
-    given = {"study": str(folder / TABLE), "quality": question.quality, "law": law or "", "level": level}
+    given = {"study": str(folder / TABLE), "quality": quality, "law": law or "", "level": level}
     for notebook in notebooks.names() if names is None else names:
         try:
             companion = _companion(notebook, source)
             if not {"study", "training"} & set(companion):
-                _refuse_other_rows(notebook, question.table)
+                _refuse_other_rows(notebook, table, refused)
             begin(f"notebook {notebook}")
             pages.append(_notebook(notebook, given | companion, folder, page.links(nav, TOP)))
         except InputError as error:
             left_out.append((f"notebook {notebook}", str(error)))
     if board:
         begin("the board")
-        pages.append(_board(folder, question.table, name, bundled=source in studies.names()))
+        pages.append(_board(folder, table, name, bundled=source in studies.names()))
+    if refused and not pages:
+        (folder / TABLE).unlink()
+        raise refused
     hrefs = [shutil.copy(sheet, folder / sheet.name).name for sheet in sheets]
     scored = _claims(claims, source)
-    path = index.write(folder / INDEX, title or name, shown, EXPLORER, pages, left_out, hrefs, scored, TABLE)
+    path = index.write(folder / INDEX, title or name, shown, EXPLORER, pages, left_out, hrefs, scored, TABLE,
+                       read)  # fmt: skip
     return Site(path, tuple(folder / href for href, *_ in pages), tuple(left_out))
+
+
+def _rows(source, where, read_as, asked):
+    """(rows as read, quality, sentences on how they were read, the InputError of a law that cannot be asked for)."""
+    try:
+        question = infer.question(source, where=where, read_as=read_as, choose=True, **asked)
+        table, quality, read, refused = question.table, question.quality, question.sentences(), None
+    except InputError as error:
+        table, readings = infer.kept_and_read(studies.read(source), stated(where), stated(read_as))
+        called = {reading.column: reading.meaning for reading in readings}
+        quality = called.get(asked["quality"], asked["quality"]) or roles.quality_of(table)
+        table, refused = measurements.tidy(table, quality=quality), error
+        read = [*(reading.sentence() for reading in readings), *measurements.notes(table)]
+    return table, quality, [*read, f"{len(table)} measurements, data {measurements.fingerprint(table)}."], refused
 
 
 def _explorer(shown, path, title, images, sheets, nav):
@@ -129,8 +149,11 @@ def _companion(notebook, source):
     return {parameter: f"{source}{end}"} if end and named else {}
 
 
-def _refuse_other_rows(notebook, table):
-    """InputError where a notebook is about rows that the table does not have, by their columns."""
+def _refuse_other_rows(notebook, table, refused):
+    """InputError where a notebook is about rows that the table does not have, by their columns, or about the law that
+    was refused."""
+    if refused and notebook not in NEEDS:
+        raise refused
     columns, rows = NEEDS.get(notebook, ((), ""))
     full = {c for c in table.columns if table[c].notna().any()}
     missing = [needed.replace("|", " or ") for needed in columns if not full & set(needed.split("|"))]

@@ -17,11 +17,13 @@ GLANCE = 7  # budgets shown at a glance
 PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T", "P", "E")  # of 1000 ** -3 and up
 
 
-def write(path, title, answers, explorer, pages, left_out, sheets=(), claims=None, table="") -> Path:
+def write(path, title, answers, explorer, pages, left_out, sheets=(), claims=None, table="",
+          read=()) -> Path:  # fmt: skip
     """Write the index and return its path.
 
     answers: of `answers.answers`, or None; explorer: href of the interactive page. pages: (href, title, sentence).
-    left_out: (what, why). sheets: hrefs of images. claims: of `read_claims`. table: href of the rows.
+    left_out: (what, why). sheets: hrefs of images. claims: of `read_claims`. table: href of the rows. read:
+    sentences on how the table was read, for an index without answers.
     """
     parts = [
         f"<h1>{escape(title)}</h1>",
@@ -30,7 +32,7 @@ def write(path, title, answers, explorer, pages, left_out, sheets=(), claims=Non
         _section("Pages", _links(pages)) if pages else "",
         _section("Contact sheets", "".join(_sheet(href) for href in sheets)) if sheets else "",
         _section("Left out", _list(f"{what}: {why}" for what, why in left_out)) if left_out else "",
-        _section("The table", _about(answers, table)) if answers else "",
+        _section("The table", _about(answers, table, read)) if answers or read else "",
     ]
     style = (HERE / "style.css").read_text(encoding="utf-8")
     head = (f'<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -89,7 +91,8 @@ def _glance(answers, explorer):
              f"</caption><thead><tr>{''.join(f'<th scope=col>{escape(h)}</th>' for h in heads)}</tr></thead>"
              f"<tbody>{''.join(rows)}</tbody></table>")  # fmt: skip
     more = f'<p><a href="{_href(explorer, scale, stop)}">Choose a budget on the interactive page</a></p>'
-    said = f'<p class="lead">{escape(" ".join(stop["text"]))}</p>'
+    setting = [f"Best setting: {answers['settings'][stop['setting']]['label']}."] if several else []
+    said = f'<p class="lead">{escape(" ".join([*stop["text"], *setting]))}</p>'
     doubts = [scale["warnings"][k] for k in stop["warnings"]]
     said += f"<p>Reasons for doubt:</p>{_list(doubts)}" if doubts else ""
     region = f'<div class="scroll" role="region" aria-label="The best size by budget" tabindex="0">{table}</div>'
@@ -161,10 +164,11 @@ def _sheet(href):
             f'across"></a><figcaption>{name}</figcaption></figure>')  # fmt: skip
 
 
-def _about(answers, table):
-    said = [*answers["read"], *answers["skipped"], f"{answers['rows']} measurements, data {answers['data']}."]
+def _about(answers, table, read):
+    if answers:
+        read = [*answers["read"], *answers["skipped"], f"{answers['rows']} measurements, data {answers['data']}."]
     rows = f'<p><a href="{escape(table)}">The rows as read (csv)</a></p>' if table else ""
-    return _list(said) + rows
+    return _list(read) + rows
 
 
 def _list(sentences):
