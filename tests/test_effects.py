@@ -49,11 +49,11 @@ def test_a_floor_is_taken_off_first():
         partial_effects(raised, ["fd"], floors={"fd": 3.0})
 
 
-def test_seeds_of_one_size_are_one_curve_and_clusters_of_their_own():
+def test_seeds_of_one_size_are_one_curve_and_one_cluster():
     """The curve of each size runs through the geometric mean of its trainings: sqrt(0.8 * 1.25) = 1 times the law."""
     first, second = runs(factor=0.8).assign(train_seed=0), runs(factor=1.25).assign(train_seed=1)
     effects = partial_effects(pd.concat([first, second]), ["fd"])
-    assert effects.clusters == 10 and effects.of("fd", "params").effect == pytest.approx(-0.3)
+    assert effects.clusters == 5 and effects.of("fd", "params").effect == pytest.approx(-0.3)
     ax = effects.plot_curves("fd")
     drawn = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == len(LENGTHS)]
     wanted = [rows["fd"].to_numpy() for _, rows in runs().groupby("params")]
@@ -79,8 +79,8 @@ def test_errors_are_the_sandwich_by_clusters():
 
 
 def test_few_models_are_a_warning_and_two_an_error():
-    assert "5 trained models are few" in partial_effects(runs(), ["fd"]).warnings[0]
-    with pytest.raises(InputError, match="2 trained models are in the table"):
+    assert "5 sizes are few" in partial_effects(runs(), ["fd"]).warnings[0]
+    with pytest.raises(InputError, match="2 sizes are in the table"):
         partial_effects(runs()[lambda t: t["params"] < 3e5], ["fd"])
     with pytest.raises(InputError, match="no column lpips"):
         partial_effects(runs(), ["lpips"])

@@ -1,9 +1,12 @@
-"""What a quality follows: partial effects of settings on its error, in logs, with errors clustered by trained model.
+"""What a quality follows: partial effects of settings on its error, in logs, with errors clustered by size.
 
     error = c * params^a * train_flops^b      a: at equal compute; b: at equal size; negative is better
 
 Errors that rise with quality are turned round first, so that all fall: psnr becomes the root mean square error, shares
 and similarities (ssim, clip, agreement) their distance to 1.
+
+How far a size lies from the law is shared by all of its rows, those of other training seeds, too: the sizes are what
+was repeated.
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +36,7 @@ class Effects:
     """Partial effects, one row per quality and term: quality, error, term, effect, low, high, p, detectable.
 
     effect: the exponent of the term in the error's law; p: two-sided, of no effect; detectable: the least effect seen
-    with probability `power.POWER`. clusters: trained models; count: measurements.
+    with probability `power.POWER`. clusters: sizes (of each family and variant); count: measurements.
     """
 
     rows: pd.DataFrame
@@ -49,7 +52,7 @@ class Effects:
     @property
     def warnings(self):
         """Reasons for doubt."""
-        few = f"{self.clusters} trained models are few: intervals by clusters are too narrow below {FEW}."
+        few = f"{self.clusters} sizes are few: intervals by clusters are too narrow below {FEW}."
         return [few] if self.clusters < FEW else []
 
     def of(self, quality, term):
@@ -75,7 +78,7 @@ class Effects:
 
     def summary(self) -> str:
         """The table, what was counted, and reasons for doubt."""
-        counted = f"{self.count} rows of {self.clusters} trained models"
+        counted = f"{self.count} rows of {self.clusters} sizes"
         head = f"Exponents in the error, {counted}, {self.level:.0%} intervals:"
         return "\n".join([head, display.text_table(self.rows), *(f"Warning: {w}" for w in self.warnings)])
 
@@ -140,27 +143,21 @@ def read_off(costs, errors, aim):
     return float(np.exp(np.interp(-np.log(aim), -falling, logs))), ""
 
 
-def trained_models(table):
-    """A number for each row's trained model: rows of one run share it, whatever their snapshot and sampling."""
-    kept = [c for c in ("family", "params", "variant", "train_seed") if c in table]
-    return table.groupby(kept, dropna=False).ngroup()
-
-
 def partial_effects(source, qualities=(), terms=("params", "train_flops"), where=None, level=0.9, floors=None):
     """Effects of the terms on the error of each quality: ordinary least squares in logs, all terms at once.
 
     source: a bundled study, a path or a table; qualities: columns, all that vary when left out; where: rows to keep;
     floors: {quality: what is taken off its error}, such as the Fréchet distance of as many real images.
-    Standard errors are clustered by trained model (Liang & Zeger 1986) with t quantiles of clusters - 1 degrees of
-    freedom. InputError where a column is missing or fewer than three models were trained.
+    Standard errors are clustered by size, apart for each family and variant (Liang & Zeger 1986), with t quantiles of
+    clusters - 1 degrees of freedom. InputError where a column is missing or there are fewer than three sizes.
     """
     check_level(level)
     table = rows_of(source, where)
     need(table, ("params", *terms, *qualities))
     named = list(qualities) or [q.name for q in schema.METRICS if q.name in table and table[q.name].nunique() > 1]
-    groups = trained_models(table)
+    groups = table.groupby([c for c in ("family", "params", "variant") if c in table], dropna=False).ngroup()
     if groups.nunique() < 3:
-        raise InputError(f"{groups.nunique()} trained models are in the table: an effect of their kind needs three.")
+        raise InputError(f"{groups.nunique()} sizes are in the table: an effect needs three.")
     rows = [row for quality in named for row in _regress(table, quality, terms, groups, level, floors)]
     return Effects(pd.DataFrame(rows), tuple(terms), level, groups.nunique(), len(table), table)
 
