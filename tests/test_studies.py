@@ -71,7 +71,7 @@ def test_only_studies_whose_table_is_there_are_found(tmp_path, monkeypatch):
     shutil.copy(ROOT / "data/published/edm2.csv", tmp_path / "published")
     monkeypatch.setattr(studies, "HOMES", (tmp_path,))
     assert studies.search("edm2") == studies.search() == ["edm2"]
-    with pytest.raises(InputError, match="No study has 'mei' in its name or title. Known: edm2"):
+    with pytest.raises(InputError, match=r"No study has 'mei' in its name or title\. Known: edm2"):
         studies.search("mei")
 
 
