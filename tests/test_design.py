@@ -395,11 +395,17 @@ def test_candidates_are_of_the_setting_that_they_name():
     found = prepare_settings(table, law="size_steps_plain", candidates=wanted).candidates
     shown = found[["model", "size", "steps", "sampler", "guidance"]].values.tolist()
     assert shown == [["m3", 6.4e7, 64.0, "a", 1.0], ["m0", 1e6, 64.0, "b", 2.0]]
-    early = (table["sampler"] == "a") == (table["steps"] <= 8)  # no size at one number of steps in both samplers
-    apart = table[early & (table["guidance"] == 1)]
-    two = pd.DataFrame({"model": "m0", "steps": [64, 64], "sampler": ["a", "b"]})
+    apart = table.query("sampler == 'a'").assign(guidance=lambda t: np.where(t["steps"] <= 8, 1.0, 2.0))
+    two = pd.DataFrame({"model": "m0", "steps": [64, 64], "guidance": [1.0, 2.0]})  # measured at no common step count
     found = prepare_settings(apart, law="size_steps_plain", candidates=two)
-    assert set(found.belief.points["setting"]) == {"sampler=a", "sampler=b"}
+    assert set(found.belief.points["setting"]) == {"guidance=1", "guidance=2"}
+
+
+def test_of_a_quality_that_rises_the_highest_is_chosen():
+    rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance <= 1.5 and steps <= 16")
+    found = prepare_settings(rows, quality="agreement", budget=3e8)
+    mean, (group,) = found.belief.mean, found.decision.groups
+    assert mean[found.decision.choices(mean)[0]] == mean[group].max() > mean[group].min()
 
 
 def test_a_setting_that_cannot_be_priced_is_left_out_and_said():

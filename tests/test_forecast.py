@@ -470,17 +470,27 @@ def test_what_is_a_surface():
     assert one.steps.tolist() == [4, 8, 16] and one.y[0] == pytest.approx([10, 9, 8.5]) and one.along == "steps"
     more = grid_of((1, 2, 4), (4, 8, 16)).assign(sampler="heun", fid=lambda t: t["fid"] + 1)
     both = pd.concat([grid_of((1, 2, 4), (4, 8)).assign(sampler="ddim"), more])
-    both["is"] = 100 - both["fid"]
+    both["is"] = 100 - both["fid"]  # rises
     found = surfaces.from_series(series.from_table(both.assign(kd=both["fid"] / 10), "mine"))
     assert {(one.label, one.quality): one.y[0, 0] for one in found} == pytest.approx(
         {("ddim", "fid"): 10, ("ddim", "kd"): 1, ("heun", "fid"): 11, ("heun", "kd"): 1.1}
     )
-    for table in (grid_of((1, 2), (4, 8)), grid_of((1, 2, 4), (4,))):
+    alone = pd.concat([grid_of((1, 2, 4), (4,)), grid_of((1, 2), (8,))])
+    for table in (grid_of((1, 2), (4, 8)), alone):
         assert surfaces.from_series(series.from_table(table, "mine", least=2)) == []
     ragged = pd.concat([grid_of((1, 2, 4), (4, 8)), grid_of((1, 2), (16,))])
     assert [one.steps.tolist() for one in surfaces.from_series(series.from_table(ragged, "mine", least=2))] == [[4, 8]]
     other = pd.concat([grid_of((1, 2, 4), (4, 8)), grid_of((1, 2, 8), (16,))])
     assert surfaces.from_series(series.from_table(other, "mine")) == []
+
+
+def test_the_best_of_several_guidances_is_no_surface():
+    """Its values are of another guidance at each size: only what was measured at one is."""
+    rows = [grid_of((1, 2, 4, 8), (4, 8, 16)).assign(guidance=w, fid=lambda t, w=w: t["fid"] + 4 * np.log(w / 2) ** 2)
+            for w in (1.0, 1.5, 2.0, 3.0, 4.5)]  # fmt: skip
+    found = series.questions(pd.concat(rows), "mine")
+    assert {one.asked for one in found if one.kind == "size"} > {""}
+    assert [one.label for one in surfaces.from_series(found)] == ["1.0", "1.5", "2.0", "3.0", "4.5"]
 
 
 SIDE = np.array([1.0, 2, 4])

@@ -75,11 +75,10 @@ def test_only_studies_whose_table_is_there_are_found(tmp_path, monkeypatch):
         studies.search("mei")
 
 
-def test_a_family_of_a_study_and_the_qualities_that_it_holds():
+def test_a_family_of_a_study_is_its_rows_alone():
     every, one = studies.load("edm2"), studies.load("edm2", family="EDM2 img512 no guidance")
     assert set(one["family"]) == {"EDM2 img512 no guidance"} and len(one) < len(every)
     assert studies.describe("mei").rows == len((ROOT / "data/published/mei.csv").read_text().splitlines()) - 1
-    assert all(every[name].notna().any() for name in studies.describe("edm2").quality)
 
 
 def test_unknown_names_list_the_known():
