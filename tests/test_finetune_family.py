@@ -166,6 +166,9 @@ def test_several_seeds_of_each_label(place, said):
         path.write_text(yaml.safe_dump({"base": "family", "data": "scenes", "batch": 4, "warmup": 1} | content))
         code, _, err = said("collect", "finetune", path, "--device", "cpu")
         assert code == 0, err
+    joined = (place / "seeds" / "family.yaml").read_text()
+    code, _, err = said("collect", "finetune", place / "all.yaml", "--device", "cpu")
+    assert code == 0 and (place / "seeds" / "family.yaml").read_text() == joined, err  # by the file that the run kept
     family, plain = open_family(place / "seeds"), open_family(place / "plain")
     assert family.labels == ["c8", "c8-s1", "c12", "c12-s1"]
     assert [family.columns(label)["train_seed"] for label in family.labels] == [0, 1, 0, 1]

@@ -49,7 +49,7 @@ class TrainingFile(Strict):
             raise ValueError("a step is a snapshot of a label: give the label, too")
         if self.seeds and not self.labels:
             raise ValueError("seeds are of several labels: give labels, or one seed")
-        if self.seeds and "seed" in self.model_fields_set:
+        if self.seeds and self.seed:
             raise ValueError("give seed, for one training of each label, or seeds, for several")
         names = [name for name, *_ in self._named()]
         if twice := sorted({name for name in names if names.count(name) > 1}):
