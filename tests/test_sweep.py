@@ -204,6 +204,10 @@ def test_the_likelihood_of_a_class_is_the_softmax_of_the_family_s_classifier(sma
     assert verifier(samples, {"classes": classes}) == pytest.approx(wanted, abs=1e-5)
     digest = sha256((family.folder / "features.safetensors").read_bytes()).hexdigest()[:16]
     assert verifier.identity() == {"verifier": "class-likelihood", "weights": digest}
+    network = family.classifier()
+    elsewhere = SimpleNamespace(name="mine", classifier=lambda: network, part_hashes=family.part_hashes)
+    verifiers.open_verifier("class-likelihood", elsewhere, "meta")
+    assert all(p.is_meta for p in network.parameters())
     with pytest.raises(InputError, match="Family 'mine' has no classifier to verify by: choose another verifier"):
         verifiers.open_verifier("class-likelihood", SimpleNamespace(name="mine"))
 
@@ -217,11 +221,18 @@ def test_the_best_of_n_is_the_one_nearest_to_its_target_by_every_metric(name):
 
     pairs = metrics.pairs
     opened = {"psnr": pairs.open_psnr, "ssim": pairs.open_ssim, "lpips": lambda: Mean("lpips", "1", error)}
-    family = SimpleNamespace(name="mine", metrics=lambda specs, device: [opened[one["name"]]() for one in specs])
+    given = []
+
+    def open_metrics(specs, device):
+        given.append((specs, device))
+        return [opened[one["name"]]() for one in specs]
+
+    family = SimpleNamespace(name="mine", metrics=open_metrics)
     target = torch.randint(0, 256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     noise = torch.rand((3, 3, 16, 16), generator=torch.Generator().manual_seed(1))
     made = [(target + scale * noise).clamp(0, 255).to(torch.uint8) for scale in (90, 10, 40)]
-    verifier = verifiers.open_verifier(name, family)
+    verifier = verifiers.open_verifier({"name": name, "of": "mine"}, family, "meta")
+    assert given == [([{"name": name, "of": "mine"}], "meta")]
     conditions = {"indices": np.arange(3), "targets": target}
     assert torch.equal(loop.best_of(3, verifier, made.__getitem__, conditions), made[1])
     assert verifier.identity() == {"verifier": name, "metric": name, "version": "1"}
