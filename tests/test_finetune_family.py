@@ -210,9 +210,9 @@ def test_a_step_is_a_snapshot_of_a_label():
 
 def test_paths_are_those_beside_the_file_and_what_is_left_out_stays_out(tmp_path):
     place = tmp_path / "a" / "train.yaml"
-    given = training(images="/elsewhere/test", prompts="lists/p.txt", out="run").resolved(place)
+    given = training(data="/elsewhere/scenes", images="test", prompts="lists/p.txt", out="run").resolved(place)
     assert [given.base, given.data, given.images, given.prompts, given.out] == [
-        str(tmp_path / "a" / "family"), str(tmp_path / "a" / "scenes"), "/elsewhere/test",
+        str(tmp_path / "a" / "family"), "/elsewhere/scenes", str(tmp_path / "a" / "test"),
         str(tmp_path / "a" / "lists" / "p.txt"), str(tmp_path / "a" / "run"),
     ]  # fmt: skip
     alone = training().resolved(place)
