@@ -238,7 +238,7 @@ def test_a_subject_needs_the_prompt_of_its_class():
 
 def test_families_of_runs_are_joined_by_hand(tmp_path):
     """Labels begin with their run's, paths are from the joined family, and what is absolute stays so."""
-    own = {"c8": ("c8", "c8-3"), "c80": ("c80-3", "last"), "c8-s1": ("c8-s1-3", "c8-3")}
+    own = {"c8": ("c8", "c80"), "c80": ("c80-3", "last"), "c8-s1": ("c8-s1-3", "c8-3")}
     for run, labels in own.items():
         (tmp_path / run).mkdir()
         task = {"kind": "text", "prompts": f"{run}.txt", "images": "/elsewhere/test", "side": 32}
@@ -249,7 +249,8 @@ def test_families_of_runs_are_joined_by_hand(tmp_path):
     assert found["family"] == tmp_path.name
     assert found["task"] == {"kind": "text", "prompts": "c8/c8.txt", "images": "/elsewhere/test", "side": 32}
     assert [(row["label"], row["path"]) for row in found["models"]] == [
-        ("c8", "c8/checkpoint"), ("c8-3", "c8/checkpoint"), ("c80-3", "c80/checkpoint"), ("c80-last", "c80/checkpoint"),
+        ("c8", "c8/checkpoint"), ("c8-c80", "c8/checkpoint"), ("c80-3", "c80/checkpoint"),
+        ("c80-last", "c80/checkpoint"),
         ("c8-s1-3", "c8-s1/checkpoint"), ("c8-s1-c8-3", "c8-s1/checkpoint"),
     ]  # fmt: skip
     assert {row["seed"] for row in found["models"]} == {1}
