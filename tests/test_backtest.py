@@ -71,6 +71,36 @@ def test_scores_of_a_normal_forecast_are_its_closed_forms(truth):
     assert (row["in90"], row["in50"]) == (abs(truth) < 1.6448, abs(truth) < 0.6745)
 
 
+def test_methods_are_compared_by_hand():
+    """A rival that refused one question of four, and gave an interval to two of the three it answered."""
+    nan = np.nan
+    columns = ["method", "question", "value", "q05", "error", "in90", "interval_score", "crps"]
+    rows = [("ours", 0, 1.0, 1.0, 0.10, 1.0, 1.0, 0.01), ("ours", 1, 1.0, 1.0, 0.20, 0.0, 2.0, 0.02),
+            ("ours", 2, 1.0, 1.0, 0.45, 1.0, 5.0, 0.06), ("ours", 3, 1.0, 1.0, 9.00, 0.0, 9.0, 9.00),
+            ("theirs", 2, 1.0, 0.5, 0.50, 0.0, 7.0, 0.30), ("theirs", 0, 1.0, nan, 0.10, nan, nan, 8.00),
+            ("theirs", 3, nan, nan, nan, nan, nan, nan), ("theirs", 1, 1.0, 0.5, 0.90, 0.0, 3.0, 0.10),
+            ("silent", 0, nan, nan, nan, nan, nan, nan)]  # fmt: skip
+    table = backtest.scores.compare(pd.DataFrame(rows, columns=columns), "ours").set_index("rival")
+    wanted = {"rows": 3, "refused": 1, "ours": 0.2, "ours_mean": 0.25, "ours_worst": 0.45, "ours_score": 3.5,
+              "ours_crps": 0.04, "theirs": 0.5, "theirs_mean": 0.5, "theirs_worst": 0.9, "theirs_score": 5.0,
+              "theirs_crps": 0.2, "better": 2 / 3, "score_rows": 2, "theirs_in90": 0.0}  # fmt: skip
+    assert list(table.index) == ["theirs", "silent"]
+    assert table.loc["theirs"].to_dict() == pytest.approx(wanted)
+    assert table.loc["silent", ["rows", "refused", "score_rows"]].tolist() == [0, 1, 0]
+    assert np.isnan(table.loc["silent", "better"])
+
+
+def test_what_has_no_interval_covers_and_misses_nothing():
+    row = {"truth": [2.0, 2.0, 0.5], "value": [4.0, 1.0, 1.0], "q05": [np.nan, 0.5, -3.0], "q25": [np.nan, 0.7, 0.6],
+           "q75": [np.nan, 2.2, 0.9], "q95": [np.nan, 2.5, 1.2]}  # fmt: skip
+    found = backtest.scores.scored(pd.DataFrame(row).assign(study="a"))
+    assert found["error"].tolist() == [1.0, 0.5, 1.0]
+    assert found["in90"].tolist()[1:] == [1, 1] and found["in50"].tolist()[1:] == [1, 0]
+    assert found[["in90", "in50"]].iloc[0].isna().all()
+    assert found["interval_score"].iloc[2] == pytest.approx(np.log(1.2 / (0.5 * 1e-6)))
+    assert backtest.scores.by_study(found)["series"].tolist() == [2]
+
+
 def test_each_study_counts_once_in_the_mean_over_studies():
     rows = pd.DataFrame({"study": ["a"] * 3 + ["b"], "in90": [0.0, 0, 1, 1], "in50": [0.0, 0, 0, 1]})
     each = backtest.scores.by_study(rows)

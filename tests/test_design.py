@@ -345,6 +345,80 @@ def test_settings_are_decided_between_and_each_alone_is_as_before():
     assert "guidance=" in both.answer()
 
 
+def several_settings():
+    """Sampler a at guidance 1, b at 1 and 2, of three sizes each; b at 2 has a size more, and one step count less."""
+    places = {("a", 1.0): (grid(), 1.0), ("b", 1.0): (grid(), 0.9),
+              ("b", 2.0): (grid((1e6, 4e6, 1.6e7, 6.4e7), (2, 4, 8)), 1.1)}  # fmt: skip
+    parts = [t.assign(sampler=s, guidance=w, better=b) for (s, w), (t, b) in places.items()]
+    table = pd.concat(parts, ignore_index=True)
+    value = PLAIN.curve([3.0, 200.0, 0.4, 60.0, 1.1], {"N": table["size"], "S": table["steps"]})
+    table = table.assign(fd=value * table["better"], nfe=table["steps"]).drop(columns="better")
+    return table.rename(columns={"size": "flops_per_forward"})
+
+
+def test_each_budget_chooses_among_the_settings_that_it_affords():
+    """The cheapest of all is 2 steps at guidance 2; at one and a half times its cost nothing else can be had."""
+    table = several_settings()
+    found = prepare_settings(table, law="size_steps_plain")
+    points, least = found.belief.points, table["flops_per_forward"] * table["nfe"]
+    least = least.groupby(["sampler=" + table["sampler"] + " guidance=" + table["guidance"].map("{:g}".format)]).min()
+    cost = (points["size"] * points["steps"]).to_numpy()
+    assert found.places[0] == pytest.approx(1.5 * least.min()) and least.nunique() > 1
+    for group, budget in zip(found.decision.groups, found.places, strict=True):
+        assert set(points["setting"].iloc[group]) == set(least.index[least <= budget])
+        assert (cost[group] <= budget * (1 + 1e-9)).all()
+    wanted = found.candidates
+    at = points.iloc[wanted["point"]].reset_index(drop=True)
+    assert at[["model", "size", "steps"]].equals(wanted[["model", "size", "steps"]])
+    assert at["setting"].tolist() == [f"sampler={s} guidance={w:g}" for s, w in wanted[["sampler", "guidance"]].values]
+    with pytest.raises(NoAnswer, match=r"A budget of 1000 FLOPs .* below the cheapest cell, 2e\+06;"):
+        prepare_settings(table, law="size_steps_plain", budget=[1000.0, 1e9])
+    with pytest.raises(InputError, match="between= is for the question 'crossover'"):
+        prepare_settings(table, law="size_steps_plain", between=("m0", "m1"))
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 5.0])
+def test_a_budget_of_just_the_cheapest_cell_buys_it_as_in_one_setting(scale):
+    """Whatever the rounding: a cost goes through logs, and some come out a bit above what was written."""
+    table = several_settings().assign(flops_per_forward=lambda t: scale * t["flops_per_forward"])
+    given = {"law": "size_steps_plain", "budget": scale * 2e6}
+    alone = prepare(table.query("sampler == 'b' and guidance == 2"), **given)
+    found = prepare_settings(table, **given)
+    assert set(found.belief.points["setting"]) == {"sampler=b guidance=2"}
+    assert alone.answer() == "m0 at 2 steps" and found.answer() == "m0 at 2 steps (sampler=b guidance=2)"
+
+
+def test_candidates_are_of_the_setting_that_they_name():
+    """m3 was measured in one setting, and its size is known in all."""
+    table = several_settings()
+    wanted = pd.DataFrame({"model": ["m3", "m0"], "steps": [64, 64], "sampler": ["a", "b"], "guidance": [1.0, 2.0]})
+    found = prepare_settings(table, law="size_steps_plain", candidates=wanted).candidates
+    shown = found[["model", "size", "steps", "sampler", "guidance"]].values.tolist()
+    assert shown == [["m3", 6.4e7, 64.0, "a", 1.0], ["m0", 1e6, 64.0, "b", 2.0]]
+    apart = table.query("sampler == 'a'").assign(guidance=lambda t: np.where(t["steps"] <= 8, 1.0, 2.0))
+    two = pd.DataFrame({"model": "m0", "steps": [64, 64], "guidance": [1.0, 2.0]})  # measured at no common step count
+    found = prepare_settings(apart, law="size_steps_plain", candidates=two)
+    assert set(found.belief.points["setting"]) == {"guidance=1", "guidance=2"}
+
+
+def test_of_a_quality_that_rises_the_highest_is_chosen():
+    rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance <= 1.5 and steps <= 16")
+    found = prepare_settings(rows, quality="agreement", budget=3e8)
+    mean, (group,) = found.belief.mean, found.decision.groups
+    assert mean[found.decision.choices(mean)[0]] == mean[group].max() > mean[group].min()
+
+
+def test_a_setting_that_cannot_be_priced_is_left_out_and_said():
+    table = several_settings().query("guidance == 1")
+    table["seconds_per_image"] = (1e-9 * table["flops_per_forward"] * table["nfe"]).where(table["sampler"] == "b")
+    given = {"unit": "seconds", "law": "size_steps_plain"}
+    with pytest.raises(InputError, match="seconds_per_image"):
+        prepare_settings(table.drop(columns="seconds_per_image"), **given)
+    found = prepare_settings(table, **given)
+    assert set(found.belief.points["setting"]) == {"sampler=b"}
+    assert sum(note.startswith("Left out sampler=a: ") for note in found.notes) == 1
+
+
 def test_a_plan_over_settings_names_them_in_every_row():
     rows = sl.read("tiny-ldm").query("guidance == 1 and steps <= 8")
     plan = design(rows, "optimum", "3e13 FLOPs", steps=[16, 32, 64], enough=1e-5, most=4)

@@ -16,11 +16,12 @@ from tiny_text_family import archives  # noqa: E402
 
 from collect import metrics, weights  # noqa: E402
 from collect.config import KINDS, SweepFile, read_config  # noqa: E402
+from collect.config.trainings import DistilFile, FinetuneFile, PersonaliseFile  # noqa: E402
 from collect.datasets import scenes  # noqa: E402
 from collect.families import open_family  # noqa: E402
 from collect.models.tasks import small_and_target  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402
-from collect.training import loop, pictures  # noqa: E402
+from collect.training import loop, pictures, several  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
 
@@ -159,12 +160,15 @@ def test_the_shipped_files_belong_together():
 def test_several_seeds_of_each_label(place, said):
     """A run each, in the folder that the file names beside itself; seed 0 keeps the label and the weights of one."""
     one = {"steps": 1, "out": "plain"}
-    several = {"labels": ["c8", "c12"], "seeds": [0, 1], "steps": 1, "out": "seeds"}
-    for name, content in (("one", one | {"label": "c8"}), ("all", several)):
+    each = {"labels": ["c8", "c12"], "seeds": [0, 1], "steps": 1, "out": "seeds"}
+    for name, content in (("one", one | {"label": "c8"}), ("all", each)):
         path = place / f"{name}.yaml"
         path.write_text(yaml.safe_dump({"base": "family", "data": "scenes", "batch": 4, "warmup": 1} | content))
         code, _, err = said("collect", "finetune", path, "--device", "cpu")
         assert code == 0, err
+    joined = (place / "seeds" / "family.yaml").read_text()
+    code, _, err = said("collect", "finetune", place / "all.yaml", "--device", "cpu")
+    assert code == 0 and (place / "seeds" / "family.yaml").read_text() == joined, err  # by the file that the run kept
     family, plain = open_family(place / "seeds"), open_family(place / "plain")
     assert family.labels == ["c8", "c8-s1", "c12", "c12-s1"]
     assert [family.columns(label)["train_seed"] for label in family.labels] == [0, 1, 0, 1]
@@ -175,8 +179,90 @@ def test_several_seeds_of_each_label(place, said):
 
 @pytest.mark.parametrize(("content", "said_what"), [
     ({"label": "c8", "seeds": [0, 1]}, "seeds are of several labels: give labels, or one seed"),
-    ({"labels": ["c8", "c8-s1"], "seeds": [0, 1]}, "two runs would have one name"),
+    ({"labels": ["c8", "c8-s1"], "seeds": [0, 1]}, "two runs would have one name, c8-s1: each label and seed once"),
+    ({"labels": ["c12", "c8", "c8"]}, "two runs would have one name, c8:"),
+    ({"labels": ["c8"], "seeds": [2, 2]}, "two runs would have one name, c8-s2:"),
+    ({"labels": ["c8"], "seeds": [0, 1], "seed": 3}, "give seed, for one training of each label, or seeds"),
 ])  # fmt: skip
 def test_seeds_that_have_no_run_of_their_own(place, said, content, said_what):
     code, _, err = run(said, place, "finetune", content | {"steps": 1}, "no-seeds")
     assert code == 2 and said_what in err
+
+
+def training(**content):
+    return FinetuneFile(**{"base": "family", "data": "scenes", "steps": 1} | content)
+
+
+def test_runs_are_named_by_label_and_by_seed_beside_0():
+    assert training(label="c8").runs == {}
+    assert training(labels=["c8", "c12"], seed=5).runs == {"c8": ("c8", 5), "c12": ("c12", 5)}
+    found = training(labels=["c8", "c12"], seeds=[2, 0]).runs
+    assert list(found.items()) == [
+        ("c8-s2", ("c8", 2)), ("c8", ("c8", 0)), ("c12-s2", ("c12", 2)), ("c12", ("c12", 0)),
+    ]  # fmt: skip
+
+
+def test_a_step_is_a_snapshot_of_a_label():
+    assert training(labels=["c8"], step=4).step == training(label="c8", step=4).step == 4
+    with pytest.raises(ValueError, match="a step is a snapshot of a label: give the label, too"):
+        training(step=4)
+
+
+def test_paths_are_those_beside_the_file_and_what_is_left_out_stays_out(tmp_path):
+    place = tmp_path / "a" / "train.yaml"
+    given = training(data="/elsewhere/scenes", images="test", prompts="lists/p.txt", out="run").resolved(place)
+    assert [given.base, given.data, given.images, given.prompts, given.out] == [
+        str(tmp_path / "a" / "family"), "/elsewhere/scenes", str(tmp_path / "a" / "test"),
+        str(tmp_path / "a" / "lists" / "p.txt"), str(tmp_path / "a" / "run"),
+    ]  # fmt: skip
+    alone = training().resolved(place)
+    assert (alone.images, alone.prompts, alone.out) == (None, None, None)
+
+
+@pytest.mark.parametrize(("content", "said_what"), [
+    ({"method": "guided", "guidance": [3.0, 1.0]}, r"low <= high, not \[3.0, 1.0\]"),
+    ({"method": "progressive", "student_steps": [4, 4, 2]}, r"student_steps fall, .*, not \[4, 4, 2\]"),
+    ({"method": "progressive", "student_steps": [1, 2]}, r"student_steps fall, .*, not \[1, 2\]"),
+])  # fmt: skip
+def test_what_a_student_cannot_be_is_said(content, said_what):
+    with pytest.raises(ValueError, match=said_what):
+        DistilFile(base="family", data="scenes", steps=1, **content)
+
+
+def test_a_subject_needs_the_prompt_of_its_class():
+    given = {"base": "family", "data": "photos", "steps": 1}
+    assert PersonaliseFile(**given, class_prompt="a dog").prompt is None
+    with pytest.raises(ValueError, match="give both: prompt, of the subject, and class_prompt, of its class"):
+        PersonaliseFile(**given, prompt="a sks dog")
+
+
+def test_families_of_runs_are_joined_by_hand(tmp_path):
+    """Labels begin with their run's, paths are from the joined family, and what is absolute stays so."""
+    own = {"c8": ("c8", "c80"), "c80": ("c80-3", "last"), "c8-s1": ("c8-s1-3", "c8-3")}
+    for run, labels in own.items():
+        (tmp_path / run).mkdir()
+        task = {"kind": "text", "prompts": f"{run}.txt", "images": "/elsewhere/test", "side": 32}
+        rows = [{"label": label, "path": "checkpoint", "seed": 1} for label in labels]
+        (tmp_path / run / "family.yaml").write_text(yaml.safe_dump({"family": run, "task": task, "models": rows}))
+    several.join(tmp_path, list(own))
+    found = yaml.safe_load((tmp_path / "family.yaml").read_text())
+    assert found["family"] == tmp_path.name
+    assert found["task"] == {"kind": "text", "prompts": "c8/c8.txt", "images": "/elsewhere/test", "side": 32}
+    assert [(row["label"], row["path"]) for row in found["models"]] == [
+        ("c8", "c8/checkpoint"), ("c8-c80", "c8/checkpoint"), ("c80-3", "c80/checkpoint"),
+        ("c80-last", "c80/checkpoint"),
+        ("c8-s1-3", "c8-s1/checkpoint"), ("c8-s1-c8-3", "c8-s1/checkpoint"),
+    ]  # fmt: skip
+    assert {row["seed"] for row in found["models"]} == {1}
+
+
+def test_encoded_images_are_linked_and_what_a_run_has_is_kept(tmp_path):
+    (tmp_path / "first").mkdir()
+    for name in ("encoded.safetensors", "encoded-text.safetensors", "state.safetensors"):
+        (tmp_path / "first" / name).write_text("first")
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "encoded.safetensors").write_text("own")
+    for _ in range(2):
+        several.share_encoded(tmp_path / "first", tmp_path / "second")
+    found = {path.name: path.read_text() for path in (tmp_path / "second").iterdir()}
+    assert found == {"encoded.safetensors": "own", "encoded-text.safetensors": "first"}

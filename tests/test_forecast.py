@@ -446,6 +446,53 @@ def test_series_of_a_table():
     assert surface.cost.tolist() == [[8e6, 16e6], [16e6, 32e6], [32e6, 64e6]]
 
 
+def grid_of(size, steps, **more):
+    """A table of fid = 8 / size + 8 / steps, a row for each of both."""
+    cells = [(n, s) for s in steps for n in size]
+    return pd.DataFrame({"family": "f", "model": [f"m{n}" for n, _ in cells], "params": [n * 1e6 for n, _ in cells],
+                         "steps": [s for _, s in cells], "fid": [8 / n + 8 / s for n, s in cells]} | more)  # fmt: skip
+
+
+def test_models_trained_for_several_lengths_are_a_surface_for_each():
+    """Else steps 4, 4, 8, 8, 16, 16: half of the values are of other models."""
+    table = pd.concat([grid_of((1, 2, 4), (4, 8, 16)).assign(train_steps=t, fid=lambda f, t=t: f["fid"] + 3000 / t)
+                       for t in (1000, 2000)])  # fmt: skip
+    found = surfaces.from_series(series.from_table(table, "mine"))
+    assert [(one.label, one.steps.tolist()) for one in found] == [("1000", [4, 8, 16]), ("2000", [4, 8, 16])]
+    for one, more in zip(found, (3, 1.5), strict=True):
+        assert one.y == pytest.approx(more + np.add.outer(8 / np.array([1, 2, 4]), 8 / one.steps))
+
+
+def test_what_is_a_surface():
+    """Rising steps and the same sizes, three or more, in one setting and one quality that falls; two slices or more."""
+    shuffled = series.from_table(grid_of((1, 2, 4), (16, 4, 8)), "mine")
+    (one,) = surfaces.from_series(shuffled)
+    assert one.steps.tolist() == [4, 8, 16] and one.y[0] == pytest.approx([10, 9, 8.5]) and one.along == "steps"
+    more = grid_of((1, 2, 4), (4, 8, 16)).assign(sampler="heun", fid=lambda t: t["fid"] + 1)
+    both = pd.concat([grid_of((1, 2, 4), (4, 8)).assign(sampler="ddim"), more])
+    both["is"] = 100 - both["fid"]  # rises
+    found = surfaces.from_series(series.from_table(both.assign(kd=both["fid"] / 10), "mine"))
+    assert {(one.label, one.quality): one.y[0, 0] for one in found} == pytest.approx(
+        {("ddim", "fid"): 10, ("ddim", "kd"): 1, ("heun", "fid"): 11, ("heun", "kd"): 1.1}
+    )
+    alone = pd.concat([grid_of((1, 2, 4), (4,)), grid_of((1, 2), (8,))])
+    for table in (grid_of((1, 2), (4, 8)), alone):
+        assert surfaces.from_series(series.from_table(table, "mine", least=2)) == []
+    ragged = pd.concat([grid_of((1, 2, 4), (4, 8)), grid_of((1, 2), (16,))])
+    assert [one.steps.tolist() for one in surfaces.from_series(series.from_table(ragged, "mine", least=2))] == [[4, 8]]
+    other = pd.concat([grid_of((1, 2, 4), (4, 8)), grid_of((1, 2, 8), (16,))])
+    assert surfaces.from_series(series.from_table(other, "mine")) == []
+
+
+def test_the_best_of_several_guidances_is_no_surface():
+    """Its values are of another guidance at each size: only what was measured at one is."""
+    rows = [grid_of((1, 2, 4, 8), (4, 8, 16)).assign(guidance=w, fid=lambda t, w=w: t["fid"] + 4 * np.log(w / 2) ** 2)
+            for w in (1.0, 1.5, 2.0, 3.0, 4.5)]  # fmt: skip
+    found = series.questions(pd.concat(rows), "mine")
+    assert {one.asked for one in found if one.kind == "size"} > {""}
+    assert [one.label for one in surfaces.from_series(found)] == ["1.0", "1.5", "2.0", "3.0", "4.5"]
+
+
 SIDE = np.array([1.0, 2, 4])
 SURFACE = surfaces.Surface("mine", "", "fid", "steps", SIDE, SIDE, np.array([[8.0, 4, 2], [7, 3, 1.5], [4, 5, 1]]),
                            np.outer(SIDE, SIDE), ())  # fmt: skip
@@ -456,6 +503,7 @@ def test_the_best_affordable_steps_of_a_surface_by_hand():
     half = np.log(7) + np.log(1.5) / np.log(2) * np.log(3 / 7)
     assert surfaces.best_affordable(SURFACE, SURFACE.y, 3.0) == pytest.approx([np.log(8 / 3), half, np.inf])
     assert surfaces.best_affordable(SURFACE, SURFACE.y, 8.0) == pytest.approx(np.log([2, 1.5, 4]))
+    assert surfaces.best_affordable(SURFACE, SURFACE.y, 1.0)[0] == np.log(8), "a budget of the cheapest cell buys it"
 
 
 def test_the_regret_of_decisions_on_a_surface_by_hand():

@@ -1,5 +1,6 @@
 """One cell under hardship: cut and resumed, out of memory, not finite, compiled; the row is the undisturbed one."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +15,9 @@ from collect.jobs import Outcome  # noqa: E402
 from collect.models.compiled import Compiled  # noqa: E402
 from collect.models.shapes import tiny  # noqa: E402
 from collect.profile import energy, meters  # noqa: E402
-from collect.profile.stages import Stage  # noqa: E402
+from collect.profile.stages import Stage, unknown  # noqa: E402
 from collect.run.cell import Cell, ExecutionConfig, Ready, deviation, measure, prepare  # noqa: E402
+from collect.sampling.intra_batch import run_in_parallel, split  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
 
 CELL = Cell("c8", SamplingConfig("ddim", 2, 2.0), 100)
@@ -116,6 +118,39 @@ def test_seconds_a_sample_and_their_spread_over_batches():
     assert stage.seconds_per_sample == pytest.approx(4.5 / 25)
 
 
+def test_a_stage_is_weighed_after_a_batch_long_enough_by_hand(monkeypatch):
+    """100 W; a batch is weighed where each piece of the one before took a second, and counts where its own did."""
+    clock = SimpleNamespace(now=0.0)
+    replayed = SimpleNamespace(perf_counter=lambda: clock.now)
+    monkeypatch.setattr(meters, "time", replayed)
+    monkeypatch.setattr(energy, "time", replayed)
+    stage = Stage(meter=(Board(clock), None))
+
+    def batch(samples, *pieces):
+        stage.begin()
+        for seconds in pieces:
+            with stage:
+                clock.now += seconds
+        stage.end(samples)
+
+    batch(10, 2.0)
+    assert stage.joules_per_sample is None and stage.why.startswith("No batch after the first took 1 s or more")
+    batch(10, 2.0, 3.0)
+    batch(20, 1.0)
+    assert stage.joules_per_sample == pytest.approx((500 + 100) / 30) and stage.seconds_per_sample == 8 / 40
+    batch(10, 4.0, 0.5)  # weighed, and half a second is too short
+    assert stage.why == "0.5 s are too short a window for the recorded board: 1 s or more."
+    batch(10, 9.0)  # not weighed: the one before had a piece of half a second
+    again = Stage().resume(**stage.arrays())
+    for one in (stage, again):
+        assert one.joules_per_sample == pytest.approx(20) and one.seconds_per_sample == pytest.approx(21.5 / 60)
+
+
+def test_columns_that_are_null_for_one_reason_share_a_sentence():
+    assert unknown({"a": "No meter.", "b": "Too short.", "c": "No meter."}) == "a, c: No meter. b: Too short."
+    assert unknown({}) is None
+
+
 class Cold(torch.nn.Module):
     """A network whose first call of a shape takes 1000 s of a replayed clock, as a compiler's does, others 1 s."""
 
@@ -197,6 +232,35 @@ def test_intra_batch_workers_change_nothing_but_the_seconds(family, workers):
     assert split.pop("fd") == pytest.approx(whole.pop("fd"), rel=1e-4)
     assert split["nfe"] == whole["nfe"] and split["agreement"] == whole["agreement"]
     assert torch.get_num_threads() == threads
+
+
+def test_parts_of_a_batch_are_neighbours_of_nearly_the_same_size():
+    for count in range(1, 8):
+        for workers in range(1, 10):
+            parts = split(np.arange(count), workers)
+            assert np.concatenate(parts).tolist() == list(range(count)) and len(parts) == min(workers, count)
+            sizes = [len(part) for part in parts]
+            assert min(sizes) >= 1 and max(sizes) - min(sizes) <= 1
+
+
+def test_workers_share_the_cores_and_give_them_back():
+    """Two calls meet in pairs, so both are under way at once; results keep the order of what was given."""
+    before, meeting = torch.get_num_threads(), threading.Barrier(2, timeout=20)
+    try:
+        torch.set_num_threads(4)
+
+        def run(number, letter):
+            meeting.wait()
+            return number, letter, torch.get_num_threads()
+
+        assert run_in_parallel(2, run, range(4), "abcd") == [(k, "abcd"[k], 2) for k in range(4)]
+        assert run_in_parallel(8, lambda _: torch.get_num_threads(), range(3)) == [1, 1, 1]
+        assert run_in_parallel(1, lambda _: torch.get_num_threads(), range(3)) == [4, 4, 4]
+        with pytest.raises(ZeroDivisionError):
+            run_in_parallel(2, lambda x: 1 / x, [1, 0, 2])
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_fails_in_an_intra_batch_worker_is_the_outcome(family):

@@ -1,8 +1,11 @@
 """The bundled studies: every one loads, describes itself and keeps its caveats."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,36 @@ def test_no_sentence_is_cut():
     for name in PUBLISHED:
         text = " ".join(studies.describe(name).sources)
         assert not any(cut in text for cut in ("via ,", "via ;", "copied in", "(, ", " ;", " )"))
+
+
+def test_search_finds_what_a_reader_of_the_catalogue_would():
+    """Parts of a name or a title whatever the case, in the catalogue's order; against the file itself."""
+    catalogue = tomllib.loads((ROOT / "data/studies.toml").read_text(encoding="utf-8"))
+    for words in ("flow", "FLOW matching", "Edm2", "KYNKÄÄNNIEMI"):
+        part = re.compile(re.escape(words), re.IGNORECASE)
+        wanted = [name for name, entry in catalogue.items() if part.search(name) or part.search(entry["title"])]
+        assert wanted and studies.search(words) == wanted
+    assert studies.search("tiny-ldm-tr") == ["tiny-ldm-training"] and studies.search() == list(catalogue)
+    with pytest.raises(InputError, match=r"No study has 'zzzzzz' in its name or title\. Known: tiny-ldm, "):
+        studies.search("zzzzzz")
+    with pytest.raises(InputError, match=r"No study has 'edm3' in its name or title\. Do you mean 'edm2'\? Known: "):
+        studies.search("edm3")
+
+
+def test_only_studies_whose_table_is_there_are_found(tmp_path, monkeypatch):
+    (tmp_path / "published").mkdir()
+    shutil.copy(ROOT / "data/studies.toml", tmp_path)
+    shutil.copy(ROOT / "data/published/edm2.csv", tmp_path / "published")
+    monkeypatch.setattr(studies, "HOMES", (tmp_path,))
+    assert studies.search("edm2") == studies.search() == ["edm2"]
+    with pytest.raises(InputError, match=r"No study has 'mei' in its name or title\. Known: edm2"):
+        studies.search("mei")
+
+
+def test_a_family_of_a_study_is_its_rows_alone():
+    every, one = studies.load("edm2"), studies.load("edm2", family="EDM2 img512 no guidance")
+    assert set(one["family"]) == {"EDM2 img512 no guidance"} and len(one) < len(every)
+    assert studies.describe("mei").rows == len((ROOT / "data/published/mei.csv").read_text().splitlines()) - 1
 
 
 def test_unknown_names_list_the_known():

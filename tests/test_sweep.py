@@ -2,19 +2,27 @@
 
 import os
 import pickle
+from hashlib import sha256
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import log_softmax
 
 pytest.importorskip("torch")
 
-from collect import metrics
+import torch
+
+from collect import metrics, weights
+from collect.families import TrainedFamily
+from collect.metrics.mean import Mean
 from collect.run import profiling, sweep
 from collect.run.cell import Cell, ExecutionConfig, cell_key
 from collect.run.plan import plan
 from collect.run.worker import work
-from collect.sampling import verifiers
+from collect.sampling import loop, verifiers
 from collect.sampling.loop import SamplingConfig
 from collect.store.store import Store, verify
 from scalinglaws import schema
@@ -180,6 +188,54 @@ def test_networks_of_metrics_and_verifiers_are_on_the_device_of_the_sweep(file, 
     assert opened.verifier == "meta"
     specs = [{"name": "mine", "scale": 2.0}, {"name": "mine", "device": "cpu"}, {"name": "plain", "scale": 3.0}]
     assert opened.family.metrics(specs, "meta") == [(2.0, "meta"), (1.0, "cpu"), 3.0]
+
+
+def test_the_likelihood_of_a_class_is_the_softmax_of_the_family_s_classifier(small_family):
+    """Against the weights of the family, and scipy; the identity names the network's file by its hash."""
+    family = TrainedFamily(Path(small_family))
+    samples = torch.randint(0, 256, (6, 1, 32, 32), dtype=torch.uint8)
+    classes = np.array([3, 0, 9, 9, 1, 4])
+    verifier = verifiers.open_verifier("class-likelihood", family)
+    features = family.classifier()(samples[:, 0])[0]
+    tensors, _ = weights.load(family.folder / "features.safetensors")
+    hidden = (features * torch.sigmoid(features)).detach().double().numpy()
+    logits = hidden @ tensors["logits.weight"].double().numpy().T + tensors["logits.bias"].double().numpy()
+    wanted = log_softmax(logits, axis=1)[np.arange(6), classes]
+    assert verifier(samples, {"classes": classes}) == pytest.approx(wanted, abs=1e-5)
+    digest = sha256((family.folder / "features.safetensors").read_bytes()).hexdigest()[:16]
+    assert verifier.identity() == {"verifier": "class-likelihood", "weights": digest}
+    network = family.classifier()
+    elsewhere = SimpleNamespace(name="mine", classifier=lambda: network, part_hashes=family.part_hashes)
+    verifiers.open_verifier("class-likelihood", elsewhere, "meta")
+    assert all(p.is_meta for p in network.parameters())
+    with pytest.raises(InputError, match="Family 'mine' has no classifier to verify by: choose another verifier"):
+        verifiers.open_verifier("class-likelihood", SimpleNamespace(name="mine"))
+
+
+@pytest.mark.parametrize("name", ["psnr", "ssim", "lpips"])
+def test_the_best_of_n_is_the_one_nearest_to_its_target_by_every_metric(name):
+    """PSNR and SSIM rise and LPIPS falls; the last on the squared error, as AlexNet's weights are not here."""
+
+    def error(batch):
+        return (batch.samples.float() - batch.conditions["targets"].float()).square().mean((1, 2, 3)).numpy()
+
+    pairs = metrics.pairs
+    opened = {"psnr": pairs.open_psnr, "ssim": pairs.open_ssim, "lpips": lambda: Mean("lpips", "1", error)}
+    given = []
+
+    def open_metrics(specs, device):
+        given.append((specs, device))
+        return [opened[one["name"]]() for one in specs]
+
+    family = SimpleNamespace(name="mine", metrics=open_metrics)
+    target = torch.randint(0, 256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    noise = torch.rand((3, 3, 16, 16), generator=torch.Generator().manual_seed(1))
+    made = [(target + scale * noise).clamp(0, 255).to(torch.uint8) for scale in (90, 10, 40)]
+    verifier = verifiers.open_verifier({"name": name, "of": "mine"}, family, "meta")
+    assert given == [([{"name": name, "of": "mine"}], "meta")]
+    conditions = {"indices": np.arange(3), "targets": target}
+    assert torch.equal(loop.best_of(3, verifier, made.__getitem__, conditions), made[1])
+    assert verifier.identity() == {"verifier": name, "metric": name, "version": "1"}
 
 
 def test_a_sampler_that_needs_several_steps_is_planned_and_measured(file, tmp_path):

@@ -49,16 +49,22 @@ class TrainingFile(Strict):
             raise ValueError("a step is a snapshot of a label: give the label, too")
         if self.seeds and not self.labels:
             raise ValueError("seeds are of several labels: give labels, or one seed")
-        if len(set(self.runs)) < len(self.labels or []) * len(self.seeds or [0]):
-            raise ValueError("two runs would have one name: c8 of seed 1 is called c8-s1, as another of the labels")
+        if self.seeds and self.seed:
+            raise ValueError("give seed, for one training of each label, or seeds, for several")
+        names = [name for name, *_ in self._named()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two runs would have one name, {twice[0]}: each label and seed once (c8-s1: c8, seed 1)")
         return self
 
     @property
     def runs(self):
         """{name: (label, seed)} of several labels: c8, c8-s1, ...; empty for one."""
+        return {name: (label, seed) for name, label, seed in self._named()}
+
+    def _named(self):
         seeds = self.seeds or [self.seed]
-        named = lambda label, seed: f"{label}-s{seed}" if self.seeds and seed else label  # noqa: E731
-        return {named(label, seed): (label, seed) for label in self.labels or [] for seed in seeds}
+        pairs = [(label, seed) for label in self.labels or [] for seed in seeds]
+        return [(f"{label}-s{seed}" if self.seeds and seed else label, label, seed) for label, seed in pairs]
 
     def resolved(self, path):
         """The file with absolute folders, `path` being its own place."""

@@ -42,7 +42,7 @@ def prepare_settings(
     parts, left_out = _problems(groups, settings, candidates, unit, options)
     spent = {label: problem.cells_cost() for label, (problem, *_) in parts.items()}
     budgets = budgets_of(budget, unit, np.concatenate([cost.ravel() for cost in spent.values()]))
-    affordable = {label: budgets >= cost.min() for label, cost in spent.items()}
+    affordable = {label: budgets * (1 + 1e-9) >= cost.min() for label, cost in spent.items()}  # but for rounding
     if not np.any([*affordable.values()], axis=0).all():
         below(budgets.min(), unit, min(cost.min() for cost in spent.values()))
     kept = {label: experiment_on(*parts[label], question, budgets[where], between)

@@ -279,7 +279,9 @@ def _series(part, study, kind, quality, column, values, least):
     )
     if kind == "size" and along:  # a slice of a surface, see `surfaces`
         rest = {c: v for c, v in values.items() if c not in FOLLOWS["steps"] + FOLLOWS["training"]}
-        settings |= {"_along": along, "_at": float(values[along]), "_rest": ", ".join(map(str, rest.values()))}
+        length = {c: v for c, v in values.items() if c in FOLLOWS["training"] and along in FOLLOWS["steps"]}
+        settings |= {"_along": along, "_at": float(values[along]), "_rest": ", ".join(map(str, rest.values())),
+                     "_length": ", ".join(map(str, length.values()))}  # fmt: skip
     return [Series(study, kind, quality, column, label, x[good], y[good], se[good], settings)]
 
 

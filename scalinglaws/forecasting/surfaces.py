@@ -5,6 +5,7 @@ are, between their points in ln quality against ln steps.
 """
 
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -35,13 +36,16 @@ class Surface:
 
 
 def from_series(found: list[series.Series]) -> list[Surface]:
-    """Surfaces made of the series in size of one study that differ in steps (or training) only."""
+    """Surfaces made of the series in size of one study that differ in steps (or training) only.
+
+    Models of one size trained for several lengths and sampled at the same steps are a surface for each length.
+    """
     groups = {}
     for one in found:
         if one.kind == "size" and not one.asked and not series.rises(one.quality) and one.settings.get("_along"):
             groups.setdefault((one.study, one.quality, one.column, one.settings["_rest"]), []).append(one)
-    result = []
-    for (study, quality, _, rest), held in groups.items():
+    result, apart = [], chain.from_iterable(_by_length(*group) for group in groups.items())
+    for (study, quality, _, rest), held in apart:
         size = max(len(one) for one in held)
         held = sorted((o for o in held if len(o) == size), key=lambda o: o.settings["_at"])
         if size < LEAST[0] or len(held) < LEAST[1] or any(not np.array_equal(o.x, held[0].x) for o in held):
@@ -50,6 +54,17 @@ def from_series(found: list[series.Series]) -> list[Surface]:
         result.append(Surface(study, rest, quality, held[0].settings["_along"], sizes, steps,
                               np.array([o.y for o in held]).T, sizes[:, None] * steps, tuple(held)))  # fmt: skip
     return result
+
+
+def _by_length(key, held):
+    """(key, series) of a group as it is, or of each training length where several were sampled at the same steps."""
+    if len({one.settings["_at"] for one in held}) == len(held):
+        return [(key, held)]
+    parts = {}
+    for one in held:
+        label = ", ".join(filter(None, (key[-1], one.settings["_length"])))
+        parts.setdefault((*key[:-1], label), []).append(one)
+    return list(parts.items())
 
 
 def published() -> list[Surface]:
