@@ -145,7 +145,7 @@ def _add_plans(verbs):
 
 def _add_files(verbs):
     verb = _verb(verbs, "studies", commands.list_studies, [_json_option()])
-    verb.add_argument("name", nargs="?", metavar="NAME", help="one study, with its sources and caveats, or "
+    verb.add_argument("name", nargs="*", metavar="NAME", help="one study, with its sources and caveats, or "
                       "words of names and titles")  # fmt: skip
     verb = _verb(verbs, "report", commands.report, [_json_option()])
     verb.add_argument("name", nargs="?", metavar="NAME", help="a notebook, such as sampling_efficiency; with --all a "

@@ -49,12 +49,15 @@ def names():
 
 
 def search(words=""):
-    """Names of the studies whose name or title holds these words, in the order of the catalogue; InputError for none.
+    """Names of the studies whose name or title holds all of these words, in the order of the catalogue.
 
-    >>> search("Karras et al. 2023")
+    Raises InputError where none does.
+
+    >>> search("karras 2023")
     ['edm2']
     """
-    found = [name for name in names() if words.lower() in f"{name} {known()[name]['title']}".lower()]
+    held = {name: f"{name} {known()[name]['title']}".lower() for name in names()}
+    found = [name for name, text in held.items() if all(word in text for word in words.lower().split())]
     if not found:
         raise InputError(f"No study has {words!r} in its name or title.{_close(words)} Known: {', '.join(names())}.")
     return found

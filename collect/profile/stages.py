@@ -27,11 +27,11 @@ class Stage:
         self.device, (self.source, self.reason) = device, meter
         self.readings = []  # (seconds, samples) of each batch
         self.joules, self.weighed = 0.0, 0  # of the weighed batches: joules, samples
-        self.longest_window = 0.0  # seconds of the last batch, each `with` block apart
+        self.shortest_window = 0.0  # seconds, of the `with` blocks of the last batch
 
     def begin(self):
         self.timer, self.window, self.windows = Timer(self.device), None, []
-        if self.source and self.longest_window >= SHORTEST:
+        if self.source and self.shortest_window >= SHORTEST:
             self.window = Joules(self.source, device=self.device)
 
     def __enter__(self):
@@ -48,7 +48,7 @@ class Stage:
 
     def end(self, samples):
         self.readings.append((self.timer.seconds, samples))
-        self.longest_window = min(self.windows, default=0.0)
+        self.shortest_window = min(self.windows, default=0.0)
         if self.window and self.window.joules is not None:
             self.joules, self.weighed = self.joules + self.window.joules, self.weighed + samples
         elif self.window:

@@ -22,9 +22,10 @@ def new(args):
 
 def list_studies(args):
     """The bundled studies, those of a name or title with these words, or one with its caveats."""
-    found = studies.search(args.name or "")
-    if args.name in found:
-        study = studies.describe(args.name)
+    words = " ".join(args.name)
+    found = studies.search(words)
+    if words in found:
+        study = studies.describe(words)
         lines = [f"{study.name}: {study.title}", f"rows      {study.rows}", f"quality   {', '.join(study.quality)}"]
         lines += [f"family    {f}" for f in study.families] + [f"source    {s}" for s in study.sources]
         return Reply(asdict(study), "\n".join(lines + [f"caveat    {c}" for c in study.caveats]))
