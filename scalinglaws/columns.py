@@ -158,10 +158,11 @@ def _forward_or_image(table, guess):
 
 
 def _in_percent(table, metric):
-    """Whether a metric that is a share, such as geneval, stands in per cent: some value above 1, none above 100."""
+    """Whether a metric that is a share, such as geneval, stands in per cent: most values above 1, none above 100."""
     if not metric or schema.COLUMNS[metric].allowed is not schema.SHARE:
         return False
-    return any(1 < schema.numbers(table[c]).max() <= 100 for c in table.columns if _is(c, metric))
+    columns = [schema.numbers(table[c]) for c in table.columns if _is(c, metric)]
+    return any(column.median() > 1 and column.max() <= 100 for column in columns)
 
 
 def _is(column, meaning):

@@ -45,13 +45,17 @@ def test_the_budget_at_which_the_large_one_wins_is_that_of_the_law():
 
 def test_trainings_of_several_seeds_count_as_one_size():
     """Seeds 4 % above and below the law, their mean on it: the answer is that of the law, no seed is a smaller size."""
-    seeds = [study().assign(train_seed=k, fd=study()["fd"] * (1 + e)) for k, e in enumerate((0.0, 0.04, -0.04))]
+    seeds = [study(0.1).assign(train_seed=k, fd=study()["fd"] * (1 + e)) for k, e in enumerate((0.0, 0.04, -0.04))]
     for k, rows in enumerate(seeds[1:], 1):
         rows["model"] = rows["model"] + f"-s{k}"
-    found, one = which_size(pd.concat(seeds)), which_size(study())
+    found, one = which_size(pd.concat(seeds[::-1])), which_size(study(0.1 / np.sqrt(3)))  # three draws of error 0.1
     assert found.largest == "l" and set(found.winners["model"]) == {"s", "l"}
     assert found.accounts["smaller"].tolist() == pytest.approx(one.accounts["smaller"].tolist())
-    assert any("several seeds are averaged" in note for note in found.notes)
+    assert found.accounts["low"].tolist() == pytest.approx(one.accounts["low"].tolist())
+    assert any("differ in train_seed are averaged" in note for note in found.notes)
+    other = [rows.assign(interpolant="flow", fd=2 * rows["fd"], model="flow " + rows["model"]) for rows in seeds]
+    both = pd.concat([rows.assign(interpolant="linear") for rows in seeds] + other)
+    assert which_size(both).accounts["smaller"].tolist() == found.accounts["smaller"].tolist()  # not pooled, and worse
 
 
 def test_fixed_costs_shift_it_as_they_should():

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from collect.config.fields import Count, Positive, Strict
+from collect.config.fields import Count, Positive, Seed, Strict
 from collect.models.shapes import shape
 from collect.sampling.samplers import sampler
 
@@ -92,7 +92,7 @@ class ModelRow(Strict):
     variant: str | None = Field(None, description="undistilled, or how it was distilled")
     train_steps: int | None = None
     train_images: int | None = Field(None, description="images seen in training, each for one step of it")
-    train_seed: int | None = None
+    train_seed: Seed | None = Field(None, description="seed of its training; repeats differ in it")
 
     @model_validator(mode="after")
     def _has_a_place(self):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
@@ -27,6 +28,7 @@ ACCOUNTS = (  # name, unit, whether text encoder and decoder count, evaluations 
     ("joules", "joules", True, 2),
 )
 FULL = ("denoise", "text", "decode")
+TRAINED = ("family", "variant", "interpolant", "train_steps", "train_images")  # what a model is beside size and seed
 SERVED = (1e4, 1e6)  # images over a lifetime, for accounts that share out the training
 BUDGETS, DRAWS = 200, 400
 NOTHING = "none"  # a budget that buys no image of any size
@@ -105,7 +107,7 @@ def which_size(
     table: a study, path or table, with model, a size column, steps and the quality, and the costs that are to be
     counted: flops_per_image (or flops_per_forward), flops_text, flops_decode and the same in seconds and joules,
     train_flops; guidance and nfe where rows are guided; quality_se for the intervals. Of several samplers the one with
-    the most rows is kept; trainings of one size that differ in train_seed are averaged, under the label of the first.
+    the most rows is kept; trainings of one size that differ in train_seed are averaged, under the lowest one's label.
     served: images over which training is shared out. passes: another of timed forward passes,
     as `scalinglaws collect compute` writes: one account more for each device, number format and batch, network
     evaluations times the seconds of a pass. An account without its columns is left out and named in the notes. Raises
@@ -194,9 +196,8 @@ def _rows(table, quality, size):
     table, notes = commonest(table[table[quality].notna()], ["sampler"])
     size = size_column(table, size)
     if "train_seed" in table and table["train_seed"].nunique() > 1:
-        alike = [size, *(c for c in ("family", "variant", "train_steps") if c in table)]
-        table = table.assign(model=table.groupby(alike, dropna=False)["model"].transform("first"))
-        notes.append("Trainings of several seeds are averaged, those of one size under the first one's label.")
+        table = _averaged_over_seeds(table, quality, size)
+        notes.append("Trainings of one size that differ in train_seed are averaged, under the label of the lowest.")
     if table["model"].nunique() < 2:
         raise NoAnswer("One size alone: measure two or more.")
     guided = table["guidance"].fillna(1) != 1 if "guidance" in table else pd.Series(False, table.index)
@@ -207,6 +208,18 @@ def _rows(table, quality, size):
     order = table.groupby("model")[size].mean().sort_values().index
     model = pd.Categorical(table["model"], list(order), ordered=True)
     return table.assign(model=model).sort_values(["model", "guidance", "steps"], ignore_index=True), size, notes
+
+
+def _averaged_over_seeds(table, quality, size):
+    """One row for the rows of one model and setting that differ in train_seed: means, and the error of the mean."""
+    own = [size, *(c for c in TRAINED if c in table)]
+    table = table.sort_values("train_seed", kind="stable")
+    table = table.assign(model=table.groupby(own, dropna=False)["model"].transform("first"))
+    same = table.groupby([*own, *(c for c in ("sampler", "steps", "guidance") if c in table)], dropna=False, sort=False)
+    rows = same.agg({c: "mean" if is_numeric_dtype(table[c]) else "first" for c in table}).reset_index(drop=True)
+    if (error := f"{quality}_se") in table:
+        rows[error] = np.sqrt((table[error] ** 2).groupby(same.ngroup()).sum()).to_numpy() / same.size().to_numpy()
+    return rows
 
 
 def _account(table, quality, level, draws, seed):

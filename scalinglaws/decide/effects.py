@@ -109,8 +109,10 @@ class Effects:
         rows = pd.DataFrame({"params": self.points["params"], "x": self.points[along], "y": error})
         if name == quality and f"{quality}_se" in self.points:
             rows["se"] = self.points[f"{quality}_se"]
-        rows = rows.sort_values(["params", "x"])
         rows["label"] = rows["params"].map("{:,.0f} params".format)
+        if "variant" in self.points and self.points["variant"].nunique() > 1:
+            rows["label"] += ", " + self.points["variant"].astype(str)
+        rows = rows.sort_values(["params", "x"])
         same = rows.groupby(["label", "x"], sort=False)["y"]
         lines = same.agg(value=lambda y: np.exp(np.log(y).mean()), low="min", high="max").reset_index()
         return plots.band(lines, rows, AXES.get(along, along), name, ax)

@@ -85,7 +85,8 @@ def training_cost(fit, cost=None) -> TrainingCost:
         return cost
     if cost is None or isinstance(cost, int | float):
         factor = float(cost if cost is not None else FORWARD.get(size, 6.0))
-        flops = "FLOPs, " if cost is None and fit.inputs.get("D") not in LENGTHS else ""
+        counted = size in (*FORWARD, "params", "N") and fit.inputs.get("D") not in LENGTHS
+        flops = "FLOPs, " if cost is None and counted else ""
         return TrainingCost(f"{flops}{factor:g} x {size} x data", lambda n, d: factor * n * d, (factor, 1.0, 1.0))
     if callable(cost):
         words = getattr(cost, "__name__", str(cost))
