@@ -127,6 +127,8 @@ def _rows(source, where, read_as, asked):
         question = infer.question(source, where=where, read_as=read_as, choose=True, **asked)
         table, quality, read, refused = question.table, question.quality, question.sentences(), None
     except InputError as error:
+        if asked["law"] or asked["inputs"]:  # named, and not to be had
+            raise
         table, readings = infer.kept_and_read(studies.read(source), stated(where), stated(read_as))
         called = {reading.column: reading.meaning for reading in readings}
         quality = called.get(asked["quality"], asked["quality"]) or roles.quality_of(table)

@@ -17,8 +17,7 @@ GLANCE = 7  # budgets shown at a glance
 PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T", "P", "E")  # of 1000 ** -3 and up
 
 
-def write(path, title, answers, explorer, pages, left_out, sheets=(), claims=None, table="",
-          read=()) -> Path:  # fmt: skip
+def write(path, title, answers, explorer, pages, left_out, sheets=(), claims=None, table="", read=()) -> Path:
     """Write the index and return its path.
 
     answers: of `answers.answers`, or None; explorer: href of the interactive page. pages: (href, title, sentence).
