@@ -15,7 +15,7 @@ def rows_of(source, where=None):
     Columns are called and counted as in the schema, by their usual spellings, as for `infer.question`.
 
     >>> rows_of(pd.DataFrame({"model_size_M": [39, 83], "num_steps": [4, 4]}), "num_steps=4").params.tolist()
-    [39000000.0, 83000000.0]
+    [39000000, 83000000]
     """
     table, readings = infer.kept_and_read(studies.read(source), stated(where))
     return measurements.tidy(table) if readings else table.reset_index(drop=True)
