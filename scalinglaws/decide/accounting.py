@@ -108,10 +108,10 @@ def which_size(
     counted: flops_per_image (or flops_per_forward), flops_text, flops_decode and the same in seconds and joules,
     train_flops; guidance and nfe where rows are guided; quality_se for the intervals. Of several samplers the one with
     the most rows is kept; trainings of one size that differ in train_seed are averaged, under the lowest one's label.
-    served: images over which training is shared out. passes: another of timed forward passes,
-    as `scalinglaws collect compute` writes: one account more for each device, number format and batch, network
-    evaluations times the seconds of a pass. An account without its columns is left out and named in the notes. Raises
-    InputError where a column is missing, NoAnswer for a single size or where no account can be priced.
+    served: images over which training is shared out. passes: another of timed forward passes, as `scalinglaws collect
+    compute` writes: one account more for each device, number format and batch, network evaluations times the seconds of
+    a pass. An account without its columns is left out and named in the notes. Raises InputError where a column is
+    missing, NoAnswer for a single size or where no account can be priced.
     """
     level = check_level(level)
     table, size, notes = _rows(rows_of(table), quality, size)

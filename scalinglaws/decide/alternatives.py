@@ -9,7 +9,7 @@ import pandas as pd
 
 from scalinglaws.decide import worth
 from scalinglaws.decide.arguments import check_pair, check_positive
-from scalinglaws.decide.cost import UNITS
+from scalinglaws.decide.cost import ROUNDING, UNITS
 from scalinglaws.schema import InputError, NoAnswer
 from scalinglaws.units import parse
 
@@ -29,7 +29,7 @@ def best_at_budgets(problem, budget, between):
     for each in budgets:
         rows = []
         for size in sizes:
-            most = float(cost.steps(size, each)) * (1 + 1e-9)
+            most = float(cost.steps(size, each)) * ROUNDING
             inside = counts[counts <= most]
             if problem.law.steps_column and len(inside):
                 inside = np.union1d(inside, np.floor(min(most, BEYOND * counts[-1])))

@@ -27,6 +27,7 @@ STAGES = {  # stage: {unit: column of its cost per image}
 FORWARD = (("flops_per_forward", 1.0), ("gflops_per_forward", 1e9))  # column, FLOPs in one unit of it
 MACHINE = ("device", "threads", "sampling_batch", "dtype")  # what a time belongs to
 HOUR = 3600.0  # s
+ROUNDING = 1 + 1e-9  # on what a budget buys: one of exactly the cost of a cell buys it, whatever the last digit
 DEVIATION = {"flops": 0.01, "seconds": 0.1, "joules": 0.1}  # relative; measured costs further from the model are noted
 
 

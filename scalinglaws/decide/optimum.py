@@ -19,7 +19,7 @@ import pandas as pd
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, check_positive, checked
-from scalinglaws.decide.cost import UNITS, pricing
+from scalinglaws.decide.cost import ROUNDING, UNITS, pricing
 from scalinglaws.decide.fitted import whole
 from scalinglaws.fitting.levels import check_of
 from scalinglaws.schema import InputError, NoAnswer
@@ -251,7 +251,7 @@ def _each_size(law, cost, sizes, budget, allowed):
     """(size, steps) of every size that can afford an allowed number of steps."""
     pairs = []
     for size in sizes:
-        most = float(cost.steps(size, budget)) * (1 + 1e-9)
+        most = float(cost.steps(size, budget)) * ROUNDING
         tried = _whole(_fewest(law), most) if allowed is None else allowed[allowed <= most]
         if len(tried):
             values = law.quality_at(size, tried)
@@ -268,7 +268,7 @@ def _whole(least, most):
 def _continuous(law, cost, budget):
     """(size, steps) where a whole number of steps spends the budget exactly, within the measured sizes."""
     grid = np.geomspace(law.sizes[0], law.sizes[-1], 4 * GRID)
-    counts = _whole(_fewest(law), float(cost.steps(law.sizes[0], budget)) * (1 + 1e-9))
+    counts = _whole(_fewest(law), float(cost.steps(law.sizes[0], budget)) * ROUNDING)
     size = [np.exp(np.interp(np.log(budget), np.log(cost.per_image(grid, s)), np.log(grid))) for s in counts]
     return sorted(dict(sorted(zip(map(float, size), map(int, counts), strict=True))).items())
 

@@ -14,6 +14,7 @@ from scalinglaws import infer
 from scalinglaws.decide import worth
 from scalinglaws.decide.alternatives import below, budgets_of
 from scalinglaws.decide.belief import beside
+from scalinglaws.decide.cost import ROUNDING
 from scalinglaws.decide.experiment import Experiment, experiment_on, prepare, read_problem
 from scalinglaws.decide.fitted import FittedLaw
 from scalinglaws.pooling import CHOICES
@@ -42,7 +43,7 @@ def prepare_settings(
     parts, left_out = _problems(groups, settings, candidates, unit, options)
     spent = {label: problem.cells_cost() for label, (problem, *_) in parts.items()}
     budgets = budgets_of(budget, unit, np.concatenate([cost.ravel() for cost in spent.values()]))
-    affordable = {label: budgets * (1 + 1e-9) >= cost.min() for label, cost in spent.items()}  # but for rounding
+    affordable = {label: budgets * ROUNDING >= cost.min() for label, cost in spent.items()}
     if not np.any([*affordable.values()], axis=0).all():
         below(budgets.min(), unit, min(cost.min() for cost in spent.values()))
     kept = {label: experiment_on(*parts[label], question, budgets[where], between)
