@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import block_diag
 
 from scalinglaws.fitting.coordinates import model_and_coordinates
 from scalinglaws.laws import Law
@@ -50,6 +49,9 @@ class Linearised:
     theta: np.ndarray = field(repr=False)  # natural parameters at which the law is linearised
     slopes: np.ndarray = field(repr=False)  # d ln f by the law's internal parameters [point, parameter]
     prior: np.ndarray = field(repr=False)  # variances of the internal parameters [parameter]
+    before: np.ndarray = field(repr=False)  # mean before any row [point]
+    rows: np.ndarray = field(repr=False)  # points that were measured [row]
+    measured: np.ndarray = field(repr=False)  # ln quality there [row]
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Belief:
     mean: np.ndarray = field(repr=False)
     covariance: np.ndarray = field(repr=False)
     error: np.ndarray = field(repr=False)
-    law: Linearised | None = field(default=None, repr=False)  # None where several laws are behind it
+    law: Linearised | None = field(default=None, repr=False)  # None where several settings are behind it
 
     def observe(self, where: int, value: float, error: float | None = None) -> "Belief":
         """The belief after ln quality `value` is measured at a point, with the error of one measurement or another."""
@@ -115,7 +117,7 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
     theta = None if start is None else coordinates.internal(start)
     mean, sd = parameter_prior(law, coordinates, z, theta)
     noise = CellErrors(np.full(len(z), np.nan) if errors is None else np.asarray(errors, float))
-    same, near = _same_models(points)
+    same, near = same_models(points)
     measured, label = np.ix_(rows, rows), points["model"].to_numpy(str)
 
     def own(sds, misfit):
@@ -136,20 +138,16 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
                                   noise.own(chosen.share), label)  # fmt: skip
     before = log + slopes @ (mean - theta)
     full = (slopes * sd**2) @ slopes.T + own(chosen, misfit)
-    total = full[measured] + np.diag(noise.own(chosen.share) ** 2)
-    gain = np.linalg.solve(total, full[rows]).T
     error = np.full(len(points), noise.usual(chosen.share))
     error[rows] = noise.own(chosen.share)
-    behind = Linearised(chosen, misfit, coordinates.natural(theta), slopes, sd**2)
-    return Belief(points, before + gain @ (z - before[rows]), full - gain @ full[rows], error, behind)
+    behind = Linearised(chosen, misfit, coordinates.natural(theta), slopes, sd**2, before, rows, z)
+    return Belief(points, *conditioned(before, full, rows, z, error[rows]), error, behind)
 
 
-def beside(beliefs: dict[str, Belief]) -> Belief:
-    """One belief on the points of several that are independent, in the order given; the points have a
-    column `setting`, which holds their names."""
-    points = pd.concat([b.points.assign(setting=name) for name, b in beliefs.items()], ignore_index=True)
-    mean, error = (np.concatenate([getattr(b, name) for b in beliefs.values()]) for name in ("mean", "error"))
-    return Belief(points, mean, block_diag(*[b.covariance for b in beliefs.values()]), error)
+def conditioned(before, full, rows, z, error):
+    """(mean [point], covariance [point, point]) after ln quality z was measured at rows, with those errors."""
+    gain = np.linalg.solve(full[np.ix_(rows, rows)] + np.diag(error**2), full[rows]).T
+    return before + gain @ (z - before[rows]), full - gain @ full[rows]
 
 
 def parameter_prior(law: Law, coordinates, z, start=None):
@@ -168,7 +166,7 @@ def parameter_prior(law: Law, coordinates, z, start=None):
     return mean, sd
 
 
-def _same_models(points):
+def same_models(points):
     """(1 where two points are of one model, its correlation of w) [point, point]; none on the law itself."""
     label = points["model"].to_numpy(str)
     same = ((label[:, None] == label[None]) & (label != CURVE)[:, None]).astype(float)
@@ -222,7 +220,7 @@ def _likely(residual, of_law, same, near, noise: CellErrors) -> Sds:
     prior = np.add.outer(((np.log(MODEL_SDS) - MODEL[0]) / MODEL[1]) ** 2,
                          ((np.log(MISFIT_SDS) - MISFIT[0]) / MISFIT[1]) ** 2)  # fmt: skip
     shares = SHARES if noise.stated.any() else (1.0,)
-    logs = np.array([_log_density(residual, own + of_law + np.diag(noise.own(share) ** 2)) - 0.5 * prior
+    logs = np.array([log_density(residual, own + of_law + np.diag(noise.own(share) ** 2)) - 0.5 * prior
                      for share in shares])  # fmt: skip
     weights = np.exp(logs - logs.max())  # [share, model_sd, misfit_sd]
     weights /= weights.sum()
@@ -241,14 +239,14 @@ def _own_misfits(residual, of_law, same, near, label, chosen, error, every):
     rest = chosen.model**2 * same + of_law + np.diag(error**2)
     for name in [*dict.fromkeys(label)] * 2:
         tried = np.where(label == name, FACTORS[:, None] * chosen.misfit, misfit)  # [factor, row]
-        logs = _log_density(residual, rest + tried[:, :, None] * tried[:, None, :] * near) - prior
+        logs = log_density(residual, rest + tried[:, :, None] * tried[:, None, :] * near) - prior
         weights = np.exp(logs - logs.max())
         misfit[label == name] = chosen.misfit * np.sqrt(weights @ FACTORS**2 / weights.sum())
     known = dict(zip(label, misfit, strict=True))
     return np.array([known.get(name, chosen.misfit) for name in every])
 
 
-def _log_density(residual, covariance):
+def log_density(residual, covariance):
     """ln of the normal density of residual [row], but for a constant, for each covariance [..., row, row]."""
     factor = np.linalg.cholesky(covariance)
     white = np.linalg.solve(factor, residual[:, None])[..., 0]

@@ -1,8 +1,5 @@
-"""An experiment over several samplers and guidances: a belief for each of these settings, one decision between all.
-
-No law holds rows of several settings together, so each has a belief of its own, and what is measured in one says
-nothing of the others. In truth a trained model errs alike in all of them: a plan measures too much rather than too
-little.
+"""An experiment over several samplers and guidances: a law for each of these settings, one belief and one decision
+between all of them.
 """
 
 from dataclasses import replace
@@ -13,7 +10,7 @@ import pandas as pd
 from scalinglaws import infer
 from scalinglaws.decide import worth
 from scalinglaws.decide.alternatives import below, budgets_of
-from scalinglaws.decide.belief import beside
+from scalinglaws.decide.correlated import together
 from scalinglaws.decide.cost import ROUNDING
 from scalinglaws.decide.experiment import Experiment, experiment_on, prepare, read_problem
 from scalinglaws.decide.fitted import FittedLaw
@@ -105,5 +102,5 @@ def _joined(experiments, affordable, settings, budgets, left_out):
     notes = (*(note for part in parts for note in part.notes), *left_out)
     problem = replace(parts[0].problem, owned=owned, notes=notes)
     decision = worth.Best(tuple(map(np.concatenate, groups)), parts[0].decision.sign)
-    belief = beside({label: experiment.belief for label, experiment in experiments.items()})
+    belief = together({label: experiment.belief for label, experiment in experiments.items()})
     return Experiment(problem, belief, decision, pd.concat(candidates, ignore_index=True), budgets)
