@@ -48,6 +48,8 @@ def test_a_reprinted_baseline_counts_once(published):
         s for s in published if s.quality == "fid" and s.kind == "size" and len(s) == 4 and abs(s.y[-1] - 19.47) < 0.1
     ]
     assert len(dit) == 1  # DiT p=2 stands in dit, sit, dico and mdt
+    scores = [s.study for s in published if s.quality == "is" and s.column == "params" and 0 < s.y[-1] - 271 < 3]
+    assert {"acdit", "mar"} <= set(scores), "alike to 1 %, but of other sizes"
 
 
 def test_scores_are_those_of_their_definitions(board):
@@ -256,6 +258,7 @@ def test_decisions_on_measured_surfaces_lose_less_than_the_simple_rules(publishe
     assert (lost["forecast"] <= lost["largest affordable"]).all() and (lost["forecast"] <= lost["smallest"]).all()
 
 
+LEFT_OUT_LATER = {"adasde", "nanowarp"}  # curves in doubt, by the second reading of their texts
 STORED = Path(__file__).resolve().parent.parent / "data" / "board.csv"
 
 
@@ -268,7 +271,7 @@ def test_the_readme_shows_the_stored_board():
 
 
 @pytest.mark.parametrize("name, page, studies_at_least", [
-    ("unseen.csv", "docs/board.md", 60), ("unseen-2.csv", "README.md", 22),
+    ("unseen.csv", "docs/board.md", 60), ("unseen-2.csv", "docs/board.md", 22), ("unseen-3.csv", "README.md", 32),
 ])  # fmt: skip
 def test_the_answers_on_unseen_studies_are_of_values_that_are_bundled_and_as_the_pages_have_them(
     published, name, page, studies_at_least
@@ -280,7 +283,7 @@ def test_the_answers_on_unseen_studies_are_of_values_that_are_bundled_and_as_the
     of = zip(asked.study, asked.quality, asked.x.map("{:.5g}".format), asked.truth.map("{:.5g}".format), strict=True)
     lost = set(of) - ends
     assert asked.study.nunique() >= studies_at_least
-    assert len(lost) <= 1, lost  # a curve that another study reprints is asked once
+    assert {study for study, *_ in lost} <= LEFT_OUT_LATER, lost
 
 
 def test_the_page_draws_every_series_and_names_failures(tmp_path, published, board):

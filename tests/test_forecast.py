@@ -209,10 +209,11 @@ def test_values_of_a_floor_lie_within_its_own_cell_of_the_design():
     assert np.abs(held[:, 2, None] - shares).min(1) == pytest.approx(0, abs=1e-9)
 
 
-def test_two_rows_get_intervals_that_are_not_calibrated_on_more():
-    one = curve([9.0, 6.5, 5.4])
+def test_two_rows_get_intervals_that_are_not_calibrated_on_more(monkeypatch):
+    learned, one = replace(prior.load(), width={"training": (1.2, 1.1)}), curve([9.0, 6.5, 5.4])
+    monkeypatch.setattr(prior, "load", lambda leave_out: learned)
     assert tuple(of_series(one.first(2), [16.0]).width) == (1, 1)
-    assert tuple(of_series(one, [16.0]).width) == tuple(prior.load().width["training"]) != (1, 1)
+    assert tuple(of_series(one, [16.0]).width) == (1.2, 1.1)
 
 
 def test_a_unit_of_either_axis_changes_nothing():
@@ -289,6 +290,7 @@ def test_conformal_factors_give_intervals_their_level():
     # groups weigh as the root of their number: 4 + 3 + 2, of which the small ratios are less than half
     uneven = [("a", (0.5, 0.5))] * 16 + [("b", (2.0, 2.0))] * 9 + [("c", (2.0, 2.0))] * 4
     assert prior.conformal(uneven) == pytest.approx([2 ** (3 / 5)] * 2, abs=1e-3)
+    assert prior.conformal([("a", (0.5, 1.5))]) == (1, pytest.approx(1.5 ** (1 / 3), abs=1e-3)), "never narrowed"
 
 
 @pytest.mark.parametrize("truth", [5.6, 3.9])
@@ -299,7 +301,7 @@ def test_widths_are_those_that_a_missed_forecast_would_have_needed(truth):
     low, first, middle, third, high = np.log(answer.quantiles((0.05, 0.25, 0.5, 0.75, 0.95), cell_error=0.02)[0])
     limits = (third, high) if np.log(truth) > middle else (first, low)
     ratios = [(np.log(truth) - middle) / (limit - middle) for limit in limits]
-    assert found["all"]["training"] == pytest.approx(np.clip(ratios, 0.3, 2.5) ** (1 / 3), abs=2e-3)
+    assert found["all"]["training"] == pytest.approx(np.clip(ratios, 1.0, 2.5) ** (1 / 3), abs=2e-3)
     assert found["mine"]["training"] == (1, 1), "what it has seen itself is left out"
 
 

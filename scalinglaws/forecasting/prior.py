@@ -37,6 +37,7 @@ RIDGE_OTHER = 4.0
 STRENGTH = "guidance"  # the column of guidance strengths, where it is what is forecast
 CALIBRATED = (0.5, 0.9)  # levels of the intervals whose widths are calibrated
 AS_IT_IS = (1.0, 1.0)  # factors of an interval that is not
+WIDENED = (1.0, 2.5)  # least and most
 FAST = ("dpm", "heun", "unipc", "deis", "ipndm", "rk2", "rk3", "edm", "2m", "3m", "dopri")
 STOCHASTIC = ("ddpm", "sde", "ancestral", "maruyama", "euler-a", "sigma-hat")
 FEW_STEP = ("few-step", "consistency", "student", "shortcut", "meanflow", "distilled", "ucgm")
@@ -281,7 +282,8 @@ def widths(given, without, points) -> dict:
 
     Split-conformal: the factor of a level is that quantile of (error / half of the interval) over forecasts of last
     rows by priors that had not seen their group. Groups weigh as the square root of their number, and the factor is
-    pulled to 1 as groups are few.
+    pulled to 1 as groups are few. It is never below 1: studies forecast before the prior was learned with them needed
+    wider intervals than those left out (LOG.md, 2026-11-30).
     """
     levels, rows = np.array([0.05, 0.25, 0.5, 0.75, 0.95]), []
     for task in given:
@@ -311,7 +313,7 @@ def conformal(rows) -> tuple:
     for level, ratio in zip(CALIBRATED, ratios.T, strict=True):
         order = np.argsort(ratio)
         share = np.cumsum(weights[order]) / weights.sum()
-        quantile = np.clip(ratio[order][np.searchsorted(share, level)], 0.3, 2.5)
+        quantile = np.clip(ratio[order][np.searchsorted(share, level)], *WIDENED)
         found.append(round(float(quantile ** (count / (count + 2))), 3))
     return tuple(found)
 

@@ -286,13 +286,13 @@ def _series(part, study, kind, quality, column, values, least):
 
 
 def _distinct(found):
-    """Without series whose values another one holds to 1 %: reprinted baselines would count several times."""
+    """Without series that another study has, x and y to 1 %: reprinted baselines would count several times."""
     kept, alike = [], {}
     for one in found:
-        same = alike.setdefault((one.kind, one.quality, len(one)), [])
-        others = [np.log(k.y) for k in same if k.study != one.study]
-        if not others or not np.isclose(others, np.log(one.y), atol=0.01).all(1).any():
-            same.append(one)
+        same, rows = alike.setdefault((one.kind, one.quality, one.column, len(one)), []), np.log([one.x, one.y])
+        others = [seen for study, seen in same if study != one.study]
+        if not others or not np.isclose(others, rows, atol=0.01).all((1, 2)).any():
+            same.append((one.study, rows))
             kept.append(one)
     return kept
 
