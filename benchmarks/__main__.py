@@ -26,6 +26,7 @@ TABLE = (
     ("planner", ()),
     ("scheduler", ()),
     ("design", () if FULL else ("--replays", "40", "--grids", "tiny-ldm", "tiny-t2i")),
+    ("settings", ("--starts", "8" if FULL else "2")),
     ("package", ()),
 )
 SAMPLING = ("loop", "bookkeeping")  # on all cores; the rest on the threads that `make bench` gives

@@ -1,0 +1,69 @@
+"""Cells of several samplers or guidances foretold from a few of them: settings together beside each for itself.
+
+python -m benchmarks.settings [--starts 8]
+
+Of each grid random cells are shown: 8 of every setting, 14 of one and 4 of the others, or 14 of every one; the rest are
+foretold. Both sides have the same laws of each setting; `apart` has no correlation between them.
+"""
+
+import argparse
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+import scalinglaws as sl
+from benchmarks.design import CELL, SETTINGS
+from scalinglaws.decide import correlated
+from scalinglaws.decide.settings import prepare_settings
+
+GRIDS = SETTINGS | {
+    "tiny-ldm guidance 1, 1.5": ("tiny-ldm", "sampler == 'ddim' and guidance <= 1.5 and steps <= 64", "fd"),
+    "tiny-t2i guidance 1.5 to 4": (
+        "tiny-t2i", "sampler == 'ddim' and guidance in (1.5, 2, 3, 4) and steps in (4, 8, 16)", "fd"
+    ),
+}  # fmt: skip
+SHOWN = ((8, 8), (14, 4), (14, 14))  # cells of one setting, and of each other
+SIDES = {"apart": (0.0,), "together": correlated.CORRELATIONS}
+
+
+def foretold(table, quality, seen):
+    """{side: (mean log density, median error, part within the 90 % intervals)} of the cells that were not shown."""
+    new = table.drop(index=seen)
+    for side, correlations in SIDES.items():
+        with patch.object(correlated, "CORRELATIONS", correlations):
+            found = prepare_settings(table.loc[seen], quality=quality, candidates=new[[*CELL, "flops_per_forward"]])
+        at = found.candidates.merge(new[[*CELL, quality]], on=CELL)
+        point, truth = at["point"].to_numpy(), np.log(at[quality].to_numpy())
+        mean, sd = found.belief.mean[point], np.sqrt(np.diag(found.belief.covariance)[point])
+        sd = np.hypot(sd, found.belief.error[point])
+        off = np.abs(truth - mean)
+        yield side, norm.logpdf(truth, mean, sd).mean(), np.median(off), (off <= norm.ppf(0.95) * sd).mean()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--starts", type=int, default=8, help="random choices of the cells shown")
+    count = parser.parse_args().starts
+    rows = []
+    for name, (source, kept, quality) in GRIDS.items():
+        table = sl.read(source).query(kept).reset_index(drop=True)
+        groups = [part.index for _, part in table.groupby(["sampler", "guidance"])]
+        for seed in range(count):
+            for first, other in SHOWN:
+                rng = np.random.default_rng(seed)
+                sizes = rng.permutation([first] + [other] * (len(groups) - 1))
+                seen = np.concatenate([rng.choice(part, n, replace=False)
+                                       for part, n in zip(groups, sizes, strict=True)])  # fmt: skip
+                rows += [(name, f"{first}, {other}", *found) for found in foretold(table, quality, sorted(seen))]
+    result = pd.DataFrame(rows, columns=["grid", "shown", "side", "log density", "median error", "within 90 %"])
+    means = result.groupby(["grid", "shown", "side"], sort=False).mean().unstack()
+    print(means.to_string(float_format="{:.3f}".format))
+    errors = means["median error"]
+    print(f"error together over apart: {np.exp(np.log(errors['together'] / errors['apart']).mean()):.2f}; log density "
+          f"higher in {(means['log density'].diff(axis=1)['together'] > 0).sum()} of {len(means)}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
