@@ -1,12 +1,13 @@
-"""Cells of several samplers or guidances foretold from a few of them: settings together beside each for itself.
+"""Cells of several samplers or guidances predicted from a few of them: settings together beside each for itself.
 
 python -m benchmarks.settings [--starts 8]
 
 Of each grid random cells are shown: 8 of every setting, 14 of one and 4 of the others, or 14 of every one; the rest are
-foretold. Both sides have the same laws of each setting; `apart` has no correlation between them.
+predicted. Both sides have the same laws of each setting; `apart` has no correlation between them.
 """
 
 import argparse
+from itertools import product
 from unittest.mock import patch
 
 import numpy as np
@@ -28,7 +29,7 @@ SHOWN = ((8, 8), (14, 4), (14, 14))  # cells of one setting, and of each other
 SIDES = {"apart": (0.0,), "together": correlated.CORRELATIONS}
 
 
-def foretold(table, quality, seen):
+def predicted(table, quality, seen):
     """{side: (mean log density, median error, part within the 90 % intervals)} of the cells that were not shown."""
     new = table.drop(index=seen)
     for side, correlations in SIDES.items():
@@ -42,21 +43,24 @@ def foretold(table, quality, seen):
         yield side, norm.logpdf(truth, mean, sd).mean(), np.median(off), (off <= norm.ppf(0.95) * sd).mean()
 
 
+def scores(name, count):
+    """A row for each random choice of the cells shown and each side: grid, shown, side and what `predicted` gives."""
+    source, kept, quality = GRIDS[name]
+    table = sl.read(source).query(kept).reset_index(drop=True)
+    groups = [part.index for _, part in table.groupby(["sampler", "guidance"])]
+    for seed, (first, other) in product(range(count), SHOWN):
+        rng = np.random.default_rng(seed)
+        sizes = rng.permutation([first] + [other] * (len(groups) - 1))
+        seen = [rng.choice(part, n, replace=False) for part, n in zip(groups, sizes, strict=True)]
+        for found in predicted(table, quality, sorted(np.concatenate(seen))):
+            yield (name, f"{first}, {other}", *found)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=8, help="random choices of the cells shown")
     count = parser.parse_args().starts
-    rows = []
-    for name, (source, kept, quality) in GRIDS.items():
-        table = sl.read(source).query(kept).reset_index(drop=True)
-        groups = [part.index for _, part in table.groupby(["sampler", "guidance"])]
-        for seed in range(count):
-            for first, other in SHOWN:
-                rng = np.random.default_rng(seed)
-                sizes = rng.permutation([first] + [other] * (len(groups) - 1))
-                seen = np.concatenate([rng.choice(part, n, replace=False)
-                                       for part, n in zip(groups, sizes, strict=True)])  # fmt: skip
-                rows += [(name, f"{first}, {other}", *found) for found in foretold(table, quality, sorted(seen))]
+    rows = [row for name in GRIDS for row in scores(name, count)]
     result = pd.DataFrame(rows, columns=["grid", "shown", "side", "log density", "median error", "within 90 %"])
     means = result.groupby(["grid", "shown", "side"], sort=False).mean().unstack()
     print(means.to_string(float_format="{:.3f}".format))

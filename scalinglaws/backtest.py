@@ -191,28 +191,37 @@ def _beside(r):
 def table(board: pd.DataFrame) -> str:
     """The board in short, as a markdown table: median errors beside the naive rule and the best rival, and coverage.
 
-    A rival counts as the best where it answered at least half of the questions. Errors are of the rows that both
-    answered.
+    The best rival is the one that comes nearest to ours, or is most ahead of it, on the questions that it answered, at
+    least half of all; where they are not all, how many, and our error on them, stand beside.
     """
     lines = ["| question | series | forecast | same as last | best rival | 90 % / 50 % intervals cover |",
              "|---|---|---|---|---|---|"]  # fmt: skip
     for words, rows, own in _forecasts(board, SEEN[:2]):
         beside = compare(rows)
         last = beside[beside["rival"] == "last"]
-        able = beside[(beside["rival"] != "last") & (2 * beside["rows"] >= len(own))].sort_values("theirs")
-        best = f"{able['theirs'].iloc[0]:.1%} ({able['rival'].iloc[0]})" if len(able) else "none"
         naive = f"{last['theirs'].iloc[0]:.1%}" if len(last) else ""
-        lines.append(f"| {words} | {len(own)} | {own['error'].median():.1%} | {naive} | {best} | "
+        lines.append(f"| {words} | {len(own)} | {own['error'].median():.1%} | {naive} | {_best(beside, len(own))} | "
                      f"{own['in90'].mean():.0%} / {own['in50'].mean():.0%} |")  # fmt: skip
     lost = board[board["asked"] == DECISION]
     if len(lost):
         regrets = lost.pivot_table(index=["study", "label", "quality"], columns="method", values="regret")
-        others = regrets.drop(columns=[OURS, "last"], errors="ignore").dropna(axis=1, thresh=len(regrets) / 2)
-        others = others.mean().sort_values()
+        shared = [(name, kept.notna().sum(), regrets[OURS][kept.notna()].mean(), kept.mean())
+                  for name, kept in regrets.items() if name != OURS]  # fmt: skip
+        beside = pd.DataFrame(shared, columns=["rival", "rows", "ours", "theirs"])
         lines.append(f"| size for a budget, largest model unseen: regret | {len(regrets)} surfaces | "
                      f"{regrets[OURS].mean():.2%} | {regrets['last'].mean() if 'last' in regrets else np.nan:.2%} | "
-                     f"{others.iloc[0]:.2%} ({others.index[0]}) | |")  # fmt: skip
+                     f"{_best(beside, len(regrets), 2)} | |")  # fmt: skip
     return "\n".join(lines)
+
+
+def _best(beside, count, digits=1):
+    """The best rival of `beside` (rival, rows, ours, theirs) in a cell of the table, of `count` questions."""
+    beside = beside[(beside["rival"] != "last") & (2 * beside["rows"] >= count)]
+    if beside.empty:
+        return "none"
+    best = beside.iloc[(beside["theirs"] / beside["ours"]).argmin()]
+    part = "" if best["rows"] == count else f", {best['rows']} answered; forecast {best['ours']:.{digits}%}"
+    return f"{best['theirs']:.{digits}%} ({best['rival']}{part})"
 
 
 def write(board: pd.DataFrame, path) -> Path:

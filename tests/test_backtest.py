@@ -258,6 +258,21 @@ def test_decisions_on_measured_surfaces_lose_less_than_the_simple_rules(publishe
     assert (lost["forecast"] <= lost["largest affordable"]).all() and (lost["forecast"] <= lost["smallest"]).all()
 
 
+def test_the_best_rival_of_the_table_is_compared_on_the_questions_that_it_answered():
+    """One that answered half of them, the easy ones, is behind ours there; one that answered all is level with ours."""
+    rows = []
+    for k, (ours, half, every) in enumerate([(0.1, 0.15, 0.1), (0.1, 0.15, 0.1), (0.9, None, 0.9), (0.9, None, 0.9)]):
+        for method, off in (("forecast", ours), ("half", half), ("every", every), ("last", 0.5)):
+            value = np.nan if off is None else 1 + off
+            rows.append({"asked": "size", "study": "s", "group": "s", "kind": "size", "quality": "fid", "label": f"{k}",
+                         "seen": 3, "x": 1.0, "truth": 1.0, "method": method, "value": value, "q05": 0.5, "q25": 0.6,
+                         "q75": 2.0, "q95": 3.0, "refused": "no" if off is None else "", "question": k})  # fmt: skip
+    board = backtest.scored(pd.DataFrame(rows))
+    assert "| 4 | 50.0% | 50.0% | 50.0% (every) |" in backtest.table(board)
+    board = board[board["method"] != "every"]
+    assert "| 4 | 50.0% | 50.0% | 15.0% (half, 2 answered; forecast 10.0%) |" in backtest.table(board)
+
+
 LEFT_OUT_LATER = {"adasde", "nanowarp"}  # curves in doubt, by the second reading of their texts
 STORED = Path(__file__).resolve().parent.parent / "data" / "board.csv"
 

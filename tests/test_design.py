@@ -360,7 +360,7 @@ def two_settings(shared, seed):
 
 
 def test_settings_together_are_the_conditional_normal_of_correlated_laws_and_errors(monkeypatch):
-    """Conditioned by hand, pair of points by pair of points, as in Rasmussen and Williams 2006, eq. 2.19."""
+    """Conditioned by hand, pair of points by pair of points, as in Rasmussen and Williams 2006, eqs. 2.23 and 2.24."""
     monkeypatch.setattr(correlated, "CORRELATIONS", (0.6,))
     beliefs, _ = two_settings(True, 0)
     laws, full = [b.law for b in beliefs.values()], np.empty((24, 24))

@@ -214,7 +214,7 @@ def _likely(residual, of_law, same, near, noise: CellErrors) -> Sds:
     """Roots of the posterior means of the squares of the Sds, theta integrated out.
 
     residual [row] about the prior's mean of theta; of_law [row, row] the covariance that the prior of theta gives;
-    same, near [row, row] as of _same_models.
+    same, near [row, row] as of same_models.
     """
     own = np.multiply.outer(MODEL_SDS**2, same)[:, None] + np.multiply.outer(MISFIT_SDS**2, near)[None]
     prior = np.add.outer(((np.log(MODEL_SDS) - MODEL[0]) / MODEL[1]) ** 2,
