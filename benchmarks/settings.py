@@ -30,7 +30,7 @@ SIDES = {"apart": (0.0,), "together": correlated.CORRELATIONS}
 
 
 def predicted(table, quality, seen):
-    """{side: (mean log density, median error, part within the 90 % intervals)} of the cells that were not shown."""
+    """(side, mean log density, median error, part within the 90 % intervals) of the cells not shown, one a side."""
     new = table.drop(index=seen)
     for side, correlations in SIDES.items():
         with patch.object(correlated, "CORRELATIONS", correlations):

@@ -219,7 +219,7 @@ def _best(beside, count, digits=1):
     beside = beside[(beside["rival"] != "last") & (2 * beside["rows"] >= count)]
     if beside.empty:
         return "none"
-    best = beside.iloc[(beside["theirs"] / beside["ours"]).argmin()]
+    best = beside.iloc[(beside["theirs"] / beside["ours"].clip(lower=1e-12)).argmin()]  # ours may be 0
     part = "" if best["rows"] == count else f", {best['rows']} answered; forecast {best['ours']:.{digits}%}"
     return f"{best['theirs']:.{digits}%} ({best['rival']}{part})"
 

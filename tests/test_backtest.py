@@ -271,6 +271,8 @@ def test_the_best_rival_of_the_table_is_compared_on_the_questions_that_it_answer
     assert "| 4 | 50.0% | 50.0% | 50.0% (every) |" in backtest.table(board)
     board = board[board["method"] != "every"]
     assert "| 4 | 50.0% | 50.0% | 15.0% (half, 2 answered; forecast 10.0%) |" in backtest.table(board)
+    exact = board.assign(value=board["value"].where(board["method"] == "last", 1.0))
+    assert "| 4 | 0.0% | 50.0% | 0.0% (half) |" in backtest.table(backtest.scored(exact)), "neither is off at all"
 
 
 LEFT_OUT_LATER = {"adasde", "nanowarp"}  # curves in doubt, by the second reading of their texts
