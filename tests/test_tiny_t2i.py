@@ -112,7 +112,7 @@ def test_the_recipe_is_the_one_that_was_run():
 
 
 @pytest.mark.parametrize("study, names", [
-    ("tiny-t2i", ["", "-guidance", "-guidance-4", "-50", "-128", "-samplers", "-ancestral"]),
+    ("tiny-t2i", ["", "-guidance", "-guidance-4", "-50", "-128", "-samplers", "-ancestral", "-samplers-guidance"]),
     ("tiny-t2i-strides", ["-strides"]),
     ("tiny-t2i-5120", ["-5120", "-5120-unguided", "-5120-guidance"]),
 ])  # fmt: skip
