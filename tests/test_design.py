@@ -1,5 +1,7 @@
 """What to measure next: values of measurements against closed forms and simulation, plans on measured tables."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,21 +110,23 @@ def test_the_prior_of_parameters_is_about_the_values():
 
 
 def test_errors_about_a_law_are_their_posterior_means():
-    """By scipy's normal density on the whole grid of tried values, with the lognormal priors of 3 and 4 %."""
+    """By scipy's normal density on the whole grid of tried values, with the lognormal priors of 3 and 4 % and every
+    decay as likely."""
     points, at, _ = two_models_and_the_law()
     same, near = (part[np.ix_(at, at)] for part in matern(points))
     residual, of_law = np.array([0.05, 0.06, 0.04, -0.02, -0.05, -0.03]), 0.01**2 * np.ones((6, 6))
-    noise = belief_of.CellErrors(np.full(6, 0.03))
-    weights, squares = [], []
-    for model in belief_of.MODEL_SDS:
-        for misfit in belief_of.MISFIT_SDS:
-            for share in (0.1, 0.3, 1.0):
-                full = model**2 * same + misfit**2 * near + of_law + np.diag(np.full(6, 0.03 * share) ** 2)
-                prior = norm.pdf(np.log(model / 0.03) / 0.7) * norm.pdf(np.log(misfit / 0.04) / 0.8)
-                weights.append(prior * multivariate_normal.pdf(residual, cov=full))
-                squares.append((model**2, misfit**2, share**2))
-    wanted = np.sqrt(np.average(squares, axis=0, weights=weights))
-    assert belief_of._likely(residual, of_law, same, near, noise) == pytest.approx(wanted)
+    noise, ratio = belief_of.CellErrors(np.full(6, 0.03)), points["steps"].to_numpy()[at] / 8.0
+    weights, tried = [], []
+    grid = itertools.product(belief_of.MODEL_SDS, belief_of.MISFIT_SDS, (0.1, 0.3, 1.0), belief_of.DECAYS)
+    for model, misfit, share, decay in grid:
+        smooth = near * np.outer(ratio, ratio) ** -decay
+        full = model**2 * same + misfit**2 * smooth + of_law + np.diag(np.full(6, 0.03 * share) ** 2)
+        prior = norm.pdf(np.log(model / 0.03) / 0.7) * norm.pdf(np.log(misfit / 0.04) / 0.8)
+        weights.append(prior * multivariate_normal.pdf(residual, cov=full))
+        tried.append((model**2, misfit**2, share**2, decay))
+    *squares, decay = np.average(tried, axis=0, weights=weights)
+    found = belief_of._likely(residual, of_law, same, near, noise, ratio)
+    assert found == pytest.approx((*np.sqrt(squares), decay))
     mixed = belief_of.CellErrors(np.array([0.01, 0.02, 0.1, np.nan]))
     assert mixed.own(0.3) == pytest.approx([0.003, 0.006, 0.03, 0.01]) and mixed.usual(0.3) == pytest.approx(0.006)
 
@@ -141,12 +145,29 @@ def test_a_model_that_the_law_misses_leaves_the_others_their_own_misfit():
     rising = np.where(points["model"].isin(["m0", "m1"]), 0.1 * np.log(points["steps"]), 0.0)
     value = value * np.exp(rising + 0.005 * np.random.default_rng(0).standard_normal(len(points)))
     belief = believe(PLAIN, ("N", "S"), points, np.arange(len(points)), value, np.full(len(points), 0.005))
-    misfit = dict(zip(points["model"], belief.law.misfit, strict=True))
+    typical = points["steps"] == 8  # the geometric mean
+    misfit = dict(zip(points["model"][typical], belief.law.misfit[typical], strict=True))
     assert min(misfit["m0"], misfit["m1"]) > 1.5 * max(misfit["m2"], misfit["m3"], misfit["m4"])
     assert max(misfit["m2"], misfit["m3"], misfit["m4"]) < belief.law.sds.misfit < max(misfit.values())
     some = np.flatnonzero(points["model"] != "m4")
     unseen = believe(PLAIN, ("N", "S"), points, some, value[some], np.full(len(some), 0.005))
-    assert unseen.law.misfit[-1] == unseen.law.sds.misfit, "of a model without rows, what is common"
+    common = unseen.law.misfit[typical & (points["model"] == "m4")]
+    assert common == pytest.approx(unseen.law.sds.misfit), "of a model without rows, what is common"
+
+
+@pytest.mark.parametrize("power, low, high", [(0.0, 0.0, 0.2), (0.9, 0.65, 0.9)])
+def test_a_misfit_that_falls_with_steps_is_told_from_an_even_one(power, low, high):
+    """Misfits of 5 % at the typical 8 steps that fall with a power of steps, drawn from the process itself."""
+    points = grid(np.geomspace(1e6, 2.56e8, 5), (1, 2, 4, 8, 16, 32, 64))
+    curve = PLAIN.curve([3.0, 2000.0, 0.4, 60.0, 1.1], {"N": points["size"], "S": points["steps"]})
+    falling = 0.05 * (points["steps"].to_numpy() / 8.0) ** -power
+    smooth = np.linalg.cholesky(matern(points)[1] + 1e-9 * np.eye(len(points)))
+    normal, errors = np.random.default_rng(0).standard_normal((4, len(points))), np.full(len(points), 0.005)
+    drawn = curve * np.exp(falling * (normal @ smooth.T))
+    beliefs = [believe(PLAIN, ("N", "S"), points, np.arange(len(points)), value, errors) for value in drawn]
+    assert low <= np.mean([b.law.sds.decay for b in beliefs]) <= high
+    ends = [b.law.misfit[points["steps"] == 1].mean() / b.law.misfit[points["steps"] == 64].mean() for b in beliefs]
+    assert np.mean(ends) > 10 if power else np.mean(ends) < 2.5
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

@@ -3,8 +3,9 @@
     ln y(model j, x) = ln f(x; theta) + u_j + w_j(ln steps) + e,    e the error of one measurement
 
 theta has a prior in the internal coordinates of the law, u_j ~ N(0, model_sd^2) is the trained model's own error,
-w_j a smooth process in ln steps (Matern 3/2) of standard deviation misfit_sd_j, which says that no law is exact: each
-model has its own, shrunk to what all have in common, since a law may hold for some models and not for others. The law
+w_j a smooth process in ln steps (Matern 3/2) of standard deviation misfit_sd_j (steps / typical steps)^-decay, which
+says that no law is exact: each model has its own, shrunk to what all have in common, since a law may hold for some
+models and not for others, and it may be wider at few steps, since a law in steps is one of many steps. The law
 is linearised at its posterior mode (Gauss-Newton), so that everything after it is linear: a measurement moves the mean
 and the covariance of all points by one rank. Two rows are enough, as theta has a prior.
 """
@@ -25,6 +26,7 @@ MODEL, MISFIT = (np.log(0.03), 0.7), (np.log(0.04), 0.8)  # priors of the errors
 MODEL_SDS, MISFIT_SDS = np.geomspace(0.004, 0.25, 6), np.geomspace(0.004, 0.25, 6)
 FACTORS, OWN = np.geomspace(0.1, 5.0, 9), 0.5  # of a model's misfit to the common one; sd of the prior of their ln,
 # whose mean is such that the expected square is 1: a model of which little is known has the common misfit
+DECAYS = (0.0, 0.3, 0.6, 0.9)  # of a misfit, as a power of steps
 SHARES = (0.1, 0.3, 1.0)  # of a cell's stated standard error that is not common to all cells
 UNSTATED = 0.01  # error of a measurement whose standard error is not stated, relative
 # prior of the parameters of a power sum, in internal coordinates: mean, sd
@@ -36,8 +38,9 @@ class Sds(NamedTuple):
     """Standard deviations of ln quality about a law."""
 
     model: float  # of a trained model's own error u
-    misfit: float  # of w, what all models have in common
+    misfit: float  # of w at the typical number of steps, what all models have in common
     share: float  # of a cell's stated standard error that is not common to all cells
+    decay: float = 0.0  # with which the misfit falls in steps
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Linearised:
     """The law behind a belief, linearised at its posterior mode, and the errors about it."""
 
     sds: Sds
-    misfit: np.ndarray = field(repr=False)  # misfit_sd of each point's model [point]
+    misfit: np.ndarray = field(repr=False)  # standard deviation of w, of each point's model at its steps [point]
     theta: np.ndarray = field(repr=False)  # natural parameters at which the law is linearised
     slopes: np.ndarray = field(repr=False)  # d ln f by the law's internal parameters [point, parameter]
     prior: np.ndarray = field(repr=False)  # variances of the internal parameters [parameter]
@@ -125,7 +128,8 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
         return sds.model**2 * same + np.outer(misfit, misfit) * near
 
     chosen = Sds(*sds) if sds else Sds(float(np.exp(MODEL[0])), float(np.exp(MISFIT[0])), 0.3)
-    misfit = np.full(len(points), chosen.misfit)
+    ratio = relative_steps(points, rows)
+    misfit = chosen.misfit * ratio**-chosen.decay
     for _ in range(1 if sds else 2):
         about = own(chosen, misfit)[measured] + np.diag(noise.own(chosen.share) ** 2)
         theta = _mode(model, coordinates, rows, z, mean, sd, about, theta)
@@ -133,9 +137,11 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
         if not sds:
             residual = z - log[rows] - slopes[rows] @ (mean - theta)
             of_law = (slopes[rows] * sd**2) @ slopes[rows].T
-            chosen = _likely(residual, of_law, same[measured], near[measured], noise)
-            misfit = _own_misfits(residual, of_law, same[measured], near[measured], label[rows], chosen,
-                                  noise.own(chosen.share), label)  # fmt: skip
+            chosen = _likely(residual, of_law, same[measured], near[measured], noise, ratio[rows])
+            falling = ratio**-chosen.decay
+            nearby = near[measured] * np.outer(falling[rows], falling[rows])
+            misfit = falling * _own_misfits(residual, of_law, same[measured], nearby, label[rows], chosen,
+                                            noise.own(chosen.share), label)  # fmt: skip
     before = log + slopes @ (mean - theta)
     full = (slopes * sd**2) @ slopes.T + own(chosen, misfit)
     error = np.full(len(points), noise.usual(chosen.share))
@@ -175,6 +181,12 @@ def same_models(points):
     return same, same * (1 + distance) * np.exp(-distance)
 
 
+def relative_steps(points, rows):
+    """Steps of each point, those of the rows at most, over the geometric mean of those of the rows [point]."""
+    steps = points["steps"].to_numpy(float)
+    return np.minimum(steps, steps[rows].max()) / np.exp(np.log(steps[rows]).mean())
+
+
 def _tangent(model, theta):
     """ln f [point] and its slopes [point, parameter] at internal theta [parameter]."""
     with np.errstate(all="ignore"):
@@ -210,23 +222,25 @@ def _mode(model, coordinates, rows, z, mean, sd, covariance, start=None, iterati
     return theta
 
 
-def _likely(residual, of_law, same, near, noise: CellErrors) -> Sds:
-    """Roots of the posterior means of the squares of the Sds, theta integrated out.
+def _likely(residual, of_law, same, near, noise: CellErrors, ratio) -> Sds:
+    """Roots of the posterior means of the squares of the Sds and the mean of the decay, theta integrated out.
 
     residual [row] about the prior's mean of theta; of_law [row, row] the covariance that the prior of theta gives;
-    same, near [row, row] as of same_models.
+    same, near [row, row] as of same_models; ratio [row] as of relative_steps.
     """
-    own = np.multiply.outer(MODEL_SDS**2, same)[:, None] + np.multiply.outer(MISFIT_SDS**2, near)[None]
+    falling = ratio ** -np.array(DECAYS)[:, None]
+    near = near * falling[:, None] * falling[:, :, None]  # [decay, row, row]
+    own = [np.multiply.outer(MODEL_SDS**2, same)[:, None] + np.multiply.outer(MISFIT_SDS**2, one)[None] for one in near]
     prior = np.add.outer(((np.log(MODEL_SDS) - MODEL[0]) / MODEL[1]) ** 2,
                          ((np.log(MISFIT_SDS) - MISFIT[0]) / MISFIT[1]) ** 2)  # fmt: skip
     shares = SHARES if noise.stated.any() else (1.0,)
-    logs = np.array([log_density(residual, own + of_law + np.diag(noise.own(share) ** 2)) - 0.5 * prior
-                     for share in shares])  # fmt: skip
-    weights = np.exp(logs - logs.max())  # [share, model_sd, misfit_sd]
+    logs = np.array([[log_density(residual, one + of_law + np.diag(noise.own(share) ** 2)) - 0.5 * prior
+                      for one in own] for share in shares])  # fmt: skip
+    weights = np.exp(logs - logs.max())  # [share, decay, model_sd, misfit_sd]
     weights /= weights.sum()
-    means = (weights.sum((0, 2)) @ MODEL_SDS**2, weights.sum((0, 1)) @ MISFIT_SDS**2,
-             weights.sum((1, 2)) @ np.square(shares))  # fmt: skip
-    return Sds(*np.sqrt(means).tolist())
+    means = (weights.sum((0, 1, 3)) @ MODEL_SDS**2, weights.sum((0, 1, 2)) @ MISFIT_SDS**2,
+             weights.sum((1, 2, 3)) @ np.square(shares))  # fmt: skip
+    return Sds(*np.sqrt(means).tolist(), float(weights.sum((0, 2, 3)) @ DECAYS))
 
 
 def _own_misfits(residual, of_law, same, near, label, chosen, error, every):
