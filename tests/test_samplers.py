@@ -63,6 +63,19 @@ def test_what_cannot_be_compared_is_a_sentence(comparison):
         sl.compare_samplers(sl.fit(table, "size_steps_plain", "fd", INPUTS, replicates=10))
 
 
+def test_the_headline_counts_the_budgets_and_those_of_which_it_is_sure(comparison):
+    """A lead that the replicates do not confirm is no lead: of two samplers with the same rows none is sure."""
+    sure = comparison.winners["probability"] >= 0.9
+    for name, part in comparison.winners.groupby(comparison.winners["best"].astype(str)):
+        share, certain = len(part) / len(sure), sure[part.index].sum() / len(sure)
+        assert f"{name} at {share:.0%} ({certain:.0%})" in repr(comparison)
+    noisy = rows("ddim", 20.0, 1.0)
+    noisy["fd"] *= np.exp(np.random.default_rng(0).normal(0, 0.05, len(noisy)))
+    table = pd.concat([noisy, noisy.assign(sampler="other")], ignore_index=True)
+    same = sl.compare_samplers(sl.fit_groups(table, ["sampler"], "size_steps_plain", "fd", INPUTS, replicates=40))
+    assert "(0%); in brackets" in repr(same)
+
+
 def test_views(comparison):
     assert "dpm++2m" in repr(comparison) and "order" in comparison.summary()
     assert "<table" in comparison._repr_html_()

@@ -88,10 +88,12 @@ class SamplerComparison:
         return plots.band(self.curves, None, f"budget per image ({UNITS[self.unit]})", f"best {self.quality}", ax)
 
     def _sentence(self):
-        best = self.changes["best"].tolist()
-        low, high = self.winners["budget"].iloc[[0, -1]]
-        words = f"{best[0]} is best" if len(best) == 1 else f"the best goes {', '.join(best)}"
-        return f"from {low:.3g} to {high:.3g} {UNITS[self.unit]} per image {words}, by {self.quality}"
+        best, low, high = self.winners["best"], *self.winners["budget"].iloc[[0, -1]]
+        sure = best[self.winners["probability"] >= self.level]
+        shares = ", ".join(f"{name} at {share:.0%} ({(sure == name).sum() / len(best):.0%})"
+                           for name, share in best.value_counts(normalize=True).items())  # fmt: skip
+        return (f"best {self.by} by {self.quality}, by share of the budgets from {low:.3g} to {high:.3g} "
+                f"{UNITS[self.unit]} per image: {shares}; in brackets with a probability of {self.level:.0%} or more")
 
 
 @checked
