@@ -128,7 +128,7 @@ def decisions(board: pd.DataFrame, found: list[series.Series]) -> pd.DataFrame:
         lost = surfaces.regret(surface, believed)
         about = {"question": len(found) + len(rows), "asked": DECISION, "study": surface.study,
                  "group": series.group_of(surface.study), "kind": "size", "quality": surface.quality,
-                 "label": f"{surface.label}, {surface.along}", "seen": len(surface.sizes) - 1, "x": surface.sizes[-1],
+                 "label": surface.name, "seen": len(surface.sizes) - 1, "x": surface.sizes[-1],
                  "refused": ""}  # fmt: skip
         rows += [about | {"method": name, "regret": lost[name].mean()} for name in lost.columns]
     return pd.DataFrame(rows)

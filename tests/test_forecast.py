@@ -460,7 +460,8 @@ def test_models_trained_for_several_lengths_are_a_surface_for_each():
     table = pd.concat([grid_of((1, 2, 4), (4, 8, 16)).assign(train_steps=t, fid=lambda f, t=t: f["fid"] + 3000 / t)
                        for t in (1000, 2000)])  # fmt: skip
     found = surfaces.from_series(series.from_table(table, "mine"))
-    assert [(one.label, one.steps.tolist()) for one in found] == [("1000", [4, 8, 16]), ("2000", [4, 8, 16])]
+    assert [one.label for one in found] == ["train_steps=1000", "train_steps=2000"]
+    assert all(one.steps.tolist() == [4, 8, 16] for one in found)
     for one, more in zip(found, (3, 1.5), strict=True):
         assert one.y == pytest.approx(more + np.add.outer(8 / np.array([1, 2, 4]), 8 / one.steps))
 
@@ -470,13 +471,14 @@ def test_what_is_a_surface():
     shuffled = series.from_table(grid_of((1, 2, 4), (16, 4, 8)), "mine")
     (one,) = surfaces.from_series(shuffled)
     assert one.steps.tolist() == [4, 8, 16] and one.y[0] == pytest.approx([10, 9, 8.5]) and one.along == "steps"
-    more = grid_of((1, 2, 4), (4, 8, 16)).assign(sampler="heun", fid=lambda t: t["fid"] + 1)
+    more = grid_of((1, 2, 4), (4, 8, 16)).assign(sampler="heun", guidance=2.0, fid=lambda t: t["fid"] + 1)
     both = pd.concat([grid_of((1, 2, 4), (4, 8)).assign(sampler="ddim"), more])
     both["is"] = 100 - both["fid"]  # rises
     found = surfaces.from_series(series.from_table(both.assign(kd=both["fid"] / 10), "mine"))
     assert {(one.label, one.quality): one.y[0, 0] for one in found} == pytest.approx(
-        {("ddim", "fid"): 10, ("ddim", "kd"): 1, ("heun", "fid"): 11, ("heun", "kd"): 1.1}
+        {("ddim", "fid"): 10, ("ddim", "kd"): 1, ("heun, guidance=2", "fid"): 11, ("heun, guidance=2", "kd"): 1.1}
     )
+    assert {surface.name for surface in (one, *found)} == {"steps", "ddim, steps", "heun, guidance=2, steps"}
     alone = pd.concat([grid_of((1, 2, 4), (4,)), grid_of((1, 2), (8,))])
     for table in (grid_of((1, 2), (4, 8)), alone):
         assert surfaces.from_series(series.from_table(table, "mine", least=2)) == []
@@ -492,7 +494,8 @@ def test_the_best_of_several_guidances_is_no_surface():
             for w in (1.0, 1.5, 2.0, 3.0, 4.5)]  # fmt: skip
     found = series.questions(pd.concat(rows), "mine")
     assert {one.asked for one in found if one.kind == "size"} > {""}
-    assert [one.label for one in surfaces.from_series(found)] == ["1.0", "1.5", "2.0", "3.0", "4.5"]
+    labels = [one.label for one in surfaces.from_series(found)]
+    assert labels == ["guidance=1", "guidance=1.5", "guidance=2", "guidance=3", "guidance=4.5"]
 
 
 SIDE = np.array([1.0, 2, 4])

@@ -201,5 +201,5 @@ def _surface(surface, own):
     marks = [frame.line(surface.steps, y, GRID, 0.6 + 1.2 * k / len(surface.y)) for k, y in enumerate(surface.y[:-1])]
     marks += [frame.bar(x, a, b, 2) for x, a, b in zip(surface.steps, own["q05"], own["q95"], strict=True)]
     marks += [frame.line(surface.steps, own["value"], OURS), frame.line(surface.steps, surface.y[-1], HIDDEN)]
-    return _figure(marks, f"{surface.study}, {surface.quality}, {surface.label}, {surface.along}: "
+    return _figure(marks, f"{surface.study}, {surface.quality}, {surface.name}: "
                           f"{own['error'].median():.1%} median error")  # fmt: skip

@@ -280,9 +280,14 @@ def _series(part, study, kind, quality, column, values, least):
     if kind == "size" and along:  # a slice of a surface, see `surfaces`
         rest = {c: v for c, v in values.items() if c not in FOLLOWS["steps"] + FOLLOWS["training"]}
         length = {c: v for c, v in values.items() if c in FOLLOWS["training"] and along in FOLLOWS["steps"]}
-        settings |= {"_along": along, "_at": float(values[along]), "_rest": ", ".join(map(str, rest.values())),
-                     "_length": ", ".join(map(str, length.values()))}  # fmt: skip
+        settings |= {"_along": along, "_at": float(values[along]), "_rest": _words(rest), "_length": _words(length)}
     return [Series(study, kind, quality, column, label, x[good], y[good], se[good], settings)]
+
+
+def _words(values):
+    """The known ones of {column: value}: text as it is, numbers with their column."""
+    known = {c: v for c, v in values.items() if not pd.isna(v)}
+    return ", ".join(v if isinstance(v, str) else f"{c}={v:g}" for c, v in known.items())
 
 
 def _distinct(found):

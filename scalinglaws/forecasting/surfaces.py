@@ -34,6 +34,11 @@ class Surface:
     cost: np.ndarray
     slices: tuple = field(repr=False)
 
+    @property
+    def name(self) -> str:
+        """What tells it from the study's others: its settings and the column of its steps."""
+        return f"{self.label}, {self.along}" if self.label else self.along
+
 
 def from_series(found: list[series.Series]) -> list[Surface]:
     """Surfaces made of the series in size of one study that differ in steps (or training) only.
