@@ -354,6 +354,16 @@ def test_repeats_are_averaged_geometrically_and_their_spread_is_the_error():
         series_of(rows(x, y, seed=[0, 1, 0, 1, 0], guidance=[1, 2, 1, 1, 1]), "fid", "params")
 
 
+def test_a_new_measurement_is_as_uncertain_as_one_repeat_not_as_their_mean():
+    """Sixteen trainings a size that scatter by 20 %: the next one scatters by 20 %, not by 20 % / 4."""
+    x, shocks = np.geomspace(1e6, 1e8, 5), 0.2 * np.random.default_rng(3).standard_normal((5, 16))
+    y = (2 + 3e3 * x**-0.45)[:, None] * np.exp(shocks)
+    table = rows(np.repeat(x, 16), y.ravel(), train_seed=np.tile(np.arange(16), 5))
+    answer, between = forecast(table, "fid", "params", [3e8]), np.sqrt(shocks.var(axis=1, ddof=1).mean())
+    assert answer.cell_error == pytest.approx(between)
+    assert np.ptp(np.log(answer.interval(0.9, "new_model"))) > 2 * norm.ppf(0.95) * between
+
+
 def test_repeats_that_agree_keep_the_standard_errors_of_their_rows():
     """Of two rows with errors of 10 and 20 %: the root mean square over the square root of two."""
     x, se = [1e8, 1e8, 2e8, 2e8, 4e8], [0.9, 1.8, 0.6, 1.2, 0.5]

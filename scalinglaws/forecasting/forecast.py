@@ -78,7 +78,8 @@ class Forecast:
         curve: the law itself. owned: one more measurement of a model you own, which adds the error of a cell (along
         size, of a model whose own error is in the curve). new_model: a measurement of a model you would train, which
         adds the error a trained model has of its own. cell_error: relative standard error of the new measurement where
-        it is known (default: that of the rows). Raises InputError for any other interval.
+        it is known (default: the median of the rows', of a single repeat where they are means). Raises InputError for
+        any other interval.
         """
         if of not in OF:
             raise InputError(f"No interval named {of!r}. Known: {', '.join(OF)}.")
@@ -204,12 +205,12 @@ def forecast(
     """Forecast of one curve of a table beyond its last row; two rows are enough.
 
     table: rows of one curve (all other settings equal; rows that differ in `seed` or `train_seed` only are averaged
-    geometrically, and their spread is the error of a row). quality: a column with values above 0, in any unit, whether
-    it falls or rises. column: the axis, such as params or steps; new: values beyond the largest. kind: size, steps or
-    training (default: by the column). sampler: the solver's name where steps are the axis (default: the table's
-    column). leave_out: a bundled study, or a group of them, that the prior must not have seen (default: the study the
-    rows say they are of). use_prior=False answers from the rows and a weak prior alone. pooled: rows of one x are
-    repeats, whatever they differ in. Raises InputError.
+    geometrically; their spread is the error of each, and of the one new measurement that is forecast). quality: a
+    column with values above 0, in any unit, whether it falls or rises. column: the axis, such as params or steps; new:
+    values beyond the largest. kind: size, steps or training (default: by the column). sampler: the solver's name where
+    steps are the axis (default: the table's column). leave_out: a bundled study, or a group of them, that the prior
+    must not have seen (default: the study the rows say they are of). use_prior=False answers from the rows and a weak
+    prior alone. pooled: rows of one x are repeats, whatever they differ in. Raises InputError.
 
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"params": [125e6, 280e6, 498e6, 777e6, 1119e6], "fid": [3.53, 2.56, 2.25, 2.06, 1.96]})
@@ -218,9 +219,10 @@ def forecast(
     True
     """
     one = series_of(table, quality, column, kind, sampler, pooled)
-    known = one.se[np.isfinite(one.se)] / one.y[np.isfinite(one.se)]
+    single = one.se / one.y * np.sqrt(table.groupby(column).size().to_numpy())  # of one repeat, not of their mean
+    single = single[np.isfinite(single)]
     answer = of_series(one, new, leave_out or one.study, use_prior)
-    return replace(answer, cell_error=float(np.median(known)) if len(known) else 0.0)
+    return replace(answer, cell_error=float(np.median(single)) if len(single) else 0.0)
 
 
 def series_of(table, quality, column, kind=None, sampler=None, pooled=False) -> Series:
