@@ -154,7 +154,7 @@ def _by_passes(passes):
         return
     rows = passes_of(passes)
     varied = [c for c in SETTING if c == "sampling_batch" or rows[c].nunique() > 1]
-    for setting, one in rows.groupby(varied):
+    for setting, one in rows.groupby(varied, dropna=False):
         words = ", ".join(
             f"batch {v:g}" if c == "sampling_batch" else str(v) for c, v in zip(varied, setting, strict=True)
         )
