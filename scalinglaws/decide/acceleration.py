@@ -133,6 +133,7 @@ def _curves(table, quality, student):
         "steps": table["steps"].astype(float), "cost": table["nfe"] * table["flops_per_forward"],
         "error": error, "se": se.fillna(0.0),
     })  # fmt: skip
+    made = made[made["error"].notna()]
     best = made.groupby(["student", "params", "steps"])["error"].idxmin()
     return made.loc[best].reset_index(drop=True)
 
