@@ -13,7 +13,7 @@ from scalinglaws import display, schema
 from scalinglaws.fitting.levels import OF
 from scalinglaws.forecasting import prior
 from scalinglaws.forecasting.design import LAWS, design, mixture
-from scalinglaws.forecasting.series import AXES, Series, own_error, rises
+from scalinglaws.forecasting.series import AXES, Series, one_row_each, rises
 from scalinglaws.forecasting.siblings import evidence_of
 from scalinglaws.schema import InputError
 
@@ -22,6 +22,7 @@ WORDS = {"curve": "of the curve", "owned": "of a new measurement of a model you 
 SHORT = {"curve": "the curve", "owned": "a model you own", "new_model": "a model you would train"}  # in figures
 SEEDS = ("seed", "train_seed")  # repeats of one row differ in them
 POINTS = 40  # of a drawn curve
+TRIFLE = 1e-5  # of the weight of the heaviest point of the design; lighter ones are left out
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,9 @@ def series_of(table, quality, column, kind=None, sampler=None, pooled=False) -> 
     kind = kind or next((k for k, names in AXES.items() if column in names), "size")
     if kind not in AXES:
         raise InputError(f"No kind of axis named {kind!r}. Known: {', '.join(AXES)}.")
-    rows, error = _one_row_each(table, quality, column, pooled)
+    if not pooled and table[column].duplicated().any():
+        _refuse_unlike(table, column)
+    rows, error = one_row_each(table.reset_index(drop=True), quality, column)
     name = sampler or (rows["sampler"].iloc[0] if "sampler" in rows else "")
     return Series(_study(table), kind, quality, column, "", rows[column].to_numpy(float),
                          rows[quality].to_numpy(float), error, {"sampler": name})  # fmt: skip
@@ -247,27 +250,9 @@ def _study(table):
     return named.iloc[0] if len(named) else "table"
 
 
-def _one_row_each(table, quality, column, pooled):
-    """(one row each x, sorted, repeats averaged; standard errors [row], NaN where none is known)."""
-    table = table.reset_index(drop=True)
-    held, y = f"{quality}_se", table[quality].astype(float)
-    error = schema.numbers(table[held]) if held in table else pd.Series(np.nan, table.index)
-    if not table[column].duplicated().any():
-        rows = table.iloc[np.argsort(table[column].to_numpy(float))]
-        return rows, own_error(rows, quality)
-    same = table.groupby(column, sort=True)
-    if not pooled:
-        _refuse_unlike(table, same, column)
-    logs, relative = np.log(y).groupby(table[column]), ((error / y) ** 2).groupby(table[column])
-    free = len(table) - len(same)
-    between = np.sqrt(((np.log(y) - logs.transform("mean")) ** 2).sum() / free)  # of the repeats of one x, pooled
-    rows = same.first().reset_index().assign(**{quality: np.exp(logs.mean().to_numpy())})
-    spread = np.fmax(between, np.sqrt(relative.mean().to_numpy())) / np.sqrt(same.size().to_numpy())
-    return rows, rows[quality].to_numpy() * spread
-
-
-def _refuse_unlike(table, same, column):
+def _refuse_unlike(table, column):
     """InputError where rows of one x are not known to be repeats."""
+    same = table.groupby(column)
     settings = [c for c in ("family", "model", *schema.unpooled()) if c in table and c != column]
     differ = [c for c in settings if (same[c].nunique(dropna=False) > 1).any()]
     if differ or not any(c in table and same[c].nunique().max() > 1 for c in SEEDS):
@@ -309,10 +294,10 @@ def of_series(one, new, leave_out=None, use_prior=True, fine=True) -> Forecast:
     )  # fmt: skip
 
 
-def _heavy(logs, share=1e-5):
+def _heavy(logs):
     """(weights [point], mask) of the points that hold all but a trifle of the mass."""
     top = logs.max()
-    keep = logs > top + np.log(share)
+    keep = logs > top + np.log(TRIFLE)
     weights = np.exp(logs[keep] - top)
     return weights / weights.sum(), keep
 
