@@ -162,6 +162,12 @@ def test_a_draw_beyond_the_measured_steps_bounds_the_interval_on_one_side():
     assert np.isfinite(found.loc[2, "high"]).all()
 
 
+def test_factors_without_errors_of_measuring_are_said_to_be_such():
+    assert acceleration(students()).notes == ()
+    bare = acceleration(students().drop(columns="fd_se"))
+    assert (bare.rows["low"] == bare.rows["high"]).all() and "No row has a fd_se" in bare.summary()
+
+
 def test_other_students_are_no_teachers():
     table = students()
     others = table[table["variant"] == "consistency"].assign(variant="progressive", fd=1e-6)
