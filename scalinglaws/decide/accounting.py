@@ -218,7 +218,8 @@ def _averaged_over_seeds(table, quality, size):
     same = table.groupby([*own, *(c for c in ("sampler", "steps", "guidance") if c in table)], dropna=False, sort=False)
     rows = same.agg({c: "mean" if is_numeric_dtype(table[c]) else "first" for c in table}).reset_index(drop=True)
     if (error := f"{quality}_se") in table:
-        rows[error] = np.sqrt((table[error] ** 2).groupby(same.ngroup()).sum()).to_numpy() / same.size().to_numpy()
+        squares = (table[error] ** 2).groupby(same.ngroup()).mean().to_numpy()  # of those that are known
+        rows[error] = np.sqrt(squares / same.size().to_numpy())
     return rows
 
 
