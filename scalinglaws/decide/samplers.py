@@ -92,8 +92,10 @@ class SamplerComparison:
         sure = best[self.winners["probability"] >= self.level]
         shares = ", ".join(f"{name} at {share:.0%} ({(sure == name).sum() / len(best):.0%})"
                            for name, share in best.value_counts(normalize=True).items())  # fmt: skip
-        return (f"best {self.by} by {self.quality}, by share of the budgets from {low:.3g} to {high:.3g} "
-                f"{UNITS[self.unit]} per image: {shares}; in brackets with a probability of {self.level:.0%} or more")
+        return (
+            f"best {self.by} by {self.quality}, by share of the budgets from {low:.3g} to {high:.3g} "
+            f"{UNITS[self.unit]} per image: {shares}; in brackets with a probability of {self.level:.0%} or more"
+        )
 
 
 @checked
