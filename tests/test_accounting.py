@@ -53,6 +53,8 @@ def test_trainings_of_several_seeds_count_as_one_size():
     assert found.accounts["smaller"].tolist() == pytest.approx(one.accounts["smaller"].tolist())
     assert found.accounts["low"].tolist() == pytest.approx(one.accounts["low"].tolist())
     assert any("differ in train_seed are averaged" in note for note in found.notes)
+    some = which_size(pd.concat([*seeds[:0:-1], seeds[0].assign(fd_se=np.nan)]))  # an error that is not known is not 0
+    assert some.accounts["low"].tolist() == pytest.approx(one.accounts["low"].tolist())
     other = [rows.assign(interpolant="flow", fd=2 * rows["fd"], model="flow " + rows["model"]) for rows in seeds]
     both = pd.concat([rows.assign(interpolant="linear") for rows in seeds] + other)
     assert which_size(both).accounts["smaller"].tolist() == found.accounts["smaller"].tolist()  # not pooled, and worse

@@ -38,6 +38,14 @@ def test_doubt_widens_the_interval():
     assert found.low < found.cost < found.high
 
 
+def test_a_crossing_below_the_data_of_one_of_the_two_is_said():
+    table = family().query("model != 'c16' or steps >= 32")
+    found = crossover(known_fit(table=table), ("c8", "c16"))
+    assert found.cost == pytest.approx(root("c8", "c16"), rel=1e-4)
+    assert found.decades_beyond == pytest.approx(np.log10(32 * SIZES["c16"] / found.cost))
+    assert any("decades beyond what both were measured at" in w for w in found.warnings)
+
+
 def test_no_crossing_is_said_and_not_made_up():
     found = crossover(known_fit((E, 1e-9, a, B, b)), ("c8", "c16"))
     assert found.cost is None and found.low is None and found.probability == 0.0

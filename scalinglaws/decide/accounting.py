@@ -154,7 +154,7 @@ def _by_passes(passes):
         return
     rows = passes_of(passes)
     varied = [c for c in SETTING if c == "sampling_batch" or rows[c].nunique() > 1]
-    for setting, one in rows.groupby(varied):
+    for setting, one in rows.groupby(varied, dropna=False):
         words = ", ".join(
             f"batch {v:g}" if c == "sampling_batch" else str(v) for c, v in zip(varied, setting, strict=True)
         )
@@ -218,7 +218,8 @@ def _averaged_over_seeds(table, quality, size):
     same = table.groupby([*own, *(c for c in ("sampler", "steps", "guidance") if c in table)], dropna=False, sort=False)
     rows = same.agg({c: "mean" if is_numeric_dtype(table[c]) else "first" for c in table}).reset_index(drop=True)
     if (error := f"{quality}_se") in table:
-        rows[error] = np.sqrt((table[error] ** 2).groupby(same.ngroup()).sum()).to_numpy() / same.size().to_numpy()
+        squares = (table[error] ** 2).groupby(same.ngroup()).mean().to_numpy()  # of those that are known
+        rows[error] = np.sqrt(squares / same.size().to_numpy())
     return rows
 
 

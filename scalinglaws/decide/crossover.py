@@ -55,7 +55,7 @@ class Crossover:
     probability: float  # share of replicates that cross within the range
     below: str | None  # the better one below the crossing, or everywhere
     above: str | None
-    decades_beyond: float  # of the crossing, past what both were measured at; 0 inside
+    decades_beyond: float  # of the crossing, above or below what both were measured at; 0 inside
     searched: tuple[float, float]  # (from, to), in the unit
     unit: str
     level: float
@@ -133,7 +133,7 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
     start = next((gap for gap in first if gap != 0), 0.0)  # measured curves may begin at one value
     low, high = _interval(crossings, replicates[:, 0], start, level) if cost else (None, None)
     names = (one.label, two.label) if start > 0 else (two.label, one.label)
-    past = max(0.0, float(np.log10(cost / data[1]))) if cost else 0.0
+    past = max(0.0, float(np.log10(max(cost / data[1], data[0] / cost)))) if cost else 0.0
     notes = [*one.notes, *two.notes, *([APART] if data[1] < data[0] else [])]
     if past > FAR:
         notes.append(f"The crossing is {past:.1f} decades beyond what both were measured at.")
