@@ -176,6 +176,19 @@ def test_export_joins_stores_and_tables_and_drops_repeats(file, tmp_path):
         export([tmp_path], tmp_path / "none.csv")
 
 
+def test_status_counts_by_names_and_reads_cells_when_it_is_to_verify(file, tmp_path, said):
+    opened = sweep.open_sweep(file, tmp_path / "store")
+    list(run(opened))
+    path = opened.store.path(opened.jobs[1].name, opened.jobs[1].key)
+    path.write_bytes(path.read_bytes()[:-1])
+    words = ["collect", "status", file, "--store", tmp_path / "store"]
+    assert "4 of 4 cells done, 0 missing\n" in said(*words)[1]
+    out = said(*words, "--verify")[1]
+    assert "3 of 4 cells done, 1 missing, 1 quarantined as damaged" in out
+    assert f"cells/{path.stem}.damaged was damaged: the next run measures its cell again" in out
+    assert said("collect", "plan", file, "--store", tmp_path / "store", "--untimed")[1].count(opened.jobs[1].name) == 1
+
+
 def test_networks_of_metrics_and_verifiers_are_on_the_device_of_the_sweep(file, monkeypatch):
     """Every machine has the device 'meta'."""
     monkeypatch.setitem(verifiers.VERIFIERS, "mine", lambda family, device="nowhere": device)

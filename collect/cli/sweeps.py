@@ -13,7 +13,7 @@ def register(verbs):
         ("plan", _plan_options, check_file, "which cells are missing, and what they will cost"),
         ("run", _run_options, check_run,
          "measure the missing cells; stop and repeat at will, on any number of machines"),
-        ("status", None, check_file, "how far a sweep is, who works on what, what failed and why"),
+        ("status", _status_options, check_file, "how far a sweep is, who works on what, what failed and why"),
         ("show", _show_options, check_file, "one cell: its row, or why it failed, and its first images"),
         ("profile", None, check_file, "cost profile of each model, before anything runs; after it, the roofline share"),
         ("latency", _latency_options, check_latency,
@@ -51,6 +51,11 @@ def _run_options(verb):
 
 def _plan_options(verb):
     verb.add_argument("--untimed", action="store_true", help="count FLOPs only; run nothing")
+
+
+def _status_options(verb):
+    verb.add_argument("--verify", action="store_true", help="read every finished cell and quarantine the damaged "
+                      "ones, as a run does first; else cells are counted by their names")  # fmt: skip
 
 
 def _show_options(verb):

@@ -128,11 +128,14 @@ def _counts(done):
 def status(args):
     """Counts of finished, missing, leased, failed and damaged cells; who works, and why cells failed."""
     sweep = _opener(args).sweep
+    moved = verify(sweep.store) if args.verify else []
     done = store_status(sweep.store, sweep.jobs)
     if args.json:
         say(json.dumps(done))
         return 0
     say(_counts(done))
+    for name in moved:
+        say(f"  {name} was damaged: the next run measures its cell again")
     for lease in done["leased"]:
         place = f"{lease['who']} on {lease['host']}"
         ended = f"  {lease['cell']} was left by {place}, which ended: the next run goes on from its partial sums"

@@ -149,7 +149,10 @@ def verify(store):
 
 
 def missing(store, jobs, retry=False):
-    """The jobs that are neither done nor, unless `retry`, failed: two listings, whatever their number."""
+    """The jobs that are neither done nor, unless `retry`, failed: two listings, whatever their number.
+
+    A damaged file counts as done until verify() finds it.
+    """
     done = store.files.names(CELLS)
     failed = set() if retry else store.files.names(FAILED)
     return [job for job in jobs if f"{stem(job)}{SUFFIX}" not in done and f"{stem(job)}.json" not in failed]
@@ -159,7 +162,7 @@ def status(store, jobs):
     """Counts of 'cells', 'done', 'missing' (neither done nor failed) and 'damaged', and who holds or failed what.
 
     'failed': [{cell, status, reason, when, who, attempts}], 'leased': [{cell, who, host, pid, since, gone}],
-    times as ISO.
+    times as ISO. Cells are known by their names, not read: a damaged file counts as done until verify() finds it.
     """
     stems = {stem(job) for job in jobs}
     done, failed = store.stems() & stems, {s: why for s, why in store.failures().items() if s in stems}
