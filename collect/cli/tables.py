@@ -1,7 +1,7 @@
 """Verbs on tables and files: export, import, reference, compute, schema."""
 
 from collect.cli.late import Command
-from collect.config import KINDS
+from collect.config import KINDS, SweepFile, read_config
 from collect.imports.readers import KINDS as FORMATS
 from collect.models.rules import SHAPES
 from collect.store.tables import table_format
@@ -22,7 +22,9 @@ def _export(verbs):
     verb.add_argument("store", help="folder of finished cells")
     verb.add_argument("out", help="a .csv or .parquet file")
     verb.add_argument("--add", nargs="+", default=[], metavar="FILE", help="more tables or stores to put before them")
-    verb.set_defaults(run=Command("tables.export"))
+    verb.add_argument("--sweep", metavar="FILE", help="of stores, only the cells that this sweep file names now: not "
+                      "those of other weights, metrics, references or axes")  # fmt: skip
+    verb.set_defaults(run=Command("tables.export", check_export))
 
 
 def _import(verbs):
@@ -69,6 +71,13 @@ def _schema(verbs):
     verb = verbs.add_parser("schema", help="the JSON schema of a file, by which an editor completes it")
     verb.add_argument("kind", choices=sorted(KINDS), help="which file")
     verb.set_defaults(run=Command("tables.schema"))
+
+
+def check_export(args):
+    """InputError for an --out that is no table, or a sweep file that cannot be read."""
+    table_format(args.out)
+    if args.sweep:
+        read_config(args.sweep, SweepFile)
 
 
 def check_compute(args):

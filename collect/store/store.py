@@ -11,6 +11,7 @@ a flipped bit is quarantined as `.damaged` (partial sums are dropped) and measur
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,9 +88,11 @@ class Store:
         """A cell's row {column: value}; InputError when it is not there or damaged."""
         return self._table(stem).to_pylist()[0]
 
-    def table(self):
-        """All rows as a DataFrame in the order of their file names; InputError names a damaged file."""
-        return as_frame([self._table(stem) for stem in sorted(self.stems())])
+    def table(self, among=None):
+        """All rows, or those of the cells `among` (stems), as a DataFrame in the order of their file names; InputError
+        names a damaged file."""
+        found = self.stems() if among is None else self.stems() & set(among)
+        return as_frame([self._table(stem) for stem in sorted(found)])
 
     def _table(self, stem):
         data = self.files.read(cell_file(stem))
@@ -126,6 +129,13 @@ class Store:
         outcome = {"status": status, "reason": reason, "when": when, "who": who, "attempts": attempts}
         record = json.dumps(outcome | {"checksum": PLACEHOLDER}).encode()
         self.files.replace(failed_file(stem), add_checksum(record))
+
+
+def repeated(stems):
+    """Names that several cells have, sorted: one place in the axes, measured with other weights, metrics, references or
+    numbers of a network, as when a sweep was changed and run again."""
+    names = Counter(stem.rpartition("-")[0] for stem in stems)
+    return sorted(name for name, count in names.items() if count > 1)
 
 
 def quarantine(store, stem):
