@@ -46,7 +46,7 @@ class RunProgress:
         elif event.kind == "done":
             self.workers.pop(event.who, None)
         elif event.kind == "lost":  # a process's number is part of its worker's name
-            self.workers = {who: held for who, held in self.workers.items() if event.who not in who}
+            self.workers = {who: held for who, held in self.workers.items() if f"-{event.who}-" not in who}
         if event.kind in ("finished", "failed") and event.job.name not in self.closed:
             self.closed.add(event.job.name)
             if event.kind == "finished":

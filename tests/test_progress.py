@@ -28,7 +28,7 @@ class Run:
     def __init__(self, every, workers=1, slow=()):
         self.now, self.every, self.slow = 0.0, every, dict(slow)
         self.progress = RunProgress(every, clock=lambda: self.now)
-        self.waiting, self.free = list(every), {f"here-{k}-ab": 0.0 for k in range(workers)}
+        self.waiting, self.free = list(every), {f"here-{k}-a{k + 30}": 0.0 for k in range(workers)}
         self.busy = {}  # worker: (job, seconds, end)
 
     def claim(self):
@@ -81,7 +81,7 @@ def test_workers_share_what_is_left():
     lost = Run(same, workers=4)
     lost.finish()
     before = lost.progress.left
-    lost.progress.see(Event("lost", "-3-", reason="its process ended"))
+    lost.progress.see(Event("lost", "3", reason="its process ended"))
     assert len(lost.progress.workers) == 3 and lost.progress.left > before
 
 
