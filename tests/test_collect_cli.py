@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("pydantic")
 
 from collect import cli
+from collect.store.store import Store
 
 HEAVY = ("torch", "diffusers", "transformers", "PIL")
 SWEEP = "family: nowhere\nsteps: [4]\nsamplers: [{}]\n"
@@ -38,16 +39,22 @@ def light(folder, *commands):
     return codes, done.stdout + done.stderr, imported
 
 
-def test_help_and_tables_need_no_torch(tmp_path):
+def test_help_tables_and_stores_need_no_torch(tmp_path):
+    store = Store(tmp_path / "store")
+    store.write("a", "0" * 16, {"fd": 3.0})
+    store.fail(f"b-{'1' * 16}", "nan", "all samples are NaN", "2026-01-01T00:00:00Z", "me")
     pd.DataFrame({"study": ["s"], "fid": [3.0], "params": [1e6], "steps": [4]}).to_csv(tmp_path / "a.csv", index=False)
     commands = [
         ["collect", "--help"], ["collect", "run", "--help"], ["collect", "train", "--help"],
         ["collect", "export", "a.csv", "b.parquet"], ["collect", "import", "a.csv", "c.csv"],
-        ["collect", "schema", "sweep"],
+        ["collect", "schema", "sweep"], ["collect", "status", "store"], ["collect", "status", "store", "--json"],
+        ["collect", "export", "store", "d.csv"],
     ]  # fmt: skip
     codes, said, imported = light(tmp_path, *commands)
     assert codes == [0] * len(commands), said
     assert "1 rows in b.parquet" in said and "guidance_interval" in said and imported == []
+    assert "1 cells done, 1 failed; what is missing its sweep file tells" in said
+    assert f"b-{'1' * 16} nan: all samples are NaN (tries: 1)" in said and '"cells": null, "done": 1' in said
 
 
 def test_what_is_wrong_with_the_words_or_the_file_is_said_before_torch_is_imported(tmp_path):

@@ -1,6 +1,7 @@
 """Verbs on a sweep file: plan, run, status, show, profile, latency."""
 
 from collect.cli.late import Command
+from collect.commands.stores import is_store
 from collect.config import SweepFile, read_config
 from collect.run import engines
 from collect.store.tables import table_format
@@ -9,14 +10,17 @@ from scalinglaws.schema import InputError
 
 def register(verbs):
     """Add the verbs to the sub-parsers of `collect`."""
-    for name, options, check, text in (
-        ("plan", _plan_options, check_file, "which cells are missing, and what they will cost"),
-        ("run", _run_options, check_run,
+    for name, run, options, text in (
+        ("plan", Command("sweeps.plan", check_file), _plan_options, "which cells are missing, and what they will cost"),
+        ("run", Command("sweeps.run", check_run), _run_options,
          "measure the missing cells; stop and repeat at will, on any number of machines"),
-        ("status", _status_options, check_file, "how far a sweep is, who works on what, what failed and why"),
-        ("show", _show_options, check_file, "one cell: its row, or why it failed, and its first images"),
-        ("profile", None, check_file, "cost profile of each model, before anything runs; after it, the roofline share"),
-        ("latency", _latency_options, check_latency,
+        ("status", Command("stores.status", check_status), _status_options,
+         "how far a sweep is, who works on what, what failed and why; of a store's folder, at once what is there"),
+        ("show", Command("sweeps.show", check_file), _show_options,
+         "one cell: its row, or why it failed, and its first images"),
+        ("profile", Command("sweeps.profile", check_file), None,
+         "cost profile of each model, before anything runs; after it, the roofline share"),
+        ("latency", Command("sweeps.latency", check_latency), _latency_options,
          "seconds, memory and energy of one call per model, in a fresh process"),
     ):  # fmt: skip
         verb = verbs.add_parser(name, help=text)
@@ -25,7 +29,7 @@ def register(verbs):
         verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
         verb.add_argument("--download", action="store_true", help="fetch models given by hub name and revision")
         verb.add_argument("--json", action="store_true", help="print JSON")
-        verb.set_defaults(run=Command(f"sweeps.{name}", check))
+        verb.set_defaults(run=run)
         if options:
             options(verb)
 
@@ -73,6 +77,12 @@ def _latency_options(verb):
 def check_file(args):
     """InputError for a sweep file that cannot be read, or a value in it that is not allowed."""
     read_config(args.sweep, SweepFile)
+
+
+def check_status(args):
+    """The same, unless it is a store."""
+    if not is_store(args.sweep):
+        check_file(args)
 
 
 def check_run(args):

@@ -1,4 +1,4 @@
-"""Verbs on a sweep file: plan, run, status, show, profile, latency."""
+"""Verbs on a sweep file: plan, run, show, profile, latency; status is in stores.py."""
 
 import json
 import signal
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from collect.commands.stores import counts
 from collect.progress import duration, note, progress
 from collect.progress import show as say
 from collect.run import adaptive, contact_sheet, engines, profiling
@@ -80,7 +81,7 @@ def run(args):
             say("Stopped; finished cells and partial sums are kept. Run the same command to go on.")
             return 130
     done = store_status(sweep.store, sweep.jobs)
-    say(json.dumps(done) if args.json else f"{_counts(done)}, in {sweep.store.folder}")
+    say(json.dumps(done) if args.json else f"{counts(done)}, in {sweep.store.folder}")
     return 1 if done["failed"] else 0
 
 
@@ -110,39 +111,6 @@ def _line(columns, event):
     name = next((q for q in columns if row.get(q) is not None), None)
     quality = f"{name} {row[name]:8.4g} +- {row.get(f'{name}_se', float('nan')):.2g}" if name else ""
     return f"{event.cell:<32} {quality}   {row['seconds_per_image'] * 1e3:8.2f} ms/sample"
-
-
-def _counts(done):
-    """3 of 8 cells done, 4 missing, 1 failed."""
-    at_work, gone = (sum(lease["gone"] is dead for lease in done["leased"]) for dead in (False, True))
-    held = {
-        "in work": at_work,
-        "left by a process that ended": gone,
-        "failed": len(done["failed"]),
-        "quarantined as damaged": done["damaged"],
-    }
-    rest = "".join(f", {count} {what}" for what, count in held.items() if count)
-    return f"{done['done']} of {done['cells']} cells done, {done['missing']} missing{rest}"
-
-
-def status(args):
-    """Counts of finished, missing, leased, failed and damaged cells; who works, and why cells failed."""
-    sweep = _opener(args).sweep
-    moved = verify(sweep.store) if args.verify else []
-    done = store_status(sweep.store, sweep.jobs)
-    if args.json:
-        say(json.dumps(done))
-        return 0
-    say(_counts(done))
-    for name in moved:
-        say(f"  {name} was damaged: the next run measures its cell again")
-    for lease in done["leased"]:
-        place = f"{lease['who']} on {lease['host']}"
-        ended = f"  {lease['cell']} was left by {place}, which ended: the next run goes on from its partial sums"
-        say(ended if lease["gone"] else f"  {lease['cell']} is with {place} since {lease['since']}")
-    for failure in done["failed"]:
-        say(f"  {failure['cell']} {failure['status']}: {failure['reason']} (tries: {failure['attempts']})")
-    return 0
 
 
 def show(args):

@@ -168,17 +168,20 @@ def missing(store, jobs, retry=False):
     return [job for job in jobs if f"{stem(job)}{SUFFIX}" not in done and f"{stem(job)}.json" not in failed]
 
 
-def status(store, jobs):
+def status(store, jobs=None):
     """Counts of 'cells', 'done', 'missing' (neither done nor failed) and 'damaged', and who holds or failed what.
 
     'failed': [{cell, status, reason, when, who, attempts}], 'leased': [{cell, who, host, pid, since, gone}],
     times as ISO. Cells are known by their names, not read: a damaged file counts as done until verify() finds it.
+    Without jobs of every cell that the store knows: 'cells' and 'missing' are None.
     """
-    stems = {stem(job) for job in jobs}
-    done, failed = store.stems() & stems, {s: why for s, why in store.failures().items() if s in stems}
-    held = [lease for lease in leases.held(store.files) if lease["cell"] in stems - done]
+    done, failed, held = store.stems(), store.failures(), leases.held(store.files)
+    stems = done | failed.keys() | {lease["cell"] for lease in held} if jobs is None else {stem(job) for job in jobs}
+    done, failed = done & stems, {s: why for s, why in failed.items() if s in stems}
+    held = [lease for lease in held if lease["cell"] in stems - done]
     damaged = [name for name in store.files.names(CELLS) if name.endswith(QUARANTINED)]
     return {
-        "cells": len(jobs), "done": len(done), "missing": len(stems - done - set(failed)), "damaged": len(damaged),
+        "cells": None if jobs is None else len(jobs), "done": len(done),
+        "missing": None if jobs is None else len(stems - done - set(failed)), "damaged": len(damaged),
         "failed": [{"cell": s, **why} for s, why in failed.items() if s not in done], "leased": held,
     }  # fmt: skip
