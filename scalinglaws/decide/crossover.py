@@ -32,6 +32,7 @@ from scalinglaws.schema import InputError
 POINTS = 400  # places at which two fitted curves are compared
 FAR = 0.05  # decades beyond the data that are worth a warning
 DRAWN = 100  # of those are kept for a figure
+PLACES = dict.fromkeys(("cost", "value", "low", "high"), float)  # columns that have nan where there is no crossing
 SHOWN = ("first", "second", "cost", "value", "low", "high", "probability", "below", "above", "decades_beyond", "of")
 WHOSE = {"curve": "", "owned": " for the models you own", "new_model": " for models trained anew"}
 OUTSIDE = "The law's curves cross outside the interval: the models you own differ from the law by errors of their own."
@@ -78,8 +79,9 @@ class Crossover:
         return "\n".join(lines + [f"Warning: {w}" for w in self.warnings])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row: the two curves, cost, value, low, high, probability, below, above, decades_beyond, of."""
-        return pd.DataFrame([{k: getattr(self, k) for k in SHOWN}])
+        """One row: the two curves, cost, value, low, high (nan for None), probability, below, above, decades_beyond,
+        of."""
+        return pd.DataFrame([{k: getattr(self, k) for k in SHOWN}]).astype(PLACES)
 
     def record(self) -> dict:
         """Every field but the curves, for JSON."""
@@ -232,13 +234,13 @@ def crossovers(source, between=None, *, neighbours=False, at=None, along=None, *
         named = {k: options.pop(k) for k in ("cost", "unit", "stages", "price") if k in options}
         cost = _cost(law, pricing(**named))
         answers = [crossover(source, pair, cost=cost, **options) for pair in pairs]
-        return pd.DataFrame([{k: getattr(one, k) for k in SHOWN} for one in answers], columns=SHOWN)
+        return pd.DataFrame([{k: getattr(one, k) for k in SHOWN} for one in answers], columns=SHOWN).astype(PLACES)
     rows = []
     for pair in [between] if between is not None else combinations(fitted.level_names(source), 2):
         for size in _common_sizes(source, pair, along) if at is None else [at]:
             one = crossover(source, pair, at=size, along=along, **options)
             rows.append({"at": one.at} | {k: getattr(one, k) for k in SHOWN})
-    return pd.DataFrame(rows, columns=["at", *SHOWN])
+    return pd.DataFrame(rows, columns=["at", *SHOWN]).astype(PLACES)
 
 
 @checked
