@@ -21,7 +21,7 @@ from diffusers import LDMPipeline
 from collect.families.trained import TrainedFamily
 from collect.run.cell import Cell, ExecutionConfig, draw, prepare
 from collect.sampling.loop import SamplingConfig, generators
-from collect.sampling.samplers import scheduler
+from collect.sampling.schedulers import scheduler
 
 TINY = "data/models/tiny-ldm"
 BATCHES = (125, 250, 500)  # images at once

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from scipy.optimize import nnls
+from scipy.optimize import linprog
 
 SHOWN = ("finished", "failed", "lost")  # kinds of events that get a line
-KEPT = 256  # closed cells that the time left is learned from, thinned to half beyond; even, so that the last one stays
+KEPT = 64  # finished cells that the time left is learned from, the last ones
 
 
 def show(text):
@@ -32,23 +32,27 @@ class RunProgress:
     clock: object = time.monotonic
     closed: set = field(default_factory=set)  # names of finished and failed cells
     samples: int = 0  # of finished cells
-    flops: float = 0.0
-    work: list = field(default_factory=list)  # at closed cells, of many at some: FLOPs and cells so far, seconds
+    times: list = field(default_factory=list)  # of the last finished cells: (FLOPs, seconds on their worker)
+    workers: dict = field(default_factory=dict)  # name: (the job at hand or None, the time it was claimed)
+    pace: tuple = (0.0, 0.0)  # seconds per FLOP, seconds per cell
 
     def __post_init__(self):
-        self.total, self.began = sum(job.flops for job in self.jobs), self.clock()
+        self.began = self.clock()
 
     def see(self, event):
-        """Count a finished or failed cell."""
-        if event.kind not in ("finished", "failed") or event.job.name in self.closed:
-            return
-        self.closed.add(event.job.name)
-        self.flops += event.job.flops
-        self.work.append((self.flops, len(self.closed), self.clock() - self.began))
-        if len(self.work) > KEPT:
-            self.work = self.work[::2]
-        if event.kind == "finished":
-            self.samples += event.row["n_samples_for_metric"]
+        """Count what a worker has claimed, finished or failed."""
+        if event.kind in ("claimed", "finished", "failed", "dropped"):
+            self.workers[event.who] = (event.job if event.kind == "claimed" else None, self.clock())
+        elif event.kind == "done":
+            self.workers.pop(event.who, None)
+        elif event.kind == "lost":  # a process's number is part of its worker's name
+            self.workers = {who: held for who, held in self.workers.items() if f"-{event.who}-" not in who}
+        if event.kind in ("finished", "failed") and event.job.name not in self.closed:
+            self.closed.add(event.job.name)
+            if event.kind == "finished":
+                self.samples += event.row["n_samples_for_metric"]
+                self.times = [*self.times, (event.job.flops, event.seconds)][-KEPT:]
+                self.pace = pace(self.times)
 
     @property
     def rate(self):
@@ -57,24 +61,40 @@ class RunProgress:
 
     @property
     def left(self):
-        """Seconds left, or None before the first cell: by FLOPs alone after one, then by FLOPs and cells; less what has
-        passed since the last cell."""
-        if not self.flops:
+        """Seconds left, or None before the first finished cell: what the open cells are expected to take, less what has
+        passed of those at hand (at most what they are expected to take), shared by the workers."""
+        if not self.times:
             return None
-        done = np.array(self.work)
-        work, seconds = done[:, :2], done[:, 2]
-        left = np.array([self.total, len(self.jobs)]) - work[-1]
-        if len(work) == 1:
-            expected = seconds[0] * left[0] / self.flops
-        else:
-            rates, _ = nnls(work / work[-1], seconds)
-            expected = rates @ (left / work[-1])
-        return max(float(expected - (self.clock() - self.began - seconds[-1])), 0.0)
+        open_cells = [job for job in self.jobs if job.name not in self.closed]
+        at_hand = [(job, since) for job, since in self.workers.values() if job and job.name not in self.closed]
+        passed = sum(min(self.clock() - since, self._expected(job)) for job, since in at_hand)
+        shared = max(min(len(self.workers), len(open_cells)), 1)
+        return max(sum(map(self._expected, open_cells)) - passed, 0.0) / shared
+
+    def _expected(self, job):
+        per_flop, per_cell = self.pace
+        return per_flop * job.flops + per_cell
 
     def text(self):
         left = self.left
         more = "" if left is None else f", {duration(left)} left"
         return f"{len(self.closed)}/{len(self.jobs)} cells, {self.rate:.3g} samples/s{more}"
+
+
+def pace(times):
+    """(seconds per FLOP, seconds per cell), neither below 0, of cells [(FLOPs, seconds)]: those of the least sum of
+    absolute errors, which a few cells that other work has slowed do not move. One cell is all FLOPs.
+
+    As a linear program: Koenker & Bassett 1978, Econometrica 46, 33, at the median.
+    """
+    each = np.array(times, float)
+    scale = each.max(axis=0, initial=1e-9)
+    flops, seconds = (each / scale).T
+    line, error = np.column_stack([flops, np.ones_like(flops)]), np.eye(len(flops))
+    above_and_below = np.block([[line, -error], [-line, -error]])
+    costs = [0, 1e-6, *np.ones_like(flops)]  # of equal fits the one of fewer seconds per cell
+    found = linprog(costs, above_and_below, np.concatenate([seconds, -seconds])).x
+    return found[0] * scale[1] / scale[0], found[1] * scale[1]
 
 
 def duration(seconds):

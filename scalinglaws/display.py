@@ -21,13 +21,18 @@ def count(number, noun) -> str:
 
 def text_table(frame) -> str:
     """A DataFrame as aligned plain text: four digits, '-' for what is missing."""
-    return frame.to_string(index=False, float_format=NUMBER, na_rep="-")
+    return _missing_as_nan(frame).to_string(index=False, float_format=NUMBER, na_rep="-")
 
 
 def html_page(headline, frame, warnings=(), notes=()) -> str:
     """Headline, table, notes and warnings as an HTML fragment; every text is escaped."""
-    table = frame.to_html(index=False, float_format=NUMBER, na_rep="-", border=0)
+    table = _missing_as_nan(frame).to_html(index=False, float_format=NUMBER, na_rep="-", border=0)
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     listed = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
     warned = f"<p><b>Warnings</b></p><ul>{listed}</ul>" if listed else ""
     return f"<div><p><b>{html.escape(headline)}</b></p>{table}{notes}{warned}</div>"
+
+
+def _missing_as_nan(frame):
+    """The frame with None as nan, which alone pandas shows as missing in a column of objects."""
+    return frame.mask(frame.map(lambda value: value is None))

@@ -11,6 +11,7 @@ from scalinglaws import evidence, measurements, schema
 from scalinglaws.roles import TRAINING
 from scalinglaws.schema import InputError
 
+MEASURED_WITH = ("features", "reference")  # rows that differ in them have distances that do not compare
 CHOICES = ("sampler", "guidance")  # a law answers for one value of each; a budget chooses between them
 
 
@@ -78,9 +79,18 @@ def assumptions(table, quality, inputs, chosen):
     if columns:
         yield (f"Rows that differ in {' and '.join(columns)} only are taken for repeats: no difference between them is "
                f"sure. Keep one with {where(columns[0])} if they are not.")  # fmt: skip
+    for column in _measured_with(table, quality):
+        yield (f"{mixture(table[column], column)}: {quality} measured with different ones does not compare. Keep one "
+               f"with {where(column)}.")  # fmt: skip
     size = inputs.get("N")
     for column in _lengths_by_size(table, inputs) if size else ():
         yield f"{column} differs between sizes: a law in {size} follows the two together."
+
+
+def _measured_with(table, quality):
+    """Columns that say that distances of the table were measured with several networks, or to several references."""
+    distance = quality in schema.COLUMNS and schema.COLUMNS[quality].unit == "distance"
+    return [c for c in MEASURED_WITH if distance and c in table and table[c].nunique() > 1]
 
 
 def _lengths_by_size(table, inputs):

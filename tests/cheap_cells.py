@@ -120,6 +120,17 @@ def until(condition):
         time.sleep(0.002)
 
 
+def patiently(start, message):
+    """start(), again and again while it fails with this message because the machine is busy."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return start()
+        except Exception as error:
+            if message not in str(error) or time.monotonic() > end:
+                raise
+
+
 def _marked(folder, cell):
     """Whether this is the first time that this happens to the cell."""
     try:

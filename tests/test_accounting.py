@@ -43,6 +43,15 @@ def test_the_budget_at_which_the_large_one_wins_is_that_of_the_law():
     assert (one["model"] == "l")[one["share"] * 64e7 > first].all()
 
 
+def test_a_size_that_a_tenth_of_its_cost_does_not_buy_is_out_of_reach_in_words():
+    """16 of 64 steps at the fewest are a quarter of the full cost."""
+    rows = study()
+    found = which_size(rows[(rows["model"] == "s") | (rows["steps"] >= 16)])
+    assert np.isinf(found.accounts["worse"]).any()
+    for view in (found.summary(), found._repr_html_(), repr(found)):
+        assert "inf" not in view and ("out of reach" in view or view == repr(found))
+
+
 def test_trainings_of_several_seeds_count_as_one_size():
     """Seeds 4 % above and below the law, their mean on it: the answer is that of the law, no seed is a smaller size."""
     seeds = [study(0.1).assign(train_seed=k, fd=study()["fd"] * (1 + e)) for k, e in enumerate((0.0, 0.04, -0.04))]
@@ -53,6 +62,8 @@ def test_trainings_of_several_seeds_count_as_one_size():
     assert found.accounts["smaller"].tolist() == pytest.approx(one.accounts["smaller"].tolist())
     assert found.accounts["low"].tolist() == pytest.approx(one.accounts["low"].tolist())
     assert any("differ in train_seed are averaged" in note for note in found.notes)
+    some = which_size(pd.concat([*seeds[:0:-1], seeds[0].assign(fd_se=np.nan)]))  # an error that is not known is not 0
+    assert some.accounts["low"].tolist() == pytest.approx(one.accounts["low"].tolist())
     other = [rows.assign(interpolant="flow", fd=2 * rows["fd"], model="flow " + rows["model"]) for rows in seeds]
     both = pd.concat([rows.assign(interpolant="linear") for rows in seeds] + other)
     assert which_size(both).accounts["smaller"].tolist() == found.accounts["smaller"].tolist()  # not pooled, and worse

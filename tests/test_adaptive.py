@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from collect.cli import sweeps
+from collect.commands import sweeps
 from collect.config import SweepFile
 from collect.jobs import Job, Outcome
 from collect.run import adaptive
@@ -233,6 +233,8 @@ def test_the_command_line_measures_a_simulated_sweep(opener, said, monkeypatch, 
     opener.sweep = SimpleNamespace(**vars(swept()), family=SimpleNamespace(cost_profile=profile), store=store,
                                    jobs=opener.jobs, doubts=[], missing=missing)  # fmt: skip
     monkeypatch.setattr(sweeps, "Opener", lambda *place: opener)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.yaml").write_text("family: simulated\nsteps: [4]\n")  # read before the sweep is opened
     code, out, err = said("collect", "run", "x.yaml", "--spend", "1e9 FLOPs")
     assert code == 2 and "--spend: only for a run with --adaptive" in err
     words = ["collect", "run", "x.yaml", "--adaptive", "--budget", "2e8 FLOPs", "--until", "0.005"]

@@ -150,6 +150,15 @@ def test_the_other_approaches_come_with_their_biases():
     assert envelope(table, "loss", "N", "C", bins=5)["exponent"] == pytest.approx(0.28 / 0.62, abs=0.1)
 
 
+def test_runs_at_every_compute_are_no_profile_of_one():
+    """Sixty runs 4 % apart in compute reach ten times as far: each is near the next one, not near the first."""
+    compute, rng = 1e20 * 1.04 ** np.arange(60), np.random.default_rng(0)
+    size = allocate_true(compute) * 10 ** rng.uniform(-1, 1, 60)
+    table = pd.DataFrame({"N": size, "C": compute, "loss": loss(size, compute / 6 / size, **TRUE)})
+    with pytest.raises(InputError, match="2 computes or more; these runs have none"):
+        isoflop(table, "loss", "N", "C")
+
+
 def allocate_true(budget):
     return (0.34 * 406.4 / (0.28 * 410.7)) ** (1 / 0.62) * (budget / 6) ** (0.28 / 0.62)
 

@@ -1,168 +1,99 @@
-"""`scalinglaws collect ...` as a user types it: every verb on a small family, and one sentence for what is wrong."""
+"""The verbs of `scalinglaws collect`: which start without torch, and that each leads somewhere."""
 
+import argparse
 import json
-import re
 import subprocess
 import sys
-from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 
-pytest.importorskip("torch")
+pytest.importorskip("pydantic")
 
-from conftest import FAMILY
+from collect import cli
+from collect.store.store import Store
 
-from collect.datasets import fashion_mnist
-from collect.run import sweep
-from collect.store import leases
-from collect.store.store import stem
+HEAVY = ("torch", "diffusers", "transformers", "PIL")
+SWEEP = "family: nowhere\nsteps: [4]\nsamplers: [{}]\n"
+RUN = """
+import json, sys
 from scalinglaws.cli import main
+codes = []
+for words in json.loads(sys.argv[1]):
+    try:
+        codes.append(main(words))
+    except SystemExit as end:
+        codes.append(end.code)
+print(json.dumps([codes, [name for name in {heavy} if name in sys.modules]]))
+"""
 
 
-@pytest.fixture
-def file(small_family, tmp_path):
-    path = tmp_path / "sweep.yaml"
-    path.write_text(f"family: {small_family}\nsizes: [8]\nsteps: [1, 2]\nsamples: 80\nbatch: 80\n")
-    return path
-
-
-def printed(capsys, *args):
-    assert main(["collect", *map(str, args)]) == 0
-    return capsys.readouterr().out
-
-
-def test_plan_run_status_export(file, tmp_path, capsys):
-    store = tmp_path / "store"
-    plan = json.loads(printed(capsys, "plan", file, "--store", store, "--json"))
-    assert plan["missing"] == 2 and plan["flops"] == sum(p["flops"] for p in plan["prices"])
-    said = re.search(r"2 of 2 cells missing: (\S+) (\w)FLOPs", printed(capsys, "plan", file, "--store", store))
-    assert float(said[1]) * {"M": 1e6, "G": 1e9}[said[2]] == pytest.approx(plan["flops"], rel=1e-3)
-    assert "2 of 2 cells done, 0 missing" in printed(capsys, "run", file, "--store", store)
-    assert json.loads(printed(capsys, "status", file, "--store", store, "--json"))["done"] == 2
-    assert "2 rows in" in printed(capsys, "export", store, tmp_path / "out.csv")
-    assert list(pd.read_csv(tmp_path / "out.csv").steps) == [1, 2]
-
-
-def test_status_tells_a_worker_from_one_that_was_killed(file, tmp_path, capsys):
-    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    me, store = leases.me(), sweep.open_sweep(file, tmp_path / "store")
-    place, (one, two) = store.store.files, [stem(job) for job in store.jobs]
-    theirs = replace(me, who="killed", pid=killed.pid, born=leases.born(killed.pid))
-    assert leases.claim(place, leases.Lease(one, 0, me)) and leases.claim(place, leases.Lease(two, 0, theirs))
-    assert "2 missing, 2 in work" in printed(capsys, "status", file, "--store", tmp_path / "store")
-    killed.kill()
-    killed.communicate()
-    said = printed(capsys, "status", file, "--store", tmp_path / "store")
-    assert "1 in work, 1 left by a process that ended" in said and "was left by killed on" in said
-
-
-@pytest.mark.parametrize("verb", ["plan", "status", "run"])
-def test_a_store_that_is_a_file_is_one_sentence(verb, file, tmp_path, capsys):
-    (tmp_path / "store").write_text("no folder")
-    assert main(["collect", verb, str(file), "--store", str(tmp_path / "store")]) == 2
-    assert "store is a file: a store is a folder of finished cells" in capsys.readouterr().err
-
-
-def test_what_cannot_be_written_is_one_sentence_and_leaves_nothing(tmp_path, capsys):
-    (tmp_path / "in.csv").write_text("steps,fd\n1,2.0\n")
-    assert main(["collect", "export", str(tmp_path / "in.csv"), str(tmp_path / "none" / "out.csv")]) == 2
-    assert "Cannot write" in capsys.readouterr().err
-    (tmp_path / "out.csv").mkdir()
-    assert main(["collect", "export", str(tmp_path / "in.csv"), str(tmp_path / "out.csv")]) == 2
-    assert "out.csv (Is a directory): make room or name another place." in capsys.readouterr().err
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "out.csv"]
-
-
-def test_train_and_release(tmp_path, capsys, monkeypatch):
-    from test_trainer import data as noise  # the same four files of noise
-
-    class Factory:
-        mktemp = staticmethod(lambda name: tmp_path)
-
-    monkeypatch.setenv(fashion_mnist.ENVIRONMENT, str(noise.__wrapped__(Factory)))
-    (tmp_path / "family.yaml").write_text(FAMILY)
-    run = tmp_path / "run"
-    assert "Next: scalinglaws collect release" in printed(capsys, "train", tmp_path / "family.yaml", "--out", run)
-    assert "2 models in" in printed(capsys, "release", run, tmp_path / "weights")
-    (tmp_path / "family.yaml").write_text(FAMILY.replace("batch: 8", "batch: 9"))
-    assert main(["collect", "train", str(tmp_path / "family.yaml"), "--out", str(run)]) == 2
-    assert "holds a run of another recipe" in capsys.readouterr().err
-
-
-def test_family_beside_the_paper(capsys):
-    rows = json.loads(printed(capsys, "family", "mei", "--json"))
-    assert [row["model"] for row in rows][-2:] == ["2B", "5B"]
-    assert "misprint" in printed(capsys, "family", "mei") or "contradicts" in printed(capsys, "family", "mei")
-    assert "flops_per_forward" in printed(capsys, "family", "tiny-ldm")
-
-
-@pytest.mark.parametrize(
-    "args, sentence",
-    [
-        (["plan", "none.yaml"], "No file none.yaml"),
-        (["run", "{file}", "--device", "tpu"], "No device 'tpu'"),
-        (["export", "nowhere", "out.csv"], "Nothing at 'nowhere'"),
-        (["release", "nowhere", "out"], "No file nowhere/family.yaml"),
-    ],
-)
-def test_bad_input_is_one_sentence_and_exit_code_2(args, sentence, file, capsys):
-    assert main(["collect", *(a.format(file=file) for a in args)]) == 2
-    said = capsys.readouterr().err
-    assert sentence in said and said.count("\n") == 1
-
-
-def test_show_profile_schema_and_contact_sheets(file, tmp_path, capsys):
-    import jsonschema
-    import yaml
-    from PIL import Image
-
-    store = tmp_path / "store"
-    file.write_text(file.read_text() + "contact_sheet: 5\n")
-    assert "not measured yet" in printed(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store)
-    assert "2 of 2 cells done" in printed(capsys, "run", file, "--store", store, "--engine", "gpus", "--workers", "1")
-    row = json.loads(printed(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store, "--json"))
-    assert row["steps"] == 2 and row["fd"] > 0
-    printed(
-        capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store, "--images", tmp_path / "a.png", "--count", "5"
+def light(folder, *commands):
+    """([exit code of each command], what they said, names of HEAVY imported), in one fresh process."""
+    code = RUN.replace("{heavy}", repr(HEAVY))
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(commands)], cwd=folder, capture_output=True, text=True
     )
-    kept, again = (Image.open(p) for p in (store / "contact_sheets" / "c8-ddim-2-w1-n80-s0.png", tmp_path / "a.png"))
-    assert kept.size == again.size == (3 * 34 - 2, 2 * 34 - 2) and kept.tobytes() == again.tobytes()
-    cost_profile = json.loads(printed(capsys, "profile", file, "--store", store, "--json"))
-    assert cost_profile["models"][0]["params"] == 45756 and all(share > 0 for share in cost_profile["roofline_reached"])
-    schema = json.loads(printed(capsys, "schema", "sweep"))
-    content = yaml.safe_load(file.read_text())
-    jsonschema.validate(content, schema)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(content | {"stepps": 1}, schema)
-    assert main(["collect", "show", str(file), "c8-dim", "--store", str(store)]) == 2
-    assert "it has 2, such as c8-ddim-1-w1-n80-s0" in capsys.readouterr().err
+    assert done.returncode == 0, done.stderr
+    codes, imported = json.loads(done.stdout.splitlines()[-1])
+    return codes, done.stdout + done.stderr, imported
 
 
-def test_progress_counts_cells_samples_and_time_left(capsys):
-    from collect.jobs import Job
-    from collect.progress import RunProgress, duration
-    from collect.run.worker import Event
+def test_help_tables_and_stores_need_no_torch(tmp_path):
+    store = Store(tmp_path / "store")
+    store.write("a", "0" * 16, {"fd": 3.0})
+    store.fail(f"b-{'1' * 16}", "nan", "all samples are NaN", "2026-01-01T00:00:00Z", "me")
+    pd.DataFrame({"study": ["s"], "fid": [3.0], "params": [1e6], "steps": [4]}).to_csv(tmp_path / "a.csv", index=False)
+    commands = [
+        ["collect", "--help"], ["collect", "run", "--help"], ["collect", "train", "--help"],
+        ["collect", "export", "a.csv", "b.parquet"], ["collect", "import", "a.csv", "c.csv"],
+        ["collect", "schema", "sweep"], ["collect", "status", "store"], ["collect", "status", "store", "--json"],
+        ["collect", "export", "store", "d.csv"],
+    ]  # fmt: skip
+    codes, said, imported = light(tmp_path, *commands)
+    assert codes == [0] * len(commands), said
+    assert "1 rows in b.parquet" in said and "guidance_interval" in said and imported == []
+    assert "1 cells done, 1 failed; what is missing its sweep file tells" in said
+    assert f"b-{'1' * 16} nan: all samples are NaN (tries: 1)" in said and '"cells": null, "done": 1' in said
 
-    now = iter(range(0, 1000, 10))
-    jobs = [Job(f"j{i}", "k", flops, None) for i, flops in enumerate((30.0, 10.0, 20.0))]
-    run = RunProgress(jobs, clock=lambda: next(now))
-    run.see(Event("finished", "me", jobs[0], row={"n_samples_for_metric": 500}))
-    assert run.left == 0.0  # half of the work took 10 s, and 10 s have passed since
-    assert run.rate == 500 / 30  # after 30 s
-    run.see(Event("failed", "me", jobs[1]))
-    run.see(Event("failed", "me", jobs[1]))
-    assert run.text().startswith("2/3 cells, ") and "left" in run.text()
-    clock = iter([0, 9, 9 + 5, 9 + 5 + 4])  # 0.2 s per FLOP and 3 s a cell
-    run = RunProgress([*jobs, Job("j3", "k", 5.0, None)], clock=lambda: next(clock))
-    for job in jobs[:2]:
-        run.see(Event("finished", "me", job, row={"n_samples_for_metric": 500}))
-    assert run.left == pytest.approx(0.2 * 25 + 3 * 2 - 4)  # 4 s after the second
-    jobs = [Job(f"j{i}", "k", float(i % 7 + 1), None) for i in range(2000)]
-    ends = np.cumsum([0.2 * job.flops + 3 for job in jobs])
-    run = RunProgress(jobs, clock=iter([0, *ends[:1500], ends[1499]]).__next__)
-    for job in jobs[:1500]:
-        run.see(Event("finished", "me", job, row={"n_samples_for_metric": 500}))
-    assert run.left == pytest.approx(ends[-1] - ends[1499]) and len(run.work) <= 256
-    assert [duration(s) for s in (12, 180, 7500, 270_000)] == ["12 s", "3 min", "2 h 05 min", "3 d 3 h"]
+
+def test_what_is_wrong_with_the_words_or_the_file_is_said_before_torch_is_imported(tmp_path):
+    (tmp_path / "steps.yaml").write_text(SWEEP.format("ddim").replace("[4]", "[0]"))
+    (tmp_path / "good.yaml").write_text(SWEEP.format("ddim"))
+    (tmp_path / "tune.yaml").write_text("base: there\ndata: here\nsteps: 0\n")
+    cases = {
+        "sweep.yaml: give the path of a YAML file": ["status", "sweep.yaml"],
+        "steps.yaml, line 2: 'steps.0' was 0": ["plan", "steps.yaml"],
+        "--spend: only for a run with --adaptive": ["run", "good.yaml", "--spend", "$3"],
+        "No engine named 'slurm'": ["run", "good.yaml", "--engine", "slurm"],
+        "'rows.txt' is neither .csv nor .parquet": ["latency", "good.yaml", "--out", "rows.txt"],
+        "A batch of 0 samples": ["compute", "mei", "rows.csv", "--batches", "0"],
+        "--scale was 0": ["draw", "family", "sheet.png", "--scale", "0"],
+        "tune.yaml, line 3: 'steps' was 0": ["finetune", "tune.yaml"],
+        "family.yaml: give the path of a YAML file": ["train", "family.yaml"],
+        "No data set 'tiny'": ["data", "tiny"],
+        "invalid choice: 'measure'": ["measure", "good.yaml"],
+    }
+    codes, said, imported = light(tmp_path, *(["collect", *words] for words in cases.values()))
+    assert codes == [2] * len(cases) and [sentence for sentence in cases if sentence not in said] == [], said
+    assert imported == []
+
+
+def test_every_verb_has_a_function():
+    pytest.importorskip("torch")
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    cli.register(commands)
+    (verbs,) = (action.choices for action in commands.choices["collect"]._actions if action.choices)
+    assert sorted(verbs) == sorted(cli.VERBS.split("|"))
+    for verb in verbs.values():
+        assert callable(verb.get_default("run").function())
+
+
+def test_the_names_known_without_torch_are_those_that_are_built():
+    pytest.importorskip("torch")
+    from collect.models import rules, shapes
+    from collect.sampling import samplers, schedulers
+
+    assert tuple(shapes.SHAPES) == rules.SHAPES
+    assert {row.scheduler for row in samplers.SAMPLERS.values() if row.scheduler in schedulers.OWN} == {"ExactDDIM"}

@@ -45,6 +45,18 @@ def test_the_interval_is_that_of_ordinary_least_squares():
     assert (line.low, line.high) == pytest.approx(tuple(expected))
 
 
+def test_repeated_passes_are_no_further_sizes():
+    """Sizes lie off the line by 15 %: six passes of each say as little of the exponent as one does."""
+    once = passes(noise=0.15, dtypes=("float32",), batches=(1,))
+    again = pd.concat([once.assign(seconds_per_image=once["seconds_per_image"] * (1 + k / 1e5)) for k in range(6)])
+    ends = [seconds_of_sizes(table).lines.iloc[0][["low", "high"]].tolist() for table in (once, again)]
+    assert ends[1] == pytest.approx(ends[0], rel=1e-3)
+
+
+def test_passes_whose_threads_are_not_known_are_kept():
+    assert seconds_of_sizes(passes().assign(threads=np.nan)).lines["sizes"].tolist() == [4] * 4
+
+
 def test_what_cannot_be_answered_is_refused():
     with pytest.raises(InputError, match="no column dtype"):
         seconds_of_sizes(passes().drop(columns="dtype"))

@@ -1,10 +1,13 @@
 """Crossovers against the root scipy finds on the same two curves."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
 from synthetic import SIZES, B, E, a, b, family, known_fit, law
 
+from scalinglaws import display
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.crossover import APART, OUTSIDE, cross, crossings, crossover, crossovers, measured_crossings
 from scalinglaws.decide.curves import Curve, cost_curve, measured_curve
@@ -38,10 +41,31 @@ def test_doubt_widens_the_interval():
     assert found.low < found.cost < found.high
 
 
+def test_a_crossing_below_the_data_of_one_of_the_two_is_said():
+    table = family().query("model != 'c16' or steps >= 32")
+    found = crossover(known_fit(table=table), ("c8", "c16"))
+    assert found.cost == pytest.approx(root("c8", "c16"), rel=1e-4)
+    assert found.decades_beyond == pytest.approx(np.log10(32 * SIZES["c16"] / found.cost))
+    assert any("decades beyond what both were measured at" in w for w in found.warnings)
+
+
 def test_no_crossing_is_said_and_not_made_up():
     found = crossover(known_fit((E, 1e-9, a, B, b)), ("c8", "c16"))
     assert found.cost is None and found.low is None and found.probability == 0.0
     assert "c8 and c16 do not cross: c8 is better throughout" in found.summary()
+
+
+def test_where_nothing_crosses_no_view_says_none():
+    """null in JSON, nan in frames, '-' in tables; also where no pair crosses: then no number tells a column's type."""
+    fit = known_fit((E, 1e-9, a, B, b))
+    found, pairs = crossover(fit, ("c8", "c16")), crossovers(fit, ["c8", "c16", "c24"])
+    for frame in (found.to_frame(), pairs):
+        places = frame[["cost", "value", "low", "high"]]
+        assert places.isna().all(axis=None) and places.select_dtypes(float).shape == places.shape
+        assert "None" not in display.text_table(frame) and " - " in display.text_table(frame)
+    for view in (repr(found), found.summary(), found._repr_html_()):
+        assert "None" not in view and "nan" not in view
+    assert json.dumps(found.record(), allow_nan=False).count("null") == 4
 
 
 def test_the_large_one_may_be_better_throughout():

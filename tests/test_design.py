@@ -567,3 +567,15 @@ def test_points_on_the_law_have_no_error_of_their_own():
     belief = believe(PLAIN, ("N", "S"), points, np.arange(12), value[:12], None, sds=(0.1, 0.01, 1.0))
     law, owned = np.diag(belief.covariance)[12:], np.diag(belief.covariance)[:12]
     assert (law > 4 * owned).all()
+
+
+def test_a_rising_law_of_an_unknown_quality_says_which_way_is_better():
+    """As for the optimum of the same fit: the size that a closed form gives, not the worst one."""
+    n, s = (v.ravel() for v in np.meshgrid(np.geomspace(1e8, 1e10, 5), [2, 4, 8, 16, 32, 64]))
+    hits = 0.9 - 3e3 * n**-0.5 - 0.5 * s**-0.7
+    table = pd.DataFrame({"flops_per_forward": n, "steps": s, "hits": hits})
+    inputs = {"N": "flops_per_forward", "S": "steps"}
+    fit = sl.fit(table, "size_steps_ceiling", "hits", inputs, replicates=20)
+    plan = design(fit, "optimum", "1e12 FLOPs", budget="2e10 FLOPs", compare=False)
+    best = sl.optimum(fit, "2e10 FLOPs")
+    assert best.size == pytest.approx(1e9) and plan.answer == f"{best.model} at {best.steps} steps"

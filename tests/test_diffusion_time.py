@@ -14,7 +14,7 @@ from test_sampling import DEVIATION, EVEN, gaussian, small  # noqa: E402
 from collect.config import SweepFile  # noqa: E402
 from collect.models.tasks import Classes  # noqa: E402
 from collect.run.cell import Cell, described, settings  # noqa: E402
-from collect.sampling import loop, samplers  # noqa: E402
+from collect.sampling import loop, schedulers  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
 from scalinglaws.decide.diffusion_time import best_diffusion_time  # noqa: E402
 from scalinglaws.schema import InputError, NoAnswer  # noqa: E402
@@ -25,14 +25,14 @@ TRAILING = [599, 449, 299, 149]  # four steps from 0.6 of a thousand levels
 @pytest.mark.parametrize("name", ["ddim", "ddpm", "dpm++2m", "unipc", "euler", "heun", "lcm"])
 def test_a_cut_schedule_is_the_first_part_of_the_whole(name):
     model = small()
-    whole, cut = samplers.scheduler(name, model), samplers.scheduler(name, model, 0.6)
+    whole, cut = schedulers.scheduler(name, model), schedulers.scheduler(name, model, 0.6)
     assert cut.config.num_train_timesteps == 600
     assert torch.equal(cut.alphas_cumprod, whole.alphas_cumprod[:600])
 
 
 def test_a_share_in_decimals_keeps_that_many_levels():
     """0.29 * 100 is 28.999... in floating point."""
-    kept = [samplers.cut(torch.linspace(1e-4, 0.02, 100), k / 100)["num_train_timesteps"] for k in range(1, 101)]
+    kept = [schedulers.cut(torch.linspace(1e-4, 0.02, 100), k / 100)["num_train_timesteps"] for k in range(1, 101)]
     assert kept == list(range(1, 101))
 
 
@@ -41,7 +41,7 @@ def test_it_is_diffusers_with_time_steps_given_one_by_one(name):
     model, indices = small(), range(3)
     conditions = Classes(10).conditions(indices)
     ours = loop.latents(model, SamplingConfig(name, 4, diffusion_time=0.6), indices, conditions)
-    theirs = samplers.scheduler(name, model)
+    theirs = schedulers.scheduler(name, model)
     theirs.set_timesteps(timesteps=TRAILING)
     streams = loop.generators(0, indices)
     x, wanted = loop.draw(streams, model.shape), loop.encode(model, conditions)
@@ -80,7 +80,7 @@ def test_in_the_coordinates_of_euler_it_is_the_same_path_as_ddims():
 def test_the_mismatch_of_the_start_is_that_of_the_closed_form(name, time):
     """Data N(0, d^2): the exact flow takes N(0, v), v = a^2 d^2 + b^2 at T, to the data, so N(0, 1) to d / sqrt(v)."""
     model = gaussian(**EVEN)
-    a2 = float(samplers.scheduler("ddim", model, time).alphas_cumprod[-1])
+    a2 = float(schedulers.scheduler("ddim", model, time).alphas_cumprod[-1])
     spread = 1 / np.sqrt(a2 * DEVIATION**2 + 1 - a2)
     x = loop.latents(model, SamplingConfig(name, 100, diffusion_time=time), range(8), {})
     start = loop.draw(loop.generators(0, range(8)), model.shape)
@@ -107,12 +107,12 @@ def test_a_time_off_the_schedule_is_refused(time):
     with pytest.raises(ValueError, match="diffusion_time"):
         SweepFile(family="f", steps=[2], diffusion_time=[time])
     with pytest.raises(InputError, match="a share of the noise schedule, above 0 and at most 1"):
-        samplers.scheduler("ddim", gaussian(), time)
+        schedulers.scheduler("ddim", gaussian(), time)
 
 
 def test_models_without_discrete_levels_and_too_many_steps_are_refused():
     with pytest.raises(InputError, match=r"cannot start at a diffusion time of 0\.5"):
-        samplers.scheduler("euler", gaussian(flow=True), 0.5)
+        schedulers.scheduler("euler", gaussian(flow=True), 0.5)
     with pytest.raises(InputError, match="Sampler 'ddim' cannot make 20 steps"):
         loop.planned(SamplingConfig("ddim", 20, diffusion_time=0.01), gaussian())
 

@@ -162,6 +162,12 @@ def test_a_draw_beyond_the_measured_steps_bounds_the_interval_on_one_side():
     assert np.isfinite(found.loc[2, "high"]).all()
 
 
+def test_factors_without_errors_of_measuring_are_said_to_be_such():
+    assert acceleration(students()).notes == ()
+    bare = acceleration(students().drop(columns="fd_se"))
+    assert (bare.rows["low"] == bare.rows["high"]).all() and "No row has a fd_se" in bare.summary()
+
+
 def test_other_students_are_no_teachers():
     table = students()
     others = table[table["variant"] == "consistency"].assign(variant="progressive", fd=1e-6)
@@ -169,6 +175,22 @@ def test_other_students_are_no_teachers():
     assert acceleration(both).rows["factor"].tolist() == pytest.approx(acceleration(table).rows["factor"].tolist())
     named = both.fillna({"variant": "undistilled"})
     assert acceleration(named).rows["factor"].tolist() == pytest.approx(acceleration(table).rows["factor"].tolist())
+
+
+def test_an_error_that_stays_is_reached_where_it_is_first_had():
+    costs, errors = np.array([1.0, 2.0, 4.0, 8.0]), np.array([3.0, 1.0, 1.0, 0.5])
+    assert read_off(costs, errors, 1.0) == (pytest.approx(2.0), "")
+    assert read_off(costs, errors, np.sqrt(0.5)) == (pytest.approx(np.sqrt(32)), "")  # halfway in logs from 4 to 8
+    assert read_off(costs[:3], errors[:3], 1.0) == (pytest.approx(2.0), "")
+
+
+def test_rows_without_the_quality_are_left_out():
+    table = students()
+    table.loc[[0, 13, len(table) - 3], "fd"] = np.nan  # a teacher's first, another's last, a student's
+    pd.testing.assert_frame_equal(acceleration(table).rows, acceleration(table.dropna(subset="fd")).rows)
+    both = pd.concat([runs(), runs(factor=2.0, variant="from scratch")], ignore_index=True)
+    both.loc[[0, 7, 25], "fd"] = np.nan
+    pd.testing.assert_frame_equal(pretraining(both).sizes, pretraining(both.dropna(subset="fd")).sizes)
 
 
 def test_a_factor_beyond_the_measured_steps_is_a_bound():

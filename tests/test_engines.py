@@ -6,15 +6,16 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("safetensors")
 
-from cheap_cells import PATIENCE, QUICK, crash, nothing, open_which_gpu, opener
+from cheap_cells import PATIENCE, QUICK, crash, nothing, open_which_gpu, opener, patiently
 from test_worker import assert_whole, finished_table, kinds, undisturbed
 
-from collect.run import processes
+from collect.run import processes, ray_actors
 from collect.run.engines import ENGINES, engine
 from collect.run.processes import visible_gpus
 from collect.store.store import Store
@@ -124,14 +125,28 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
         next(ENGINES["ray"](crash))
 
 
+def test_a_ray_that_does_not_start_in_its_time_is_said_in_a_sentence(monkeypatch):
+    """Ray raises a bare Exception after 30 s; here one that raises it at once."""
+
+    def init(**options):
+        raise Exception("The current node timed out during startup. This could happen because ...")
+
+    cluster = SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setattr(ray_actors, "_ray", lambda: cluster)
+    with pytest.raises(InputError, match=r"Ray did not start \(Exception: The current node timed out .*less busy"):
+        next(ray_actors.ray(nothing))
+
+
+BUSY = {"RAY_worker_register_timeout_seconds": f"{PATIENCE}", "RAY_health_check_failure_threshold": "1000"}
 RAY = """
 import sys
 from functools import partial
 import ray
-from cheap_cells import QUICK, opener
+from cheap_cells import QUICK, opener, patiently
 from collect.run.engines import ENGINES
 if __name__ == "__main__":
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    start = partial(ray.init, num_cpus=2, include_dashboard=False, log_to_driver=False)
+    patiently(start, "timed out during startup")  # Ray gives itself 30 s
     for event in ENGINES["ray"](partial(opener, sys.argv[1], 14, "die once"), workers=2, config=QUICK):
         print(event.kind, event.cell, event.who, event.reason)
     ray.shutdown()
@@ -140,20 +155,23 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_ray_actors_share_the_cells_and_a_killed_one_is_replaced(tmp_path):
-    """A real local Ray, in a process of its own, warnings as errors there, too."""
+    """A real local Ray, in a process of its own, warnings as errors there, too.
+
+    What an actor yields just before it is killed may never arrive, so that the cells are counted in the store.
+    """
     pytest.importorskip("ray")
     here = Path(__file__).parent
     (tmp_path / "s").mkdir()
     script = tmp_path / "ray_sweep.py"
     script.write_text(RAY)
     paths = os.pathsep.join(map(str, (here, here.parent)))
-    environment = os.environ | {"PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = os.environ | BUSY | {"PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0"}
     finished = subprocess.run([sys.executable, "-W", "error", script, tmp_path / "s"], env=environment, text=True,
-                           capture_output=True, timeout=300)  # fmt: skip
+                           capture_output=True, timeout=4 * PATIENCE)  # fmt: skip
     assert finished.returncode == 0, finished.stderr
     lines = [line.split(" ") for line in finished.stdout.splitlines()]
     done = [line[0] for line in lines]
-    assert done.count("finished") == 14 and done.count("lost") == 3 and done.count("checkpointed") > 14
+    assert 0 < done.count("finished") <= 14 and done.count("lost") == 3 and "checkpointed" in done
     assert "another is started" in finished.stdout
     table = finished_table(Store(tmp_path / "s"))
     assert table.equals(undisturbed(14)) and len(Store(tmp_path / "s").stems()) == 14
@@ -163,8 +181,14 @@ def test_ray_actors_share_the_cells_and_a_killed_one_is_replaced(tmp_path):
 def test_ray_starts_and_ends_here_and_raises_what_is_refused(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1]))))
-    events = list(ENGINES["ray"](partial(opener, tmp_path / "s", 3), workers=1, config=QUICK))
+    for name, value in BUSY.items():
+        monkeypatch.setenv(name, value)
+
+    def run(opening):
+        return patiently(lambda: list(ENGINES["ray"](opening, workers=1, config=QUICK)), "Ray did not start")
+
+    events = run(partial(opener, tmp_path / "s", 3))
     assert kinds(events).count("finished") == 3 and not ray.is_initialized()
     with pytest.raises(InputError, match=r"Nothing to open: give a sweep"):
-        list(ENGINES["ray"](nothing, workers=1))
+        run(nothing)
     assert not ray.is_initialized()

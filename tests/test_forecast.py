@@ -354,6 +354,34 @@ def test_repeats_are_averaged_geometrically_and_their_spread_is_the_error():
         series_of(rows(x, y, seed=[0, 1, 0, 1, 0], guidance=[1, 2, 1, 1, 1]), "fid", "params")
 
 
+def test_series_average_repeats_as_a_forecast_does():
+    """Four seeds of sampling a size, of which the first used to stand for all."""
+    x, shocks = np.repeat([1e6, 1e7, 1e8], 4), 0.1 * np.random.default_rng(5).standard_normal(12)
+    table = rows(x, 20 * x**-0.1 * np.exp(shocks), seed=np.tile(range(4), 3))
+    (one,), whole = series.from_table(table.sample(frac=1, random_state=0), "mine"), series_of(table, "fid", "params")
+    assert one.y == pytest.approx(whole.y) and one.se == pytest.approx(whole.se)
+    assert one.y == pytest.approx(20 * one.x**-0.1 * np.exp(shocks.reshape(3, 4).mean(1)))
+
+
+def test_guidances_that_were_tried_are_no_strengths_that_were_chosen():
+    tried = pd.DataFrame([(n, w, 10 + (w - 2) ** 2) for n, first in ((1e6, 1), (1e7, 2), (1e8, 3)) for w in (first, 4)],
+                         columns=["params", "guidance", "fid"])  # fmt: skip
+    assert [one for one in series.best_guidance(tried, "mine") if one.asked == "guidance strength"] == []
+    chosen = tried.drop_duplicates("params")  # one printed for each model
+    strengths = [one for one in series.best_guidance(chosen, "mine") if one.asked == "guidance strength"]
+    assert [one.y.tolist() for one in strengths] == [[1.0, 2.0, 3.0]]
+
+
+def test_a_new_measurement_is_as_uncertain_as_one_repeat_not_as_their_mean():
+    """Sixteen trainings a size that scatter by 20 %: the next one scatters by 20 %, not by 20 % / 4."""
+    x, shocks = np.geomspace(1e6, 1e8, 5), 0.2 * np.random.default_rng(3).standard_normal((5, 16))
+    y = (2 + 3e3 * x**-0.45)[:, None] * np.exp(shocks)
+    table = rows(np.repeat(x, 16), y.ravel(), train_seed=np.tile(np.arange(16), 5))
+    answer, between = forecast(table, "fid", "params", [3e8]), np.sqrt(shocks.var(axis=1, ddof=1).mean())
+    assert answer.cell_error == pytest.approx(between)
+    assert np.ptp(np.log(answer.interval(0.9, "new_model"))) > 2 * norm.ppf(0.95) * between
+
+
 def test_repeats_that_agree_keep_the_standard_errors_of_their_rows():
     """Of two rows with errors of 10 and 20 %: the root mean square over the square root of two."""
     x, se = [1e8, 1e8, 2e8, 2e8, 4e8], [0.9, 1.8, 0.6, 1.2, 0.5]

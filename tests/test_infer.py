@@ -29,6 +29,20 @@ def test_unlike_rows_are_not_pooled(extra, column):
         infer.question(both)
 
 
+def test_distances_to_two_references_are_refused_at_one_point_and_said_elsewhere():
+    """fd_effnet_lite0 is of images at 224 or at 96 pixels: the hash of the reference tells which."""
+    rows = family().rename(columns={"fd": "fd_effnet_lite0"}).assign(reference="a224")
+    with pytest.raises(InputError, match=r"mix 2 values of reference \(a224, b96\) .* --where reference=VALUE"):
+        infer.question(pd.concat([rows, rows.assign(reference="b96", fd_effnet_lite0=lambda t: 3 * t.fd_effnet_lite0)]))
+    largest = rows["flops_per_forward"] == rows["flops_per_forward"].max()
+    apart = infer.question(rows.assign(reference=rows["reference"].mask(largest, "b96")))
+    said = (
+        "The rows mix 2 values of reference (a224, b96): fd_effnet_lite0 measured with different ones does not compare."
+    )
+    assert any(sentence.startswith(said) for sentence in apart.sentences())
+    assert not any("does not compare" in sentence for sentence in infer.question(rows).sentences())
+
+
 def test_a_mixture_of_many_values_is_named_by_the_first_twelve():
     column = pd.Series([0.5, *range(20, 0, -1)])
     assert pooling.mixture(column, "cfg") == (

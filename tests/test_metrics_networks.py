@@ -17,7 +17,8 @@ from collect.features import Network, efficientnet, inception, of_classifier, op
 from collect.features.network import resize
 from collect.jobs import Batch
 from collect.metrics import folder as folders
-from collect.metrics import open_metric, read_reference, sums, write_reference
+from collect.metrics import open_metric, open_metrics, read_reference, sums, write_reference
+from collect.metrics.reference import write_sums
 from scalinglaws.schema import InputError
 
 MISSING = not efficientnet.find_spec(efficientnet.PACKAGE)
@@ -259,6 +260,25 @@ def test_the_command_makes_the_file(folder, tmp_path, monkeypatch, capsys):
     args = parser.parse_args(["reference", str(folder), out, "--features", "pixels", "--size", "16"])
     assert args.run(args) == 0
     assert f"30 images, 3 features of pixels, hash {read_reference(out).hash}" in capsys.readouterr().out
+
+
+@needs_effnet
+def test_two_sizes_of_one_network_fill_one_column_and_are_refused_in_one_sweep(tmp_path):
+    """They would be summed under one name; and a reference of the one is refused by the other."""
+    small, large = "effnet-lite0-96", "effnet-lite0"
+    features, hashes = np.random.default_rng(0).normal(size=(20, 1280)).astype(np.float32), set()
+    for name in (small, large):
+        assert open_network(name).column("fd") == "fd_effnet_lite0"
+        write_sums(sums.of(features, np.arange(20)), tmp_path / f"{name}.safetensors", open_network(name))
+        hashes.add(read_reference(tmp_path / f"{name}.safetensors").hash)
+    assert len(hashes) == 2, "so that the column `reference` tells tables of the two apart"
+    specs = [{"name": "distances", "features": n, "reference": f"{n}.safetensors", "columns": ["fd"]}
+             for n in (small, large)]  # fmt: skip
+    assert open_metrics(specs[:1], tmp_path)[0].identity()["reference"] in hashes
+    with pytest.raises(InputError, match="Two metrics under 'quality' fill the column fd_effnet_lite0, and a row"):
+        open_metrics(specs, tmp_path)
+    with pytest.raises(InputError, match=r"was not made with the feature network .* \(size 96 against 224\)"):
+        open_metrics([specs[1] | {"reference": specs[0]["reference"]}], tmp_path)
 
 
 def test_partial_sums_survive_a_file(tmp_path):

@@ -113,4 +113,6 @@ def test_intervals_over_trainings_hold_a_known_ratio_as_often_as_they_say():
 def test_seeds_of_one_value_alone_make_no_pairs_of_trainings():
     table = trainings(own=0.05)
     some = table[(table["interpolant"] == "linear") | (table["train_seed"] == 0)]
-    assert paired(some, "interpolant", "VP", "fid").rows["pairs"].item() == 20  # sizes by steps, seeds averaged
+    found = paired(some, "interpolant", "VP", "fid")
+    assert found.rows["pairs"].item() == 20  # sizes by steps, seeds averaged
+    assert "not over trainings" in found.notes[0]

@@ -82,6 +82,12 @@ def test_views(comparison):
     assert len(comparison.plot().lines) >= 2
 
 
+def test_units_are_read_as_people_write_them(comparison):
+    table = pd.concat([rows("ddim", 20.0, 1.0), rows("dpm++2m", 60.0, 2.0)], ignore_index=True)
+    groups = sl.fit_groups(table, ["sampler"], "size_steps_plain", "fd", INPUTS, replicates=40)
+    assert repr(sl.compare_samplers(groups, unit="FLOPs")) == repr(comparison)
+
+
 def test_orders_are_those_of_the_samplers_that_draw():
     samplers = pytest.importorskip("collect.sampling.samplers", exc_type=ImportError).SAMPLERS
     assert {name: row.order for name, row in samplers.items() if row.order} == ORDERS

@@ -15,7 +15,7 @@ from collect.models.model import Model  # noqa: E402
 from collect.models.pipelines import parts  # noqa: E402
 from collect.models.shapes import NULL_CLASS, tiny  # noqa: E402
 from collect.models.tasks import Classes  # noqa: E402
-from collect.sampling import loop, samplers  # noqa: E402
+from collect.sampling import loop, samplers, schedulers  # noqa: E402
 from collect.sampling.ddim import ExactDDIM  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
@@ -198,7 +198,7 @@ def test_a_guidance_that_the_network_takes_as_input_is_one_call_with_the_weight(
 
 def test_an_interval_guides_only_there_and_is_paid_only_there():
     model = small()
-    schedule = samplers.scheduler("ddim", model)
+    schedule = schedulers.scheduler("ddim", model)
     schedule.set_timesteps(10)
     ratios = [loop.noise_ratio(schedule, False, t) for t in schedule.timesteps]
     assert all(a > b for a, b in pairwise(ratios))  # the noise falls

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scalinglaws import studies
+from scalinglaws import schema, studies
 from scalinglaws.schema import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +22,18 @@ def test_every_study_loads_and_describes_itself(name):
     study = studies.describe(name)
     assert study.rows == len(studies.load(name)) and study.families and study.quality and study.sources
     assert all(s.endswith(".") or s == "" for s in study.caveats)
+
+
+def test_a_description_says_what_the_checked_table_holds_and_needs_no_check(monkeypatch):
+    """Over all studies the checks take seconds: `scalinglaws studies` goes without."""
+    some = [*studies.search("tiny"), "edm2", "mei", "toto2"]
+    tables = {name: studies.load(name) for name in some}
+    monkeypatch.setattr(studies.measurements, "read", None)
+    for name, table in tables.items():
+        study, measured = studies.describe(name), [c for c in table if c in schema.names("quality")]
+        assert study.rows == len(table) and set(study.families) == set(table["family"])
+        assert set(study.quality) == {c for c in measured if table[c].notna().any()}
+        assert set(study.sources) == set(table["source"].dropna() if "source" in table else ())
 
 
 def test_every_table_is_in_the_catalogue_and_every_entry_has_its_table():

@@ -176,6 +176,38 @@ def test_export_joins_stores_and_tables_and_drops_repeats(file, tmp_path):
         export([tmp_path], tmp_path / "none.csv")
 
 
+def test_an_export_says_what_was_measured_twice_and_takes_the_cells_of_a_sweep_alone(file, tmp_path, said):
+    """An older cell of one name, such as of other weights, and one of a step count that the sweep no longer has."""
+    opened, store = sweep.open_sweep(file, tmp_path / "store"), Store(tmp_path / "store")
+    rows = list(run(opened))
+    first = opened.jobs[0]
+    store.write(first.name, "0" * 16, rows[0] | {"fd": 1e6})
+    words = ["collect", "export", store.folder, tmp_path / "all.csv"]
+    code, out, err = said(*words)
+    assert code == 0 and "5 rows in" in out and f"1 cells are in {store.folder} more than once, such as" in err
+    assert first.name in err and "--sweep FILE takes those" in err
+    store.write("c8-ddim-64-w1-n80-s0", "1" * 16, rows[0] | {"steps": 64})
+    code, out, err = said(*words, "--sweep", file)
+    kept = pd.read_csv(tmp_path / "all.csv")
+    assert code == 0 and not err and f"2 of the store's 6 cells are left out: {file} does not name them" in out
+    assert sorted(kept.steps) == [1, 1, 2, 2] and sorted(kept.fd) == pytest.approx(sorted(r["fd"] for r in rows))
+    file.write_text(file.read_text().replace("[1, 2]", "[3]"))
+    assert "holds none of the sweep's cells" in said(*words, "--sweep", file)[2]
+
+
+def test_status_counts_by_names_and_reads_cells_when_it_is_to_verify(file, tmp_path, said):
+    opened = sweep.open_sweep(file, tmp_path / "store")
+    list(run(opened))
+    path = opened.store.path(opened.jobs[1].name, opened.jobs[1].key)
+    path.write_bytes(path.read_bytes()[:-1])
+    words = ["collect", "status", file, "--store", tmp_path / "store"]
+    assert "4 of 4 cells done, 0 missing\n" in said(*words)[1]
+    out = said(*words, "--verify")[1]
+    assert "3 of 4 cells done, 1 missing, 1 quarantined as damaged" in out
+    assert f"cells/{path.stem}.damaged was damaged: the next run measures its cell again" in out
+    assert said("collect", "plan", file, "--store", tmp_path / "store", "--untimed")[1].count(opened.jobs[1].name) == 1
+
+
 def test_networks_of_metrics_and_verifiers_are_on_the_device_of_the_sweep(file, monkeypatch):
     """Every machine has the device 'meta'."""
     monkeypatch.setitem(verifiers.VERIFIERS, "mine", lambda family, device="nowhere": device)

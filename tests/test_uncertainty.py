@@ -164,6 +164,16 @@ def test_ninety_percent_intervals_cover(name, method):
     assert 0.86 <= coverage(result, 200, 0.9, method, noise=0.02)["cover"].mean() <= 0.94
 
 
+def test_coverage_is_measured_with_the_noise_that_the_fit_takes_for_granted():
+    """Standard errors of 0.2 % and 20 %: noise that is even would put most of it on the exact rows."""
+    x, rng = np.geomspace(1, 1e4, 14), np.random.default_rng(1)
+    se = np.where(x > 50, 0.002, 0.2)
+    table = pd.DataFrame({"x": x, "y": (2 + 8 * x**-0.6) * np.exp(se * rng.standard_normal(14))})
+    table["se"] = se * table["y"]
+    result = fit(table, "power_floor", "y", {"N": "x"}, loss="squares", se="se")
+    assert 0.82 <= coverage(result, 150, 0.9, "delta", noise=0.002)["cover"].mean() <= 0.96
+
+
 @pytest.mark.slow
 def test_few_sizes_are_warned_about_and_their_coverage_is_known():
     table = rows("power_floor").iloc[[0, 3, 6, 9, 11]]

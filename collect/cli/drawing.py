@@ -1,15 +1,7 @@
 """The verb draw: images for the user's own prompts."""
 
-import json
-from pathlib import Path
-
-from collect.families import open_family
-from collect.progress import show
-from collect.run.prompt_sheet import prompt_sheet
-from collect.run.sweep import pick_device
+from collect.cli.late import Command
 from scalinglaws.schema import InputError
-
-AT_MOST = 4  # of the family's own prompts, unless --count says otherwise
 
 
 def register(verbs):
@@ -22,37 +14,15 @@ def register(verbs):
     verb.add_argument("--steps", type=int, nargs="+", default=[1, 4, 16, 50], help="(default: 1 4 16 50)")
     verb.add_argument("--sampler", default="ddim", help="(default: ddim)")
     verb.add_argument("--guidance", type=float, default=2.0, help="(default: 2)")
-    verb.add_argument("--count", type=int, help=f"samples per cell (default: one per prompt, {AT_MOST} at most)")
+    verb.add_argument("--count", type=int, help="samples per cell (default: one per prompt, 4 at most)")
     verb.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     verb.add_argument("--scale", type=int, default=2, help="pixels per pixel (default: 2)")
     verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
-    verb.set_defaults(run=draw)
+    verb.set_defaults(run=Command("drawing.draw", check))
 
 
-def draw(args):
-    """Draw and write the sheet, and beside it where its cells are (JSON), for the report's interactive page."""
-    family = open_family(args.family)
-    if family.task.name != "text":
-        raise InputError(
-            f"Family '{family.name}' is conditioned on {family.task.name}, not on text: `collect show` draws its cells."
-        )
-    labels = args.models or family.labels
-    if unknown := [label for label in labels if label not in family.labels]:
-        raise InputError(f"Family '{family.name}' has no model {unknown[0]}. Its models: {', '.join(family.labels)}.")
+def check(args):
+    """InputError for a count or a scale below 1."""
     for option in ("count", "scale"):
         if (given := getattr(args, option)) is not None and given < 1:
             raise InputError(f"--{option} was {given}: give 1 or more.")
-    lines = args.prompt or family.task.lines[: args.count or AT_MOST]
-    config = {"sampler": args.sampler, "guidance": args.guidance, "seed": args.seed}
-    count, device = args.count or min(len(lines), AT_MOST), pick_device(args.device)
-    sheet = prompt_sheet(family, labels, args.steps, lines, count, **config, device=device)
-    sheet.page(args.scale).save(args.out)
-    caption = (
-        f"{count} prompt{'s' * (count > 1)}, the same noise for every model, {args.sampler}, guidance {args.guidance:g}"
-    )
-    grid = sheet.grid(args.scale) | {"caption": caption, "guidance": args.guidance}
-    Path(args.out).with_suffix(".json").write_text(json.dumps(grid, indent=2) + "\n", encoding="utf-8")
-    show(f"{args.out}: {len(labels)} models down, {len(args.steps)} step counts across, guidance {args.guidance:g}")
-    for line in lines:
-        show(f"  {line}")
-    return 0

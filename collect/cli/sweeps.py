@@ -1,51 +1,35 @@
 """Verbs on a sweep file: plan, run, status, show, profile, latency."""
 
-import json
-import signal
-import sys
-from contextlib import nullcontext, redirect_stdout
-from functools import partial
-from pathlib import Path
-
-import pandas as pd
-
-from collect.progress import duration, note, progress, show
-from collect.run import adaptive, contact_sheet, engines, profiling
-from collect.run.cell import prepare
-from collect.run.plan import plan as priced
-from collect.run.sweep import Opener
-from collect.sampling.loop import samples
-from collect.store.store import status as store_status
-from collect.store.store import stem, verify
-from collect.store.tables import table_format, write_table
+from collect.cli.late import Command
+from collect.commands.stores import is_store
+from collect.config import SweepFile, read_config
+from collect.run import engines
+from collect.store.tables import table_format
 from scalinglaws.schema import InputError
-
-QUALITIES = ("fd", "fid", "fd_effnet_lite0", "clip", "lpips", "psnr", "crps", "agreement")  # shown before others
-FLOPS = {"PFLOPs": 1e15, "TFLOPs": 1e12, "GFLOPs": 1e9, "MFLOPs": 1e6}
 
 
 def register(verbs):
     """Add the verbs to the sub-parsers of `collect`."""
-    for name, action, options, text in (
-        ("plan", plan, _plan_options, "which cells are missing, and what they will cost"),
-        ("run", run, _run_options, "measure the missing cells; stop and repeat at will, on any number of machines"),
-        ("status", status, None, "how far a sweep is, who works on what, what failed and why"),
-        ("show", show_cell, _show_options, "one cell: its row, or why it failed, and its first images"),
-        (
-            "profile",
-            profile,
-            None,
-            "cost profile of each model, before anything runs; after it, the roofline share",
-        ),
-        ("latency", latency, _latency_options, "seconds, memory and energy of one call per model, in a fresh process"),
-    ):
+    for name, run, options, text in (
+        ("plan", Command("sweeps.plan", check_file), _plan_options, "which cells are missing, and what they will cost"),
+        ("run", Command("sweeps.run", check_run), _run_options,
+         "measure the missing cells; stop and repeat at will, on any number of machines"),
+        ("status", Command("stores.status", check_status), _status_options,
+         "how far a sweep is, who works on what, what failed and why; of a store's folder, at once what is there"),
+        ("show", Command("sweeps.show", check_file), _show_options,
+         "one cell: its row, or why it failed, and its first images"),
+        ("profile", Command("sweeps.profile", check_file), None,
+         "cost profile of each model, before anything runs; after it, the roofline share"),
+        ("latency", Command("sweeps.latency", check_latency), _latency_options,
+         "seconds, memory and energy of one call per model, in a fresh process"),
+    ):  # fmt: skip
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("sweep", help="a sweep file (YAML)")
         verb.add_argument("--store", help="folder or address of finished cells (default: the file's, or runs/<name>)")
         verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
         verb.add_argument("--download", action="store_true", help="fetch models given by hub name and revision")
         verb.add_argument("--json", action="store_true", help="print JSON")
-        verb.set_defaults(run=action)
+        verb.set_defaults(run=run)
         if options:
             options(verb)
 
@@ -73,6 +57,11 @@ def _plan_options(verb):
     verb.add_argument("--untimed", action="store_true", help="count FLOPs only; run nothing")
 
 
+def _status_options(verb):
+    verb.add_argument("--verify", action="store_true", help="read every finished cell and quarantine the damaged "
+                      "ones, as a run does first; else cells are counted by their names")  # fmt: skip
+
+
 def _show_options(verb):
     verb.add_argument("cell", help="its name, as plan and run print it")
     verb.add_argument("--images", metavar="PNG", help="draw its first samples again and write them side by side")
@@ -85,200 +74,28 @@ def _latency_options(verb):
     verb.add_argument("--out", metavar="FILE", help="a .csv or .parquet file for the rows")
 
 
-def _opener(args):
-    return Opener(str(args.sweep), args.store, args.device, args.download)
+def check_file(args):
+    """InputError for a sweep file that cannot be read, or a value in it that is not allowed."""
+    read_config(args.sweep, SweepFile)
 
 
-def plan(args):
-    """The missing cells and what they will cost on this machine."""
-    sweep = _opener(args).sweep
-    for doubt in sweep.doubts:
-        note(doubt)
-    if not args.untimed:
-        note("every model with missing cells is called three times to time it; --untimed counts FLOPs only")
-    prices = priced(sweep, not args.untimed)
-    total = {"cells": len(sweep.cells), "missing": len(prices), "flops": sum(p.flops for p in prices)}
-    for column in ("seconds", "roofline_seconds"):
-        known = [getattr(p, column) for p in prices]
-        total[column] = None if None in known else sum(known)
-    if args.json:
-        names = [{"cell": p.job.name, "flops": p.flops, "seconds": p.seconds} for p in prices]
-        show(json.dumps(total | {"prices": names}))
-        return 0
-    for p in prices:
-        show(f"{p.job.name:<32} {_flops(p.flops):>14}" + (f" {p.seconds:>9.1f} s" if p.seconds else ""))
-    about = "" if total["seconds"] is None else f", about {duration(total['seconds'])} here on one worker"
-    least = total["roofline_seconds"]
-    about += f", at least {duration(least)} at this device's roofline" if least else ""
-    show(f"{len(prices)} of {len(sweep.cells)} cells missing: {_flops(total['flops'])}{about}.")
-    return 0
+def check_status(args):
+    """The same, unless it is a store."""
+    if not is_store(args.sweep):
+        check_file(args)
 
 
-def _flops(count):
-    """1.234 TFLOPs, four digits in the largest unit below the count."""
-    unit = next((unit for unit in FLOPS if count >= FLOPS[unit]), "MFLOPs")
-    return f"{count / FLOPS[unit]:.4g} {unit}"
-
-
-def run(args):
-    """Measure with a progress display; a plain line per cell where there is no terminal."""
+def check_run(args):
+    """The same, and for options of an adaptive run without --adaptive, or an unknown engine."""
     given = [f"--{n}" for n in ("question", "spend", "until", "budget", "between", "quality") if getattr(args, n)]
     if given and not args.adaptive:
         raise InputError(f"{', '.join(given)}: only for a run with --adaptive.")
-    opener = _opener(args)
-    sweep = opener.sweep
-    for doubt in sweep.doubts:
-        note(doubt)
-    verify(sweep.store)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a cluster sends before it takes the machine
-    start = engines.engine(args.engine)
-    options = {"workers": args.workers, "address": args.address, "retry": args.retry}
-    events = _adaptive(args, opener, start, options) if args.adaptive else start(opener, **options)
-    with redirect_stdout(sys.stderr) if args.json else nullcontext():  # what --json prints is JSON alone
-        try:
-            for event in progress(events, sweep.missing(args.retry), partial(_line, _shown(sweep))):
-                if event.kind in ("chosen", "enough"):
-                    note(f"{event.cell or 'Stopped'}: {event.reason}.")
-        except KeyboardInterrupt:
-            show("Stopped; finished cells and partial sums are kept. Run the same command to go on.")
-            return 130
-    done = store_status(sweep.store, sweep.jobs)
-    show(json.dumps(done) if args.json else f"{_counts(done)}, in {sweep.store.folder}")
-    return 1 if done["failed"] else 0
+    engines.engine(args.engine)
+    check_file(args)
 
 
-def _adaptive(args, opener, start, options):
-    """Events of an adaptive run as the arguments ask for it."""
-    sweep, between = opener.sweep, args.between and tuple(args.between)
-    spend, unit = adaptive.spend_of(args.spend) if args.spend is not None else (float("inf"), "flops")
-    ask = adaptive.Ask(args.question or "optimum", spend, unit, args.until, args.budget, between, args.quality)
-    adaptive.check(sweep, ask)
-    profiles = {label: sweep.family.cost_profile(label).columns(1) for label in sweep.labels}
-    sizes = {label: {c: known[c] for c in ("params", "flops_per_forward")} for label, known in profiles.items()}
-    return adaptive.run(opener, ask, sizes, start, **options)
-
-
-def _shown(sweep):
-    """Columns of a row of which the first that it holds is shown: the usual ones, then what the sweep measures."""
-    return (*QUALITIES, *(column for metric in sweep.scores for column in metric.columns))
-
-
-def _line(columns, event):
-    """A finished or failed cell in a line: its quality and pace, or why there is none. columns: see _shown."""
-    if event.kind == "lost":
-        return f"worker {event.who} was lost: {event.reason}"
-    if event.kind == "failed":
-        return f"{event.cell:<32} {event.status}: {event.reason}"
-    row = event.row
-    name = next((q for q in columns if row.get(q) is not None), None)
-    quality = f"{name} {row[name]:8.4g} +- {row.get(f'{name}_se', float('nan')):.2g}" if name else ""
-    return f"{event.cell:<32} {quality}   {row['seconds_per_image'] * 1e3:8.2f} ms/sample"
-
-
-def _counts(done):
-    """3 of 8 cells done, 4 missing, 1 failed."""
-    at_work, gone = (sum(lease["gone"] is dead for lease in done["leased"]) for dead in (False, True))
-    held = {
-        "in work": at_work,
-        "left by a process that ended": gone,
-        "failed": len(done["failed"]),
-        "quarantined as damaged": done["damaged"],
-    }
-    rest = "".join(f", {count} {what}" for what, count in held.items() if count)
-    return f"{done['done']} of {done['cells']} cells done, {done['missing']} missing{rest}"
-
-
-def status(args):
-    """Counts of finished, missing, leased, failed and damaged cells; who works, and why cells failed."""
-    sweep = _opener(args).sweep
-    done = store_status(sweep.store, sweep.jobs)
-    if args.json:
-        show(json.dumps(done))
-        return 0
-    show(_counts(done))
-    for lease in done["leased"]:
-        place = f"{lease['who']} on {lease['host']}"
-        ended = f"  {lease['cell']} was left by {place}, which ended: the next run goes on from its partial sums"
-        show(ended if lease["gone"] else f"  {lease['cell']} is with {place} since {lease['since']}")
-    for failure in done["failed"]:
-        show(f"  {failure['cell']} {failure['status']}: {failure['reason']} (tries: {failure['attempts']})")
-    return 0
-
-
-def show_cell(args):
-    """A cell's row, its failure, and its images drawn again from their seeds."""
-    sweep = _opener(args).sweep
-    jobs = {job.name: job for job in sweep.jobs}
-    if args.cell not in jobs:
-        near = [name for name in jobs if name.startswith(args.cell.split("-")[0])][:5] or list(jobs)[:5]
-        raise InputError(f"No cell '{args.cell}' in {args.sweep}; it has {len(jobs)}, such as {', '.join(near)}.")
-    job = jobs[args.cell]
-    _show_row(sweep.store, stem(job), args.json)
-    if args.images:
-        Path(args.images).write_bytes(_contact_sheet(sweep, job.cell, args.count))
-        show(f"{min(args.count, job.cell.samples)} samples in {args.images}")
-    return 0
-
-
-def profile(args):
-    """A table of the models, and the share of the roofline that finished cells reached."""
-    sweep = _opener(args).sweep
-    machine = profiling.machine_of(sweep.execution.device, (sweep.execution.dtype,))
-    rows = list(profiling.cost_profiles(sweep, machine))
-    finished = sweep.store.table().to_dict("records")
-    shares = [profiling.roofline_share(sweep, row, machine) for row in finished]
-    known = [share for share in shares if share is not None and share == share]
-    if args.json:
-        show(json.dumps({"models": rows, "roofline_reached": known}))
-        return 0
-    for row in rows:
-        least, likely = (_milliseconds(row[name]) for name in ("roofline_seconds", "eager_seconds"))
-        show(f"{row['model']:<12} {row['params'] / 1e6:10.3f} M params {row['flops_per_forward'] / 1e9:12.4f} GFLOPs "
-             f"{row['macs_per_forward'] / 1e9:12.4f} GMACs {row['weight_bytes'] / 1e6:10.2f} MB of weights; "
-             f"per forward: {least} at the roofline, {likely} eager")  # fmt: skip
-    show(f"text {rows[0]['flops_text'] / 1e9:g} GFLOPs, decoding {rows[0]['flops_decode'] / 1e9:g} GFLOPs per sample")
-    show(f"machine: {machine.name}, {machine.source}" if machine else "machine: its peaks are not known")
-    if known:
-        show(f"finished cells reached {min(known):.0%} to {max(known):.0%} of the roofline ({len(known)} cells)")
-    return 0
-
-
-def _milliseconds(seconds):
-    return "unknown" if seconds is None else f"{seconds * 1e3:.4g} ms"
-
-
-def latency(args):
-    """A line per model; the rows to a file with --out."""
+def check_latency(args):
+    """The same, and for an --out that is no table: refused now, not after the last model."""
     if args.out:
-        table_format(args.out)  # refused now, not after the last model
-    rows = []
-    for row in profiling.latencies(_opener(args), args.steps, args.batch):
-        rows.append(row)
-        if args.json:
-            continue
-        joules = "joules unknown" if row["joules_per_image"] is None else f"{row['joules_per_image']:.4g} J"
-        spread = f"+- {row['seconds_mad'] * 1e3:.2g}" if row["seconds_mad"] is not None else ""
-        show(f"{row['model']:<12} {row['seconds_per_image'] * 1e3:10.4g} {spread} ms/sample denoising, {joules}; "
-             f"{row['unknown'] or ''}")  # fmt: skip
-    if args.json:
-        show(json.dumps(rows))
-    if args.out:
-        write_table(pd.DataFrame(rows), args.out)
-    return 0
-
-
-def _show_row(store, stem, as_json):
-    if stem in store.stems():
-        row = {k: v for k, v in store.read(stem).items() if v is not None and v == v}
-        show(json.dumps(row) if as_json else "\n".join(f"{k:<22} {v}" for k, v in row.items()))
-        return
-    failure = store.failure(stem)
-    show(f"failed, {failure['status']}: {failure['reason']}" if failure else "not measured yet")
-
-
-def _contact_sheet(sweep, cell, count):
-    """The PNG of a cell's first samples, drawn again from their seeds."""
-    ready = prepare(sweep.family.model(cell.model, sweep.execution.dtype), sweep.execution)
-    indices = range(min(count, cell.samples))
-    images, _ = samples(ready.model, sweep.family.task, cell.sampling, indices, device=sweep.execution.device)
-    return contact_sheet.png(images)
+        table_format(args.out)
+    check_file(args)

@@ -29,7 +29,8 @@ KINDS = {
 }
 
 __all__ = ["KINDS", "CheckpointFamilyFile", "DistilFile", "FamilyFile", "FinetuneFile", "PersonaliseFile", "Recipe",
-           "SeriesFamilyFile", "SweepFile", "TextFamilyFile", "family_kind", "json_schema", "read_config"]  # fmt: skip
+           "SeriesFamilyFile", "SweepFile", "TextFamilyFile", "family_kind", "json_schema", "read_config",
+           "trained_kind"]  # fmt: skip
 
 
 def json_schema(kind):
@@ -51,3 +52,9 @@ def family_kind(path):
         return CheckpointFamilyFile
     kind = content.get("kind")
     return KINDS[kind] if kind in (TEXT_TO_IMAGE, SERIES) else FamilyFile
+
+
+def trained_kind(path):
+    """The class of a family.yaml to train: FamilyFile, whose reader says what it lacks, for a table of checkpoints."""
+    kind = family_kind(path)
+    return FamilyFile if kind is CheckpointFamilyFile else kind

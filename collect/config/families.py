@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from collect.config.fields import Count, Positive, Seed, Strict
-from collect.models.shapes import shape
+from collect.models.rules import known_shape
 from collect.sampling.samplers import sampler
 
 
@@ -52,7 +52,7 @@ class FamilyFile(Strict):
     parts: Parts = Parts()
     check: Check = Check()
 
-    _known = field_validator("shape")(lambda name: shape(name) and name)
+    _known = field_validator("shape")(known_shape)
 
     @property
     def labels(self):

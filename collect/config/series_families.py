@@ -6,7 +6,7 @@ from pydantic import Field
 
 from collect.config.families import Check
 from collect.config.fields import Count, Positive, Seed, Strict
-from collect.models.forecaster import PROCESSES
+from collect.models.rules import PROCESSES
 from scalinglaws.schema import InputError
 
 SERIES = "series"  # the file's key `kind`

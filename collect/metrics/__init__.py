@@ -23,6 +23,7 @@ For a score of each sample, `Mean(name, version, score)` is all there is to writ
         return Mean("sharpness", "1", lambda batch: batch.samples.double().diff(dim=-1).abs().flatten(1).mean(1))
 """
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,18 @@ def open_metric(name, base=None, device="cpu", **options):
 
 
 def open_metrics(specs, base, device="cpu"):
-    """The metrics that a sweep file's `quality` lists, their paths relative to a family's folder `base`."""
-    return [open_metric(**{"base": base, "device": device} | spec) for spec in specs]
+    """The metrics that a sweep file's `quality` lists, their paths relative to a family's folder `base`.
+
+    InputError where two fill one column, as EfficientNet-Lite0 does at 224 and at 96 pixels.
+    """
+    opened = [open_metric(**{"base": base, "device": device} | spec) for spec in specs]
+    filled = Counter(column for metric in opened for column in metric.columns)
+    if twice := [column for column, count in filled.items() if count > 1]:
+        raise InputError(
+            f"Two metrics under 'quality' fill the column {twice[0]}, and a row holds one value of it: "
+            "measure them by two sweep files with a store each."
+        )
+    return opened
 
 
 def of_trained_family(family, device="cpu"):

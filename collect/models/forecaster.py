@@ -11,16 +11,10 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch.nn.functional import layer_norm, silu
 
 from collect.models.model import Model, identity
+from collect.models.rules import PROCESSES
 
 BLOCKS = 2
 WAVES = (1, 2, 4, 8)  # quarter turns of the angles that tell the network the noise level, over the whole process
-VP = {"num_train_timesteps": 1000, "prediction_type": "v_prediction", "clip_sample": False,
-      "timestep_spacing": "trailing"}  # fmt: skip
-PROCESSES = {  # the configuration of its scheduler
-    "linear-beta": VP | {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02},  # Ho 2020, 2006.11239
-    "cosine": VP | {"beta_schedule": "squaredcos_cap_v2"},  # Nichol & Dhariwal 2021, arXiv:2102.09672
-    "flow": {"num_train_timesteps": 1000},  # the straight line from data to noise: Lipman et al. 2022, 2210.02747
-}
 
 
 class Block(torch.nn.Module):

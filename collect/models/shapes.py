@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel, UNet2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from collect.models import tiny_t2i
-from scalinglaws.schema import InputError
+from collect.models.rules import known_shape
 
 CLASSES = 10
 NULL_CLASS = CLASSES  # the dropped condition of classifier-free guidance
@@ -72,7 +72,7 @@ class Shape:
     inputs: callable
 
 
-SHAPES = {
+SHAPES = {  # one for each name in collect/models/rules.py
     "tiny-ldm": Shape(tiny, tiny_inputs),
     "mei": Shape(mei, mei_inputs),
     "tiny-t2i": Shape(tiny_t2i.build, tiny_t2i.inputs),
@@ -96,10 +96,7 @@ MEI_TABLE_1 = (
 
 def shape(family):
     """The rule of a family by name; InputError lists the known ones."""
-    if family not in SHAPES:
-        known = ", ".join(SHAPES)
-        raise InputError(f"No family named '{family}'. Known families: {known}. See collect/models/shapes.py.")
-    return SHAPES[family]
+    return SHAPES[known_shape(family)]
 
 
 def forward_flops(model, inputs):

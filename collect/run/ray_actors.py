@@ -13,7 +13,7 @@ def ray(opener, workers=None, report=ignore, address=None, **options):
     """Actors on a Ray cluster, or on this machine; the store must be a place that all of them reach.
 
     Each takes a GPU where the cluster has any, else a core. Stopping the loop kills the actors, so that their leases
-    expire instead of being released.
+    expire instead of being released. Of an actor that is killed the last events may not arrive; the store has its rows.
     """
     cluster = _ray()
     with _connected(cluster, address):
@@ -114,6 +114,9 @@ def _connected(cluster, address):
     except ConnectionError as error:
         raise InputError(f"No Ray cluster at '{address}' ({error}): start one with 'ray start --head', or leave "
                          "--address out for this machine alone.") from error  # fmt: skip
+    except Exception as error:  # Ray's own, of no class, when the machine is too busy for the seconds it gives itself
+        raise InputError(f"Ray did not start ({one_line(error)}): run the command again when the machine is less busy, "
+                         "or say --engine gpus.") from error  # fmt: skip
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ import torch
 
 from collect.jobs import Outcome
 from collect.models.model import calls
-from collect.sampling.samplers import scheduler
+from collect.sampling.schedulers import scheduler
 from scalinglaws.schema import InputError
 
 
@@ -28,7 +28,7 @@ class SamplingConfig:
     guidance: float = 1.0
     interval: tuple[float, float] | None = None  # noise-to-signal ratios between which guidance is on; None: always
     seed: int = 0
-    diffusion_time: float = 1.0  # share of the noise schedule at which sampling starts, see samplers.cut
+    diffusion_time: float = 1.0  # share of the noise schedule at which sampling starts, see schedulers.cut
 
 
 def generators(seed, indices, *more):

@@ -1,16 +1,13 @@
 """Samplers as a table: diffusers' schedulers with the order of the solver and the error it leads one to expect.
 
-A sampler of your own is a Sampler under the entry-point group `scalinglaws.samplers`; its `scheduler` is the name of a
-class in diffusers, or a class of yours with diffusers' from_config, set_timesteps and step.
+Neither torch nor diffusers is imported for a name of the table, so that a sweep file is checked at once. A sampler of
+your own is a Sampler under the entry-point group `scalinglaws.samplers`; its `scheduler` is the name of a class in
+diffusers, or a class of yours with diffusers' from_config, set_timesteps and step.
 """
 
-import inspect
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 
-import diffusers
-
-from collect.sampling.ddim import ExactDDIM
 from scalinglaws.schema import InputError
 
 
@@ -18,7 +15,7 @@ from scalinglaws.schema import InputError
 class Sampler:
     """A scheduler with its options. With `order` p the error falls as steps^-p towards the network's own."""
 
-    scheduler: str | type  # class in diffusers, or your own
+    scheduler: str | type  # class in diffusers, in collect/sampling/ddim.py, or your own
     options: dict = field(default_factory=dict)
     order: float | None = None  # None where no rate is known
     calls: int = 1  # network evaluations per step; a second-order one may save one at the last step
@@ -33,7 +30,7 @@ FLOW_HEUN = ("FlowMatchHeunDiscreteScheduler", {})
 
 SAMPLERS = {
     # name            scheduler                          options  order      calls    flow models
-    "ddim":    Sampler(ExactDDIM,                        {},      order=1, version=2),  # Song et al. 2021, 2010.02502
+    "ddim":    Sampler("ExactDDIM",                      {},      order=1, version=2),  # Song et al. 2021, 2010.02502
     "ddpm":    Sampler("DDPMScheduler",                  {},      order=0.5),       # Ho et al. 2020, 2006.11239
     "euler":   Sampler("EulerDiscreteScheduler",         {},      order=1,          flow=FLOW_EULER),
     "heun":    Sampler("HeunDiscreteScheduler",          {},      order=2, calls=2, flow=FLOW_HEUN),
@@ -81,6 +78,8 @@ FOR_FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler",
 
 def by_class(name):
     """The Sampler of a diffusers class by its name ('KDPM2Discrete' or 'KDPM2DiscreteScheduler'), or None."""
+    import diffusers  # takes seconds, so that names of the table come first
+
     full = next((name + end for end in ("", "Scheduler", "DiscreteScheduler") if hasattr(diffusers, name + end)), name)
     if not full.endswith("Scheduler"):
         return None
@@ -104,44 +103,3 @@ def _installed(name):
     """The Sampler that an installed package offers under a name, or None."""
     matches = [entry for entry in entry_points(group=GROUP) if entry.name == name]
     return matches[0].load() if matches else None
-
-
-def scheduler(name, model, diffusion_time=1.0):
-    """The scheduler of a sampler for a Model, from the model's own configuration and the sampler's options.
-
-    diffusion_time: share of the noise schedule that is sampled, see cut(). InputError where the sampler does not fit.
-    """
-    row = sampler(name)
-    if model.flow and row.flow is None:
-        allowed = ", ".join(k for k, v in SAMPLERS.items() if v.flow)
-        raise InputError(f"Sampler '{name}' is not for flow-matching models; use {allowed}.")
-    if not model.flow and row.scheduler in FOR_FLOW:
-        raise InputError(f"Sampler '{name}' is for flow-matching models; this one is not.")
-    kind, options = row.flow if model.flow else (row.scheduler, row.options)
-    kind = getattr(diffusers, kind) if isinstance(kind, str) else kind
-    known = inspect.signature(kind.__init__).parameters
-    settings = {k: v for k, v in (model.schedule | options).items() if k in known}
-    schedule = kind.from_config(settings)
-    if diffusion_time == 1:
-        return schedule
-    if model.flow or not hasattr(schedule, "betas"):
-        raise InputError(
-            f"Sampler '{name}' cannot start at a diffusion time of {diffusion_time:g}: only schedules of discrete "
-            "noise levels can be cut, and no flow-matching ones; leave diffusion_time out."
-        )
-    return kind.from_config(settings | {k: v for k, v in cut(schedule.betas, diffusion_time).items() if k in known})
-
-
-def cut(betas, diffusion_time):
-    """The settings of a noise schedule that ends at a share T of its levels: the first round(T n) of n, unchanged.
-
-    A sampler then spends all of its steps on a shorter path, and starts from N(0, 1) where data still shows: the error
-    of the start grows as T falls, that of the path falls (Franzese et al. 2022, arXiv:2206.05173, section 2).
-    InputError for a T not in (0, 1].
-    """
-    if not 0 < diffusion_time <= 1:
-        raise InputError(
-            f"diffusion_time was {diffusion_time:g}: a share of the noise schedule, above 0 and at most 1."
-        )
-    kept = betas[: max(1, round(diffusion_time * len(betas)))].tolist()
-    return {"trained_betas": kept, "num_train_timesteps": len(kept), "rescale_betas_zero_snr": False}

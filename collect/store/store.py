@@ -11,6 +11,7 @@ a flipped bit is quarantined as `.damaged` (partial sums are dropped) and measur
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,9 +88,11 @@ class Store:
         """A cell's row {column: value}; InputError when it is not there or damaged."""
         return self._table(stem).to_pylist()[0]
 
-    def table(self):
-        """All rows as a DataFrame in the order of their file names; InputError names a damaged file."""
-        return as_frame([self._table(stem) for stem in sorted(self.stems())])
+    def table(self, among=None):
+        """All rows, or those of the cells `among` (stems), as a DataFrame in the order of their file names; InputError
+        names a damaged file."""
+        found = self.stems() if among is None else self.stems() & set(among)
+        return as_frame([self._table(stem) for stem in sorted(found)])
 
     def _table(self, stem):
         data = self.files.read(cell_file(stem))
@@ -128,6 +131,13 @@ class Store:
         self.files.replace(failed_file(stem), add_checksum(record))
 
 
+def repeated(stems):
+    """Names that several cells have, sorted: one place in the axes, measured with other weights, metrics, references or
+    numbers of a network, as when a sweep was changed and run again."""
+    names = Counter(stem.rpartition("-")[0] for stem in stems)
+    return sorted(name for name, count in names.items() if count > 1)
+
+
 def quarantine(store, stem):
     """The new name of a cell's file if it is damaged, else None; a good one that came meanwhile is put back."""
     data = store.files.read(cell_file(stem))
@@ -149,23 +159,29 @@ def verify(store):
 
 
 def missing(store, jobs, retry=False):
-    """The jobs that are neither done nor, unless `retry`, failed: two listings, whatever their number."""
+    """The jobs that are neither done nor, unless `retry`, failed: two listings, whatever their number.
+
+    A damaged file counts as done until verify() finds it.
+    """
     done = store.files.names(CELLS)
     failed = set() if retry else store.files.names(FAILED)
     return [job for job in jobs if f"{stem(job)}{SUFFIX}" not in done and f"{stem(job)}.json" not in failed]
 
 
-def status(store, jobs):
+def status(store, jobs=None):
     """Counts of 'cells', 'done', 'missing' (neither done nor failed) and 'damaged', and who holds or failed what.
 
     'failed': [{cell, status, reason, when, who, attempts}], 'leased': [{cell, who, host, pid, since, gone}],
-    times as ISO.
+    times as ISO. Cells are known by their names, not read: a damaged file counts as done until verify() finds it.
+    Without jobs of every cell that the store knows: 'cells' and 'missing' are None.
     """
-    stems = {stem(job) for job in jobs}
-    done, failed = store.stems() & stems, {s: why for s, why in store.failures().items() if s in stems}
-    held = [lease for lease in leases.held(store.files) if lease["cell"] in stems - done]
+    done, failed, held = store.stems(), store.failures(), leases.held(store.files)
+    stems = done | failed.keys() | {lease["cell"] for lease in held} if jobs is None else {stem(job) for job in jobs}
+    done, failed = done & stems, {s: why for s, why in failed.items() if s in stems}
+    held = [lease for lease in held if lease["cell"] in stems - done]
     damaged = [name for name in store.files.names(CELLS) if name.endswith(QUARANTINED)]
     return {
-        "cells": len(jobs), "done": len(done), "missing": len(stems - done - set(failed)), "damaged": len(damaged),
+        "cells": None if jobs is None else len(jobs), "done": len(done),
+        "missing": None if jobs is None else len(stems - done - set(failed)), "damaged": len(damaged),
         "failed": [{"cell": s, **why} for s, why in failed.items() if s not in done], "leased": held,
     }  # fmt: skip

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from collect.store.store import Store
 from collect.writing import whole
 from scalinglaws.cells import FOLDER, DamagedCell, as_frame, read_store, read_table
 from scalinglaws.schema import InputError
@@ -30,10 +31,23 @@ def table_format(path):
     return FORMATS[Path(path).suffix]
 
 
-def _rows(source):
-    """The rows of a store's folder or URL, or of a table file; InputError when there are none."""
-    if "://" in str(source) or (Path(source) / FOLDER).is_dir():
+def store_at(source):
+    """The Store at a URL or in a folder, or None where the source is something else."""
+    if "://" in str(source):
+        return Store(str(source))
+    return Store(Path(source)) if (Path(source) / FOLDER).is_dir() else None
+
+
+def _rows(source, among=None):
+    """The rows of a store, or of its cells `among`, or of a table file; InputError when there are none."""
+    store = store_at(source)
+    if store and among is None:
         return read_store(source)
+    if store:
+        table = store.table(among)
+        if table.empty:
+            raise InputError(f"'{source}' holds none of the sweep's cells: run the sweep, or leave --sweep out.")
+        return table
     if Path(source).is_dir():
         raise InputError(f"'{source}' holds no finished cell: run its sweep first.")
     if not Path(source).exists():
@@ -44,10 +58,14 @@ def _rows(source):
     return table
 
 
-def export(sources, out):
-    """Write the rows of several stores or tables as one file, exact repeats dropped; returns the table."""
+def export(sources, out, among=None):
+    """Write the rows of several stores or tables as one file, exact repeats dropped; returns the table.
+
+    among: names of the files (stems) of the cells that are taken of stores; all when left out.
+    """
     table_format(out)
-    table = pd.concat([_rows(source) for source in sources], ignore_index=True).drop_duplicates(ignore_index=True)
+    rows = [_rows(source, among) for source in sources]
+    table = pd.concat(rows, ignore_index=True).drop_duplicates(ignore_index=True)
     write_table(table, out)
     return table
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from collect.sampling.samplers import scheduler
+from collect.sampling.schedulers import scheduler
 from scalinglaws.schema import InputError
 
 # prediction p at z, alpha, sigma: (x, noise), and the p that a network is trained to make of (x, noise)

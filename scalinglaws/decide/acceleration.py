@@ -36,7 +36,8 @@ class Acceleration:
     slope: tuple | None  # exponent, low, high, the student's steps
     quality: str
     level: float
-    curves: pd.DataFrame = field(repr=False, compare=False)  # variant, params, cost, error, se
+    curves: pd.DataFrame = field(repr=False, compare=False)  # student, params, steps, cost, error, se
+    notes: tuple[str, ...] = ()
 
     def __repr__(self):
         return f"<Acceleration: {self.answer}>"
@@ -57,15 +58,15 @@ class Acceleration:
         return f"{said}; the factor {word} (exponent {effect:.2f}, {self.level:.0%} interval {low:.2f} to {high:.2f})."
 
     def summary(self) -> str:
-        """The sentence and the rows."""
-        return f"{self.answer}\n{display.text_table(self.rows)}"
+        """The sentence, the rows and what to know of them."""
+        return "\n".join([self.answer, display.text_table(self.rows), *self.notes])
 
     def to_frame(self) -> pd.DataFrame:
         """One row per size and number of the student's steps."""
         return self.rows.copy()
 
     def _repr_html_(self):
-        return display.html_page("Acceleration at equal quality", self.rows, notes=[self.answer])
+        return display.html_page("Acceleration at equal quality", self.rows, notes=[self.answer, *self.notes])
 
     def plot(self, ax=None):
         """Factors with their intervals, one line per size and number of steps; returns the matplotlib Axes."""
@@ -119,7 +120,8 @@ def acceleration(source, quality="fd", student="consistency", where=None, studen
         for one in sides[True].sort_values(["steps", "params"]).itertuples() if one.params in both
     ]  # fmt: skip
     rows = pd.DataFrame(rows)
-    return Acceleration(rows, _slope(rows, level), quality, level, curves)
+    exact = f"No row has a {quality}_se: the intervals of the factors hold no error of measuring."
+    return Acceleration(rows, _slope(rows, level), quality, level, curves, () if curves["se"].gt(0).any() else (exact,))
 
 
 def _curves(table, quality, student):
@@ -133,6 +135,7 @@ def _curves(table, quality, student):
         "steps": table["steps"].astype(float), "cost": table["nfe"] * table["flops_per_forward"],
         "error": error, "se": se.fillna(0.0),
     })  # fmt: skip
+    made = made[made["error"].notna()]
     best = made.groupby(["student", "params", "steps"])["error"].idxmin()
     return made.loc[best].reset_index(drop=True)
 

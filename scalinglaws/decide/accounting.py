@@ -31,6 +31,7 @@ FULL = ("denoise", "text", "decode")
 TRAINED = ("family", "variant", "interpolant", "train_steps", "train_images")  # what a model is beside size and seed
 SERVED = (1e4, 1e6)  # images over a lifetime, for accounts that share out the training
 BUDGETS, DRAWS = 200, 400
+OUT_OF_REACH = "out of reach"  # the largest size at a budget that does not buy it an image
 NOTHING = "none"  # a budget that buys no image of any size
 SHARES = (0.01, 0.1, 1.0)  # of the largest size's full cost: where the table names the best size
 
@@ -60,14 +61,14 @@ class WhichSize:
 
     def summary(self) -> str:
         """The accounts in plain text, and the answer."""
-        return "\n".join([display.text_table(self.accounts), *self.notes, self.answer])
+        return "\n".join([display.text_table(self._table()), *self.notes, self.answer])
 
     def to_frame(self) -> pd.DataFrame:
         """One row per account."""
         return self.accounts
 
     def _repr_html_(self):
-        return display.html_page("Which size, by how cost is counted", self.accounts, notes=[self.answer, *self.notes])
+        return display.html_page("Which size, by how cost is counted", self._table(), notes=[self.answer, *self.notes])
 
     def plot(self, ax=None):
         """The best size against the budget, one line per account; returns the matplotlib Axes."""
@@ -80,7 +81,7 @@ class WhichSize:
         """Two sentences: the paper's account, and what the others make of it."""
         first, *rest = self.accounts.itertuples()
         sure = int((self.accounts["low"] > 0.5).sum())
-        worse = f"{first.worse:.0f} % worse than the best" if np.isfinite(first.worse) else "out of reach"
+        worse = f"{first.worse:.0f} % worse than the best" if np.isfinite(first.worse) else OUT_OF_REACH
         others = "; ".join(f"{row.account} {self._percent(row)}" for row in rest)
         sureness = f", with {self.level:.0%} confidence," if self.errors else ""
         return (f"Counted as {first.account}, a size smaller than {self.largest} is the best by {self.quality} at "
@@ -88,6 +89,11 @@ class WhichSize:
                 f"is {worse}. Smaller sizes are best at more than half of those budgets{sureness} under {sure} of "
                 f"{len(self.accounts)} accounts{': ' if others else ''}{others}."
                 )  # fmt: skip
+
+    def _table(self):
+        """The accounts to be read: in words where a tenth of the full cost does not buy the largest size an image."""
+        worse = [OUT_OF_REACH if np.isinf(x) else display.NUMBER(x) for x in self.accounts["worse"]]
+        return self.accounts.assign(worse=worse)
 
     def _percent(self, row):
         """The share of budgets with its interval."""
@@ -154,7 +160,7 @@ def _by_passes(passes):
         return
     rows = passes_of(passes)
     varied = [c for c in SETTING if c == "sampling_batch" or rows[c].nunique() > 1]
-    for setting, one in rows.groupby(varied):
+    for setting, one in rows.groupby(varied, dropna=False):
         words = ", ".join(
             f"batch {v:g}" if c == "sampling_batch" else str(v) for c, v in zip(varied, setting, strict=True)
         )
@@ -218,7 +224,8 @@ def _averaged_over_seeds(table, quality, size):
     same = table.groupby([*own, *(c for c in ("sampler", "steps", "guidance") if c in table)], dropna=False, sort=False)
     rows = same.agg({c: "mean" if is_numeric_dtype(table[c]) else "first" for c in table}).reset_index(drop=True)
     if (error := f"{quality}_se") in table:
-        rows[error] = np.sqrt((table[error] ** 2).groupby(same.ngroup()).sum()).to_numpy() / same.size().to_numpy()
+        squares = (table[error] ** 2).groupby(same.ngroup()).mean().to_numpy()  # of those that are known
+        rows[error] = np.sqrt(squares / same.size().to_numpy())
     return rows
 
 

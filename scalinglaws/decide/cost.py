@@ -26,7 +26,6 @@ STAGES = {  # stage: {unit: column of its cost per image}
 }  # fmt: skip
 FORWARD = (("flops_per_forward", 1.0), ("gflops_per_forward", 1e9))  # column, FLOPs in one unit of it
 MACHINE = ("device", "threads", "sampling_batch", "dtype")  # what a time belongs to
-HOUR = 3600.0  # s
 ROUNDING = 1 + 1e-9  # on what a budget buys: one of exactly the cost of a cell buys it, whatever the last digit
 DEVIATION = {"flops": 0.01, "seconds": 0.1, "joules": 0.1}  # relative; measured costs further from the model are noted
 
@@ -146,7 +145,7 @@ def cost_model(
         cost = cost_model(table, "seconds", stages=stages, size=size, steps=steps)
         if price is None:
             raise InputError("A budget in money needs price=, the money an hour of the machine costs.")
-        scale = check_positive(units.price(price).value, "price", "per hour") / HOUR
+        scale = check_positive(units.price(price).value, "price", "per hour") / units.HOUR
         paid = tuple(Stage(s.name, s.per_call * scale, s.fixed * scale) for s in cost.stages)
         return replace(cost, unit="money", stages=paid)
     _require(table, size)

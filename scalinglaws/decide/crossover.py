@@ -32,6 +32,7 @@ from scalinglaws.schema import InputError
 POINTS = 400  # places at which two fitted curves are compared
 FAR = 0.05  # decades beyond the data that are worth a warning
 DRAWN = 100  # of those are kept for a figure
+PLACES = dict.fromkeys(("cost", "value", "low", "high"), float)  # columns that have nan where there is no crossing
 SHOWN = ("first", "second", "cost", "value", "low", "high", "probability", "below", "above", "decades_beyond", "of")
 WHOSE = {"curve": "", "owned": " for the models you own", "new_model": " for models trained anew"}
 OUTSIDE = "The law's curves cross outside the interval: the models you own differ from the law by errors of their own."
@@ -55,7 +56,7 @@ class Crossover:
     probability: float  # share of replicates that cross within the range
     below: str | None  # the better one below the crossing, or everywhere
     above: str | None
-    decades_beyond: float  # of the crossing, past what both were measured at; 0 inside
+    decades_beyond: float  # of the crossing, above or below what both were measured at; 0 inside
     searched: tuple[float, float]  # (from, to), in the unit
     unit: str
     level: float
@@ -78,8 +79,9 @@ class Crossover:
         return "\n".join(lines + [f"Warning: {w}" for w in self.warnings])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row: the two curves, cost, value, low, high, probability, below, above, decades_beyond, of."""
-        return pd.DataFrame([{k: getattr(self, k) for k in SHOWN}])
+        """One row: the two curves, cost, value, low, high (nan for None), probability, below, above, decades_beyond,
+        of."""
+        return pd.DataFrame([{k: getattr(self, k) for k in SHOWN}]).astype(PLACES)
 
     def record(self) -> dict:
         """Every field but the curves, for JSON."""
@@ -133,7 +135,7 @@ def cross(one: Curve, two: Curve, *, level=0.9, beyond=1.0, quality="quality", *
     start = next((gap for gap in first if gap != 0), 0.0)  # measured curves may begin at one value
     low, high = _interval(crossings, replicates[:, 0], start, level) if cost else (None, None)
     names = (one.label, two.label) if start > 0 else (two.label, one.label)
-    past = max(0.0, float(np.log10(cost / data[1]))) if cost else 0.0
+    past = max(0.0, float(np.log10(max(cost / data[1], data[0] / cost)))) if cost else 0.0
     notes = [*one.notes, *two.notes, *([APART] if data[1] < data[0] else [])]
     if past > FAR:
         notes.append(f"The crossing is {past:.1f} decades beyond what both were measured at.")
@@ -232,13 +234,13 @@ def crossovers(source, between=None, *, neighbours=False, at=None, along=None, *
         named = {k: options.pop(k) for k in ("cost", "unit", "stages", "price") if k in options}
         cost = _cost(law, pricing(**named))
         answers = [crossover(source, pair, cost=cost, **options) for pair in pairs]
-        return pd.DataFrame([{k: getattr(one, k) for k in SHOWN} for one in answers], columns=SHOWN)
+        return pd.DataFrame([{k: getattr(one, k) for k in SHOWN} for one in answers], columns=SHOWN).astype(PLACES)
     rows = []
     for pair in [between] if between is not None else combinations(fitted.level_names(source), 2):
         for size in _common_sizes(source, pair, along) if at is None else [at]:
             one = crossover(source, pair, at=size, along=along, **options)
             rows.append({"at": one.at} | {k: getattr(one, k) for k in SHOWN})
-    return pd.DataFrame(rows, columns=["at", *SHOWN])
+    return pd.DataFrame(rows, columns=["at", *SHOWN]).astype(PLACES)
 
 
 @checked

@@ -136,13 +136,15 @@ def error_of(table, quality):
 
 
 def read_off(costs, errors, aim):
-    """(cost at which a falling curve has the error `aim`, '' or 'at least' or 'at most'), straight in logs."""
+    """(least cost at which a falling curve has the error `aim`, '' or 'at least' or 'at most'), straight in logs."""
     logs, falling = np.log(costs), np.log(np.minimum.accumulate(errors))
     if falling[-1] > np.log(aim):
         return float(costs[-1]), "at least"
     if falling[0] <= np.log(aim):
         return float(costs[0]), "at most"
-    return float(np.exp(np.interp(-np.log(aim), -falling, logs))), ""
+    reached = int((falling <= np.log(aim)).argmax())
+    ends = slice(reached - 1, reached + 1)
+    return float(np.exp(np.interp(-np.log(aim), -falling[ends], logs[ends]))), ""
 
 
 def partial_effects(source, qualities=(), terms=("params", "train_flops"), where=None, level=0.9, floors=None):

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, infer, laws, schema
+from scalinglaws import display, infer, laws
 from scalinglaws.decide import worth
 from scalinglaws.decide.alternatives import QUESTIONS
 from scalinglaws.decide.arguments import check_positive
 from scalinglaws.decide.belief import CURVE, Belief, believe
 from scalinglaws.decide.cost import UNITS, CostModel, cost_model
-from scalinglaws.decide.fitted import FittedLaw, has_levels
+from scalinglaws.decide.fitted import FittedLaw, has_levels, rises
 from scalinglaws.fitting.data import match_inputs
 from scalinglaws.schema import InputError
 
@@ -39,7 +39,7 @@ class Problem:
 
     @property
     def rises(self) -> bool:
-        return schema.higher_is_better(self.quality)
+        return rises(self.quality, self.form)
 
     def named(self, size) -> str:
         """The model that a decision on a size is about."""

@@ -40,9 +40,7 @@ class FittedLaw:
     @property
     def rises(self) -> bool:
         """Whether higher quality is better."""
-        if self.quality in schema.COLUMNS:
-            return schema.higher_is_better(self.quality)
-        return getattr(self.fit.law, "trend", "falls") == "rises"  # of an unknown quality the law's choice tells
+        return rises(self.quality, getattr(self.fit, "law", None))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -154,6 +152,13 @@ class FittedLaw:
     def find_size(self, size) -> float:
         """The size meant by a label such as 'c16' or by a number."""
         return find_value(self, self.size_column, size, positive=True)
+
+
+def rises(quality, law) -> bool:
+    """Whether a higher quality is better: as the schema says; of a column that it does not know, as its law goes."""
+    if quality in schema.COLUMNS:
+        return schema.higher_is_better(quality)
+    return getattr(law, "trend", "falls") == "rises"
 
 
 def find_value(law, column, name, positive=False) -> float:

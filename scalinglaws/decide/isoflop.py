@@ -18,14 +18,12 @@ def isoflop(table, quality, size, compute, tolerance=0.05) -> dict:
     """Approach 2 of Hoffmann et al. 2022: a parabola in ln N through the runs of each compute, then N_opt = k
     C^exponent.
 
-    Runs whose compute agrees within `tolerance` are one profile; profiles of fewer than 4 runs, or whose parabola has
-    no minimum inside them, are left out. Returns profiles (DataFrame), exponent, coefficient and the bias to know.
+    Runs whose ln compute is within `tolerance` of the least of them are one profile; profiles of fewer than 4 runs, or
+    whose parabola has no minimum inside them, are left out. Returns profiles (DataFrame), exponent, coefficient and the
+    bias to know.
     """
-    order = table.sort_values(compute)
-    logs = np.log(order[compute].to_numpy(float))
-    number = np.concatenate([[0], np.cumsum(np.diff(logs) > tolerance)])
-    rows = []
-    for _, part in order.groupby(number):
+    order, rows = table.sort_values(compute), []
+    for _, part in order.groupby(_alike(np.log(order[compute].to_numpy(float)), tolerance)):
         if len(part) < 4 or part[size].nunique() < 4:
             continue
         x, y = np.log(part[size].to_numpy(float)), part[quality].to_numpy(float)
@@ -36,6 +34,16 @@ def isoflop(table, quality, size, compute, tolerance=0.05) -> dict:
                 {"compute": float(np.exp(np.log(part[compute]).mean())), "size": float(np.exp(best)), "runs": len(part)}
             )
     return _power(pd.DataFrame(rows, columns=["compute", "size", "runs"]), "isoflop")
+
+
+def _alike(rising, tolerance):
+    """Numbers [n] of the groups of rising values, each within `tolerance` of the first of its group."""
+    number, first, groups = -1, -np.inf, []
+    for value in rising:
+        if value - first > tolerance:
+            number, first = number + 1, value
+        groups.append(number)
+    return np.array(groups)
 
 
 def envelope(table, quality, size, compute, bins=12) -> dict:

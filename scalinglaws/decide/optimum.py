@@ -237,8 +237,8 @@ def _allowed_steps(law, steps):
         allowed = np.unique(np.atleast_1d(np.asarray(1 if given is None else given, float)))
     except (TypeError, ValueError):
         raise InputError(f"steps={steps!r}: give numbers of steps, such as [4, 8, 16].") from None
-    if not len(allowed) or not (np.isfinite(allowed) & (allowed > 0)).all():
-        raise InputError(f"steps={steps!r}: give numbers of steps above 0, such as [4, 8, 16].")
+    if not len(allowed) or not (np.isfinite(allowed) & (allowed > 0) & (allowed % 1 == 0)).all():
+        raise InputError(f"steps={steps!r}: give whole numbers of steps above 0, such as [4, 8, 16].")
     return allowed
 
 

@@ -167,7 +167,6 @@ def _notes(table, trainings):
     if trainings is not None:
         sizes, seeds = trainings["pair"].nunique(), trainings["train_seed"].nunique()
         return (f"A pair is a training, {sizes} sizes from {seeds} seeds; its sampling settings are averaged first.",)
-    seeds = table["train_seed"].nunique() if "train_seed" in table else 0
-    return () if seeds > 1 else (
-        "One training of each: the intervals are over sampling settings and sizes, not over trainings.",
-    )  # fmt: skip
+    several = "train_seed" in table and table["train_seed"].nunique() > 1
+    why = "Trainings of several seeds are not there of every value" if several else "One training of each"
+    return (f"{why}: the intervals are over sampling settings and sizes, not over trainings.",)

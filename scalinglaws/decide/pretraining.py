@@ -81,7 +81,7 @@ def pretraining(source, quality="fd", with_="fine-tuned", without="from scratch"
     need(table, (quality, "params", "train_steps", "train_flops", "variant"))
     errors, name = error_of(table, quality)
     keys = ["params", "train_steps", *(c for c in SAME if c in table)]
-    table = table.assign(error=errors)
+    table = table.assign(error=errors)[errors.notna()]
     sides = [table[table["variant"] == v].groupby(keys, as_index=False, dropna=False)
              .agg({"error": "mean", "train_flops": "mean"}) for v in (with_, without)]  # fmt: skip
     pairs = sides[0].merge(sides[1].drop(columns="train_flops"), on=keys, suffixes=("_with", "_without"))

@@ -124,7 +124,8 @@ def compare_samplers(groups, *, unit="flops", stages=("denoise",), price=None, l
     price_rows = pricing(None, unit, stages, price)
     costs = {name: price_rows(law.table, law.size_column, law.steps_column) for name, law in laws.items()}
     curves = _along(laws, costs, _budgets(laws, costs), level)
-    return SamplerComparison(by, rates, _winners(curves, laws), laws[str(names[0])].quality, unit, level, curves)
+    first = str(names[0])
+    return SamplerComparison(by, rates, _winners(curves, laws), laws[first].quality, costs[first].unit, level, curves)
 
 
 def _rate(law, level):

@@ -92,7 +92,8 @@ def seconds_of_sizes(source, where=None, level=0.9) -> Seconds:
 
     source: a bundled study, a file or a DataFrame with model, flops_per_forward, seconds_per_image of one pass, device,
     threads, dtype, sampling_batch, and where they are known roofline_seconds and peak_memory_bytes. where: rows to
-    keep, {column: value} or "a=b; c=d". The exponent's interval is that of a least-squares line in logs, Student's t.
+    keep, {column: value} or "a=b; c=d". The exponent's interval is that of a least-squares line in logs, Student's t;
+    passes of one size are averaged first, since repeating them does not repeat how far the size lies from the line.
     InputError where a column is missing, rows are of several passes (nfe above 1), or no setting has three sizes.
 
     >>> import scalinglaws as sl
@@ -104,7 +105,7 @@ def seconds_of_sizes(source, where=None, level=0.9) -> Seconds:
     """
     check_level(level)
     table = passes_of(source, where).sort_values([*SETTING, "flops_per_forward"])
-    lines = [_line(setting, rows, level) for setting, rows in table.groupby(SETTING) if _sizes(rows) > 2]
+    lines = [_line(setting, rows, level) for setting, rows in table.groupby(SETTING, dropna=False) if _sizes(rows) > 2]
     if not lines:
         raise InputError("No device, number format and batch has three sizes with seconds: measure more of them.")
     roof = table.get("roofline_seconds", pd.Series(np.nan, table.index))
@@ -135,8 +136,9 @@ def _sizes(rows):
 def _line(setting, rows, level):
     from scipy.stats import linregress
 
-    line = linregress(np.log(rows["flops_per_forward"]), np.log(rows["seconds_per_image"]))
-    slope = effect(line.slope, line.stderr, len(rows) - 2, level)
+    logs = np.log(rows[["flops_per_forward", "seconds_per_image"]]).groupby("flops_per_forward", as_index=False).mean()
+    line = linregress(logs["flops_per_forward"], logs["seconds_per_image"])
+    slope = effect(line.slope, line.stderr, len(logs) - 2, level)
     first, last = rows.iloc[0], rows.iloc[-1]
     ratios = {f"{name.split('_')[0]}_ratio": last[name] / first[name] for name in
               ("flops_per_forward", "seconds_per_image")}  # fmt: skip

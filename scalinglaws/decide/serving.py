@@ -23,7 +23,6 @@ from scalinglaws.schema import InputError, NoAnswer
 
 GRID = 240  # sizes tried
 DRAWS = 300  # bootstrap replicates that are solved
-HOUR = 3600.0  # s
 
 
 class OutOfReach(NoAnswer):
@@ -220,8 +219,11 @@ def _prices(fit, cost, per_item, fixed, speed, price):
         return Prices(training_cost(fit, cost), forward, float(fixed), (1.0, 1.0), "FLOPs")
     pair = tuple(speed) if isinstance(speed, tuple | list) else (speed, speed)
     rates = [check_positive(v, "speed", "FLOP/s") for v in pair]
-    hourly, unit = (HOUR, "s") if price is None else (units.price(price).value, units.price(price).currency or "money")
-    scales = tuple(hourly / HOUR / rate for rate in rates)
+    hourly, unit = units.HOUR, "s"
+    if price is not None:
+        paid = units.price(price)
+        hourly, unit = paid.value, paid.currency or "money"
+    scales = tuple(hourly / units.HOUR / rate for rate in rates)
     return Prices(training_cost(fit, cost), forward, float(fixed), scales, unit)
 
 

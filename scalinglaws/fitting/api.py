@@ -30,10 +30,11 @@ def fit(
 
     loss: huber or squares. delta: where Huber's loss turns linear; None is 1.345 times the noise, reported.
     residuals: log (ln f - ln y), raw (f - y) or log1p (ln(1+f) - ln(1+y)). se: column of standard errors, in the unit
-    of the quality; weights: column of weights, 0 leaves a row out. asymmetry: weight of rows above the curve, below 1
-    for the lower envelope. cluster: column(s) whose equal values are resampled together; None: rows with equal inputs,
-    or with one equal input where the residuals show that those share an error. bootstrap: auto, wild, pair or residual,
-    of so many replicates. starts: initial guesses of the search. seed: of all random numbers.
+    of the quality; weights: column of how much each row counts, 0 leaves it out. Rows of unequal noise need se: with
+    weights alone a bootstrap of pooled residuals takes their noise for even. asymmetry: weight of rows above the curve,
+    below 1 for the lower envelope. cluster: column(s) whose equal values are resampled together; None: rows with equal
+    inputs, or with one equal input where the residuals show that those share an error. bootstrap: auto, wild, pair or
+    residual, of so many replicates. starts: initial guesses of the search. seed: of all random numbers.
 
     Returns a Fit. Raises InputError, with what to do about it, where columns are missing, hold what has no logarithm,
     or are too few for the law.

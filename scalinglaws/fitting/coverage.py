@@ -17,17 +17,19 @@ def coverage(
 ) -> pd.DataFrame:
     """How often intervals contain the truth when the fit itself is the truth, on the fit's own design.
 
-    Log-normal noise (normal on the raw scale) of the given standard deviation, default fit.noise, is added to the
-    fitted curve, and everything is fitted again from new initial guesses. method: see Fit.interval. One row a
+    Normal noise of the given standard deviation, default fit.noise, in units of the rows' relative standard errors
+    where the fit has them, is added to the fitted curve on the scale of the residuals (log, raw or log1p), and
+    everything is fitted again from new initial guesses. method: see Fit.interval. One row a
     parameter: cover (share of data sets), half_width (mean, relative to the value).
     """
     rng = np.random.default_rng(seed)
-    curve, truth = fit.curve(fit.problem.data.x), fit.theta
-    noise = fit.noise if noise is None else noise
+    data, offset = fit.problem.data, fit.problem.objective.loss.offset
+    curve, truth = fit.curve(data.x), fit.theta
+    noise = (fit.noise if noise is None else noise) * (1.0 if data.sigma is None else data.sigma)
     hits, widths = np.zeros(len(truth)), np.zeros(len(truth))
     for _ in range(datasets):
         shock = noise * rng.standard_normal(len(curve))
-        value = curve + shock if fit.residual_scale == "raw" else curve * np.exp(shock)
+        value = curve + shock if fit.residual_scale == "raw" else (curve + offset) * np.exp(shock) - offset
         again = refit(fit, value).interval(level, method)
         hits += (again["low"].to_numpy() <= truth) & (truth <= again["high"].to_numpy())
         widths += (again["high"] - again["low"]).to_numpy() / 2

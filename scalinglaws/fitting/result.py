@@ -187,7 +187,8 @@ class Fit:
         """value, low and high of every parameter; the index holds their names.
 
         method: bootstrap, quantiles of the replicates; profile, where the profile objective has risen by what Student's
-        t allows; delta, value +- t x standard error, symmetric. Raises InputError for another method or level.
+        t allows; delta, value +- t x standard error, symmetric; both take weights for inverse
+        variances. Raises InputError for another method or level.
         """
         predict.check_level(level)
         if method not in INTERVALS:

@@ -13,7 +13,7 @@ from scalinglaws import display, schema
 from scalinglaws.fitting.levels import OF
 from scalinglaws.forecasting import prior
 from scalinglaws.forecasting.design import LAWS, design, mixture
-from scalinglaws.forecasting.series import AXES, Series, own_error, rises
+from scalinglaws.forecasting.series import AXES, Series, one_row_each, rises
 from scalinglaws.forecasting.siblings import evidence_of
 from scalinglaws.schema import InputError
 
@@ -22,6 +22,7 @@ WORDS = {"curve": "of the curve", "owned": "of a new measurement of a model you 
 SHORT = {"curve": "the curve", "owned": "a model you own", "new_model": "a model you would train"}  # in figures
 SEEDS = ("seed", "train_seed")  # repeats of one row differ in them
 POINTS = 40  # of a drawn curve
+TRIFLE = 1e-5  # of the weight of the heaviest point of the design; lighter ones are left out
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class Forecast:
         curve: the law itself. owned: one more measurement of a model you own, which adds the error of a cell (along
         size, of a model whose own error is in the curve). new_model: a measurement of a model you would train, which
         adds the error a trained model has of its own. cell_error: relative standard error of the new measurement where
-        it is known (default: that of the rows). Raises InputError for any other interval.
+        it is known (default: the median of the rows', of a single repeat where they are means). Raises InputError for
+        any other interval.
         """
         if of not in OF:
             raise InputError(f"No interval named {of!r}. Known: {', '.join(OF)}.")
@@ -204,12 +206,12 @@ def forecast(
     """Forecast of one curve of a table beyond its last row; two rows are enough.
 
     table: rows of one curve (all other settings equal; rows that differ in `seed` or `train_seed` only are averaged
-    geometrically, and their spread is the error of a row). quality: a column with values above 0, in any unit, whether
-    it falls or rises. column: the axis, such as params or steps; new: values beyond the largest. kind: size, steps or
-    training (default: by the column). sampler: the solver's name where steps are the axis (default: the table's
-    column). leave_out: a bundled study, or a group of them, that the prior must not have seen (default: the study the
-    rows say they are of). use_prior=False answers from the rows and a weak prior alone. pooled: rows of one x are
-    repeats, whatever they differ in. Raises InputError.
+    geometrically; their spread is the error of each, and of the one new measurement that is forecast). quality: a
+    column with values above 0, in any unit, whether it falls or rises. column: the axis, such as params or steps; new:
+    values beyond the largest. kind: size, steps or training (default: by the column). sampler: the solver's name where
+    steps are the axis (default: the table's column). leave_out: a bundled study, or a group of them, that the prior
+    must not have seen (default: the study the rows say they are of). use_prior=False answers from the rows and a weak
+    prior alone. pooled: rows of one x are repeats, whatever they differ in. Raises InputError.
 
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"params": [125e6, 280e6, 498e6, 777e6, 1119e6], "fid": [3.53, 2.56, 2.25, 2.06, 1.96]})
@@ -218,9 +220,10 @@ def forecast(
     True
     """
     one = series_of(table, quality, column, kind, sampler, pooled)
-    known = one.se[np.isfinite(one.se)] / one.y[np.isfinite(one.se)]
+    single = one.se / one.y * np.sqrt(table.groupby(column).size().to_numpy())  # of one repeat, not of their mean
+    single = single[np.isfinite(single)]
     answer = of_series(one, new, leave_out or one.study, use_prior)
-    return replace(answer, cell_error=float(np.median(known)) if len(known) else 0.0)
+    return replace(answer, cell_error=float(np.median(single)) if len(single) else 0.0)
 
 
 def series_of(table, quality, column, kind=None, sampler=None, pooled=False) -> Series:
@@ -233,7 +236,9 @@ def series_of(table, quality, column, kind=None, sampler=None, pooled=False) -> 
     kind = kind or next((k for k, names in AXES.items() if column in names), "size")
     if kind not in AXES:
         raise InputError(f"No kind of axis named {kind!r}. Known: {', '.join(AXES)}.")
-    rows, error = _one_row_each(table, quality, column, pooled)
+    if not pooled and table[column].duplicated().any():
+        _refuse_unlike(table, column)
+    rows, error = one_row_each(table.reset_index(drop=True), quality, column)
     name = sampler or (rows["sampler"].iloc[0] if "sampler" in rows else "")
     return Series(_study(table), kind, quality, column, "", rows[column].to_numpy(float),
                          rows[quality].to_numpy(float), error, {"sampler": name})  # fmt: skip
@@ -245,27 +250,9 @@ def _study(table):
     return named.iloc[0] if len(named) else "table"
 
 
-def _one_row_each(table, quality, column, pooled):
-    """(one row each x, sorted, repeats averaged; standard errors [row], NaN where none is known)."""
-    table = table.reset_index(drop=True)
-    held, y = f"{quality}_se", table[quality].astype(float)
-    error = schema.numbers(table[held]) if held in table else pd.Series(np.nan, table.index)
-    if not table[column].duplicated().any():
-        rows = table.iloc[np.argsort(table[column].to_numpy(float))]
-        return rows, own_error(rows, quality)
-    same = table.groupby(column, sort=True)
-    if not pooled:
-        _refuse_unlike(table, same, column)
-    logs, relative = np.log(y).groupby(table[column]), ((error / y) ** 2).groupby(table[column])
-    free = len(table) - len(same)
-    between = np.sqrt(((np.log(y) - logs.transform("mean")) ** 2).sum() / free)  # of the repeats of one x, pooled
-    rows = same.first().reset_index().assign(**{quality: np.exp(logs.mean().to_numpy())})
-    spread = np.fmax(between, np.sqrt(relative.mean().to_numpy())) / np.sqrt(same.size().to_numpy())
-    return rows, rows[quality].to_numpy() * spread
-
-
-def _refuse_unlike(table, same, column):
+def _refuse_unlike(table, column):
     """InputError where rows of one x are not known to be repeats."""
+    same = table.groupby(column)
     settings = [c for c in ("family", "model", *schema.unpooled()) if c in table and c != column]
     differ = [c for c in settings if (same[c].nunique(dropna=False) > 1).any()]
     if differ or not any(c in table and same[c].nunique().max() > 1 for c in SEEDS):
@@ -307,10 +294,10 @@ def of_series(one, new, leave_out=None, use_prior=True, fine=True) -> Forecast:
     )  # fmt: skip
 
 
-def _heavy(logs, share=1e-5):
+def _heavy(logs):
     """(weights [point], mask) of the points that hold all but a trifle of the mass."""
     top = logs.max()
-    keep = logs > top + np.log(share)
+    keep = logs > top + np.log(TRIFLE)
     weights = np.exp(logs[keep] - top)
     return weights / weights.sum(), keep
 

@@ -29,13 +29,13 @@ def last(x, y, new, rng):
 
 def power(x, y, new, rng):
     """A x^-a by least squares of logs, with a residual bootstrap."""
-    return _bootstrap(x, y, new, rng, lambda z: _line(np.log(x), z, np.log(new)), 2)
+    return _bootstrap(x, y, rng, lambda z: _line(np.log(x), z, np.log(new)), 2)
 
 
 def floor(x, y, new, rng):
     """E + A x^-a by curve_fit on the logs, with a residual bootstrap over a grid of (E, a)."""
     value = _curve_fit(x, np.log(y), new, log=True)
-    _, draws = _bootstrap(x, y, new, rng, lambda z: _grid_floor(np.log(x), z, np.log(new)), 3)
+    _, draws = _bootstrap(x, y, rng, lambda z: _grid_floor(np.log(x), z, np.log(new)), 3)
     return value, draws
 
 
@@ -213,7 +213,7 @@ def _grid_floor(ln_x, z, ln_new):
     return seen[best] + level[:, None], shape[best, -1] + level
 
 
-def _bootstrap(x, y, new, rng, fit, parameters):
+def _bootstrap(x, y, rng, fit, parameters):
     """Residual bootstrap in logs; residuals grow by sqrt(n / (n - p)), and a drawn one is the new measurement's."""
     _need(x, parameters)
     z = np.log(y)[None]

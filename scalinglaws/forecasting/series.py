@@ -135,8 +135,31 @@ def own_error(rows: pd.DataFrame, quality: str) -> np.ndarray:
     return schema.numbers(rows[name]).to_numpy(float)
 
 
+def one_row_each(table: pd.DataFrame, quality: str, column: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """(one row each x, rising, repeats averaged geometrically; standard errors [row], NaN where none is known).
+
+    The error of a mean is that of one repeat, by the scatter of all repeats or by their standard errors, whichever is
+    larger, over the square root of their number.
+    """
+    if not table[column].duplicated().any():
+        rows = table.iloc[np.argsort(table[column].to_numpy(float))]
+        return rows, own_error(rows, quality)
+    held, y, x = f"{quality}_se", table[quality].astype(float), table[column]
+    error = schema.numbers(table[held]) if held in table else pd.Series(np.nan, table.index)
+    with np.errstate(all="ignore"):  # a quality of 0 or below has no logarithm, and its x no mean
+        ln = np.log(y)
+    same, logs, relative = table.groupby(column), ln.groupby(x), ((error / y) ** 2).groupby(x)
+    between = np.sqrt(((ln - logs.transform("mean")) ** 2).sum() / (len(table) - len(same)))  # of all repeats, pooled
+    rows = same.first().reset_index().assign(**{quality: np.exp(logs.mean().to_numpy())})
+    spread = np.fmax(between, np.sqrt(relative.mean().to_numpy())) / np.sqrt(same.size().to_numpy())
+    return rows, rows[quality].to_numpy() * spread
+
+
 def from_table(table: pd.DataFrame, study: str = "table", least: int = 3, kinds=tuple(AXES)) -> list[Series]:
-    """All series of a table with at least `least` different values along an axis."""
+    """All series of a table with at least `least` different values along an axis.
+
+    Rows that differ in nothing that the schema knows but a seed, a device or a note are repeats: see `one_row_each`.
+    """
     found = []
     if "family" in table:
         mixed = [(study, family) in MIXED or "block design" in str(family) for family in table["family"]]
@@ -262,10 +285,10 @@ def _groups(rows, keys):
 
 
 def _series(part, study, kind, quality, column, values, least):
-    part = part.groupby(column, as_index=False).first() if part[column].duplicated().any() else part
-    part = part.sort_values(column)
+    if quality == "guidance" and part[column].duplicated().any():
+        return []  # strengths that were tried, none of them chosen
+    part, se = one_row_each(part, quality, column)
     x, y = part[column].to_numpy(float), part[quality].to_numpy(float)
-    se = own_error(part, quality)
     good = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
     if good.sum() < least or np.ptp(y[good]) == 0:
         return []
