@@ -5,7 +5,8 @@
 theta has a prior in the internal coordinates of the law, u_j ~ N(0, model_sd^2) is the trained model's own error,
 w_j a smooth process in ln steps (Matern 3/2) of standard deviation misfit_sd_j (steps / typical steps)^-decay, which
 says that no law is exact: each model has its own, shrunk to what all have in common, since a law may hold for some
-models and not for others, and it may be wider at few steps, since a law in steps is one of many steps. The law
+models and not for others, and it may be wider at few steps, since a law in steps is one of many steps. What the law
+misses of one model it is likely to miss of the others: the w_j of two models are correlated by COMMON. The law
 is linearised at its posterior mode (Gauss-Newton), so that everything after it is linear: a measurement moves the mean
 and the covariance of all points by one rank. Two rows are enough, as theta has a prior.
 """
@@ -26,6 +27,7 @@ MODEL, MISFIT = (np.log(0.03), 0.7), (np.log(0.04), 0.8)  # priors of the errors
 MODEL_SDS, MISFIT_SDS = np.geomspace(0.004, 0.25, 6), np.geomspace(0.004, 0.25, 6)
 FACTORS, OWN = np.geomspace(0.1, 5.0, 9), 0.5  # of a model's misfit to the common one; sd of the prior of their ln,
 # whose mean is such that the expected square is 1: a model of which little is known has the common misfit
+COMMON = 0.5  # correlation of the misfits of two models at equal steps
 DECAYS = (0.0, 0.3, 0.6, 0.9)  # of a misfit, as a power of steps
 SHARES = (0.1, 0.3, 1.0)  # of a cell's stated standard error that is not common to all cells
 UNSTATED = 0.01  # error of a measurement whose standard error is not stated, relative
@@ -173,12 +175,14 @@ def parameter_prior(law: Law, coordinates, z, start=None):
 
 
 def same_models(points):
-    """(1 where two points are of one model, its correlation of w) [point, point]; none on the law itself."""
+    """(1 where two points are of one model, the correlation of their w) [point, point]; none on the law itself."""
     label = points["model"].to_numpy(str)
-    same = ((label[:, None] == label[None]) & (label != CURVE)[:, None]).astype(float)
+    trained = label != CURVE
+    same = ((label[:, None] == label[None]) & trained[:, None]).astype(float)
     steps = np.log(points["steps"].to_numpy(float))
     distance = np.sqrt(3) * np.abs(steps[:, None] - steps[None]) / LENGTH
-    return same, same * (1 + distance) * np.exp(-distance)
+    shared = np.where(same, 1.0, COMMON * np.outer(trained, trained))
+    return same, shared * (1 + distance) * np.exp(-distance)
 
 
 def relative_steps(points, rows):
