@@ -11,7 +11,8 @@ from scalinglaws import evidence, measurements, schema
 from scalinglaws.roles import TRAINING
 from scalinglaws.schema import InputError
 
-MEASURED_WITH = ("features", "reference")  # rows that differ in them have distances that do not compare
+MEASURED_WITH = ("features", "reference")  # rows that differ in them have qualities ON_FEATURES that do not compare
+ON_FEATURES = ("fd", "fid", "sfid", "kd", "kid", "precision", "recall")  # first words of their names
 CHOICES = ("sampler", "guidance")  # a law answers for one value of each; a budget chooses between them
 
 
@@ -88,9 +89,9 @@ def assumptions(table, quality, inputs, chosen):
 
 
 def _measured_with(table, quality):
-    """Columns that say that distances of the table were measured with several networks, or to several references."""
-    distance = quality in schema.COLUMNS and schema.COLUMNS[quality].unit == "distance"
-    return [c for c in MEASURED_WITH if distance and c in table and table[c].nunique() > 1]
+    """Columns that say that a quality on features was measured with several networks, or to several references."""
+    on_features = quality in schema.COLUMNS and quality.split("_")[0] in ON_FEATURES
+    return [c for c in MEASURED_WITH if on_features and c in table and table[c].nunique() > 1]
 
 
 def _lengths_by_size(table, inputs):

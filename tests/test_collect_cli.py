@@ -53,18 +53,21 @@ def test_help_tables_and_stores_need_no_torch(tmp_path):
     codes, said, imported = light(tmp_path, *commands)
     assert codes == [0] * len(commands), said
     assert "1 rows in b.parquet" in said and "guidance_interval" in said and imported == []
-    assert "1 cells done, 1 failed; what is missing its sweep file tells" in said
+    assert "1 cells done, 1 failed; its sweep file tells what is missing" in said
     assert f"b-{'1' * 16} nan: all samples are NaN (tries: 1)" in said and '"cells": null, "done": 1' in said
 
 
 def test_what_is_wrong_with_the_words_or_the_file_is_said_before_torch_is_imported(tmp_path):
     (tmp_path / "steps.yaml").write_text(SWEEP.format("ddim").replace("[4]", "[0]"))
     (tmp_path / "good.yaml").write_text(SWEEP.format("ddim"))
+    (tmp_path / "folder").mkdir()
     (tmp_path / "tune.yaml").write_text("base: there\ndata: here\nsteps: 0\n")
     cases = {
         "sweep.yaml: give the path of a YAML file": ["status", "sweep.yaml"],
         "steps.yaml, line 2: 'steps.0' was 0": ["plan", "steps.yaml"],
         "--spend: only for a run with --adaptive": ["run", "good.yaml", "--spend", "$3"],
+        "'folder' holds no cell, finished, failed or in work": ["status", "folder"],
+        "'folder' is a store itself: leave --store out": ["status", "folder", "--store", "other"],
         "No engine named 'slurm'": ["run", "good.yaml", "--engine", "slurm"],
         "'rows.txt' is neither .csv nor .parquet": ["latency", "good.yaml", "--out", "rows.txt"],
         "A batch of 0 samples": ["compute", "mei", "rows.csv", "--batches", "0"],

@@ -355,7 +355,7 @@ def test_repeats_are_averaged_geometrically_and_their_spread_is_the_error():
 
 
 def test_series_average_repeats_as_a_forecast_does():
-    """Four seeds of sampling a size, of which the first used to stand for all."""
+    """Four seeds of sampling a size: their geometric mean, and its error."""
     x, shocks = np.repeat([1e6, 1e7, 1e8], 4), 0.1 * np.random.default_rng(5).standard_normal(12)
     table = rows(x, 20 * x**-0.1 * np.exp(shocks), seed=np.tile(range(4), 3))
     (one,), whole = series.from_table(table.sample(frac=1, random_state=0), "mine"), series_of(table, "fid", "params")

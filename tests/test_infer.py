@@ -41,6 +41,11 @@ def test_distances_to_two_references_are_refused_at_one_point_and_said_elsewhere
     )
     assert any(sentence.startswith(said) for sentence in apart.sentences())
     assert not any("does not compare" in sentence for sentence in infer.question(rows).sentences())
+    mixed = rows.assign(reference=rows["reference"].mask(largest, "b96"))
+    for quality, compares in (("precision", False), ("lpips", True), ("psnr", True)):  # on features, and to the target
+        own = mixed.drop(columns="fd_effnet_lite0").assign(**{quality: mixed["fd_effnet_lite0"] / 1e4})
+        noted = any("does not compare" in sentence for sentence in infer.question(own).sentences())
+        assert noted != compares, quality
 
 
 def test_a_mixture_of_many_values_is_named_by_the_first_twelve():

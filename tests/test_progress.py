@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("rich")
 
 from collect.jobs import Job
-from collect.progress import KEPT, RunProgress, pace
+from collect.progress import KEPT, RunProgress, duration, pace
 from collect.run.worker import Event
 
 PER_FLOP, PER_CELL = 3e-9, 2.5  # seconds
@@ -109,3 +109,7 @@ def test_only_the_last_cells_teach():
     for _ in range(2 * KEPT):
         run.finish()
     assert run.progress.left == pytest.approx(2 * KEPT * seconds(same[0]), rel=1e-6)
+
+
+def test_durations_are_said_in_the_largest_fitting_unit():
+    assert [duration(s) for s in (12, 180, 7500, 270_000)] == ["12 s", "3 min", "2 h 05 min", "3 d 3 h"]

@@ -24,7 +24,7 @@ def register(verbs):
          "seconds, memory and energy of one call per model, in a fresh process"),
     ):  # fmt: skip
         verb = verbs.add_parser(name, help=text)
-        verb.add_argument("sweep", help="a sweep file (YAML)")
+        verb.add_argument("sweep", help=f"a sweep file (YAML){', or a store' if name == 'status' else ''}")
         verb.add_argument("--store", help="folder or address of finished cells (default: the file's, or runs/<name>)")
         verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
         verb.add_argument("--download", action="store_true", help="fetch models given by hub name and revision")
@@ -80,9 +80,11 @@ def check_file(args):
 
 
 def check_status(args):
-    """The same, unless it is a store."""
+    """The same, unless it is a store, beside which there is no other one."""
     if not is_store(args.sweep):
         check_file(args)
+    elif args.store:
+        raise InputError(f"'{args.sweep}' is a store itself: leave --store out, or give a sweep file.")
 
 
 def check_run(args):

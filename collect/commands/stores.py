@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 from collect.progress import show
-from collect.store.store import Store, verify
+from collect.store import leases
+from collect.store.store import CELLS, FAILED, Store, verify
 from collect.store.store import status as store_status
+from scalinglaws.schema import InputError
 
 
 def status(args):
@@ -34,7 +36,12 @@ def is_store(place):
 
 
 def _of_store(place):
-    return Store(place if "://" in place else Path(place)), None
+    """(the store, None: its jobs are not known); InputError where no sweep has left anything."""
+    store = Store(place if "://" in place else Path(place))
+    if not any(store.files.names(folder) for folder in (CELLS, FAILED, leases.FOLDER)):
+        raise InputError(f"'{place}' holds no cell, finished, failed or in work: give a sweep file, or the folder or "
+                         "address of its store.")  # fmt: skip
+    return store, None
 
 
 def _of_sweep(args):
@@ -56,4 +63,4 @@ def counts(done):
     rest = "".join(f", {count} {what}" for what, count in held.items() if count)
     known = done["cells"] is not None
     return (f"{done['done']} of {done['cells']} cells done, {done['missing']} missing{rest}" if known
-            else f"{done['done']} cells done{rest}; what is missing its sweep file tells")  # fmt: skip
+            else f"{done['done']} cells done{rest}; its sweep file tells what is missing")  # fmt: skip

@@ -17,10 +17,10 @@ def coverage(
 ) -> pd.DataFrame:
     """How often intervals contain the truth when the fit itself is the truth, on the fit's own design.
 
-    Normal noise of the given standard deviation, default fit.noise, in units of the rows' relative standard errors
-    where the fit has them, is added to the fitted curve on the scale of the residuals (log, raw or log1p), and
-    everything is fitted again from new initial guesses. method: see Fit.interval. One row a
-    parameter: cover (share of data sets), half_width (mean, relative to the value).
+    Normal noise of the given standard deviation, default fit.noise, is added to the fitted curve on the scale of the
+    residuals (log, raw or log1p), and everything is fitted again from new initial guesses. Where the fit has standard
+    errors, that is the noise of the row of median error, and the others' is in proportion. method: see Fit.interval.
+    One row a parameter: cover (share of data sets), half_width (mean, relative to the value).
     """
     rng = np.random.default_rng(seed)
     data, offset = fit.problem.data, fit.problem.objective.loss.offset
