@@ -90,7 +90,7 @@ def settings_replays(name, count, shares):
                 known = prepare_settings(table.assign(**{quality: drawn}).loc[seen], quality=quality, budget=budget,
                                          candidates=table[[*CELL, "flops_per_forward"]])  # fmt: skip
                 yield {"grid": name, "order": order, "share": share, "seed": seed,
-                       "regret": _regret(table, quality, known), "cells": len(seen),
+                       "regret": regret(table, quality, known), "cells": len(seen),
                        "spent": table["cost"][seen].sum() / table["cost"].sum()}  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def _measured(table, quality, seen, left, rest, budget):
     return seen
 
 
-def _regret(table, quality, experiment):
+def regret(table, quality, experiment):
     """ln of the measured quality at the choice over that of the best alternative, of the whole grid."""
     (chosen,), whole = experiment.decision.choices(experiment.belief.mean), {}
     points = experiment.belief.points.copy()

@@ -100,3 +100,12 @@ def test_the_names_known_without_torch_are_those_that_are_built():
 
     assert tuple(shapes.SHAPES) == rules.SHAPES
     assert {row.scheduler for row in samplers.SAMPLERS.values() if row.scheduler in schedulers.OWN} == {"ExactDDIM"}
+
+
+def test_a_tuning_file_is_checked_as_the_class_that_it_is_read_as():
+    pytest.importorskip("torch")
+    from collect.cli import training as light_side
+    from collect.commands import training as heavy_side
+
+    classes = [{verb: kind for verb, (kind, _) in side.TUNINGS.items()} for side in (light_side, heavy_side)]
+    assert classes[0] == classes[1]

@@ -22,7 +22,7 @@ def export(args):
         show(f"{len(others)} of the store's {len(stems)} cells are left out: {args.sweep} does not name them")
     elif among is None and (names := repeated(stems)):
         note(
-            f"{len(names)} cells are in {args.store} more than once, such as {names[0]}: measured before and after "
+            f"Names that {args.store} has more than once: {len(names)}, such as {names[0]}, measured before and after "
             "weights, metrics or a reference were changed. --sweep FILE takes those that a sweep file names now."
         )
     return 0
