@@ -184,7 +184,7 @@ def test_an_export_says_what_was_measured_twice_and_takes_the_cells_of_a_sweep_a
     store.write(first.name, "0" * 16, rows[0] | {"fd": 1e6})
     words = ["collect", "export", store.folder, tmp_path / "all.csv"]
     code, out, err = said(*words)
-    assert code == 0 and "5 rows in" in out and f"1 cells are in {store.folder} more than once, such as" in err
+    assert code == 0 and "5 rows in" in out and f"{store.folder} has more than once: 1, such as" in err
     assert first.name in err and "--sweep FILE takes those" in err
     store.write("c8-ddim-64-w1-n80-s0", "1" * 16, rows[0] | {"steps": 64})
     code, out, err = said(*words, "--sweep", file)
@@ -211,15 +211,18 @@ def test_status_counts_by_names_and_reads_cells_when_it_is_to_verify(file, tmp_p
 def test_networks_of_metrics_and_verifiers_are_on_the_device_of_the_sweep(file, monkeypatch):
     """Every machine has the device 'meta'."""
     monkeypatch.setitem(verifiers.VERIFIERS, "mine", lambda family, device="nowhere": device)
-    monkeypatch.setitem(metrics.METRICS, "mine", lambda scale=1.0, device="nowhere": (scale, device))
-    monkeypatch.setitem(metrics.METRICS, "plain", lambda scale: scale)
+    columns = {"columns": ()}
+    mine = lambda scale=1.0, device="nowhere": SimpleNamespace(scale=scale, device=device, **columns)  # noqa: E731
+    monkeypatch.setitem(metrics.METRICS, "mine", mine)
+    monkeypatch.setitem(metrics.METRICS, "plain", lambda scale: SimpleNamespace(scale=scale, device=None, **columns))
     file.write_text(file.read_text() + "best_of: [2]\nverifier: mine\n")
     opened = sweep.open_sweep(file, device="meta")
     distances, _ = opened.scores
     assert all(p.is_meta for p in distances.network.model.parameters())
     assert opened.verifier == "meta"
     specs = [{"name": "mine", "scale": 2.0}, {"name": "mine", "device": "cpu"}, {"name": "plain", "scale": 3.0}]
-    assert opened.family.metrics(specs, "meta") == [(2.0, "meta"), (1.0, "cpu"), 3.0]
+    found = [(metric.scale, metric.device) for metric in opened.family.metrics(specs, "meta")]
+    assert found == [(2.0, "meta"), (1.0, "cpu"), (3.0, None)]
 
 
 def test_the_likelihood_of_a_class_is_the_softmax_of_the_family_s_classifier(small_family):
