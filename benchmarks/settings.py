@@ -29,7 +29,7 @@ GRIDS = SETTINGS | {
     ),
 }  # fmt: skip
 SHOWN = ((8, 8), (14, 4), (14, 14))  # cells of one setting, and of each other
-SIDES = {"apart": {"correlated.CORRELATIONS": (0.0,)}, "even": {"belief.DECAYS": (0.0,), "belief.COMMON": 0.0},
+SIDES = {"apart": {"correlated.CORRELATIONS": (0.0,)}, "even": {"belief.DECAYS": (0.0,), "belief.COMMONS": (0.0,)},
          "together": {}}  # fmt: skip
 COLUMNS = ["grid", "shown", "side", "log density", "median error", "within 90 %", "expected regret", "regret"]
 

@@ -58,24 +58,28 @@ def two_models_and_the_law():
 
 
 def matern(points):
-    """(1 where two points are of one model, the correlation of misfits): Rasmussen and Williams 2006, eq. 4.17, in ln
-    steps, and half of it between two models."""
+    """(1 where two points are of one model, correlation in ln steps), none on the law itself.
+
+    Rasmussen and Williams 2006, eq. 4.17.
+    """
     label, steps = points["model"].to_numpy(), np.log(points["steps"].to_numpy(float))
     same = np.array([[float(a == b != CURVE) for a in label] for b in label])
     far = np.sqrt(3) * np.abs(np.subtract.outer(steps, steps)) / np.log(3)
-    models = np.array([[0.5 * (CURVE not in (a, b)) for a in label] for b in label])
-    return same, np.maximum(same, models) * (1 + far) * np.exp(-far)
+    on = (label != CURVE).astype(float)
+    return same, np.outer(on, on) * (1 + far) * np.exp(-far)
 
 
 def test_the_belief_is_regression_on_the_law_and_the_errors_of_its_models():
     """Gaussian conditioning written out, about a mode that a general optimiser finds as well."""
     points, at, z = two_models_and_the_law()
-    errors, sds = np.array([0.01, 0.02, 0.01, 0.03, np.nan, 0.02]), (0.05, 0.03, 0.5)
+    errors, sds = np.array([0.01, 0.02, 0.01, 0.03, np.nan, 0.02]), (0.05, 0.03, 0.5, 0.4, 0.3)
     found = believe(PLAIN, ("N", "S"), points, at, np.exp(z), errors, sds=sds)
     coordinates = model_and_coordinates(PLAIN, {"N": points["size"], "S": points["steps"]}, np.exp(z))[1]
     mean, sd = belief_of.parameter_prior(PLAIN, coordinates, z)
     same, near = matern(points)
-    own = 0.05**2 * same + 0.03**2 * near
+    steps = points["steps"].to_numpy(float)
+    falling = 0.03 * (np.minimum(steps, 32) / np.exp(np.log(steps[at]).mean())) ** -0.4
+    own = 0.05**2 * same + np.outer(falling, falling) * near * np.where(same, 1.0, 0.3)
     noise = np.where(np.isnan(errors), 0.01, 0.5 * np.nan_to_num(errors))
     about = np.linalg.inv(own[np.ix_(at, at)] + np.diag(noise**2))
 
@@ -113,22 +117,22 @@ def test_the_prior_of_parameters_is_about_the_values():
 
 def test_errors_about_a_law_are_their_posterior_means():
     """By scipy's normal density on the whole grid of tried values, with the lognormal priors of 3 and 4 % and every
-    decay as likely."""
+    decay and correlation between models as likely."""
     points, at, _ = two_models_and_the_law()
     same, near = (part[np.ix_(at, at)] for part in matern(points))
     residual, of_law = np.array([0.05, 0.06, 0.04, -0.02, -0.05, -0.03]), 0.01**2 * np.ones((6, 6))
     noise, ratio = belief_of.CellErrors(np.full(6, 0.03)), points["steps"].to_numpy()[at] / 8.0
     weights, tried = [], []
-    grid = itertools.product(belief_of.MODEL_SDS, belief_of.MISFIT_SDS, (0.1, 0.3, 1.0), belief_of.DECAYS)
-    for model, misfit, share, decay in grid:
-        smooth = near * np.outer(ratio, ratio) ** -decay
+    values = belief_of.MODEL_SDS, belief_of.MISFIT_SDS, (0.1, 0.3, 1.0), belief_of.DECAYS, belief_of.COMMONS
+    for model, misfit, share, decay, common in itertools.product(*values):
+        smooth = near * np.where(same, 1.0, common) * np.outer(ratio, ratio) ** -decay
         full = model**2 * same + misfit**2 * smooth + of_law + np.diag(np.full(6, 0.03 * share) ** 2)
         prior = norm.pdf(np.log(model / 0.03) / 0.7) * norm.pdf(np.log(misfit / 0.04) / 0.8)
         weights.append(prior * multivariate_normal.pdf(residual, cov=full))
-        tried.append((model**2, misfit**2, share**2, decay))
-    *squares, decay = np.average(tried, axis=0, weights=weights)
+        tried.append((model**2, misfit**2, share**2, decay, common))
+    *squares, decay, common = np.average(tried, axis=0, weights=weights)
     found = belief_of._likely(residual, of_law, same, near, noise, ratio)
-    assert found == pytest.approx((*np.sqrt(squares), decay))
+    assert found == pytest.approx((*np.sqrt(squares), decay, common))
     mixed = belief_of.CellErrors(np.array([0.01, 0.02, 0.1, np.nan]))
     assert mixed.own(0.3) == pytest.approx([0.003, 0.006, 0.03, 0.01]) and mixed.usual(0.3) == pytest.approx(0.006)
 
@@ -163,7 +167,8 @@ def test_a_misfit_that_falls_with_steps_is_told_from_an_even_one(power, low, hig
     points = grid(np.geomspace(1e6, 2.56e8, 5), (1, 2, 4, 8, 16, 32, 64))
     curve = PLAIN.curve([3.0, 2000.0, 0.4, 60.0, 1.1], {"N": points["size"], "S": points["steps"]})
     falling = 0.05 * (points["steps"].to_numpy() / 8.0) ** -power
-    smooth = np.linalg.cholesky(matern(points)[1] + 1e-9 * np.eye(len(points)))
+    same, near = matern(points)
+    smooth = np.linalg.cholesky(same * near + 1e-9 * np.eye(len(points)))
     normal, errors = np.random.default_rng(0).standard_normal((4, len(points))), np.full(len(points), 0.005)
     drawn = curve * np.exp(falling * (normal @ smooth.T))
     beliefs = [believe(PLAIN, ("N", "S"), points, np.arange(len(points)), value, errors) for value in drawn]
@@ -391,7 +396,9 @@ def test_settings_together_are_the_conditional_normal_of_correlated_laws_and_err
     for i, j in np.ndindex(2, 2):
         cross = laws[i].slopes @ np.diag(np.sqrt(laws[i].prior * laws[j].prior)) @ laws[j].slopes.T
         cross = cross + laws[i].sds.model * laws[j].sds.model * same
-        cross = cross + laws[i].misfit[:, None] * laws[j].misfit * near
+        a, b = laws[i].sds.common, laws[j].sds.common
+        alike = near * (np.sqrt(a * b) + np.sqrt((1 - a) * (1 - b)) * same)
+        cross = cross + laws[i].misfit[:, None] * laws[j].misfit * alike
         full[12 * i : 12 * i + 12, 12 * j : 12 * j + 12] = cross if i == j else 0.6 * cross
     at = np.concatenate([laws[0].rows, 12 + laws[1].rows])
     errors = np.concatenate([b.error for b in beliefs.values()])

@@ -6,12 +6,13 @@ theta has a prior in the internal coordinates of the law, u_j ~ N(0, model_sd^2)
 w_j a smooth process in ln steps (Matern 3/2) of standard deviation misfit_sd_j (steps / typical steps)^-decay, which
 says that no law is exact: each model has its own, shrunk to what all have in common, since a law may hold for some
 models and not for others, and it may be wider at few steps, since a law in steps is one of many steps. What the law
-misses of one model it is likely to miss of the others: the w_j of two models are correlated by COMMON. The law
+misses of one model it may miss of the others: the w_j of two models have a correlation, `common`. The law
 is linearised at its posterior mode (Gauss-Newton), so that everything after it is linear: a measurement moves the mean
 and the covariance of all points by one rank. Two rows are enough, as theta has a prior.
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ MODEL, MISFIT = (np.log(0.03), 0.7), (np.log(0.04), 0.8)  # priors of the errors
 MODEL_SDS, MISFIT_SDS = np.geomspace(0.004, 0.25, 6), np.geomspace(0.004, 0.25, 6)
 FACTORS, OWN = np.geomspace(0.1, 5.0, 9), 0.5  # of a model's misfit to the common one; sd of the prior of their ln,
 # whose mean is such that the expected square is 1: a model of which little is known has the common misfit
-COMMON = 0.5  # correlation of the misfits of two models at equal steps
+COMMONS = (0.0, 0.5)  # correlations of the misfits of two models at equal steps
 DECAYS = (0.0, 0.3, 0.6, 0.9)  # of a misfit, as a power of steps
 SHARES = (0.1, 0.3, 1.0)  # of a cell's stated standard error that is not common to all cells
 UNSTATED = 0.01  # error of a measurement whose standard error is not stated, relative
@@ -43,6 +44,7 @@ class Sds(NamedTuple):
     misfit: float  # of w at the typical number of steps, what all models have in common
     share: float  # of a cell's stated standard error that is not common to all cells
     decay: float = 0.0  # with which the misfit falls in steps
+    common: float = 0.0  # correlation of the misfits of two models
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
 
     def own(sds, misfit):
         """Covariance of the models' own errors and misfits [point, point]."""
-        return sds.model**2 * same + np.outer(misfit, misfit) * near
+        return sds.model**2 * same + np.outer(misfit, misfit) * shared(same, near, sds.common)
 
     chosen = Sds(*sds) if sds else Sds(float(np.exp(MODEL[0])), float(np.exp(MISFIT[0])), 0.3)
     ratio = relative_steps(points, rows)
@@ -141,7 +143,7 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
             of_law = (slopes[rows] * sd**2) @ slopes[rows].T
             chosen = _likely(residual, of_law, same[measured], near[measured], noise, ratio[rows])
             falling = ratio**-chosen.decay
-            nearby = near[measured] * np.outer(falling[rows], falling[rows])
+            nearby = shared(same, near, chosen.common)[measured] * np.outer(falling[rows], falling[rows])
             misfit = falling * _own_misfits(residual, of_law, same[measured], nearby, label[rows], chosen,
                                             noise.own(chosen.share), label)  # fmt: skip
     before = log + slopes @ (mean - theta)
@@ -175,14 +177,21 @@ def parameter_prior(law: Law, coordinates, z, start=None):
 
 
 def same_models(points):
-    """(1 where two points are of one model, the correlation of their w) [point, point]; none on the law itself."""
+    """(1 where two points are of one model, the correlation of w between their steps) [point, point]; none on the law
+    itself."""
     label = points["model"].to_numpy(str)
     trained = label != CURVE
     same = ((label[:, None] == label[None]) & trained[:, None]).astype(float)
     steps = np.log(points["steps"].to_numpy(float))
     distance = np.sqrt(3) * np.abs(steps[:, None] - steps[None]) / LENGTH
-    shared = np.where(same, 1.0, COMMON * np.outer(trained, trained))
-    return same, shared * (1 + distance) * np.exp(-distance)
+    return same, np.outer(trained, trained) * (1 + distance) * np.exp(-distance)
+
+
+def shared(same, near, common):
+    """Correlation of w of two points [point, point], w being in part one process for all models, in part its model's
+    own; common: the first one's share of the variance, of all points or of each."""
+    own = 1 - np.asarray(common)
+    return near * (np.sqrt(np.outer(common, common)) + np.sqrt(np.outer(own, own)) * same)
 
 
 def relative_steps(points, rows):
@@ -227,24 +236,24 @@ def _mode(model, coordinates, rows, z, mean, sd, covariance, start=None, iterati
 
 
 def _likely(residual, of_law, same, near, noise: CellErrors, ratio) -> Sds:
-    """Roots of the posterior means of the squares of the Sds and the mean of the decay, theta integrated out.
+    """Roots of the posterior means of the squares of the Sds, means of the decay and of common, theta integrated out.
 
     residual [row] about the prior's mean of theta; of_law [row, row] the covariance that the prior of theta gives;
     same, near [row, row] as of same_models; ratio [row] as of relative_steps.
     """
-    falling = ratio ** -np.array(DECAYS)[:, None]
-    near = near * falling[:, None] * falling[:, :, None]  # [decay, row, row]
+    shapes = list(product(DECAYS, COMMONS))
+    near = [shared(same, near, common) * np.outer(ratio, ratio) ** -decay for decay, common in shapes]
     own = [np.multiply.outer(MODEL_SDS**2, same)[:, None] + np.multiply.outer(MISFIT_SDS**2, one)[None] for one in near]
     prior = np.add.outer(((np.log(MODEL_SDS) - MODEL[0]) / MODEL[1]) ** 2,
                          ((np.log(MISFIT_SDS) - MISFIT[0]) / MISFIT[1]) ** 2)  # fmt: skip
     shares = SHARES if noise.stated.any() else (1.0,)
     logs = np.array([[log_density(residual, one + of_law + np.diag(noise.own(share) ** 2)) - 0.5 * prior
                       for one in own] for share in shares])  # fmt: skip
-    weights = np.exp(logs - logs.max())  # [share, decay, model_sd, misfit_sd]
+    weights = np.exp(logs - logs.max())  # [share, shape, model_sd, misfit_sd]
     weights /= weights.sum()
     means = (weights.sum((0, 1, 3)) @ MODEL_SDS**2, weights.sum((0, 1, 2)) @ MISFIT_SDS**2,
              weights.sum((1, 2, 3)) @ np.square(shares))  # fmt: skip
-    return Sds(*np.sqrt(means).tolist(), float(weights.sum((0, 2, 3)) @ DECAYS))
+    return Sds(*np.sqrt(means).tolist(), *(weights.sum((0, 2, 3)) @ np.array(shapes)).tolist())
 
 
 def _own_misfits(residual, of_law, same, near, label, chosen, error, every):
