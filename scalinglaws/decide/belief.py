@@ -3,12 +3,13 @@
     ln y(model j, x) = ln f(x; theta) + u_j + w_j(ln steps) + e,    e the error of one measurement
 
 theta has a prior in the internal coordinates of the law, u_j ~ N(0, model_sd^2) is the trained model's own error,
-w_j a smooth process in ln steps (Matern 3/2) of standard deviation misfit_sd_j (steps / typical steps)^-decay, which
-says that no law is exact: each model has its own, shrunk to what all have in common, since a law may hold for some
-models and not for others, and it may be wider at few steps, since a law in steps is one of many steps. What the law
-misses of one model it may miss of the others: the w_j of two models have a correlation, `common`. The law
-is linearised at its posterior mode (Gauss-Newton), so that everything after it is linear: a measurement moves the mean
-and the covariance of all points by one rank. Two rows are enough, as theta has a prior.
+w_j a smooth process in ln steps (Matern 3/2) of standard deviation misfit_sd_j (steps / typical steps)^-decay, no less
+beyond the most steps measured, which says that no law is exact: each model has its own, shrunk to what all have in
+common, since a law may hold for some models and not for others, and it may be wider at few steps, since a law in steps
+is one of many steps. What the law misses of one model it may miss of the others: the w_j of two models have a
+correlation, `common`. The law is linearised at its posterior mode (Gauss-Newton), so that everything after it is
+linear: a measurement moves the mean and the covariance of all points by one rank. Two rows are enough, as theta has a
+prior.
 """
 
 from dataclasses import dataclass, field, replace
@@ -129,7 +130,7 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
 
     def own(sds, misfit):
         """Covariance of the models' own errors and misfits [point, point]."""
-        return sds.model**2 * same + np.outer(misfit, misfit) * shared(same, near, sds.common)
+        return sds.model**2 * same + np.outer(misfit, misfit) * misfit_correlation(same, near, sds.common)
 
     chosen = Sds(*sds) if sds else Sds(float(np.exp(MODEL[0])), float(np.exp(MISFIT[0])), 0.3)
     ratio = relative_steps(points, rows)
@@ -143,7 +144,7 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
             of_law = (slopes[rows] * sd**2) @ slopes[rows].T
             chosen = _likely(residual, of_law, same[measured], near[measured], noise, ratio[rows])
             falling = ratio**-chosen.decay
-            nearby = shared(same, near, chosen.common)[measured] * np.outer(falling[rows], falling[rows])
+            nearby = misfit_correlation(same, near, chosen.common)[measured] * np.outer(falling[rows], falling[rows])
             misfit = falling * _own_misfits(residual, of_law, same[measured], nearby, label[rows], chosen,
                                             noise.own(chosen.share), label)  # fmt: skip
     before = log + slopes @ (mean - theta)
@@ -187,7 +188,7 @@ def same_models(points):
     return same, np.outer(trained, trained) * (1 + distance) * np.exp(-distance)
 
 
-def shared(same, near, common):
+def misfit_correlation(same, near, common):
     """Correlation of w of two points [point, point], w being in part one process for all models, in part its model's
     own; common: the first one's share of the variance, of all points or of each."""
     own = 1 - np.asarray(common)
@@ -242,7 +243,7 @@ def _likely(residual, of_law, same, near, noise: CellErrors, ratio) -> Sds:
     same, near [row, row] as of same_models; ratio [row] as of relative_steps.
     """
     shapes = list(product(DECAYS, COMMONS))
-    near = [shared(same, near, common) * np.outer(ratio, ratio) ** -decay for decay, common in shapes]
+    near = [misfit_correlation(same, near, common) * np.outer(ratio, ratio) ** -decay for decay, common in shapes]
     own = [np.multiply.outer(MODEL_SDS**2, same)[:, None] + np.multiply.outer(MISFIT_SDS**2, one)[None] for one in near]
     prior = np.add.outer(((np.log(MODEL_SDS) - MODEL[0]) / MODEL[1]) ** 2,
                          ((np.log(MISFIT_SDS) - MISFIT[0]) / MISFIT[1]) ** 2)  # fmt: skip

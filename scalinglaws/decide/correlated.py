@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from scalinglaws.decide.belief import Belief, conditioned, log_density, same_models, shared
+from scalinglaws.decide.belief import Belief, conditioned, log_density, misfit_correlation, same_models
 
 CORRELATIONS = (0.0, 0.3, 0.6, 0.8, 0.95)  # tried, of two settings' laws and of a model's errors in them
 
@@ -51,4 +51,5 @@ def _covariances(laws, points):
     misfit = np.concatenate([law.misfit for law in laws])
     same, near = same_models(points)
     common = np.concatenate([np.full(len(law.before), law.sds.common) for law in laws])
-    return scaled @ scaled.T, np.outer(model, model) * same + np.outer(misfit, misfit) * shared(same, near, common)
+    own = np.outer(misfit, misfit) * misfit_correlation(same, near, common)
+    return scaled @ scaled.T, np.outer(model, model) * same + own
