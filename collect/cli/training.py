@@ -1,16 +1,16 @@
 """Verbs that make models: data, train, finetune, personalise, distil, release, family."""
 
 from collect.cli.late import Command
-from collect.config import DistilFile, FinetuneFile, PersonaliseFile, read_config, trained_kind
+from collect.config import KINDS, read_config, trained_kind
 from collect.datasets import scenes
 from collect.models.rules import SHAPES
 from scalinglaws.schema import InputError
 
 DATA = ("tiny-t2i",)
-TUNINGS = {  # verb: the class of its file, what it is
-    "finetune": (FinetuneFile, "train a checkpoint on, or make it a super-resolution model"),
-    "personalise": (PersonaliseFile, "teach a checkpoint a subject from a few images"),
-    "distil": (DistilFile, "make a student of few steps of a checkpoint"),
+TUNINGS = {  # verb, and kind of its file: what it is
+    "finetune": "train a checkpoint on, or make it a super-resolution model",
+    "personalise": "teach a checkpoint a subject from a few images",
+    "distil": "make a student of few steps of a checkpoint",
 }
 
 
@@ -55,7 +55,7 @@ def _train(verbs):
 
 
 def _tuning(verbs, name):
-    verb = verbs.add_parser(name, help=f"{TUNINGS[name][1]}; resumes what is there")
+    verb = verbs.add_parser(name, help=f"{TUNINGS[name]}; resumes what is there")
     verb.add_argument("file", help="what to do (YAML; keys: collect/config/trainings.py)")
     verb.add_argument("--out", help=f"folder of the run (default: the file's `out`, or runs/{name}/<file>)")
     verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
@@ -97,4 +97,4 @@ def check_train(args):
 
 def check_tune(args):
     """The same for the file of a training of a checkpoint."""
-    read_config(args.file, TUNINGS[args.verb][0])
+    read_config(args.file, KINDS[args.verb])

@@ -37,7 +37,7 @@ def is_store(place):
 
 def _of_store(place):
     """(the store, None: its jobs are not known); InputError where no sweep has left anything."""
-    store = Store(place if "://" in place else Path(place))
+    store = Store(place)
     if not any(store.files.names(folder) for folder in (CELLS, FAILED, leases.FOLDER)):
         raise InputError(f"'{place}' holds no cell, finished, failed or in work: give a sweep file, or the folder or "
                          "address of its store.")  # fmt: skip

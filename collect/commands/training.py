@@ -7,10 +7,8 @@ from pathlib import Path
 import yaml
 
 from collect.config import (
-    DistilFile,
+    KINDS,
     FamilyFile,
-    FinetuneFile,
-    PersonaliseFile,
     SeriesFamilyFile,
     TextFamilyFile,
     family_kind,
@@ -34,10 +32,10 @@ TRAINERS = {  # kind of family file: what makes it, fields in which a run may be
     TextFamilyFile: (text, ("steps", "widths", "seeds", "parts", "check")),
     SeriesFamilyFile: (series, ("steps", "widths", "processes", "seeds", "check")),
 }
-TUNINGS = {  # verb: the class of its file, what runs it
-    "finetune": (FinetuneFile, finetune.finetune),
-    "personalise": (PersonaliseFile, personalise.personalise),
-    "distil": (DistilFile, distil.distil),
+TUNINGS = {  # verb, and kind of its file: what runs it
+    "finetune": finetune.finetune,
+    "personalise": personalise.personalise,
+    "distil": distil.distil,
 }
 
 
@@ -136,13 +134,12 @@ def _same_run(path, given, folder):
 
 def tune(args):
     """One given model trained further, from its file to a checkpoint that a sweep can use."""
-    kind, run = TUNINGS[args.verb]
-    given = read_config(args.file, kind).resolved(args.file)
+    given = read_config(args.file, KINDS[args.verb]).resolved(args.file)
     folder = Path(args.out or given.out or f"runs/{args.verb}/{Path(args.file).stem}")
     where = parallel.accelerated(args.accelerate) if args.accelerate else parallel.Alone(pick_device(args.device))
     if where.first:
         _same_run(args.file, given, folder)
-    for event in each_label(run, given, folder, where):
+    for event in each_label(TUNINGS[args.verb], given, folder, where):
         if where.first:
             show(event.text)
     if where.first:

@@ -33,9 +33,7 @@ def table_format(path):
 
 def store_at(source):
     """The Store at a URL or in a folder, or None where the source is something else."""
-    if "://" in str(source):
-        return Store(str(source))
-    return Store(Path(source)) if (Path(source) / FOLDER).is_dir() else None
+    return Store(source) if "://" in str(source) or (Path(source) / FOLDER).is_dir() else None
 
 
 def _rows(source, among=None):

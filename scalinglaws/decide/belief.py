@@ -144,7 +144,8 @@ def believe(law: Law, symbols, points: pd.DataFrame, rows, values, errors=None, 
             of_law = (slopes[rows] * sd**2) @ slopes[rows].T
             chosen = _likely(residual, of_law, same[measured], near[measured], noise, ratio[rows])
             falling = ratio**-chosen.decay
-            nearby = misfit_correlation(same, near, chosen.common)[measured] * np.outer(falling[rows], falling[rows])
+            nearby = misfit_correlation(same[measured], near[measured], chosen.common)
+            nearby = nearby * np.outer(falling[rows], falling[rows])
             misfit = falling * _own_misfits(residual, of_law, same[measured], nearby, label[rows], chosen,
                                             noise.own(chosen.share), label)  # fmt: skip
     before = log + slopes @ (mean - theta)
