@@ -2,21 +2,22 @@
 
 Mei et al. 2024 (arXiv 2404.01367) count the FLOPs of the denoiser times steps: guidance is not counted twice, text
 encoder and decoder not at all. Here the same measured rows are priced by each account; at a budget every size takes its
-best measured steps and guidance (straight in logs between measured steps), as in the paper. Draws within the standard
-errors give the intervals; they hold for the models measured, not for models trained anew.
+best measured steps and guidance (straight in logs between measured steps), as in the paper. Intervals are of the sizes,
+of which each training is one draw, or of the models measured, within their standard errors.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
+from scalinglaws.decide.best_measured import best_measured
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.rows import commonest, need, rows_of, size_column
 from scalinglaws.decide.seconds import SETTING, passes_of
+from scalinglaws.fitting.levels import OF, PRIOR
 from scalinglaws.schema import InputError, NoAnswer
 
 ACCOUNTS = (  # name, unit, whether text encoder and decoder count, evaluations per guided step
@@ -45,7 +46,7 @@ class WhichSize:
     largest size its fewest steps or more, in logs, at which a smaller one is the best), low, high, worse (how much
     worse the largest is at 10 % of its full cost, in per cent; infinite where it cannot be run), grows (probability
     that the best size at the largest budget is larger than at the first that runs the largest). winners: account, share
-    (of full), model, steps, guidance, value.
+    (of full), model, steps, guidance, value. of: what the intervals are of, one of `levels.OF`.
     """
 
     accounts: pd.DataFrame
@@ -54,7 +55,8 @@ class WhichSize:
     level: float
     largest: str
     notes: tuple[str, ...] = ()
-    errors: bool = True  # whether rows have standard errors; without them the intervals have no width
+    errors: bool = True  # whether intervals hold an error; those without one have no width
+    of: str = "curve"
 
     def __repr__(self):
         return f"<WhichSize: {len(self.accounts)} accounts, {self._spread()}>"
@@ -106,7 +108,7 @@ class WhichSize:
 
 @checked
 def which_size(
-    table, quality="fd", *, served=SERVED, passes=None, size=None, level=0.9, draws=DRAWS, seed=0
+    table, quality="fd", *, served=SERVED, passes=None, size=None, of="curve", level=0.9, draws=DRAWS, seed=0
 ) -> WhichSize:
     """The best size at every budget, by FLOPs, seconds and joules, with and without the parts around the denoiser.
 
@@ -116,10 +118,14 @@ def which_size(
     the most rows is kept; trainings of one size that differ in train_seed are averaged, under the lowest one's label.
     served: images over which training is shared out. passes: another of timed forward passes, as `scalinglaws collect
     compute` writes: one account more for each device, number format and batch, network evaluations times the seconds of
-    a pass. An account without its columns is left out and named in the notes. Raises InputError where a column is
-    missing, NoAnswer for a single size or where no account can be priced.
+    a pass. An account without its columns is left out and named in the notes. of: what the intervals hold for: "curve",
+    the sizes themselves, of which each training is a draw; "owned", the models measured; "new_model", one more training
+    of each size; see `best_measured`. Raises InputError where a column is missing or for any other `of`, NoAnswer for
+    a single size or where no account can be priced.
     """
     level = check_level(level)
+    if of not in OF:
+        raise InputError(f"No interval named {of!r}. Known: {', '.join(OF)}.")
     table, size, notes = _rows(rows_of(table), quality, size)
     largest = str(table["model"].cat.categories[-1])
     answers, winners, left_out = [], [], {}
@@ -129,7 +135,7 @@ def which_size(
         except InputError as refusal:
             left_out.setdefault(str(refusal), []).append(name)
             continue
-        answer, best = _account(table.assign(share=cost / full), quality, level, draws, seed)
+        answer, best = _account(table.assign(share=cost / full), quality, of, level, draws, seed)
         answers.append({"account": name, "full": full} | answer)
         winners.append(best.assign(account=name))
     notes += [f"Left out {'; '.join(names)}: {reason}" for reason, names in left_out.items()]
@@ -138,8 +144,22 @@ def which_size(
     errors = f"{quality}_se" in table and bool(table[f"{quality}_se"].gt(0).any())
     if not errors:
         notes.insert(0, f"No row has a {quality}_se: low and high hold no error of measuring.")
+    notes.append(_whose(table, of))
     return WhichSize(pd.DataFrame(answers), pd.concat(winners, ignore_index=True), quality, level, largest,
-                     tuple(notes), errors)  # fmt: skip
+                     tuple(notes), errors or of != "owned", of)  # fmt: skip
+
+
+def _whose(table, of):
+    """A sentence on what the intervals are of, and by which evidence."""
+    if of == "owned":
+        return "Intervals are of the models measured; other trainings of their sizes may rank otherwise."
+    whose = "one more training of each size" if of == "new_model" else "the sizes, of which each training is one draw"
+    trained = table.groupby("model", observed=True)["training"].nunique()
+    prior = f"the prior of trained models, {np.exp(PRIOR['model'][0]):.0%} or so"
+    if (trained == 1).all():
+        return f"Intervals are of {whose}. Each was trained once: that error is by {prior}."
+    spare = int((trained - 1).sum())
+    return f"Intervals are of {whose}, by {trained.sum()} trainings ({spare} beyond one of each size) and {prior}."
 
 
 def _accounts(table, served):
@@ -201,8 +221,9 @@ def _rows(table, quality, size):
     need(table, ("model", "steps", quality))
     table, notes = commonest(table[table[quality].notna()], ["sampler"])
     size = size_column(table, size)
-    if "train_seed" in table and table["train_seed"].nunique() > 1:
-        table = _averaged_over_seeds(table, quality, size)
+    seeds = table["train_seed"].nunique() if "train_seed" in table else 0
+    table = _trainings(table, size) if seeds > 1 else table.assign(training=0)
+    if seeds > 1:
         notes.append("Trainings of one size that differ in train_seed are averaged, under the label of the lowest.")
     if table["model"].nunique() < 2:
         raise NoAnswer("One size alone: measure two or more.")
@@ -216,24 +237,19 @@ def _rows(table, quality, size):
     return table.assign(model=model).sort_values(["model", "guidance", "steps"], ignore_index=True), size, notes
 
 
-def _averaged_over_seeds(table, quality, size):
-    """One row for the rows of one model and setting that differ in train_seed: means, and the error of the mean."""
+def _trainings(table, size):
+    """The rows with the `training` they are of; trainings of one size have one label, that of the lowest seed."""
     own = [size, *(c for c in TRAINED if c in table)]
     table = table.sort_values("train_seed", kind="stable")
-    table = table.assign(model=table.groupby(own, dropna=False)["model"].transform("first"))
-    same = table.groupby([*own, *(c for c in ("sampler", "steps", "guidance") if c in table)], dropna=False, sort=False)
-    rows = same.agg({c: "mean" if is_numeric_dtype(table[c]) else "first" for c in table}).reset_index(drop=True)
-    if (error := f"{quality}_se") in table:
-        squares = (table[error] ** 2).groupby(same.ngroup()).mean().to_numpy()  # of those that are known
-        rows[error] = np.sqrt(squares / same.size().to_numpy())
-    return rows
+    label = table.groupby(own, dropna=False)["model"].transform("first")
+    return table.assign(model=label, training=pd.factorize(table["train_seed"], use_na_sentinel=False)[0])
 
 
-def _account(table, quality, level, draws, seed):
+def _account(table, quality, of, level, draws, seed):
     """(the account's row, its winners) of rows with their `share` of the full cost."""
     models = list(table["model"].cat.categories)
     shares = np.geomspace(table["share"].min(), table["share"].max(), BUDGETS)
-    loss, guidance, steps = _best(table, quality, shares, draws, seed)
+    loss, guidance, steps = best_measured(table, quality, shares, of, draws, seed)
     winner = loss.argmin(axis=0)  # [draw, budget]
     within = winner[:, np.isfinite(loss[-1, 0])]  # budgets that run the largest
     smaller, grows = (within < len(models) - 1).mean(axis=1), (within[1:, -1] > within[1:, 0]).mean()
@@ -247,36 +263,3 @@ def _account(table, quality, level, draws, seed):
                           "value": value})  # fmt: skip
     worse = float(100 * np.expm1(tenth[-1] - tenth.min()))
     return named | {"smaller": smaller[0], "low": low, "high": high, "worse": worse, "grows": grows}, frame
-
-
-def _best(table, quality, shares, draws, seed):
-    """ln of the loss [model, draw + 1, budget] of each size's best steps and guidance, and those [model, budget].
-
-    The first draw is as measured. A budget may be left unspent: what a smaller one reaches, a larger one does.
-    """
-    models, rng = list(table["model"].cat.categories), np.random.default_rng(seed)
-    best = np.full((len(models), draws + 1, len(shares)), np.inf)
-    guidance, steps = np.full((2, len(models), len(shares)), np.nan)
-    for (model, weight), rows in table.groupby(["model", "guidance"], observed=True):
-        k = models.index(model)
-        columns = ["share", quality, *(c for c in (f"{quality}_se",) if c in rows)]
-        rows = rows.groupby("steps", as_index=False)[columns].mean()
-        curves = _curves(rows, quality, shares, draws, rng)
-        better = curves[0] < best[k, 0]
-        along = np.exp(np.interp(np.log(shares), *np.log(rows[["share", "steps"]].to_numpy(float).T)))
-        guidance[k, better], steps[k, better] = weight, along[better]
-        best[k] = np.minimum(best[k], curves)
-    kept = np.minimum.accumulate(best, axis=2)
-    last = np.maximum.accumulate(np.where(best[:, 0] <= kept[:, 0], np.arange(len(shares)), 0), axis=1)
-    return kept, np.take_along_axis(guidance, last, axis=1), np.take_along_axis(steps, last, axis=1)
-
-
-def _curves(rows, quality, shares, draws, rng):
-    """ln of the loss [draw + 1, budget] of one size and guidance, straight in logs between rows of rising steps."""
-    y = np.log(rows[quality].to_numpy(float)) * (-1 if schema.higher_is_better(quality) else 1)
-    error = (rows[f"{quality}_se"] / rows[quality]).fillna(0).to_numpy(float) if f"{quality}_se" in rows else 0 * y
-    drawn = np.concatenate([y[None], y + error * rng.standard_normal((draws, len(y)))])
-    x, at = np.log(rows["share"].to_numpy(float)), np.log(shares)
-    curves = np.array([np.interp(at, x, one) for one in drawn])
-    curves[:, at < x[0] - 1e-9] = np.inf
-    return curves

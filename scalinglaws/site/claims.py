@@ -4,7 +4,8 @@
 
 Claims 3 to 6 are about one number: the share of the budgets (in logs, of those that can run the largest size) at which
 a smaller size is the best, counted as in the paper. A claim holds or does not where its 90 % interval says so and is
-undecided otherwise; `detectable` is the least effect, or difference from one half, seen with probability 80 %.
+undecided otherwise; `detectable` is the least effect, or difference from one half, seen with probability 80 %. The
+share is of the sizes, of which each training is one draw; between samplers of the same models, of these models.
 """
 
 import sys
@@ -30,9 +31,10 @@ TEXTS = (
     "5 It carries to downstream tasks up to 20 steps and reverses above",
     "6 Distillation does not change the trend",
 )
-STUDIES = (  # study, qualities
-    ("tiny-ldm", ("fd",)),
-    ("tiny-t2i", ("fd", "fd_effnet_lite0")),
+STUDIES = (  # study, qualities, claims
+    ("tiny-ldm", ("fd",), (1, 2, 3, 4, 5, 6)),
+    ("tiny-t2i", ("fd", "fd_effnet_lite0"), (1, 2, 3, 4, 5, 6)),
+    ("tiny-t2i-seeds", ("fd", "fd_effnet_lite0"), (3,)),  # three trainings of each size
 )
 PARTS = {1: "-training", 2: "-super-resolution", 3: "", 4: "", 5: "-super-resolution", 6: "-students"}
 FEW = 20  # steps, of claim 5
@@ -49,8 +51,8 @@ def scoreboard(folder=None) -> pd.DataFrame:
     """
     folder = _folder() if folder is None else Path(folder)
     rows = [_row(number, study, quality, folder)
-            for number in PARTS for study, qualities in STUDIES if (folder / f"{study}.csv").exists()
-            for quality in qualities]  # fmt: skip
+            for number in PARTS for study, qualities, asked in STUDIES
+            if number in asked and (folder / f"{study}.csv").exists() for quality in qualities]  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -125,7 +127,8 @@ def _samplers(table, quality):
     if table["sampler"].nunique() < 2:
         raise InputError(f"{UNMEASURED}: one sampler alone, {table['sampler'].iloc[0]}")
     common = set.intersection(*(set(rows["steps"]) for _, rows in table.groupby("sampler")))
-    shares = {name: _share(rows[rows["steps"].isin(common)], quality) for name, rows in table.groupby("sampler")}
+    kept = table[table["steps"].isin(common)]
+    shares = {name: _share(rows, quality, of="owned") for name, rows in kept.groupby("sampler")}
     return _same(shares, f"difference of that share between samplers at {len(common)} common step counts")
 
 
@@ -152,9 +155,9 @@ def _distillation(table, quality):
 RULES = {1: _pretraining, 2: _downstream, 3: _efficiency, 4: _samplers, 5: _reversal, 6: _distillation}
 
 
-def _share(table, quality):
+def _share(table, quality, of="curve"):
     """The first account, as the paper counts: smaller, low, high, grows."""
-    return next(which_size(table, quality, level=LEVEL, served=()).accounts.itertuples())
+    return next(which_size(table, quality, of=of, level=LEVEL, served=()).accounts.itertuples())
 
 
 def _same(shares, measure):
