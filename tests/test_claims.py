@@ -81,6 +81,18 @@ def test_small_wins_and_is_overtaken_as_the_budget_grows(tmp_path):
     assert row["verdict"] == "holds" and "(the best grows: 100%)" in row["measure"]
 
 
+def test_several_trainings_of_each_size_are_taken_where_they_were_measured(tmp_path):
+    """The first trainings say that size is worth nothing; three of each, in a table of their own, that it is all."""
+    rng, parts = np.random.default_rng(0), []
+    for k in range(3):
+        error = np.exp(0.02 * rng.standard_normal(len(SIZES)))
+        part = sampled(steep, train_seed=k).assign(fd=lambda t, e=error: t["fd"] * np.repeat(e, len(STEPS)))
+        parts.append(part.assign(model=part["model"] + (f"-s{k}" if k else "")))
+    row = board(tmp_path, seeds=pd.concat(parts))[3]
+    assert row["verdict"] == "does not hold here" and row["table"].startswith("tiny-ldm-seeds.csv")
+    assert "up to 3 trainings of a size" in row["measure"]
+
+
 def test_samplers_and_students_agree_or_not(tmp_path):
     both = pd.concat([sampled(flat, guidance=2.0), sampled(flat, guidance=2.0, sampler="heun"), sampled(flat)])
     both["guidance"] = both["guidance"].fillna(1.0)

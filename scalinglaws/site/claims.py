@@ -31,12 +31,14 @@ TEXTS = (
     "5 It carries to downstream tasks up to 20 steps and reverses above",
     "6 Distillation does not change the trend",
 )
-STUDIES = (  # study, qualities, claims
-    ("tiny-ldm", ("fd",), (1, 2, 3, 4, 5, 6)),
-    ("tiny-t2i", ("fd", "fd_effnet_lite0"), (1, 2, 3, 4, 5, 6)),
-    ("tiny-t2i-seeds", ("fd", "fd_effnet_lite0"), (3,)),  # three trainings of each size
+STUDIES = (  # study, qualities
+    ("tiny-ldm", ("fd",)),
+    ("tiny-t2i", ("fd", "fd_effnet_lite0")),
 )
-PARTS = {1: "-training", 2: "-super-resolution", 3: "", 4: "", 5: "-super-resolution", 6: "-students"}
+PARTS = {  # of the study's tables, the first that there is; seeds: several trainings of each size
+    1: ("-training",), 2: ("-super-resolution",), 3: ("-seeds", ""), 4: ("",), 5: ("-super-resolution",),
+    6: ("-students",),
+}  # fmt: skip
 FEW = 20  # steps, of claim 5
 LEVEL = 0.9
 HALF = 0.5  # of the budgets: what "small is more efficient" means
@@ -51,8 +53,8 @@ def scoreboard(folder=None) -> pd.DataFrame:
     """
     folder = _folder() if folder is None else Path(folder)
     rows = [_row(number, study, quality, folder)
-            for number in PARTS for study, qualities, asked in STUDIES
-            if number in asked and (folder / f"{study}.csv").exists() for quality in qualities]  # fmt: skip
+            for number in PARTS for study, qualities in STUDIES if (folder / f"{study}.csv").exists()
+            for quality in qualities]  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -67,7 +69,8 @@ def _folder():
 
 
 def _row(number, study, quality, folder):
-    path = folder / f"{study}{PARTS[number]}.csv"
+    paths = [folder / f"{study}{part}.csv" for part in PARTS[number]]
+    path = next((p for p in paths if p.exists()), paths[-1])
     try:
         if not path.exists():
             raise InputError(f"{UNMEASURED}: there is no table {path.name}")
@@ -114,7 +117,9 @@ def _efficiency(table, quality):
     share = _share(_one(table, "train_steps"), quality)
     grows = share.grows >= LEVEL
     verdict = HOLDS if share.low > HALF and grows else FAILS if share.high < HALF else OPEN
-    measure = f"share of budgets at which a smaller size is best (the best grows: {share.grows:.0%})"
+    trained = table.groupby("params")["train_seed"].nunique().max() if "train_seed" in table else 1
+    words = f"the best grows: {share.grows:.0%}" + (f"; up to {trained} trainings of a size" if trained > 1 else "")
+    measure = f"share of budgets at which a smaller size is best ({words})"
     return verdict, measure, share.smaller, share.low, share.high, _detectable(share)
 
 
