@@ -133,7 +133,7 @@ def test_what_the_intervals_are_of_is_said():
     assert "by 6 trainings (4 beyond one of each size)" in three.notes[-1]
     assert "models measured; other trainings" in which_size(study(0.05), of="owned").notes[-1]
     assert which_size(study(0.05), of="new_model").notes[-1].startswith("Intervals are of one more training of each")
-    with pytest.raises(InputError, match=r"No interval named 'sizes'. Known: curve, owned, new_model"):
+    with pytest.raises(InputError, match="of='sizes': give one of curve, owned, new_model"):
         which_size(study(), of="sizes")
 
 

@@ -17,7 +17,7 @@ from scalinglaws.decide.best_measured import best_measured
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.rows import commonest, need, rows_of, size_column
 from scalinglaws.decide.seconds import SETTING, passes_of
-from scalinglaws.fitting.levels import OF, PRIOR
+from scalinglaws.fitting.levels import PRIOR, check_of
 from scalinglaws.schema import InputError, NoAnswer
 
 ACCOUNTS = (  # name, unit, whether text encoder and decoder count, evaluations per guided step
@@ -124,8 +124,7 @@ def which_size(
     a single size or where no account can be priced.
     """
     level = check_level(level)
-    if of not in OF:
-        raise InputError(f"No interval named {of!r}. Known: {', '.join(OF)}.")
+    check_of(of)
     table, size, notes = _rows(rows_of(table), quality, size)
     largest = str(table["model"].cat.categories[-1])
     answers, winners, left_out = [], [], {}
