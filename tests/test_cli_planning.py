@@ -160,6 +160,12 @@ def test_serving_makes_the_model_smaller(answered):
     assert many["size"] < 0.7 * few["size"] and many["total"] == pytest.approx(many["training"] + many["serving"])
 
 
+def test_training_in_hours_is_not_added_to_serving_in_flops(said, folder):
+    words = ("--quality", "loss", "--serve", "1e9", "--quality-wanted", "2.5", "--cost", "gpu_hours")
+    code, out, err = said("allocate", folder / "hours.csv", *words)
+    assert (code, out) == (2, "") and "'gpu_hours' and the serving cost in FLOPs cannot be added" in err
+
+
 def test_a_quality_out_of_reach_is_no_answer(said, folder):
     words = ("--quality", "loss", "--serve", "1e9", "--quality-wanted", "0.5")
     code, out, err = said("allocate", folder / "training.csv", *words)

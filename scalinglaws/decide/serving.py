@@ -120,12 +120,12 @@ def serve(
 
     fit: a Fit of a law in N and D, or N, D and S (size_training_steps; one joint law fitted on rows of both kinds), or
     a fit for each guidance, {weight: Fit} or fit_groups(by="guidance"). quality: the value wanted. served: images (or
-    tokens) over the lifetime. cost: of training, see `training_cost`. per_item(N): FLOPs of one forward pass (default
-    2 N, or the size itself where its column is FLOPs per forward); fixed: FLOPs per image besides, such as decoding.
-    steps: the step counts allowed, where the law has S. calls: network evaluations per step (default: as counted in the
-    rows' `nfe`; without it 2 where guidance is above 1, else 1), or {guidance: calls}. speed: FLOP/s, or (training,
-    serving), for costs in seconds; price: money per hour besides, such as "$2.50/h". default_steps: of the naive plan
-    (default: the most allowed). Raises InputError; OutOfReach where no size gives the quality.
+    tokens) over the lifetime. cost: of training in FLOPs, see `training_cost`. per_item(N): FLOPs of one forward pass
+    (default 2 N, or the size itself where its column is FLOPs per forward); fixed: FLOPs per image besides, such as
+    decoding. steps: the step counts allowed, where the law has S. calls: network evaluations per step (default: as
+    counted in the rows' `nfe`; without it 2 where guidance is above 1, else 1), or {guidance: calls}. speed: FLOP/s, or
+    (training, serving), for costs in seconds; price: money per hour besides, such as "$2.50/h". default_steps: of the
+    naive plan (default: the most allowed). Raises InputError; OutOfReach where no size gives the quality.
 
     >>> import numpy as np, pandas as pd
     >>> from scalinglaws.fitting import fit
@@ -213,6 +213,11 @@ def _calls(fit, guidance):
 def _prices(fit, cost, per_item, fixed, speed, price):
     factor = FORWARD.get(fit.inputs["N"], 6.0) / 3  # FLOPs of a forward pass per unit of size
     forward = per_item or (lambda n: factor * n)
+    if isinstance(cost, str) and cost != "train_flops":  # in a unit of the column's own
+        raise InputError(
+            f"The training cost in the column {cost!r} and the serving cost in FLOPs cannot be added: leave the cost "
+            "out, or give FLOPs per N D as a number; from Python speed= and price= make both seconds or money."
+        )
     if speed is None:
         if price is not None:
             raise InputError("price= needs speed=, the FLOP/s of training and serving, such as speed=(2e14, 1e14).")
