@@ -183,7 +183,10 @@ def _sizes_by_label(table):
 
 def _counted(column):
     """A column as numbers, where text such as 39M and 1.5B counts in millions and billions; NaN for other text."""
-    return column.map(lambda v: units.count(v) if isinstance(v, str) else v).astype(float)
+    try:
+        return column.map(lambda v: units.count(v) if isinstance(v, str) else v).astype(float)
+    except InputError as error:
+        raise InputError(f"Column {column.name!r}: {error}") from None
 
 
 def _apply(table, reading):

@@ -75,10 +75,27 @@ def _decode(data):
 
 def _cells(text, path):
     """(names of the columns, rows of equally many cells, notes) of a file's text."""
-    lines = [line for line in text.splitlines(keepends=True) if not line.startswith("#")]
+    lines = _without_comments(text.splitlines(keepends=True))
     if lines and (stated := re.fullmatch(r"sep=(.)\s*", lines[0])):  # Excel's own first line
         return _split("".join(lines[1:]), stated[1], path)
     return _split("".join(lines), _separator([line for line in lines if line.strip()][:2]), path)
+
+
+def _without_comments(lines):
+    """The lines that are no comments; a commented header, as numpy.savetxt writes it, is none.
+
+    It names as many cells as the first line below it has, of which some are numbers.
+    """
+    first = next((k for k, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    kept = [line for line in lines if not line.startswith("#")]
+    if not first or not lines[first - 1].startswith("#"):
+        return kept
+    header = lines[first - 1].lstrip("# ")
+    above, below = (next(csv.reader([line], delimiter=_separator([header, lines[first]])), [])
+                    for line in (header, lines[first]))  # fmt: skip
+    numbers = [[units.number(cell) is not None for cell in cells] for cells in (above, below)]
+    is_header = len(above) == len(below) > 1 and not any(numbers[0]) and any(numbers[1])
+    return [header, *kept] if is_header else kept
 
 
 def _separator(lines):
@@ -223,7 +240,7 @@ def _column(column, decimal, place):
     custom = _custom(texts.values())
     values = {i: _number(t, column.name, i, known, custom or decimal, custom, place) for i, t in texts.items()}
     if column.name == "params":  # 39M, 1.5B
-        values = {i: units.count(texts[i]) if v is None else v for i, v in values.items()}
+        values = {i: _count(texts[i], column.name, i, place) if v is None else v for i, v in values.items()}
     read = [v for v in values.values() if v is not None]
     if not known and 2 * len(read) < len(texts):
         return column.map(lambda v: None if isinstance(v, str) and v.strip() in TEXT_NOTHING else _strip(v)), []
@@ -254,6 +271,14 @@ def _number(text, name, row, known, decimal, custom, place):
     if doubtful and "." in bare and custom == ",":
         return float(bare.replace(".", ""))
     return units.number(bare, decimal or None)
+
+
+def _count(text, name, row, place):
+    """The number of a cell such as 39M, None for other text."""
+    try:
+        return units.count(text)
+    except InputError as error:
+        raise InputError(f"{place}Column {name!r}, row {row + 1}: {error}") from None
 
 
 def _percent(name, texts, known, place):

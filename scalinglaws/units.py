@@ -150,13 +150,20 @@ def number(text, decimal=None):
 def count(text):
     """The number above 0 of '2e9', '1.3B' or '300 million'; None where the text is no such number.
 
+    Raises InputError where it may be two, as '1,500 M'.
+
     >>> count("1.3B"), count("300 million"), count("2e9"), count("-1"), count("many")
     (1300000000.0, 300000000.0, 2000000000.0, None, None)
     """
     value, parts = number(text), re.fullmatch(r"(.*[\d.])\s*([A-Za-z]+)", text.strip())
-    if value is None and parts and parts[2].casefold() in COUNTS:
-        amount = number(parts[1])
-        value = None if amount is None else amount * COUNTS[parts[2].casefold()]
+    counted = value is None and parts and parts[2].casefold() in COUNTS
+    amount = parts[1] if counted else text
+    if ambiguous(amount):
+        whole, decimal = (text.strip().replace(",", mark) for mark in ("", "."))
+        raise InputError(f"{text.strip()!r} may be {whole} or {decimal}: write it without the comma.")
+    if counted:
+        value = number(amount)
+        value = None if value is None else value * COUNTS[parts[2].casefold()]
     return value if value is not None and 0 < value < float("inf") else None
 
 

@@ -102,3 +102,14 @@ def test_what_pandas_writes_is_read_back_exactly(tmp_path_factory, values, custo
     table = pd.DataFrame({"x": values, "fid": values, "label": ["a"] * len(values)})
     table.to_csv(path, index=False, sep=separator, decimal=decimal, float_format="%.10f")
     np.testing.assert_allclose(read_csv(path).fid.astype(float), [float(f"{v:.10f}") for v in values], rtol=1e-12)
+
+
+@pytest.mark.parametrize("header", ["# params,fid", "#params,fid", "# made by hand, in June\n# params,fid"])
+def test_a_commented_header_as_numpy_writes_it_is_a_header(tmp_path, header):
+    (tmp_path / "mine.csv").write_text(f"{header}\n1e8,9.5\n1e9,6.5\n")
+    assert measurements.read(tmp_path / "mine.csv").to_dict("list") == {"params": [10**8, 10**9], "fid": [9.5, 6.5]}
+
+
+def test_a_comment_with_a_comma_above_a_header_is_a_comment(tmp_path):
+    (tmp_path / "mine.csv").write_text("# made by hand, in June\nparams,fid\n1e8,9.5\n1e9,6.5\n")
+    assert measurements.read(tmp_path / "mine.csv").fid.tolist() == [9.5, 6.5]

@@ -165,3 +165,11 @@ def test_a_label_with_the_parameters_in_it_is_meant_by_them(tmp_path):
     for pair in (("39M", "83M"), ("39", "83"), ("57", "100"), (57e9, 1e11), ("LDM-39M", "LDM-83M")):
         crossing = sl.crossover(fit, between=[question.size(size) for size in pair])
         assert (crossing.first, crossing.second) == ("LDM-39M", "LDM-83M")
+
+
+@pytest.mark.parametrize("column", ["params", "Total params"])
+def test_a_size_with_a_comma_that_may_be_two_is_refused(tmp_path, column):
+    rows = "".join(f'"{size}",{fid}\n' for size, fid in (("60 M", 9.5), ("500 M", 6.5), ("1,500 M", 5.5)))
+    (tmp_path / "sizes.csv").write_text(f"{column},fid\n{rows}")
+    with pytest.raises(InputError, match=f"Column '{column}'.*'1,500 M' may be 1500 M or 1.500 M"):
+        infer.question(tmp_path / "sizes.csv")

@@ -67,5 +67,12 @@ def test_numbers_with_separators():
     assert units.ambiguous("1,234") and not units.ambiguous("0,234") and not units.ambiguous("1,2345")
 
 
+@pytest.mark.parametrize("text", ["1,500 M", "1,500 million", "1,500"])
+def test_a_count_that_may_be_two_numbers_is_refused(text):
+    with pytest.raises(InputError, match=f"'{text}' may be 1500.* or 1\\.500.*: write it without the comma"):
+        units.count(text)
+    assert units.count("1,500,000") == 1.5e6 and units.count("1 500 M") == 1.5e9 and units.count("1,3B") == 1.3e9
+
+
 def test_the_examples_in_the_docstrings_hold():
     assert doctest.testmod(units).failed == 0
