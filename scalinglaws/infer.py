@@ -17,7 +17,7 @@ from scalinglaws.fitting import fit
 from scalinglaws.pooling import CHOICES
 from scalinglaws.schema import InputError
 from scalinglaws.spellings import without_unit
-from scalinglaws.units import Quantity, number, parse
+from scalinglaws.units import Quantity, count, number, parse
 from scalinglaws.units import price as parse_price
 
 
@@ -56,10 +56,17 @@ class Question:
         """The schema's column for what the user calls one; other names as they are."""
         return next((r.meaning for r in self.readings if r.column == name and r.column not in PRINTED), name)
 
-    def value(self, name, number):
-        """(column of the law, number in its unit) of an input by its symbol, its column or the user's own column."""
+    def value(self, name, text):
+        """(column of the law, number in its unit) of an input by its symbol, its column or the user's own column.
+
+        text: a number in the unit of the column named, or a count such as 1.3B; InputError for anything else.
+        """
         reading = next((r for r in self.readings if r.column == name and r.column != r.meaning), None)
-        return (reading.meaning, reading.values(number)) if reading else (self.inputs.get(name, name), number)
+        column, plain = (reading.meaning if reading else self.inputs.get(name, name)), number(text)
+        value = count(text) if plain is None else reading.values(plain) if reading else plain
+        if value is None:
+            raise InputError(f"{name}={text}: {text!r} is no number above 0; write such as params=1e9,2e9 or params=1.3B.")
+        return column, value
 
     def units(self):
         """{unit: columns it is counted from} of the budgets that the table can price."""
@@ -196,7 +203,7 @@ def question(source, quality=None, law=None, inputs=None, where=None, choose=Fal
         measurements.one_family(table)
     named, quality = bool(quality), _quality(table, raw, called.get(quality, quality))
     inputs = {symbol: called.get(column, column) for symbol, column in inputs.items()} or roles.inputs_of(table, law)
-    roles.refuse_logarithms([*inputs.values(), quality])
+    roles.refuse_logarithms(table, inputs, quality)
     table, inputs, readings = _steps_by_symbol(table, inputs, readings)
     table = measurements.tidy(table, [*inputs.values()], quality, strict=strict)
     chosen = [c for c in dict.fromkeys((*(CHOICES if choose else ()), *by)) if c in table]

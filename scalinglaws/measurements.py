@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scalinglaws import schema, wide
+from scalinglaws import schema, units, wide
 from scalinglaws.cells import read_store
 from scalinglaws.csvfile import as_numbers, clean_label, read_csv
 from scalinglaws.schema import InputError
@@ -326,7 +326,11 @@ def _disagree(column, groups):
 
 
 def _equal(held, value):
+    """Whether a cell holds what a condition says: a number, a count such as 1.3B, or a text."""
     try:
         return float(held) == float(value)
     except (TypeError, ValueError):
-        return unicodedata.normalize("NFC", str(held)) == unicodedata.normalize("NFC", str(value))
+        pass
+    if isinstance(held, int | float | np.number) and isinstance(value, str):
+        return bool(np.isclose(held, units.count(value) or np.nan, rtol=AGREE, atol=0))
+    return unicodedata.normalize("NFC", str(held)) == unicodedata.normalize("NFC", str(value))

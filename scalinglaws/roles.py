@@ -6,6 +6,7 @@ usual_law(...)            the law of a quality and inputs, where none is named
 """
 
 import re
+import shlex
 
 import pandas as pd
 
@@ -118,11 +119,20 @@ def other_qualities(table, quality):
         yield f"quality = {quality}; the table also has {', '.join(others)} (--quality)."
 
 
-def refuse_logarithms(columns):
-    """InputError where a column is the logarithm of what a law runs in, by its name."""
-    for column in columns:
+def refuse_logarithms(table, inputs, quality):
+    """InputError where a column is the logarithm of what a law runs in: by its name, or as a quality below 0.
+
+    The log loss and the logarithm of a perplexity are losses.
+    """
+    if quality in table and schema.numbers(table[quality]).max() < 0:
+        raise InputError(
+            f"{quality} is below 0 in every row, as a log-likelihood is, and a law needs a quality above 0: give a "
+            "column of its negative, a loss."
+        )
+    for column in (*inputs.values(), quality):
         words = words_of(column)
-        if words and column not in schema.COLUMNS and re.fullmatch(r"log(2|10)?|ln", words[0]):
+        named = words and column not in schema.COLUMNS and re.fullmatch(r"log(2|10)?|ln", words[0])
+        if named and not (column == quality and {"loss", "perplexity", "ppl"} & {*words}):
             base = {"log2": "2", "log10": "10", "ln": "e"}.get(words[0], "its base")
             raise InputError(
                 f"{column} is called like a logarithm, and laws run in the quantity itself: give a column of {base} to "
@@ -137,8 +147,9 @@ def refuse_unknown_direction(table, quality, inputs, law):
     stated = law is not None and laws.find(_first_law(law)).trend == "rises"
     if not stated and not evidence.rises(table, quality, inputs.values()):
         return
+    score, distance = (shlex.quote(f"{quality}={meaning}") for meaning in ("score", "distance"))
     along = "is to follow a law that rises" if stated else f"rises with {' and '.join(inputs.values())}"
     raise InputError(
-        f"{quality} {along}: is a higher value better? Say --read-as {quality}=score if it is (accuracy, a rate of "
-        f"wins), --read-as {quality}=distance if a lower one is (an error)."
+        f"{quality} {along}: is a higher value better? Say --read-as {score} if it is (accuracy, a rate of wins), "
+        f"--read-as {distance} if a lower one is (an error)."
     )

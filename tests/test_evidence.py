@@ -92,6 +92,8 @@ def test_a_quality_that_nobody_knows_and_that_rises_is_asked_about():
     rows = scores("hits")
     with pytest.raises(InputError, match=r"hits rises with .*: is a higher value better\? Say --read-as hits=score"):
         sl.ask(rows, "3.2e9 FLOPs", quality="hits")
+    with pytest.raises(InputError, match=r"--read-as 'MMLU acc=score' if .* --read-as 'MMLU acc=distance' if"):
+        sl.ask(scores("MMLU acc"), "3.2e9 FLOPs", quality="MMLU acc")
     with pytest.raises(InputError, match="hits is to follow a law that rises"):
         sl.ask(rows, "3.2e9 FLOPs", quality="hits", law="size_steps_ceiling")
     rising = sl.ask(rows, "3.2e9 FLOPs", quality="hits", read_as={"hits": "score"}, replicates=50)

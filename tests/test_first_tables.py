@@ -98,6 +98,18 @@ def test_a_logarithm_is_refused_with_what_to_give_instead():
         infer.question(rows, inputs={"N": "log10_params"})
 
 
+@pytest.mark.parametrize("name", ["log_loss", "log perplexity", "eval/log_ppl"])
+def test_the_log_loss_is_a_loss(name):
+    rows = pd.DataFrame({"params": [1e7, 1e8, 1e9, 1e10], name: [4.0, 3.1, 2.7, 2.5]})
+    assert infer.question(rows, quality=name).quality == name
+
+
+def test_of_a_log_likelihood_the_negative_is_asked_for():
+    rows = pd.DataFrame({"params": [1e7, 1e8, 1e9], "Log-Likelihood": [-4.0, -3.1, -2.7]})
+    with pytest.raises(InputError, match=r"Log-Likelihood is below 0 in every row.*: give a column of its negative, a"):
+        infer.question(rows, quality="Log-Likelihood")
+
+
 def test_the_levels_of_an_index_are_columns(tmp_path):
     rows = pd.DataFrame({"params": [1e7, 1e7, 1e8, 1e8], "steps": [4, 8] * 2, "fid": [20.0, 14, 12, 9]})
     rows.set_index(["params", "steps"]).to_parquet(tmp_path / "mine.parquet")
@@ -173,3 +185,16 @@ def test_a_size_with_a_comma_that_may_be_two_is_refused(tmp_path, column):
     (tmp_path / "sizes.csv").write_text(f"{column},fid\n{rows}")
     with pytest.raises(InputError, match=f"Column '{column}'.*'1,500 M' may be 1500 M or 1.500 M"):
         infer.question(tmp_path / "sizes.csv")
+
+
+def test_counts_are_understood_where_rows_are_chosen_and_where_values_are_asked_for(tmp_path, said):
+    rows = pd.DataFrame({"Params (B)": [0.1, 0.3, 1.3, 13] * 2, "tokens": [1e11] * 4 + [3e11] * 4})
+    rows = rows.assign(loss=1.7 + 400 * (1e9 * rows["Params (B)"]) ** -0.34 + 400 * rows.tokens**-0.28)
+    rows.to_csv(tmp_path / "mine.csv", index=False)
+    assert len(infer.question(rows, where={"tokens": "300B"}).table) == 4
+    words = (tmp_path / "mine.csv", "--where", "tokens=300B", "--at")
+    for at in ("Params (B)=30B", "Params (B)=30", "params=30B", "N=3e10"):
+        code, out, _ = said("predict", *words, at, "--law", "power_floor")
+        assert code == 0 and " 3e+10" in out
+        code, out, _ = said("forecast", *words, at)
+        assert code == 0 and "loss at params = 3e+10: " in out

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import backtest as board
-from scalinglaws import measurements, pooling, schema, studies, units
+from scalinglaws import measurements, pooling, schema, studies
 from scalinglaws.answer import described, records
 from scalinglaws.assignments import pairs
 from scalinglaws.columns import read_columns
@@ -31,7 +31,7 @@ def forecast(args):
     column, quality = question.inputs["x"], question.quality
     if column == quality:
         raise InputError(f"--at {args.at[0]}: {axis} is the quality; name the column that it is forecast along.")
-    new = np.unique([question.value(axis, _number(axis, text))[1] for text in texts])
+    new = np.unique([_number(question, axis, text) for text in texts])
     rows, question = _curve(question, column)
     options = {"kind": args.kind, "sampler": args.sampler, "use_prior": not args.no_prior}
     options["leave_out"] = args.file if args.file in studies.names() else None
@@ -99,10 +99,10 @@ def _varied(table, kind):
     raise InputError(f"No column of {kind} that varies; the table has {', '.join(table.columns)}: name one by --at.")
 
 
-def _number(axis, text):
-    """A value of --at: 2e9, 350M, 1.3B."""
-    value = units.count(text)
-    if value is None:
+def _number(question, axis, text):
+    """A value of --at, above 0, in the unit of the law's column: 2e9, 350M, 1.3B."""
+    value = question.value(axis, text)[1]
+    if not 0 < value < np.inf:
         raise InputError(f"--at {axis}={text}: {text!r} is no number above 0; write {EXAMPLE} or params=1.3B.")
     return value
 

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, measurements, studies, units, validate
+from scalinglaws import display, measurements, studies, validate
 from scalinglaws.answer import described, records
 from scalinglaws.assignments import pairs
 from scalinglaws.columns import read_columns
@@ -84,11 +84,7 @@ def _grid(at, fitted_law, question):
     """Every combination of the values given as symbol=v,v or column=v,v."""
     values = {}
     for name, text in pairs(at).items():
-        numbers = {v: units.number(v) for v in text.split(",")}
-        if None in numbers.values():
-            wrong = next(v for v, number in numbers.items() if number is None)
-            raise InputError(f"{wrong!r} is no number; write --at N=1e7 S=10,20.")
-        given = [question.value(name, numbers[v]) for v in text.split(",")]
+        given = [question.value(name, v) for v in text.split(",")]
         column = given[0][0]
         if column not in fitted_law.inputs.values():
             listed = ", ".join(fitted_law.inputs.values())
