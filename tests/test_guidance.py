@@ -104,3 +104,11 @@ def test_an_uneven_grid_of_guidances_is_said_and_ends_are_marked():
     assert dict(found.table[["model", "beyond"]].values) == {"c003": "", "c000": "above", "c001": "below", "c002": ""}
     assert "settings (1, 1.25, 1.5, 2, 3 in 1; 1, 1.5, 2 in 1; 2, 3 in 1): a best one at an end" in found.notes[-1]
     assert found.notes[-1].endswith("compare settings at the guidances that all share (2).")
+
+
+def test_evaluations_are_a_setting_where_no_column_of_steps_is():
+    """fid = 5 + 100/nfe + (w - 2)^2 at 10 evaluations, (w - 3)^2 at 50: averaged over both the best would be 2 or 3."""
+    rows = pd.DataFrame([{"model": "B", "nfe": nfe, "guidance": w, "fid": 5 + 100 / nfe + (w - best) ** 2}
+                         for nfe, best in ((10, 2.0), (50, 3.0)) for w in (1.0, 2.0, 3.0, 4.0)])  # fmt: skip
+    answer = optimal_guidance(rows, "fid").to_frame()
+    assert answer[["nfe", "guidance", "value"]].to_numpy().tolist() == [[10, 2, 15], [50, 3, 7]]

@@ -134,11 +134,16 @@ def _halves(quality):
 
 
 def _settings(table) -> list[str]:
-    """Columns that separate settings: family, model, sampler and steps, and every other that separates more."""
+    """Columns that separate settings: family, model, sampler and steps, and every other that separates more.
+
+    Evaluations are a setting where no column of steps is: guidance may double those of one number of steps.
+    """
     known = [c.name for c in schema.COLUMNS.values() if c.role == "setting" and not c.pooled and c.name in table]
     same = [c for c in ALWAYS if c in table]
     for column in known:
-        if column not in (*ALWAYS, *GUIDED, "nfe") and _count(table, [*same, column]) > _count(table, same):
+        if column in (*ALWAYS, *GUIDED) or (column == "nfe" and "steps" in table):
+            continue
+        if _count(table, [*same, column]) > _count(table, same):
             same.append(column)
     return same
 
