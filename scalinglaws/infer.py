@@ -65,7 +65,7 @@ class Question:
         column, plain = (reading.meaning if reading else self.inputs.get(name, name)), number(text)
         value = count(text) if plain is None else reading.values(plain) if reading else plain
         if value is None:
-            raise InputError(f"{name}={text}: {text!r} is no number above 0; write such as params=1e9,2e9 or params=1.3B.")
+            raise InputError(f"{name}={text}: {text!r} is no number above 0; write params=1e9,2e9 or params=1.3B.")
         return column, value
 
     def units(self):
