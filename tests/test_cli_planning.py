@@ -38,6 +38,7 @@ TABLES = {
     "seeds.csv": pd.concat([curve().assign(seed=k, fid=lambda t, k=k: t.fid * (1 + 0.02 * k)) for k in range(3)]),
     "depths.csv": pd.concat([curve().assign(steps=[4, 8, 16, 32], model=m).drop(columns="params") for m in "ab"]),
     "training.csv": training(), "steps.csv": training().rename(columns={"tokens": "train_steps"}),
+    "own.csv": training().rename(columns={"params": "n_params", "tokens": "train_tokens"}),
     "hours.csv": training(gpu_hours=lambda t: 1e-18 * t.params**1.1 * t.tokens**0.9),
 }  # fmt: skip
 
@@ -150,6 +151,11 @@ def test_the_other_two_approaches_stand_beside_with_their_biases(said, folder, t
     assert isoflop["size"] == pytest.approx(best, rel=0.2) and envelope["size"] == pytest.approx(best, rel=0.5)
     text = said(*words)[1]
     assert "By isoFLOP profiles: params" in text and "is biased" in text and "favours lucky runs" in text
+
+
+def test_a_backtest_reads_columns_of_usual_names(answered):
+    known, own = (answered("backtest", name, "--rivals", "last")["rows"] for name in ("training.csv", "own.csv"))
+    assert len(known) > 0 and [row["truth"] for row in own] == [row["truth"] for row in known]
 
 
 def test_serving_makes_the_model_smaller(answered):

@@ -169,8 +169,9 @@ def _series(args):
         print("Reading the bundled studies ...", file=sys.stderr)
         found = series.published()
     for source in args.tables:
-        table = studies.read(source)
-        own = series.questions(table, source if source in studies.names() else Path(source).stem)
+        bundled, table = source in studies.names(), studies.read(source)
+        table = table if bundled else _as_in_the_schema(table)
+        own = series.questions(table, source if bundled else Path(source).stem)
         found += own
         skipped += [] if own else [_no_curve(source, table)]
     if args.language and not Path(args.language).is_dir():
@@ -179,6 +180,14 @@ def _series(args):
     if skipped and not found + others:
         raise InputError(skipped[0])
     return found + others, skipped + missing
+
+
+def _as_in_the_schema(table):
+    """The table with columns called as in the schema; as it is, where two columns could be one."""
+    try:
+        return read_columns(table)[0]
+    except InputError:
+        return table
 
 
 def _no_curve(source, table):
