@@ -189,8 +189,10 @@ def _leading_unit(name, words):
 def _spelled(name, words):
     """A name of SPELLINGS: times and energies with a unit behind it, counts with or without."""
     whole, stem = "".join(words), "".join(words[:-1])
-    unit = re.findall(r"[A-Za-zµ]+", name)[-1:]  # as written: mJ and MJ differ by case
-    size = units.scale(unit[0]) if unit and stem else None
+    bare = re.sub(r"[\s_]*(/|per)[\s_]*(image|img|sample|picture)s?\W*$", "", name, flags=re.I)  # latency (ms/img)
+    timed = "".join(words_of(bare)[:-1])
+    unit = re.findall(r"[A-Za-zµ]+", bare)[-1:]  # as written: mJ and MJ differ by case
+    size = units.scale(unit[0]) if unit and timed else None
     if size and words[0] == "gpu" and size[1] >= units.HOUR:  # GPU hours are of a training
         size = None
     for meaning, (words_for, kind, spelled) in SPELLINGS.items():
@@ -200,6 +202,6 @@ def _spelled(name, words):
         if kind == "count" and stem in known and words[-1] in COUNTS:
             factor = COUNTS[words[-1]]
             return Reading(name, meaning, f"{words_for}, in {WORDS[factor]}", factor)
-        if kind in ("seconds", "joules") and size and size[0] == kind and _without_image(stem) in known:
+        if kind in ("seconds", "joules") and size and size[0] == kind and _without_image(timed) in known:
             return Reading(name, meaning, f"{words_for}, in {unit[0]}", size[1])
     return None

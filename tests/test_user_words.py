@@ -95,6 +95,7 @@ def test_a_reading_can_be_overruled(said, mine):
         ("cfg_scale", "guidance", 1), ("guidance_scale", "guidance", 1), ("FID", "fid", 1), ("fid50k", "fid", 1),
         ("FID-10K", "fid", 1), ("clip_score", "clip", 1), ("fid_se", "fid_se", 1),
         ("gpu_ms", "seconds_per_image", 1e-3), ("latency_s", "seconds_per_image", 1),
+        ("Latency (ms/img)", "seconds_per_image", 1e-3), ("Energy [kJ per image]", "joules_per_image", 1e3),
         ("time per image [ms]", "seconds_per_image", 1e-3), ("ms_per_image", "seconds_per_image", 1e-3),
         ("gflops", "flops_per_forward", 1e9), ("GMACs", "flops_per_forward", 2e9),
         ("TFLOPs per image", "flops_per_image", 1e12), ("energy_j", "joules_per_image", 1),
