@@ -118,3 +118,15 @@ def test_groups_name_their_warnings():
     groups = fit_groups(table, "g", "power_floor", "fid", {"N": "gflops"}, replicates=20)
     assert groups.warnings[0].startswith("a: Only 6 different values of N")
     assert groups.warnings[-1].startswith("b not fitted: Law 'power_floor' has 3 parameters but the table has 3 rows")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_run_that_diverged_is_named_and_a_clean_table_names_none(seed):
+    table = rows("size_steps_plain", 0.02, seed)
+    clean = fit(table, "size_steps_plain", "y", BOTH, replicates=1)
+    assert not any("far from the law" in w for w in clean.warnings)
+    worst = table.index[7 + seed]
+    diverged = table.assign(y=table["y"].where(table.index != worst, 2.6 * table["y"]))
+    said = [w for w in fit(diverged, "size_steps_plain", "y", BOTH, replicates=1).warnings if "far from the law" in w]
+    N, S = table.loc[worst, ["N", "S"]]
+    assert len(said) == 1 and f"A row lies far from the law, at N = {N:.4g}, S = {S:.4g} by a factor" in said[0]

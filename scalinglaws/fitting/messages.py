@@ -14,6 +14,7 @@ def doubts(fit):
     yield from fit.problem.data.warnings
     yield from _parameters(fit)
     yield from _few_values(fit)
+    yield from _outliers(fit)
     yield from _residuals(fit)
     turns = list(_turns(fit))
     yield from turns
@@ -103,6 +104,23 @@ def _configuration(fit) -> str:
         return f"different values of {_named(fit, fit.problem.data.cluster_effect[:1])}"
     kind = "values" if len(fit.inputs) == 1 else "combinations"
     return f"different {kind} of {_named(fit, fit.inputs)}"
+
+
+def _outliers(fit):
+    """Single rows far from the law, such as those of a run that diverged; the worst is named by its inputs."""
+    if fit.residual_scale != "log":
+        return
+    d, residual = DIAGNOSTICS, np.log(fit.problem.data.y) - np.log(fit.curve(fit.problem.data.x))
+    beyond = (np.abs(fit.residuals) > d.far_noise * fit.noise) & (np.abs(residual) > d.far_least)
+    far = np.flatnonzero(beyond)
+    if not 0 < len(far) <= d.far_share * fit.rows:
+        return
+    worst = far[np.abs(residual[far]).argmax()]
+    place = ", ".join(f"{fit.inputs[s]} = {fit.problem.data.x[s][worst]:.4g}" for s in fit.law.measures)
+    rows = "A row lies" if len(far) == 1 else f"{len(far)} rows lie"
+    yield (f"{rows} far from the law, at {place} by a factor of {np.exp(abs(residual[worst])):.3g} "
+           f"({fit.quality} = {fit.problem.data.y[worst]:.4g}): if a run diverged or a number is mistyped, leave it out; "
+           "it widens the intervals and moves the errors of models and cells.")  # fmt: skip
 
 
 def _residuals(fit):

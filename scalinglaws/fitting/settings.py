@@ -125,6 +125,9 @@ class Diagnostics:
     basins: int = 4  # minima from which the fit without its floor is tried
     iterations: int = 80  # of that fit
     pattern: float = 0.01  # p-value below which a pattern in the residuals is reported
+    far_noise: float = 10.0  # robust standard deviations from the law beyond which a row is named
+    far_least: float = 0.2  # ln quality, the least such distance: 22 %
+    far_share: float = 0.1  # of the rows; more of them are no outliers
     uneven: float = 3.0  # times by which the noise differs between the ends of an input before it is reported
     floor: float = 0.05  # p-value above which the floor is not identified
     zero: float = 0.01  # of the floor: an interval that starts below this holds 0
