@@ -119,8 +119,8 @@ def _outliers(fit):
     place = ", ".join(f"{fit.inputs[s]} = {fit.problem.data.x[s][worst]:.4g}" for s in fit.law.measures)
     rows = "A row lies" if len(far) == 1 else f"{len(far)} rows lie"
     yield (f"{rows} far from the law, at {place} by a factor of {np.exp(abs(residual[worst])):.3g} "
-           f"({fit.quality} = {fit.problem.data.y[worst]:.4g}): if a run diverged or a number is mistyped, leave it out; "
-           "it widens the intervals and moves the errors of models and cells.")  # fmt: skip
+           f"({fit.quality} = {fit.problem.data.y[worst]:.4g}): if a run diverged or a number is mistyped, leave it "
+           "out; it widens the intervals and moves the errors of models and cells.")  # fmt: skip
 
 
 def _residuals(fit):
