@@ -1,5 +1,7 @@
 """The optimizer's curse: naive selection is too good by a known amount, the halves are not."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -112,3 +114,11 @@ def test_evaluations_are_a_setting_where_no_column_of_steps_is():
                          for nfe, best in ((10, 2.0), (50, 3.0)) for w in (1.0, 2.0, 3.0, 4.0)])  # fmt: skip
     answer = optimal_guidance(rows, "fid").to_frame()
     assert answer[["nfe", "guidance", "value"]].to_numpy().tolist() == [[10, 2, 15], [50, 3, 7]]
+
+
+def test_rows_are_chosen_by_the_users_own_column(tmp_path, said):
+    rows = pd.DataFrame({"model": "B", "steps": 10, "CFG": [1.0, 2.0, 4.0] * 2, "FID": [9.0, 6, 8, 7, 5, 4]})
+    rows.assign(**{"#samples": [5000] * 3 + [50000] * 3}).to_csv(tmp_path / "mine.csv", index=False)
+    code, out, err = said("guidance", tmp_path / "mine.csv", "--where", "#samples=5000", "--json")
+    assert code == 0, err
+    assert [(row["guidance"], row["value"]) for row in json.loads(out)["settings"]] == [(2.0, 6.0)]

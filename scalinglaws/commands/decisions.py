@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from scalinglaws import answer, display, measurements, roles, studies, units
+from scalinglaws import answer, display, infer, measurements, roles, studies, units
 from scalinglaws.answer import OPTIMISTIC, best_affordable, described, records
 from scalinglaws.assignments import pairs
-from scalinglaws.columns import read_columns
 from scalinglaws.commands import reading
 from scalinglaws.commands.reading import Reply
 from scalinglaws.decide import fitted
@@ -112,8 +111,8 @@ def guidance(args):
     """The best guidance of every setting, cross-fitted: chosen on one half of the samples, reported on the other."""
     wanted = [args.quality] if args.quality else []
     named = {column: column for column in wanted} | pairs(args.read_as)
-    table, readings = read_columns(studies.read(args.file, named=named), pairs(args.read_as), wanted)
-    table = measurements.where(table, **pairs(args.where))
+    raw = studies.read(args.file, named=named)
+    table, readings = infer.kept_and_read(raw, pairs(args.where), pairs(args.read_as), wanted)
     called = {r.column: r.meaning for r in readings}
     best = optimal_guidance(table, called.get(args.quality, args.quality) or roles.quality_of(table))
     data = {"settings": records(best.to_frame()), "quality": best.quality, "notes": list(best.notes)}
