@@ -198,3 +198,13 @@ def test_counts_are_understood_where_rows_are_chosen_and_where_values_are_asked_
         assert code == 0 and " 3e+10" in out
         code, out, _ = said("forecast", *words, at)
         assert code == 0 and "loss at params = 3e+10: " in out
+
+
+@pytest.mark.parametrize(("words", "passes"), [("forecast --at N=3e12", True), ("predict --at N=3e12", True),
+                                               ("predict --at N=1e9", False)])  # fmt: skip
+def test_an_accuracy_above_one_is_said_to_be_none(tmp_path, said, words, passes):
+    rows = pd.DataFrame({"params": [1.25e8, 3.5e8, 1.3e9, 2.7e9, 6.7e9, 1.3e10]})
+    rows.assign(accuracy=[0.4299, 0.4986, 0.5987, 0.6442, 0.7092, 0.7453]).to_csv(tmp_path / "mine.csv", index=False)
+    verb, *at = words.split()
+    code, out, _ = said(verb, tmp_path / "mine.csv", *at)
+    assert code == 0 and ("Warning: accuracy is a share, at most 1" in out) == passes

@@ -37,7 +37,8 @@ def forecast(args):
     options["leave_out"] = args.file if args.file in studies.names() else None
     answer = forecast_of(rows, quality, column, new, **options)
     check = _check(rows, quality, column, options, args.level)
-    warnings = _warnings(check, answer)
+    high = answer.interval(args.level, "new_model").max()
+    warnings = [*reading.beyond_one(question, high), *_warnings(check, answer)]
     x, y = float(answer.seen.x[-1]), float(answer.seen.y[-1])
     record, about = answer.record(args.level), described(question)
     data = record | about | {"notes": [*about["notes"], *record["notes"]]}

@@ -61,7 +61,7 @@ def predict(args):
     table = pd.concat([new_rows[list(fitted_law.inputs.values())].reset_index(drop=True), predicted], axis=1)
     far = table["decades_beyond"].max()
     beyond = [f"Up to {far:.1f} decades beyond the data: a projection, not checked."] if far > FAR else []
-    warnings = [*beyond, *fitted_law.warnings]
+    warnings = [*beyond, *reading.beyond_one(question, predicted["high"]), *fitted_law.warnings]
     data = {"law": fitted_law.law.name, "level": args.level, "rows": records(table), "warnings": warnings}
     return Reply(
         data | described(question), reading.under(question, reading.with_warnings(display.text_table(table), warnings))

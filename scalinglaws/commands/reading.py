@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from scalinglaws import infer
+import numpy as np
+
+from scalinglaws import infer, schema
 from scalinglaws.assignments import pairs
 from scalinglaws.schema import InputError
 
@@ -47,6 +49,14 @@ def fit_options(args, question=None):
 def stages(args):
     """What a budget per image pays for."""
     return ("denoise", *(["text"] if args.text else []), *(["decode"] if args.decode else []))
+
+
+def beyond_one(asked, high):
+    """A sentence where values of a quality that is a share, at most 1 in every row, or their intervals pass 1."""
+    known = schema.COLUMNS.get(asked.quality)
+    share = known and (known.allowed is schema.SHARE or known.name == "accuracy")
+    if share and asked.table[asked.quality].max() <= 1 < np.max(high):
+        yield f"{asked.quality} is a share, at most 1, which the curve does not know: read values above 1 as 1."
 
 
 def under(asked, text):
