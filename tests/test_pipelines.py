@@ -1,5 +1,6 @@
 """Every adapted pipeline against diffusers' own call of it: the same seeds give the same images."""
 
+import json
 import os
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import diffusers  # noqa: E402
 import tiny_pipelines  # noqa: E402
 
 from collect.models import pipelines  # noqa: E402
@@ -82,6 +84,30 @@ def test_images_equal_the_stock_call(name, guidance, pictures):
     off = (ours.int() - theirs.int()).abs()
     assert off.max() <= 1 and (off > 0).float().mean() < 0.02
     assert ours.float().std() > 5  # not one grey
+
+
+SD_1 = {  # scheduler_config.json of Stable Diffusion 1: it says nothing of the spacing
+    "_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085, "num_train_timesteps": 1000, "set_alpha_to_one": False, "skip_prk_steps": True,
+    "steps_offset": 1, "trained_betas": None, "clip_sample": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, kind", [
+    ("euler", diffusers.EulerDiscreteScheduler), ("heun", diffusers.HeunDiscreteScheduler),
+    ("dpm++2m", diffusers.DPMSolverMultistepScheduler), ("unipc", diffusers.UniPCMultistepScheduler),
+    ("ddim", diffusers.DDIMScheduler),
+])  # fmt: skip
+def test_another_sampler_draws_what_the_pipeline_draws_with_that_scheduler(name, kind, tmp_path):
+    """By the line of diffusers' documentation: pipe.scheduler = Kind.from_config(pipe.scheduler.config)."""
+    (tmp_path / "scheduler_config.json").write_text(json.dumps(SD_1))
+    pipe = tiny_pipelines.build("sd")[0]
+    pipe.scheduler = diffusers.PNDMScheduler.from_pretrained(tmp_path)
+    sampling, task = SamplingConfig(name, 3, 4.0, seed=5), Prompts(LINES)
+    ours, _ = loop.samples(pipelines.adapt(pipe, "text"), task, sampling, range(4))
+    pipe.scheduler = kind.from_config(pipe.scheduler.config)
+    off = (ours.int() - stock(pipe, task, sampling, 4, None).int()).abs()
+    assert off.max() <= 1 and (off > 0).float().mean() < 0.02
 
 
 @pytest.mark.parametrize("name", tiny_pipelines.KINDS)
