@@ -110,6 +110,29 @@ def test_another_sampler_draws_what_the_pipeline_draws_with_that_scheduler(name,
     assert off.max() <= 1 and (off > 0).float().mean() < 0.02
 
 
+@pytest.mark.parametrize("name, kind", [
+    ("dpm++2m", diffusers.DPMSolverMultistepScheduler), ("unipc", diffusers.UniPCMultistepScheduler),
+])  # fmt: skip
+def test_multistep_solvers_of_a_flow_model_keep_its_shift(name, kind):
+    """Stable Diffusion 3 is shifted by 3: s -> 3 s / (1 + 2 s), Esser et al. 2024, eq. 23; diffusers' flow_shift."""
+    pipe = tiny_pipelines.build("sd3")[0]
+    ours = loop.planned(SamplingConfig(name, 6), pipelines.adapt(pipe, "text"))
+    theirs = kind(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0)
+    theirs.set_timesteps(6)
+    assert torch.equal(ours.timesteps, theirs.timesteps) and torch.equal(ours.sigmas, theirs.sigmas)
+    even = np.linspace(1, 1e-3, 7)[:-1]
+    assert ours.sigmas[:-1].numpy() == pytest.approx(3 * even / (1 + 2 * even), abs=2e-3)
+
+
+def test_every_flow_sampler_fits_flux_or_says_why_not():
+    pipe, task, resolution = tiny_pipelines.build("flux")
+    model = pipelines.adapt(pipe, task, resolution=resolution)
+    levels = [loop.planned(SamplingConfig(name, 4), model).sigmas for name in ("euler", "dpm++2m", "unipc")]
+    assert all(torch.allclose(levels[0], other, atol=2e-3) for other in levels)
+    with pytest.raises(InputError, match=r"'heun' cannot make 4 steps: FlowMatchHeun.* takes no noise levels"):
+        loop.planned(SamplingConfig("heun", 4), model)
+
+
 @pytest.mark.parametrize("name", tiny_pipelines.KINDS)
 def test_a_blueprint_costs_what_the_loaded_pipeline_does_and_reads_no_weights(name, pictures, tmp_path, capfd):
     pipe, conditions, resolution = tiny_pipelines.build(name)
