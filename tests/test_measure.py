@@ -83,6 +83,23 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_samples(family):
     assert row["agreement"] == whole["agreement"]
 
 
+def test_peak_memory_is_that_of_the_batch_that_fitted(family):
+    """Half a gigabyte that a batch asked for before it failed is no memory that the smaller one takes."""
+    model, wasted = family.model("c8"), 2**29
+
+    class Greedy(Hungry):
+        def forward(self, x, *args, **kwargs):
+            room = torch.ones(wasted // 4) if len(x) > self.most else None  # noqa: F841 - held while it fails
+            return super().forward(x, *args, **kwargs)
+
+    rows = [measure(CELL, family, Ready(model, Greedy(model.denoiser, most), ExecutionConfig(batch=batch)), [])
+            for most, batch in ((20, 10), (20, 20))]  # fmt: skip
+    assert [row["sampling_batch"] for row in rows] == [10, 10]
+    if rows[0]["peak_memory_bytes"] is None:
+        pytest.skip("no peak that can be reset here")
+    assert rows[1]["peak_memory_bytes"] < rows[0]["peak_memory_bytes"] + wasted / 2
+
+
 def test_out_of_memory_at_one_sample_is_an_outcome(family):
     model = family.model("c8")
     with pytest.raises(Outcome, match="oom: one sample at a time does not fit"):

@@ -169,6 +169,7 @@ def measure(cell, family, ready, scores, partial=None, checkpoint=None, verifier
             tally = advance(tally, cell, family.task, ready, scores, indices, batch, verifier, keep)
         except (MemoryError, RuntimeError) as error:
             batch = halved(batch, error)
+            known_peak = reset_peak(ready.execution.device)  # what did not fit is no part of what it takes
             continue
         if checkpoint and tally.done < cell.samples:
             checkpoint(tally.arrays())  # the worker keeps them now and then
