@@ -1,6 +1,8 @@
 """A sweep measured cell by cell: cells of a known law, a store on disk, the real worker and the real design."""
 
 import json
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +12,13 @@ pytest.importorskip("torch")
 
 from collect.commands import sweeps
 from collect.config import SweepFile
+from collect.families.trained import TrainedFamily
 from collect.jobs import Job, Outcome
 from collect.run import adaptive
 from collect.run.adaptive import Ask
+from collect.run.cell import Cell, ExecutionConfig, measure, prepare
+from collect.sampling.loop import SamplingConfig
+from collect.sampling.verifiers import open_verifier
 from collect.store.store import Store, identity
 from scalinglaws.schema import InputError
 
@@ -205,6 +211,18 @@ def test_what_a_row_will_hold_is_asked_for():
 def test_a_question_that_cannot_be_asked_is_refused_before_a_cell_is_measured(values, message):
     with pytest.raises(InputError, match=message):
         Ask(**values)
+
+
+def test_what_the_best_of_n_spent_is_no_more_than_the_clock_says(small_family):
+    """A row's seconds are those of all candidates; counting them n times ends a run at 1/n of its spend."""
+    known = TrainedFamily(Path(small_family))
+    cell = Cell("c8", SamplingConfig("ddim", 2), 40, best_of=8, verifier="class-likelihood")
+    verifier = open_verifier(cell.verifier, known)
+    held, start = prepare(known.model("c8"), ExecutionConfig(batch=20)), time.perf_counter()
+    row = measure(cell, known, held, known.metrics(), verifier=verifier)
+    seconds = time.perf_counter() - start
+    job = Job(cell.name, "0" * 16, 1.0, cell)
+    assert 0 < adaptive.spent({"one": row}, {"one": job}, "seconds") < seconds
 
 
 def test_a_spend_below_the_first_cells_measures_nothing(opener):

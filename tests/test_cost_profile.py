@@ -1,13 +1,18 @@
 """Cards against closed forms and the paper's table, the roofline against its formula and another table of peaks."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from collect.families.trained import TrainedFamily  # noqa: E402
 from collect.models import shapes as families  # noqa: E402
 from collect.profile import flops as cost_profile  # noqa: E402
 from collect.profile import roofline  # noqa: E402
 from collect.profile.flops import CostProfile, Count, Operator, Work, count  # noqa: E402
+from collect.run import profiling  # noqa: E402
 
 N = torch.nn
 
@@ -243,3 +248,13 @@ def test_a_product_as_fast_as_this_machine_s_fastest_reaches_its_roofline():
     assert works[0].flops == 2 * 512**3 and peak > 1e8 and bandwidth > 1e7
     assert roofline.reached(works, machine, 2 * 512**3 / peak) == pytest.approx(least * peak / (2 * 512**3))
     assert roofline.reached(works, machine, 2 * least) == pytest.approx(0.5)
+
+
+def test_a_guided_run_at_the_speed_of_memory_reaches_the_whole_roofline(small_family):
+    """Five steps at batch 1, each one call on the pair: by definition what five such calls must move, once."""
+    family = TrainedFamily(Path(small_family))
+    slow = roofline.Machine("memory alone", {"float32": 1e30}, 1.0, "1 byte a second")
+    pair = count(lambda: families.tiny(8), tuple(x.repeat(2, *[1] * (x.dim() - 1)) for x in families.tiny_inputs()))
+    row = {"model": "c8", "nfe": 10, "sampling_batch": 1, "guidance": 2.0, "dtype": "float32"}
+    measured = {"seconds_per_image": 5.0 * pair.fused()}
+    assert profiling.roofline_share(SimpleNamespace(family=family), row | measured, slow) == pytest.approx(1, abs=0.01)

@@ -132,6 +132,19 @@ def test_a_csv_of_ours_passes_unchanged(tmp_path):
     assert set(imported.table) - set(before) <= {"source"}
 
 
+def test_runs_that_have_a_value_under_another_name_keep_it(tmp_path):
+    """A key renamed between runs, as W&B exports it; the quality of the runs under the other name was empty."""
+    path = tmp_path / "runs.csv"
+    columns = {"params": [1e6, 2e6, 3e6], "fid": [10.0, None, None], "eval/fid": [None, 9.0, 8.0]}
+    pd.DataFrame(columns | {"note_fid": "x"}).to_csv(path, index=False)
+    imported = import_runs(path)
+    assert imported.table["fid"].tolist() == [10, 9, 8] and imported.named == {"eval/fid": "fid"}
+    assert imported.table["eval/fid"].isna().tolist() == [True, False, False]
+    pd.DataFrame(columns | {"fid_score": [None, 9.5, None]}).to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"would become 'fid', and differ in row 2 \(9 and 9.5\)"):
+        import_runs(path)
+
+
 def test_words_for_nothing_are_null_in_numbers_and_an_agreeing_twin_is_kept(tmp_path):
     imported = import_runs(made(tmp_path, guidance=["None", "2.5"], FID=[3.0, 4.0], fid_score=["3", None]))
     assert imported.table["guidance"].isna().tolist() == [True, False] and imported.table["guidance"][1] == 2.5

@@ -11,14 +11,16 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from collect.families.trained import TrainedFamily  # noqa: E402
-from collect.jobs import Outcome  # noqa: E402
+from collect.jobs import Job, Outcome  # noqa: E402
 from collect.models.compiled import Compiled  # noqa: E402
 from collect.models.shapes import tiny  # noqa: E402
 from collect.profile import energy, meters  # noqa: E402
 from collect.profile.stages import Stage, unknown  # noqa: E402
 from collect.run.cell import Cell, ExecutionConfig, Ready, deviation, measure, prepare  # noqa: E402
+from collect.run.worker import Broken, work  # noqa: E402
 from collect.sampling.intra_batch import run_in_parallel, split  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
+from collect.store.store import Store  # noqa: E402
 
 CELL = Cell("c8", SamplingConfig("ddim", 2, 2.0), 100)
 TIMING = {"seconds_per_image", "seconds_mad", "seconds_text", "seconds_decode", "peak_memory_bytes"}
@@ -81,6 +83,23 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_samples(family):
     assert row["agreement"] == whole["agreement"]
 
 
+def test_peak_memory_is_that_of_the_batch_that_fitted(family):
+    """Half a gigabyte that a batch asked for before it failed is no memory that the smaller one takes."""
+    model, wasted = family.model("c8"), 2**29
+
+    class Greedy(Hungry):
+        def forward(self, x, *args, **kwargs):
+            room = torch.ones(wasted // 4) if len(x) > self.most else None  # noqa: F841 - held while it fails
+            return super().forward(x, *args, **kwargs)
+
+    rows = [measure(CELL, family, Ready(model, Greedy(model.denoiser, most), ExecutionConfig(batch=batch)), [])
+            for most, batch in ((20, 10), (20, 20))]  # fmt: skip
+    assert [row["sampling_batch"] for row in rows] == [10, 10]
+    if rows[0]["peak_memory_bytes"] is None:
+        pytest.skip("no peak that can be reset here")
+    assert rows[1]["peak_memory_bytes"] < rows[0]["peak_memory_bytes"] + wasted / 2
+
+
 def test_out_of_memory_at_one_sample_is_an_outcome(family):
     model = family.model("c8")
     with pytest.raises(Outcome, match="oom: one sample at a time does not fit"):
@@ -96,6 +115,46 @@ def test_other_failures_are_outcomes_with_their_reason(family):
 
     with pytest.raises(Outcome, match="error: RuntimeError: mat1 and mat2"):
         measure(CELL, family, Ready(model, Broken(), ExecutionConfig(batch=20)), family.metrics())
+
+
+class Failing(torch.nn.Module):
+    """A network that fails with these words, above so many samples."""
+
+    def __init__(self, inner, words, most=0):
+        super().__init__()
+        self.inner, self.words, self.most = inner, words, most
+
+    def forward(self, x, *args, **kwargs):
+        if len(x) > self.most:
+            raise RuntimeError(self.words)
+        return self.inner(x, *args, **kwargs)
+
+
+def test_a_gpu_fault_ends_the_worker_so_that_no_other_cell_fails_of_it(family, tmp_path):
+    """After a CUDA error every later call of the process fails, whatever the cell: the next cells are left to others.
+
+    The words are torch's own, here of a network on the CPU.
+    """
+    cells, model = [CELL, replace(CELL, samples=60)], family.model("c8")
+    fault = Failing(
+        model.denoiser, "CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later"
+    )
+    held = Ready(model, fault, ExecutionConfig(batch=20))
+    jobs, store = [Job(cell.name, "0" * 16, 1.0, cell) for cell in cells], Store(tmp_path)
+    with pytest.raises(Broken, match="CUDA error: device-side assert triggered"):
+        list(work(jobs, store, lambda cell, *more: measure(cell, family, held, family.metrics(), *more)))
+    assert len(store.failures()) == 1
+
+
+def test_every_way_in_which_torch_says_that_memory_ran_out_halves_the_batch(family):
+    for words in (
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ):
+        model = family.model("c8")
+        fault = Failing(model.denoiser, words, most=20)
+        row = measure(CELL, family, Ready(model, fault, ExecutionConfig(batch=20)), family.metrics())
+        assert row["sampling_batch"] == 10
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

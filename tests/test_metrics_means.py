@@ -247,6 +247,13 @@ def test_crps_of_split_contexts_is_that_of_whole_ones():
     assert one == pytest.approx(many, rel=1e-12)
 
 
+def test_crps_refuses_members_that_are_not_those_of_the_task():
+    """20 members for each context, scored as ensembles of 30: the first of two truths was taken for all."""
+    truth = np.random.default_rng(0).normal(size=(6, 3)).repeat(20, 0)
+    with pytest.raises(InputError, match=r"members: 30 would compare samples of several contexts .* as many members"):
+        stream(open_metric("crps", members=30), truth + 1.0, {"targets": truth}, [np.arange(120)])
+
+
 def test_crps_refuses_missing_members_and_nan_samples():
     metric, x = open_metric("crps", members=4), np.zeros((10, 3))
     with pytest.raises(InputError, match="Context 2 has 2 of 4 members"):

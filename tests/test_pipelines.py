@@ -1,5 +1,6 @@
 """Every adapted pipeline against diffusers' own call of it: the same seeds give the same images."""
 
+import json
 import os
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import diffusers  # noqa: E402
 import tiny_pipelines  # noqa: E402
 
 from collect.models import pipelines  # noqa: E402
@@ -82,6 +84,53 @@ def test_images_equal_the_stock_call(name, guidance, pictures):
     off = (ours.int() - theirs.int()).abs()
     assert off.max() <= 1 and (off > 0).float().mean() < 0.02
     assert ours.float().std() > 5  # not one grey
+
+
+SD_1 = {  # scheduler_config.json of Stable Diffusion 1: it says nothing of the spacing
+    "_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085, "num_train_timesteps": 1000, "set_alpha_to_one": False, "skip_prk_steps": True,
+    "steps_offset": 1, "trained_betas": None, "clip_sample": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, kind", [
+    ("euler", diffusers.EulerDiscreteScheduler), ("heun", diffusers.HeunDiscreteScheduler),
+    ("dpm++2m", diffusers.DPMSolverMultistepScheduler), ("unipc", diffusers.UniPCMultistepScheduler),
+    ("ddim", diffusers.DDIMScheduler),
+])  # fmt: skip
+def test_another_sampler_draws_what_the_pipeline_draws_with_that_scheduler(name, kind, tmp_path):
+    """By the line of diffusers' documentation: pipe.scheduler = Kind.from_config(pipe.scheduler.config)."""
+    (tmp_path / "scheduler_config.json").write_text(json.dumps(SD_1))
+    pipe = tiny_pipelines.build("sd")[0]
+    pipe.scheduler = diffusers.PNDMScheduler.from_pretrained(tmp_path)
+    sampling, task = SamplingConfig(name, 3, 4.0, seed=5), Prompts(LINES)
+    ours, _ = loop.samples(pipelines.adapt(pipe, "text"), task, sampling, range(4))
+    pipe.scheduler = kind.from_config(pipe.scheduler.config)
+    off = (ours.int() - stock(pipe, task, sampling, 4, None).int()).abs()
+    assert off.max() <= 1 and (off > 0).float().mean() < 0.02
+
+
+@pytest.mark.parametrize("name, kind", [
+    ("dpm++2m", diffusers.DPMSolverMultistepScheduler), ("unipc", diffusers.UniPCMultistepScheduler),
+])  # fmt: skip
+def test_multistep_solvers_of_a_flow_model_keep_its_shift(name, kind):
+    """Stable Diffusion 3 is shifted by 3: s -> 3 s / (1 + 2 s), Esser et al. 2024, eq. 23; diffusers' flow_shift."""
+    pipe = tiny_pipelines.build("sd3")[0]
+    ours = loop.planned(SamplingConfig(name, 6), pipelines.adapt(pipe, "text"))
+    theirs = kind(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0)
+    theirs.set_timesteps(6)
+    assert torch.equal(ours.timesteps, theirs.timesteps) and torch.equal(ours.sigmas, theirs.sigmas)
+    even = np.linspace(1, 1e-3, 7)[:-1]
+    assert ours.sigmas[:-1].numpy() == pytest.approx(3 * even / (1 + 2 * even), abs=2e-3)
+
+
+def test_every_flow_sampler_fits_flux_or_says_why_not():
+    pipe, task, resolution = tiny_pipelines.build("flux")
+    model = pipelines.adapt(pipe, task, resolution=resolution)
+    levels = [loop.planned(SamplingConfig(name, 4), model).sigmas for name in ("euler", "dpm++2m", "unipc")]
+    assert all(torch.allclose(levels[0], other, atol=2e-3) for other in levels)
+    with pytest.raises(InputError, match=r"'heun' cannot make 4 steps: FlowMatchHeun.* takes no noise levels"):
+        loop.planned(SamplingConfig("heun", 4), model)
 
 
 @pytest.mark.parametrize("name", tiny_pipelines.KINDS)

@@ -14,7 +14,7 @@ from test_sweep import run  # noqa: E402
 from collect.config import TextFamilyFile, read_config  # noqa: E402
 from collect.datasets import scenes  # noqa: E402
 from collect.families import TextFamily  # noqa: E402
-from collect.run import sweep  # noqa: E402
+from collect.run import cell, sweep  # noqa: E402
 from collect.sampling import loop as sampling  # noqa: E402
 from collect.sampling.loop import SamplingConfig  # noqa: E402
 from collect.training import loop, text, text_parts  # noqa: E402
@@ -38,6 +38,29 @@ def test_labels_and_training_seeds(folder):
         path = folder / "wrong.yaml"
         path.write_text(tiny_text_family.FAMILY.replace("{8: [1]}", "{9: [1]}"))
         read_config(path, TextFamilyFile)
+
+
+def test_seconds_of_the_text_are_those_of_encoding_it_in_every_cell(folder, monkeypatch):
+    """Prompts are remembered, so that a second cell of a model had next to no seconds of text beside its FLOPs."""
+    family, within, timed = TextFamily(folder), [], []
+
+    class Watched(cell.Stage):
+        def __enter__(self):
+            within.append(self)
+            super().__enter__()
+
+        def __exit__(self, *error):
+            super().__exit__(*error)
+            within.pop()
+
+    ready = cell.prepare(family.model("c8"), cell.ExecutionConfig(batch=4))
+    one = cell.Cell("c8", SamplingConfig("ddim", 1), 8)
+    cell.measure(one, family, ready, [])
+    monkeypatch.setattr(cell, "Stage", Watched)
+    count = lambda module, args, kwargs, out: within and timed.extend(out.last_hidden_state)  # noqa: E731
+    ready.model.modules["text_encoder"].register_forward_hook(count, with_kwargs=True)
+    cell.measure(one, family, ready, [])
+    assert len(timed) == 2 * one.samples  # each prompt and the empty one, as flops_text counts them
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])

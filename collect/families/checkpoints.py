@@ -23,6 +23,7 @@ from scalinglaws.schema import InputError
 
 KINDS = ("unconditional", "class", "text", "upscale")  # of task
 MODELS = "scalinglaws.models"  # entry points: name -> function(**options) -> collect.models.model.Model
+ADAPTED = 2  # version of how a pipeline is adapted; part of a cell's identity
 TASKS = "scalinglaws.tasks"  # entry points: name -> function(**options) -> a task as in collect/models/tasks.py
 
 
@@ -126,10 +127,10 @@ class CheckpointFamily:
         the task."""
         spec = self.spec(label)
         if spec.kind == "diffusers":
-            own = folder_hash(fetch(spec, self.folder, self.network))
+            own = {"weights": folder_hash(fetch(spec, self.folder, self.network)), "adapted": ADAPTED}
         else:
-            own = " ".join(part for part in (spec.kind, self._known(label)[2]) if part)
-        return {"weights": own, "options": spec.options} | self.task.identity()
+            own = {"weights": " ".join(part for part in (spec.kind, self._known(label)[2]) if part)}
+        return own | {"options": spec.options} | self.task.identity()
 
     @lru_cache(maxsize=256)  # noqa: B019 - a family lives as long as its sweep
     def _known(self, label):

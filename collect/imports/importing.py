@@ -61,7 +61,9 @@ def import_runs(source, kind="auto", names=None, constants=None):
     `names` {theirs: ours} decides; theirs may leave out the tool's prefix. `constants` {ours: value} fills columns.
     """
     kind, table = read_runs(source, kind)
-    named = _named(table, kind, _chosen(table, kind, names or {}))
+    chosen = _chosen(table, kind, names or {})
+    named = _named(table, kind, chosen)
+    table, joined = _filled(table, kind, named, chosen)
     runs = table.rename(columns=named)
     for name, value in (constants or {}).items():
         if name in runs and runs[name].notna().any():
@@ -76,7 +78,7 @@ def import_runs(source, kind="auto", names=None, constants=None):
         theirs = {ours: theirs for theirs, ours in named.items()}.get(column, column)
         hint = f"If {theirs!r} means something else, give it another name: --map {theirs}=NAME."
         raise InputError(f"{faults[0]} {hint}")
-    moved = {theirs: ours for theirs, ours in named.items() if theirs != ours}
+    moved = {theirs: ours for theirs, ours in named.items() if theirs != ours} | joined
     return Imported(runs, moved, tuple(n for n in table if n not in named and n not in schema.COLUMNS))
 
 
@@ -147,6 +149,22 @@ def _refuse_different(table, ours, rivals):
                     f"({_show(a)} and {_show(b)}): say which with --map {rivals[0]}={ours}, "
                     f"and name the other with --map {other}=NAME."
                 )
+
+
+def _filled(table, kind, named, chosen):
+    """(table, {theirs: ours}): values that runs have under another name of a guessed column alone stand in it, too."""
+    twins, joined = {c: obvious(c, kind) for c in table if c not in named}, {}
+    for first, ours in named.items():
+        for other in (c for c, o in twins.items() if o == ours and first not in chosen):
+            _refuse_different(table, ours, [first, other])  # a third name may differ from what the second filled
+            gaps = [
+                _comparable(a) is None and _comparable(b) is not None
+                for a, b in zip(table[first], table[other], strict=True)
+            ]
+            if any(gaps):
+                table = table.assign(**{first: table[first].astype(object).mask(gaps, table[other])})
+                joined[other] = ours
+    return table, joined
 
 
 def _comparable(value):

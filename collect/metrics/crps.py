@@ -49,7 +49,8 @@ class Crps:
         return self.merge(partial, tally([]) | {"indices": batch.indices, "samples": samples, "targets": targets})
 
     def merge(self, a, b):
-        """Sums of both; contexts whose members are now all there are scored and let go."""
+        """Sums of both; contexts whose members are now all there are scored and let go. InputError where members have
+        different truths."""
         held = [part for part in (a, b) if len(part["indices"])]
         sums = {name: a[name] + b[name] for name in ("count", "total", "squares")}
         if not held:
@@ -61,9 +62,17 @@ class Crps:
         _, first, count = np.unique(context, return_index=True, return_counts=True)
         full = first[count == self.members]
         picked = [slice(k, k + self.members) for k in full]
+        self._check_truths([waiting["targets"][s] for s in picked])
         scores = [crps(waiting["samples"][s], waiting["targets"][s.start]).mean() for s in picked]
         rest = np.repeat(count != self.members, count)
         return {k: sums[k] + v for k, v in tally(scores).items()} | {k: v[rest] for k, v in waiting.items()}
+
+    def _check_truths(self, targets):
+        if any(not np.array_equal(each, each[:1].repeat(self.members, 0), equal_nan=True) for each in targets):
+            raise InputError(
+                f"'crps' with members: {self.members} would compare samples of several contexts with the truth of one: "
+                "say as many members as the task draws for each context."
+            )
 
     def finish(self, partial):
         """crps and its standard error over contexts; InputError when members of a context are missing."""

@@ -151,12 +151,12 @@ def _setting(job):
 
 
 def spent(rows, jobs, unit) -> float:
-    """What the finished cells {stem: row} cost, in the unit."""
+    """What the finished cells {stem: row} cost, in the unit; a row's seconds and joules hold all candidates of a best
+    of n."""
     if unit == "flops":
         return sum(jobs[n].flops for n in rows)
-    parts = [(row.get(column) or 0.0) * row["n_samples_for_metric"] * jobs[n].cell.best_of
-             for n, row in rows.items() for column in PARTS[unit]]  # fmt: skip
-    return float(sum(parts))
+    return float(sum((row.get(column) or 0.0) * row["n_samples_for_metric"]
+                     for row in rows.values() for column in PARTS[unit]))  # fmt: skip
 
 
 def _check_first(ask, used, waiting):

@@ -13,7 +13,7 @@ from collect import metrics
 from collect.jobs import Batch, Outcome
 from collect.models.compiled import compiled
 from collect.profile import energy
-from collect.profile.meters import Timer, device_name, peak_bytes, reset_peak
+from collect.profile.meters import Timer, device_name, out_of_memory, peak_bytes, reset_peak
 from collect.profile.stages import COLUMNS, Stage, unknown
 from collect.sampling.intra_batch import run_in_parallel, split
 from collect.sampling.loop import (
@@ -167,8 +167,9 @@ def measure(cell, family, ready, scores, partial=None, checkpoint=None, verifier
         try:
             warm_up(cell, family.task, ready, batch)
             tally = advance(tally, cell, family.task, ready, scores, indices, batch, verifier, keep)
-        except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError) as error:
             batch = halved(batch, error)
+            known_peak = reset_peak(ready.execution.device)  # what did not fit is no part of what it takes
             continue
         if checkpoint and tally.done < cell.samples:
             checkpoint(tally.arrays())  # the worker keeps them now and then
@@ -187,11 +188,14 @@ def warm_up(cell, task, ready, batch):
 
 
 def halved(batch, error):
-    """Half the batch after a failure of memory; other failures, and one of a single sample, are Outcomes."""
+    """Half the batch after a failure of memory; other failures, and one of a single sample, are Outcomes.
+
+    A CUDA error keeps its words: by them the worker knows that its process can measure nothing any more.
+    """
     text = " ".join(str(error).split())
-    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
-    if not memory:
-        raise Outcome("error", f"{type(error).__name__}: {text}") from error
+    if not out_of_memory(error):
+        reason = text if text.startswith("CUDA error") else f"{type(error).__name__}: {text}"
+        raise Outcome("error", reason) from error
     if batch == 1:
         raise Outcome("oom", f"one sample at a time does not fit: {text}") from error
     error.__traceback__ = None  # or the frames keep the tensors
@@ -237,8 +241,13 @@ def draw(cell, task, ready, indices, batch, verifier=None, stages=None, sample=l
     conditions = conditions_for(task, cell.sampling, computed)
     parts = split(computed, execution.intra_batch_workers)
     given = [conditions] if len(parts) == 1 else [conditions_for(task, cell.sampling, part) for part in parts]
+    conditioned = partial(parallel, partial(encode, ready.model, device=execution.device), given)
+    if ready.model.text:
+        conditioned()  # remembers the prompts, untimed
     with stages["text"]:
-        encoded = parallel(partial(encode, ready.model, device=execution.device), given)
+        if ready.model.text:
+            ready.model.text(conditions["prompts"])  # anew: what is remembered costs nothing, a user's next prompt does
+        encoded = conditioned()
 
     def candidate(number):
         def part(indices, encoded):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from collect.models.model import calls
 from collect.profile import roofline
 from collect.profile.latency import Protocol, measure_latency
 from collect.profile.meters import device_name
@@ -36,9 +37,13 @@ def cost_profiles(sweep, machine):
 
 
 def roofline_share(sweep, row, machine):
-    """Share of the roofline that a finished row's denoising reached, or None where it is not known."""
-    profile = sweep.family.cost_profile(row["model"])
-    works = [profile.cell(row["nfe"], 1, row["sampling_batch"])["denoise"]]
+    """Share of the roofline that a finished row's denoising reached, or None where it is not known.
+
+    Guidance by pairs evaluates both of a pair in one call, which reads the weights once.
+    """
+    profile, traits = sweep.family.cost_profile(row["model"]), sweep.family.traits(row["model"])
+    together = row["sampling_batch"] * calls(traits.guided, row["guidance"])
+    works = [profile.cell(row["nfe"], 1, together)["denoise"]]
     return roofline.reached(works, machine, row.get("seconds_per_image"), row["dtype"])
 
 

@@ -11,6 +11,7 @@ import torch
 from collect.config import SweepFile, read_config
 from collect.families import open_family
 from collect.jobs import Job, Outcome
+from collect.models.model import calls
 from collect.profile.batch_size import best_batch
 from collect.run.cell import Cell, ExecutionConfig, cell_key, draw, measure, prepare
 from collect.run.contact_sheet import ContactSheet
@@ -89,11 +90,14 @@ class Sweep:
         return [Job(cell.name, key(cell), sum(w.flops for w in self.works(cell)), cell) for cell in self.cells]
 
     def works(self, cell):
-        """The Works of a cell, text and decoding included: what its parts have to evaluate, by architecture alone."""
+        """The Works of a cell, text and decoding included: what its parts have to evaluate, by architecture alone.
+
+        A call holds both evaluations of a pair of guidance.
+        """
         alike = replace(cell.sampling, seed=0, guidance=1.0 if cell.sampling.guidance == 1 else 2.0)  # in evaluations
-        nfe = evaluations(alike, self.family.traits(cell.model))
-        profile = self.family.cost_profile(cell.model)
-        return profile.cell(nfe, cell.samples * cell.best_of, self.execution.batch).values()
+        traits, profile = self.family.traits(cell.model), self.family.cost_profile(cell.model)
+        together = self.execution.batch * calls(traits.guided, cell.sampling.guidance)
+        return profile.cell(evaluations(alike, traits), cell.samples * cell.best_of, together).values()
 
     def check(self):
         """This sweep; InputError for a sampler, guidance, steps or diffusion time that a model cannot have."""

@@ -25,7 +25,7 @@ def scheduler(name, model, diffusion_time=1.0):
     kind, options = row.flow if model.flow else (row.scheduler, row.options)
     kind = (OWN.get(kind) or getattr(diffusers, kind)) if isinstance(kind, str) else kind
     known = inspect.signature(kind.__init__).parameters
-    settings = {k: v for k, v in (model.schedule | options).items() if k in known}
+    settings = {k: v for k, v in (_shifted(model) | options).items() if k in known}
     schedule = kind.from_config(settings)
     if diffusion_time == 1:
         return schedule
@@ -35,6 +35,11 @@ def scheduler(name, model, diffusion_time=1.0):
             "noise levels can be cut, and no flow-matching ones; leave diffusion_time out."
         )
     return kind.from_config(settings | {k: v for k, v in cut(schedule.betas, diffusion_time).items() if k in known})
+
+
+def _shifted(model):
+    """A model's configuration; a flow-matching one's shift under the name that multistep solvers have for it, too."""
+    return {"flow_shift": model.schedule.get("shift", 1.0)} | model.schedule if model.flow else model.schedule
 
 
 def cut(betas, diffusion_time):

@@ -44,8 +44,14 @@ def weighed(pipe):
 
 
 def schedule(pipe):
-    """The scheduler's configuration, without what diffusers notes about itself."""
-    return {k: v for k, v in pipe.scheduler.config.items() if not k.startswith("_")}
+    """The scheduler's configuration, without what diffusers notes about itself.
+
+    A spacing of the steps that its file does not say is left to the class that samples, as in diffusers' from_config:
+    the default of the one that shipped (PNDM's 'leading' for Stable Diffusion 1) is no setting of the model.
+    """
+    config = pipe.scheduler.config
+    unsaid = {"timestep_spacing"} & set(config.get("_use_default_values", ()))
+    return {k: v for k, v in config.items() if not k.startswith("_") and k not in unsaid}
 
 
 def latent_shape(pipe, net, resolution):

@@ -1,6 +1,7 @@
 """Transformers of classes or text: DiT, PixArt, and the flow models SD3 and Flux."""
 
 from functools import partial
+from inspect import signature
 
 import torch
 
@@ -127,8 +128,13 @@ def flux(pipe, resolution=None):
         return net(x, timestep=t / 1000, guidance=weight, return_dict=False, **where, **condition)[0]
 
     def timesteps(scheduler, steps, device):
+        multistep = scheduler.config.get("use_flow_sigmas")
+        if not multistep and "sigmas" not in signature(scheduler.set_timesteps).parameters:
+            raise ValueError(
+                f"{type(scheduler).__name__} takes no noise levels, and Flux's depend on the image's size."
+            )
         even = {"sigmas": torch.linspace(1, 1 / steps, steps).tolist()}
-        own = {"num_inference_steps": steps} if scheduler.config.get("use_flow_sigmas") else even
+        own = {"num_inference_steps": steps} if multistep else even
         moved = {"mu": shift(scheduler, len(places))} if scheduler.config.get("use_dynamic_shifting") else {}
         scheduler.set_timesteps(**own, device=device, **moved)
 
