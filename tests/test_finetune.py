@@ -1,6 +1,10 @@
 """Continued training and super-resolution: the widened layer, the loss, and files to checkpoints of three kinds."""
 
 import csv
+import os
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -268,8 +272,6 @@ def test_captions_that_are_missing_are_named(folders, tmp_path):
 
 
 def test_accelerate_is_optional(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(InputError, match="pip install accelerate"):
         parallel.accelerated("bf16")
@@ -287,3 +289,52 @@ def test_accelerate_in_float32_is_the_loop_without_it(tmp_path, monkeypatch):
         list(loop.train(build, loss, config, 3, tmp_path / name, where=where))
         kept.append(weights.load(tmp_path / name / "state.safetensors")[0])
     assert all(torch.equal(value, kept[1][k]) for k, value in kept[0].items())
+
+
+def test_gradients_that_accelerate_would_accumulate_are_refused(monkeypatch):
+    """accelerate would divide each loss by the number in its configuration, and the loop step all the same."""
+    pytest.importorskip("accelerate")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    with pytest.raises(InputError, match="set to accumulate gradients over 4 steps, which this loop does not do"):
+        parallel.accelerated()
+
+
+def linear():
+    return torch.nn.Linear(4, 1)
+
+
+def own_batch(net, generator):
+    return net(torch.randn(8, 4, generator=generator)).square().mean()
+
+
+PROCESS = """
+import sys; sys.path.insert(0, {tests!r})
+from test_finetune import linear, loop, own_batch, parallel
+where = parallel.accelerated()
+list(loop.train(linear, own_batch, loop.OptimizerConfig(warmup=1), 3, {folder!r}, where=where))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_the_batches_of_both(tmp_path):
+    """Two real processes, against steps on the mean of their two losses, each on numbers of its own."""
+    pytest.importorskip("accelerate")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = PROCESS.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
+    shared = {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    ranks = [os.environ | shared | {"RANK": str(r), "LOCAL_RANK": str(r)} for r in range(2)]
+    started = [subprocess.Popen([sys.executable, "-c", script], env=env) for env in ranks]
+    assert [process.wait() for process in started] == [0, 0]
+    config = loop.OptimizerConfig(warmup=1)
+    state = loop.start(linear, config)
+    for step in (1, 2, 3):
+        other = loop.step_generator(config.seed, step, 1)
+        loop.advance(state, lambda net, g, other=other: (own_batch(net, g) + own_batch(net, other)) / 2, config)
+    kept = weights.load(tmp_path / "state.safetensors")[0]
+    assert all(torch.allclose(kept[f"model.{k}"], v, atol=1e-6) for k, v in state.model.state_dict().items())
+    list(loop.train(linear, own_batch, config, 3, tmp_path / "alone"))
+    alone = weights.load(tmp_path / "alone" / "state.safetensors")[0]
+    assert not torch.allclose(kept["model.weight"], alone["model.weight"], atol=1e-5)
