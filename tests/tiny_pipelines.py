@@ -150,12 +150,13 @@ def latent_consistency():
     )
 
 
-def stable_diffusion_xl():
+def stable_diffusion_xl(**options):
     net = text_unet(
         cross_attention_dim=2 * WIDTH,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=WIDTH + 6 * 8,
+        **options,
     )
     return StableDiffusionXLPipeline(
         vae=vae(),
@@ -299,6 +300,7 @@ KINDS = {  # name: (build, task, resolution or None)
     "sd": (stable_diffusion, "text", None),
     "lcm": (latent_consistency, "text", None),
     "sdxl": (stable_diffusion_xl, "text", None),
+    "sdxl-lcm": (lambda: stable_diffusion_xl(time_cond_proj_dim=16), "text", None),
     "dit": (dit, "class", None),
     "pixart": (pixart, "text", None),
     "sd3": (stable_diffusion_3, "text", None),
