@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import tiny_pipelines  # noqa: E402
+from diffusers import DDPMPipeline  # noqa: E402
 
 from collect import weights  # noqa: E402
 from collect.config.trainings import FinetuneFile  # noqa: E402
@@ -203,6 +204,53 @@ def test_from_a_file_to_a_checkpoint_that_samples(task, name, folders, tmp_path,
         assert kind == "upscale" == opening.task_of(made)
     samples, _ = sampling.samples(model, todo, config, indices)
     assert samples.dtype == torch.uint8 and samples.shape[2:] == (opening.adapted(made, kind, {}).side,) * 2
+
+
+def drawn_after(folder, sampler="ddim"):
+    family = open_family(folder)
+    return sampling.samples(family.model(family.labels[0]), family.task, SamplingConfig(sampler, 2), range(2))[0]
+
+
+@pytest.mark.parametrize("task", ["continue", "super-resolution"])
+def test_a_network_that_learned_its_variance_is_trained_and_drawn_by_its_mean(task, folders, tmp_path, said):
+    """Half of its six channels: the loss is that of the mean, and what they say of the variance changes no image."""
+    tiny_pipelines.pixels(DDPMPipeline, learned_variance=True).save_pretrained(tmp_path / "base")
+    content = settings(folders, tmp_path / "base", task=task, factor=2)
+    code, out, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "run")
+    assert code == 0 and "step 4 of 4, loss" in out, err
+    before = [drawn_after(tmp_path / "run", name) for name in ("ddim", "ddpm", "dpm++2m")]
+    path = tmp_path / "run" / "checkpoint" / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors, about = weights.load(path)
+    tensors["conv_out.weight"][3:] += 1.0
+    weights.save(tensors, path, about | {"format": "pt"})
+    after = [drawn_after(tmp_path / "run", name) for name in ("ddim", "ddpm", "dpm++2m")]
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True)) and before[0].shape == (2, 3, 8, 8)
+
+
+def test_a_network_of_classes_enlarges_by_its_null_class(folders, tmp_path, said):
+    tiny_pipelines.pixels(DDPMPipeline, classes=11).save_pretrained(tmp_path / "base")
+    content = settings(folders, tmp_path / "base", task="super-resolution", factor=2, steps=1)
+    code, _, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "run")
+    assert code == 2 and "say which stands for no class, as options: {null_class: N}, 0 to 10." in err
+    content["options"] = {"null_class": 10}
+    code, _, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "with")
+    assert code == 0 and drawn_after(tmp_path / "with").shape == (2, 3, 8, 8), err
+
+
+@pytest.mark.parametrize(("name", "change", "sentence"), [
+    ("dit", {"data": "class-1001"}, "No class 1001: this network has the classes 0 to 1000."),
+    ("ddim", {"options": {"null_class": 3}}, "null_class was 3: this network has no classes."),
+])  # fmt: skip
+def test_a_class_that_is_not_there_is_said_before_anything_is_trained(name, change, sentence, folders, tmp_path, said):
+    (folders / "class-1001").mkdir(exist_ok=True)
+    for i in range(8):
+        (folders / "class-1001" / f"{i}.png").write_bytes((folders / "class" / f"{i}.png").read_bytes())
+    rows = ["file,class", *(f"{i}.png,{994 + i}" for i in range(8))]
+    (folders / "class-1001" / "captions.csv").write_text("\n".join(rows))
+    given = settings(folders, name) | change
+    given["data"] = str(folders / given["data"])
+    code, out, err = cli(tmp_path, said, "finetune", given, "--out", tmp_path / "run")
+    assert code == 2 and sentence in err and "step" not in out
 
 
 def test_killed_and_resumed_leaves_the_same_weights(folders, tmp_path, said):

@@ -111,9 +111,10 @@ def ddim(**options):
     return DDIMScheduler(**STABLE, clip_sample=False, **options)
 
 
-def pixels(kind=DDIMPipeline, classes=None):
+def pixels(kind=DDIMPipeline, classes=None, learned_variance=False):
     net = UNet2DModel(
         sample_size=8,
+        out_channels=6 if learned_variance else 3,
         block_out_channels=(8, 16),
         layers_per_block=1,
         norm_num_groups=4,
@@ -121,7 +122,8 @@ def pixels(kind=DDIMPipeline, classes=None):
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
         num_class_embeds=classes,
     ).eval()
-    return kind(unet=net, scheduler=DDIMScheduler() if kind is DDIMPipeline else DDPMScheduler())
+    variance = {"variance_type": "learned_range"} if learned_variance else {}
+    return kind(unet=net, scheduler=DDIMScheduler() if kind is DDIMPipeline else DDPMScheduler(**variance))
 
 
 def stable_diffusion():

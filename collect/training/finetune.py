@@ -61,9 +61,16 @@ def measured_on(file, conditions):
     return conditions if file.prompts is None else {"prompts": prompts(file.prompts).lines}
 
 
+def check_classes(base, conditions):
+    """InputError for a class that the model does not have, before anything is trained on it."""
+    if base.task == "class":
+        base.model.condition(conditions)
+
+
 def plain_examples(file, base, folder):
     """(Examples, uint8 images) of a file's data, encoded as the base model takes them."""
     images, conditions = first_examples(file, base.side, base.task)
+    check_classes(base, conditions)
     images = colours(images, image_channels(base.pipe, base.model))
     x = encoded(Path(folder) / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
     return Examples(x, conditions), images

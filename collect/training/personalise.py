@@ -18,7 +18,7 @@ from collect.training import loop
 from collect.training.dreambooth import prior_preservation
 from collect.training.events import TrainingEvent
 from collect.training.examples import Examples
-from collect.training.finetune import colours, encoded, first_examples, open_base, trained
+from collect.training.finetune import check_classes, colours, encoded, first_examples, open_base, trained
 from collect.training.parallel import Alone
 from collect.training.pretrained import release, task_of_family, write_family
 from scalinglaws.schema import InputError
@@ -80,6 +80,8 @@ def personalise(file, folder, where=None):
     folder, where = Path(folder), where or Alone()
     base = open_base(file, where.device)
     subject, kept = conditions_of(file, base.task)
+    for condition in (subject, kept):
+        check_classes(base, condition)
     images, captions = first_examples(file, base.side, "unconditional" if subject is not None else "text")
     images = colours(images, image_channels(base.pipe, base.model))
     own = encoded(folder / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))

@@ -4,21 +4,37 @@ from functools import partial
 
 import torch
 
-from collect.models.model import Model, identity
-from collect.models.pipelines.parts import Remembered, classes, decoder, latent_shape, only, schedule, square, weighed
+from collect.models.model import Model, identity, plain_call
+from collect.models.pipelines.parts import (
+    Remembered,
+    classes,
+    decoder,
+    latent_shape,
+    only,
+    schedule,
+    square,
+    weighed,
+    without_variance,
+)
+from scalinglaws.schema import InputError
 
 
 def pixels(pipe, resolution=None, null_class=None):
-    """DDPMPipeline, DDIMPipeline: a U-Net on pixels, unconditional or of classes, at its own resolution alone."""
-    net = pipe.unet
+    """DDPMPipeline, DDIMPipeline: a U-Net on pixels, unconditional or of classes, at its own resolution alone. Of a
+    learned variance (Nichol & Dhariwal 2021, arXiv:2102.09672) only the mean is used."""
+    net, count = pipe.unet, pipe.unet.config.num_class_embeds
     only(resolution, max(square(net.config.sample_size)))
+    if null_class is not None and null_class >= (count or 0):
+        known = f"the classes 0 to {count - 1}" if count else "no classes"
+        raise InputError(f"null_class was {null_class}: this network has {known}.")
     return Model(
         net,
         (net.config.in_channels, *square(net.config.sample_size)),
         schedule(pipe),
-        partial(classes, null_class) if net.config.num_class_embeds else lambda conditions: ({}, None),
+        partial(classes, count, null_class) if count else lambda conditions: ({}, None),
         identity,
         guided="none" if null_class is None else "pair",
+        call=lambda net, *given: without_variance(plain_call(net, *given), pipe.unet.config.in_channels),
         modules=weighed(pipe),
     )
 
