@@ -308,6 +308,46 @@ def test_another_file_does_not_continue_a_run(folders, tmp_path, said):
     assert code == 2 and "holds a run of another file" in err
 
 
+@pytest.mark.parametrize(("name", "change", "sentence"), [
+    ("sd", {"prompts": "nowhere.txt"}, "No prompts from .*nowhere.txt"),
+    ("dit", {"prompts": "p.txt"}, "a model of task 'class' is not measured on them: leave it out."),
+    ("sd", {"task": "super-resolution", "factor": 2, "images": "nowhere"}, "No images .* in .*nowhere"),
+])  # fmt: skip
+def test_what_it_cannot_be_measured_on_is_said_before_the_training(name, change, sentence, folders, tmp_path, said):
+    import re
+
+    (tmp_path / "p.txt").write_text("a cat\n")
+    content = settings(folders, name, steps=1) | change
+    code, out, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "run")
+    assert code == 2 and re.search(sentence, err) and "step" not in out, err
+
+
+def test_a_run_that_was_refused_before_it_began_is_no_run(folders, tmp_path, said):
+    content = settings(folders, "sd", steps=1)
+    assert cli(tmp_path, said, "finetune", content | {"data": "nowhere"}, "--out", tmp_path / "run")[0] == 2
+    code, _, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "run")
+    assert code == 0, err
+
+
+def test_what_it_is_measured_on_may_change_with_the_same_weights(folders, tmp_path, said):
+    content, out = settings(folders, "sd", steps=1), tmp_path / "run"
+    assert cli(tmp_path, said, "finetune", content, "--out", out)[0] == 0
+    before = weights.fingerprint(out / "state.safetensors")
+    (tmp_path / "p.txt").write_text("a cat\n")
+    code, _, err = cli(tmp_path, said, "finetune", content | {"prompts": "p.txt"}, "--out", out)
+    assert code == 0 and open_family(out).task.lines == ("a cat",), err
+    assert weights.fingerprint(out / "state.safetensors") == before
+
+
+@pytest.mark.parametrize("verb, how", [("finetune", {}), ("finetune", {"snapshots": True}),
+                                       ("distil", {"method": "consistency"})])  # fmt: skip
+def test_fewer_steps_than_were_trained_is_one_sentence(verb, how, folders, tmp_path, said):
+    content, out = settings(folders, "ddim", steps=2) | how, tmp_path / "run"
+    assert cli(tmp_path, said, verb, content, "--out", out)[0] == 0
+    code, _, err = cli(tmp_path, said, verb, content | {"steps": 1}, "--out", out)
+    assert code == 2 and "trained for 2 steps, more than the 1 wanted, and keeps those after 2: give one" in err
+
+
 def test_captions_that_are_missing_are_named(folders, tmp_path):
     with pytest.raises(InputError, match="must have the columns file and caption; it has file, class"):
         examples.read_examples(folders / "class", 16, "text")

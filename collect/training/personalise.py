@@ -14,11 +14,18 @@ import torch
 
 from collect.models.pipelines.encoding import encode_images, image_channels
 from collect.sampling import loop as sampling
-from collect.training import loop
 from collect.training.dreambooth import prior_preservation
 from collect.training.events import TrainingEvent
 from collect.training.examples import Examples
-from collect.training.finetune import check_classes, colours, encoded, first_examples, open_base, trained
+from collect.training.finetune import (
+    check_classes,
+    colours,
+    encoded,
+    first_examples,
+    kept_snapshot,
+    open_base,
+    trained,
+)
 from collect.training.parallel import Alone
 from collect.training.pretrained import release, task_of_family, write_family
 from scalinglaws.schema import InputError
@@ -62,17 +69,6 @@ def draw_prior(base, check, conditions, seed, batch=25):
         x = sampling.latents(base.model, config, indices, given, device=base.device)
         made.append(sampling.finished(base.model, x))
     return torch.cat(made)
-
-
-def kept_snapshot(folder, step):
-    """The average of a step; InputError where the run is beyond it and has not kept it."""
-    path, known = loop.snapshot(folder, step), [step for step, _ in loop.snapshots(folder)]
-    if path.exists():
-        return path
-    raise InputError(
-        f"{folder} has been trained for {known[-1]} steps, more than the {step} wanted, and keeps those after "
-        f"{', '.join(map(str, known))}: give one of these, or another --out."
-    )
 
 
 def personalise(file, folder, where=None):
