@@ -237,6 +237,16 @@ def test_a_network_of_classes_enlarges_by_its_null_class(folders, tmp_path, said
     assert code == 0 and drawn_after(tmp_path / "with").shape == (2, 3, 8, 8), err
 
 
+def test_options_of_a_family_are_those_of_its_models_trained_on(folders, tmp_path, said):
+    """A null class without which nothing is dropped and nothing guided: `collect run` had it, more training had not."""
+    tiny_pipelines.pixels(DDPMPipeline, classes=11).save_pretrained(tmp_path / "base")
+    content = settings(folders, tmp_path / "base", steps=1, data=str(folders / "class"), options={"null_class": 10})
+    assert cli(tmp_path, said, "finetune", content, "--out", tmp_path / "first")[0] == 0
+    again = content | {"base": str(tmp_path / "first"), "label": "first", "options": {}}
+    code, _, err = cli(tmp_path, said, "finetune", again, "--out", tmp_path / "more")
+    assert code == 0 and open_family(tmp_path / "more").traits("more").guided == "pair", err
+
+
 @pytest.mark.parametrize(("name", "change", "sentence"), [
     ("dit", {"data": "class-1001"}, "No class 1001: this network has the classes 0 to 1000."),
     ("ddim", {"options": {"null_class": 3}}, "null_class was 3: this network has no classes."),
