@@ -358,6 +358,25 @@ def test_fewer_steps_than_were_trained_is_one_sentence(verb, how, folders, tmp_p
     assert code == 2 and "trained for 2 steps, more than the 1 wanted, and keeps those after 2: give one" in err
 
 
+@pytest.mark.parametrize("how", [{}, {"task": "super-resolution", "factor": 2}])
+def test_images_that_changed_do_not_continue_a_run(how, folders, tmp_path, said):
+    """A ninth one that comes first: eight encoded images would go on with the captions of the others."""
+    import shutil
+
+    shutil.copytree(folders / "text", tmp_path / "data")
+    content, out = settings(folders, "sd", steps=1, data=str(tmp_path / "data")) | how, tmp_path / "run"
+    assert cli(tmp_path, said, "finetune", content, "--out", out)[0] == 0
+    shutil.copy(tmp_path / "data" / "3.png", tmp_path / "data" / "00.png")
+    with open(tmp_path / "data" / "captions.csv", "a") as file:
+        file.write("00.png,a blue house\n")
+    code, _, err = cli(tmp_path, said, "finetune", content | {"steps": 2}, "--out", out)
+    assert code == 2 and "was made of 8 images that are not the 9 in the data now: put them back, or" in err
+    (tmp_path / "data" / "00.png").rename(tmp_path / "data" / "0.png")  # as many, another one
+    assert cli(tmp_path, said, "finetune", content | {"steps": 2}, "--out", out)[0] == 2
+    shutil.copy(folders / "text" / "0.png", tmp_path / "data" / "0.png")
+    assert cli(tmp_path, said, "finetune", content | {"steps": 2}, "--out", out)[0] == 0
+
+
 def test_captions_that_are_missing_are_named(folders, tmp_path):
     with pytest.raises(InputError, match="must have the columns file and caption; it has file, class"):
         examples.read_examples(folders / "class", 16, "text")

@@ -5,6 +5,7 @@ training      the one loop                                           state.safet
 checkpoint    the average of the last step as a diffusers folder     checkpoint/, family.yaml
 """
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -38,11 +39,19 @@ def trained(file, build, loss, folder, where, stage="train", every=100):
             yield TrainingEvent(stage, name, f"{name}: step {step} of {file.steps}, loss {value:.4f}")
 
 
-def encoded(path, make):
-    """The x of make(), kept in a file and read from there the next time."""
+def encoded(path, make, images=None):
+    """The x of make(), kept in a file and read from there the next time; InputError where it is of other images
+    (uint8 [n, channel, h, w]) than are given now, since the conditions would be those of the others."""
+    own = {} if images is None else {"images": hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}
     if not Path(path).exists():
-        weights.save({"x": make()}, path)
-    return weights.load(path)[0]["x"]
+        weights.save({"x": make()}, path, own)
+    tensors, about = weights.load(path)
+    if images is not None and (about.get("images", own["images"]), len(tensors["x"])) != (own["images"], len(images)):
+        raise InputError(
+            f"{path} was made of {len(tensors['x'])} images that are not the {len(images)} in the data now: put them "
+            "back, or choose another --out."
+        )
+    return tensors["x"]
 
 
 def colours(images, channels):
@@ -79,8 +88,8 @@ def plain_examples(file, base, folder):
     images, conditions = first_examples(file, base.side, base.task)
     check_classes(base, conditions)
     images = colours(images, image_channels(base.pipe, base.model))
-    x = encoded(Path(folder) / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
-    return Examples(x, conditions), images
+    make = lambda: encode_images(base.pipe, base.model, images)  # noqa: E731
+    return Examples(encoded(Path(folder) / "encoded.safetensors", make, images), conditions), images
 
 
 def upscale_examples(file, base, folder):
@@ -90,8 +99,9 @@ def upscale_examples(file, base, folder):
     images, _ = first_examples(file, base.side, "unconditional")
     images = colours(images, image_channels(base.pipe, base.model))
     small = lambda: enlarge(reduced(images, file.factor), base.side)  # noqa: E731
-    x = encoded(Path(folder) / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
-    beside = encoded(Path(folder) / "encoded-small.safetensors", lambda: encode_images(base.pipe, base.model, small()))
+    encode = lambda pictures: encode_images(base.pipe, base.model, pictures)  # noqa: E731
+    x = encoded(Path(folder) / "encoded.safetensors", lambda: encode(images), images)
+    beside = encoded(Path(folder) / "encoded-small.safetensors", lambda: encode(small()), images)
     if holds_scenes(file.data) and file.images is None:
         write_images(images[:PICTURES].numpy(), None, Path(folder) / "images")
     return Examples(x, {"beside": beside, "prompts": [file.prompt] * len(x)})

@@ -80,7 +80,7 @@ def personalise(file, folder, where=None):
         check_classes(base, condition)
     images, captions = first_examples(file, base.side, "unconditional" if subject is not None else "text")
     images = colours(images, image_channels(base.pipe, base.model))
-    own = encoded(folder / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
+    own = encoded(folder / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images), images)
     drawn = lambda: encode_images(base.pipe, base.model, draw_prior(base, file.prior, kept, file.seed))  # noqa: E731
     prior = encoded(folder / "prior.safetensors", drawn)
     yield TrainingEvent(
