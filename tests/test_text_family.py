@@ -141,3 +141,8 @@ def test_data_are_made_once_from_archives(tmp_path, monkeypatch):
         path.unlink()
     again, same = make_scenes(archives, tmp_path, "train", 30)
     assert torch.equal(images, again) and captions == same
+    for count, seed in ((40, 0), (30, 1)):  # a family of 40 scenes was trained on the 30
+        with pytest.raises(
+            InputError, match=f"holds 30 scenes of seed 0 of the split 'train', not the {count} of seed {seed}"
+        ):
+            make_scenes(archives, tmp_path, "train", count, seed)
