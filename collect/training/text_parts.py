@@ -3,6 +3,7 @@
 Every function leaves a file or folder in the run's folder and does nothing where it is there.
 """
 
+import os
 import shutil
 from pathlib import Path
 
@@ -115,7 +116,10 @@ def make_dual_encoder(folder, name, about, images, captions, steps):
     yield from loop.train(lambda: dual_encoder.build(settings), loss, config, steps, place)
     model = dual_encoder.build(settings)
     weights.load_into(model, loop.snapshot(place, steps))
-    dual_encoder.save(model.eval(), tokenizer, out)
+    part = out.with_name(f".{name}.part")  # config.json is written first, and says that the folder is done
+    dual_encoder.save(model.eval(), tokenizer, part)
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(part, out)
 
 
 def make_judge(file, folder, archives):
