@@ -149,8 +149,9 @@ def test_students_are_called_at_the_samplers_times():
     assert distillation.sampled_times(flow.model, flow.process, 4) == pytest.approx([*times, 0])
 
 
-def test_guidance_as_a_new_input_changes_nothing_at_first():
-    base = opened("sd")
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_guidance_as_a_new_input_changes_nothing_at_first(name):
+    base = opened(name)
     student = base.with_denoiser(distillation.with_guidance_input(base.model.denoiser))
     assert student.model.guided == "embedded"
     x, t = torch.randn(2, *base.model.shape), torch.tensor([900, 10])

@@ -48,3 +48,21 @@ def test_a_card_equals_the_real_model():
 def test_unknown_family_names_the_known():
     with pytest.raises(InputError, match=r"No family named 'sd9'. Known families: tiny-ldm, mei"):
         families.forward_cost("sd9", 8)
+
+
+@pytest.mark.parametrize(("recipe", "sentence"), [
+    ("{warmup: 0}", "warmup was 0: give a positive number"),
+    ("{rate: -1}", "rate was -1: give a positive number"),
+    ("{clip: .nan}", "clip was nan: give a positive number"),
+    ("{batch: 1.5}", "batch was 1.5: give a whole number"),
+    ("{drop_class: 2}", "drop_class was 2: a probability, at most 1"),
+])  # fmt: skip
+def test_a_recipe_that_cannot_be_trained_is_refused(recipe, sentence, tmp_path):
+    from collect.config import FamilyFile, read_config
+
+    path = tmp_path / "family.yaml"
+    path.write_text(f"family: mine\nwidths: [8]\nsteps: 4\nrecipe: {recipe}\n")
+    with pytest.raises(InputError, match=f"line 4: 'recipe' .*: {sentence}"):
+        read_config(path, FamilyFile)
+    path.write_text("family: mine\nwidths: [8]\nsteps: 4\nrecipe: {drop_class: 0, seed: 0, rate: 1.0e-3}\n")
+    assert read_config(path, FamilyFile).recipe["seed"] == 0

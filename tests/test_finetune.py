@@ -1,6 +1,10 @@
 """Continued training and super-resolution: the widened layer, the loss, and files to checkpoints of three kinds."""
 
 import csv
+import os
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import tiny_pipelines  # noqa: E402
+from diffusers import DDPMPipeline  # noqa: E402
 
 from collect import weights  # noqa: E402
 from collect.config.trainings import FinetuneFile  # noqa: E402
@@ -201,6 +206,63 @@ def test_from_a_file_to_a_checkpoint_that_samples(task, name, folders, tmp_path,
     assert samples.dtype == torch.uint8 and samples.shape[2:] == (opening.adapted(made, kind, {}).side,) * 2
 
 
+def drawn_after(folder, sampler="ddim"):
+    family = open_family(folder)
+    return sampling.samples(family.model(family.labels[0]), family.task, SamplingConfig(sampler, 2), range(2))[0]
+
+
+@pytest.mark.parametrize("task", ["continue", "super-resolution"])
+def test_a_network_that_learned_its_variance_is_trained_and_drawn_by_its_mean(task, folders, tmp_path, said):
+    """Half of its six channels: the loss is that of the mean, and what they say of the variance changes no image."""
+    tiny_pipelines.pixels(DDPMPipeline, learned_variance=True).save_pretrained(tmp_path / "base")
+    content = settings(folders, tmp_path / "base", task=task, factor=2)
+    code, out, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "run")
+    assert code == 0 and "step 4 of 4, loss" in out, err
+    before = [drawn_after(tmp_path / "run", name) for name in ("ddim", "ddpm", "dpm++2m")]
+    path = tmp_path / "run" / "checkpoint" / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors, about = weights.load(path)
+    tensors["conv_out.weight"][3:] += 1.0
+    weights.save(tensors, path, about | {"format": "pt"})
+    after = [drawn_after(tmp_path / "run", name) for name in ("ddim", "ddpm", "dpm++2m")]
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True)) and before[0].shape == (2, 3, 8, 8)
+
+
+def test_a_network_of_classes_enlarges_by_its_null_class(folders, tmp_path, said):
+    tiny_pipelines.pixels(DDPMPipeline, classes=11).save_pretrained(tmp_path / "base")
+    content = settings(folders, tmp_path / "base", task="super-resolution", factor=2, steps=1)
+    code, _, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "run")
+    assert code == 2 and "say which stands for no class, as options: {null_class: N}, 0 to 10." in err
+    content["options"] = {"null_class": 10}
+    code, _, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "with")
+    assert code == 0 and drawn_after(tmp_path / "with").shape == (2, 3, 8, 8), err
+
+
+def test_options_of_a_family_are_those_of_its_models_trained_on(folders, tmp_path, said):
+    """A null class without which nothing is dropped and nothing guided: `collect run` had it, more training had not."""
+    tiny_pipelines.pixels(DDPMPipeline, classes=11).save_pretrained(tmp_path / "base")
+    content = settings(folders, tmp_path / "base", steps=1, data=str(folders / "class"), options={"null_class": 10})
+    assert cli(tmp_path, said, "finetune", content, "--out", tmp_path / "first")[0] == 0
+    again = content | {"base": str(tmp_path / "first"), "label": "first", "options": {}}
+    code, _, err = cli(tmp_path, said, "finetune", again, "--out", tmp_path / "more")
+    assert code == 0 and open_family(tmp_path / "more").traits("more").guided == "pair", err
+
+
+@pytest.mark.parametrize(("name", "change", "sentence"), [
+    ("dit", {"data": "class-1001"}, "No class 1001: this network has the classes 0 to 1000."),
+    ("ddim", {"options": {"null_class": 3}}, "null_class was 3: this network has no classes."),
+])  # fmt: skip
+def test_a_class_that_is_not_there_is_said_before_anything_is_trained(name, change, sentence, folders, tmp_path, said):
+    (folders / "class-1001").mkdir(exist_ok=True)
+    for i in range(8):
+        (folders / "class-1001" / f"{i}.png").write_bytes((folders / "class" / f"{i}.png").read_bytes())
+    rows = ["file,class", *(f"{i}.png,{994 + i}" for i in range(8))]
+    (folders / "class-1001" / "captions.csv").write_text("\n".join(rows))
+    given = settings(folders, name) | change
+    given["data"] = str(folders / given["data"])
+    code, out, err = cli(tmp_path, said, "finetune", given, "--out", tmp_path / "run")
+    assert code == 2 and sentence in err and "step" not in out
+
+
 def test_killed_and_resumed_leaves_the_same_weights(folders, tmp_path, said):
     """Stopped after step 3, when the state on disk is that of step 2."""
     content = settings(folders, "sd", task="super-resolution", factor=2, save_every=2, steps=5)
@@ -256,6 +318,65 @@ def test_another_file_does_not_continue_a_run(folders, tmp_path, said):
     assert code == 2 and "holds a run of another file" in err
 
 
+@pytest.mark.parametrize(("name", "change", "sentence"), [
+    ("sd", {"prompts": "nowhere.txt"}, "No prompts from .*nowhere.txt"),
+    ("dit", {"prompts": "p.txt"}, "a model of task 'class' is not measured on them: leave it out."),
+    ("sd", {"task": "super-resolution", "factor": 2, "images": "nowhere"}, "No images .* in .*nowhere"),
+])  # fmt: skip
+def test_what_it_cannot_be_measured_on_is_said_before_the_training(name, change, sentence, folders, tmp_path, said):
+    import re
+
+    (tmp_path / "p.txt").write_text("a cat\n")
+    content = settings(folders, name, steps=1) | change
+    code, out, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "run")
+    assert code == 2 and re.search(sentence, err) and "step" not in out, err
+
+
+def test_a_run_that_was_refused_before_it_began_is_no_run(folders, tmp_path, said):
+    content = settings(folders, "sd", steps=1)
+    assert cli(tmp_path, said, "finetune", content | {"data": "nowhere"}, "--out", tmp_path / "run")[0] == 2
+    code, _, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "run")
+    assert code == 0, err
+
+
+def test_what_it_is_measured_on_may_change_with_the_same_weights(folders, tmp_path, said):
+    content, out = settings(folders, "sd", steps=1), tmp_path / "run"
+    assert cli(tmp_path, said, "finetune", content, "--out", out)[0] == 0
+    before = weights.fingerprint(out / "state.safetensors")
+    (tmp_path / "p.txt").write_text("a cat\n")
+    code, _, err = cli(tmp_path, said, "finetune", content | {"prompts": "p.txt"}, "--out", out)
+    assert code == 0 and open_family(out).task.lines == ("a cat",), err
+    assert weights.fingerprint(out / "state.safetensors") == before
+
+
+@pytest.mark.parametrize("verb, how", [("finetune", {}), ("finetune", {"snapshots": True}),
+                                       ("distil", {"method": "consistency"})])  # fmt: skip
+def test_fewer_steps_than_were_trained_is_one_sentence(verb, how, folders, tmp_path, said):
+    content, out = settings(folders, "ddim", steps=2) | how, tmp_path / "run"
+    assert cli(tmp_path, said, verb, content, "--out", out)[0] == 0
+    code, _, err = cli(tmp_path, said, verb, content | {"steps": 1}, "--out", out)
+    assert code == 2 and "trained for 2 steps, more than the 1 wanted, and keeps those after 2: give one" in err
+
+
+@pytest.mark.parametrize("how", [{}, {"task": "super-resolution", "factor": 2}])
+def test_images_that_changed_do_not_continue_a_run(how, folders, tmp_path, said):
+    """A ninth one that comes first: eight encoded images would go on with the captions of the others."""
+    import shutil
+
+    shutil.copytree(folders / "text", tmp_path / "data")
+    content, out = settings(folders, "sd", steps=1, data=str(tmp_path / "data")) | how, tmp_path / "run"
+    assert cli(tmp_path, said, "finetune", content, "--out", out)[0] == 0
+    shutil.copy(tmp_path / "data" / "3.png", tmp_path / "data" / "00.png")
+    with open(tmp_path / "data" / "captions.csv", "a") as file:
+        file.write("00.png,a blue house\n")
+    code, _, err = cli(tmp_path, said, "finetune", content | {"steps": 2}, "--out", out)
+    assert code == 2 and "was made of 8 images that are not the 9 in the data now: put them back, or" in err
+    (tmp_path / "data" / "00.png").rename(tmp_path / "data" / "0.png")  # as many, another one
+    assert cli(tmp_path, said, "finetune", content | {"steps": 2}, "--out", out)[0] == 2
+    shutil.copy(folders / "text" / "0.png", tmp_path / "data" / "0.png")
+    assert cli(tmp_path, said, "finetune", content | {"steps": 2}, "--out", out)[0] == 0
+
+
 def test_captions_that_are_missing_are_named(folders, tmp_path):
     with pytest.raises(InputError, match="must have the columns file and caption; it has file, class"):
         examples.read_examples(folders / "class", 16, "text")
@@ -268,8 +389,6 @@ def test_captions_that_are_missing_are_named(folders, tmp_path):
 
 
 def test_accelerate_is_optional(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(InputError, match="pip install accelerate"):
         parallel.accelerated("bf16")
@@ -287,3 +406,52 @@ def test_accelerate_in_float32_is_the_loop_without_it(tmp_path, monkeypatch):
         list(loop.train(build, loss, config, 3, tmp_path / name, where=where))
         kept.append(weights.load(tmp_path / name / "state.safetensors")[0])
     assert all(torch.equal(value, kept[1][k]) for k, value in kept[0].items())
+
+
+def test_gradients_that_accelerate_would_accumulate_are_refused(monkeypatch):
+    """accelerate would divide each loss by the number in its configuration, and the loop step all the same."""
+    pytest.importorskip("accelerate")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    with pytest.raises(InputError, match="set to accumulate gradients over 4 steps, which this loop does not do"):
+        parallel.accelerated()
+
+
+def linear():
+    return torch.nn.Linear(4, 1)
+
+
+def own_batch(net, generator):
+    return net(torch.randn(8, 4, generator=generator)).square().mean()
+
+
+PROCESS = """
+import sys; sys.path.insert(0, {tests!r})
+from test_finetune import linear, loop, own_batch, parallel
+where = parallel.accelerated()
+list(loop.train(linear, own_batch, loop.OptimizerConfig(warmup=1), 3, {folder!r}, where=where))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_the_batches_of_both(tmp_path):
+    """Two real processes, against steps on the mean of their two losses, each on numbers of its own."""
+    pytest.importorskip("accelerate")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = PROCESS.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
+    shared = {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    ranks = [os.environ | shared | {"RANK": str(r), "LOCAL_RANK": str(r)} for r in range(2)]
+    started = [subprocess.Popen([sys.executable, "-c", script], env=env) for env in ranks]
+    assert [process.wait() for process in started] == [0, 0]
+    config = loop.OptimizerConfig(warmup=1)
+    state = loop.start(linear, config)
+    for step in (1, 2, 3):
+        other = loop.step_generator(config.seed, step, 1)
+        loop.advance(state, lambda net, g, other=other: (own_batch(net, g) + own_batch(net, other)) / 2, config)
+    kept = weights.load(tmp_path / "state.safetensors")[0]
+    assert all(torch.allclose(kept[f"model.{k}"], v, atol=1e-6) for k, v in state.model.state_dict().items())
+    list(loop.train(linear, own_batch, config, 3, tmp_path / "alone"))
+    alone = weights.load(tmp_path / "alone" / "state.safetensors")[0]
+    assert not torch.allclose(kept["model.weight"], alone["model.weight"], atol=1e-5)

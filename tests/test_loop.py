@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from collect import weights  # noqa: E402
-from collect.training import loop  # noqa: E402
+from collect.training import loop, parallel  # noqa: E402
 from scalinglaws.schema import InputError  # noqa: E402
 
 CONFIG = loop.OptimizerConfig(rate=0.01, warmup=3, decay_after=5, clip=0.5, seed=4)
@@ -95,3 +95,21 @@ def test_a_loss_is_a_value_and_frozen_weights_stay(tmp_path):
     before = first.model[0].weight.clone()
     loop.advance(first, loss, CONFIG)
     assert torch.equal(first.model[0].weight, before) and len(first.optimizer.param_groups[0]["params"]) == 2
+
+
+def test_each_process_draws_numbers_of_its_own():
+    """Process 0 draws what one alone does; torch takes 32 bits of a seed, and a rank above them was lost."""
+    drawn = {rank: torch.rand(4, generator=loop.step_generator(3, 7, rank)).tolist() for rank in range(5)}
+    assert drawn[0] == torch.rand(4, generator=torch.Generator().manual_seed(3 * 1_000_003 + 7)).tolist()
+    assert len({tuple(values) for values in drawn.values()}) == 5
+    assert drawn[1] != torch.rand(4, generator=loop.step_generator(3, 8, 1)).tolist()
+
+
+def test_another_number_of_processes_does_not_continue_a_run(tmp_path):
+    """Its batch would be another one, and the images seen could not be counted from the steps."""
+    run(tmp_path, 2)
+    two = parallel.Alone(processes=2)
+    with pytest.raises(InputError, match=r"is of 1 processes, .* cannot be continued by 2: start 1, or choose another"):
+        run(tmp_path, 4, where=two)
+    run(tmp_path / "two", 2, where=two)
+    assert [step for step, _ in run(tmp_path / "two", 4, where=two)] == [3, 4]

@@ -73,6 +73,7 @@ def test_without_a_prompt_each_image_has_its_own_caption(folders, tmp_path, said
 @pytest.mark.parametrize("name, change, sentence", [
     ("sd", {}, "This model reads text: give prompt"),
     ("dit", {}, "give subject_class"),
+    ("dit", {"subject_class": 1001}, "No class 1001: this network has the classes 0 to 1000."),
     ("sd", {"prompt": "a red cat"}, "give both: prompt"),
 ])  # fmt: skip
 def test_what_a_subject_lacks_is_one_sentence(name, change, sentence, folders, tmp_path, said):  # noqa: F811

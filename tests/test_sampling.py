@@ -64,7 +64,7 @@ def close(a, b):
 
 def small(c=8):
     torch.manual_seed(0)
-    condition = lambda conditions: parts.classes(NULL_CLASS, conditions)  # noqa: E731
+    condition = lambda conditions: parts.classes(NULL_CLASS + 1, NULL_CLASS, conditions)  # noqa: E731
     return Model(tiny(c).eval(), LATENT, SAMPLING, condition, lambda x: x)
 
 

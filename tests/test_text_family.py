@@ -164,3 +164,25 @@ def test_data_are_made_once_from_archives(tmp_path, monkeypatch):
         path.unlink()
     again, same = make_scenes(archives, tmp_path, "train", 30)
     assert torch.equal(images, again) and captions == same
+    for count, seed in ((40, 0), (30, 1)):  # a family of 40 scenes was trained on the 30
+        with pytest.raises(
+            InputError, match=f"holds 30 scenes of seed 0 of the split 'train', not the {count} of seed {seed}"
+        ):
+            make_scenes(archives, tmp_path, "train", count, seed)
+
+
+def test_a_text_encoder_whose_writing_was_cut_is_written_again(tmp_path, monkeypatch):
+    """Killed after its weights and before the rest: the next run took the folder for a finished one."""
+    from collect.models import dual_encoder
+    from collect.training import text_parts
+
+    images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    about = {"width": 32, "layers": 1, "patch": 16, "seed": 0}
+    make = lambda: list(text_parts.make_dual_encoder(tmp_path, "text", about, images, ["a cat", "a dog"] * 4, 1))  # noqa: E731
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(dual_encoder, "processor", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+        make()
+    make()
+    assert {path.name for path in (tmp_path / "text").iterdir()} >= {"config.json", "preprocessor_config.json"}
+    assert dual_encoder.load(tmp_path / "text")[0].dtype == torch.float32
+    assert make() == [] and not (tmp_path / ".text.part").exists()

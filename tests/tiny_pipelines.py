@@ -111,9 +111,10 @@ def ddim(**options):
     return DDIMScheduler(**STABLE, clip_sample=False, **options)
 
 
-def pixels(kind=DDIMPipeline, classes=None):
+def pixels(kind=DDIMPipeline, classes=None, learned_variance=False):
     net = UNet2DModel(
         sample_size=8,
+        out_channels=6 if learned_variance else 3,
         block_out_channels=(8, 16),
         layers_per_block=1,
         norm_num_groups=4,
@@ -121,7 +122,8 @@ def pixels(kind=DDIMPipeline, classes=None):
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
         num_class_embeds=classes,
     ).eval()
-    return kind(unet=net, scheduler=DDIMScheduler() if kind is DDIMPipeline else DDPMScheduler())
+    variance = {"variance_type": "learned_range"} if learned_variance else {}
+    return kind(unet=net, scheduler=DDIMScheduler() if kind is DDIMPipeline else DDPMScheduler(**variance))
 
 
 def stable_diffusion():
@@ -150,12 +152,13 @@ def latent_consistency():
     )
 
 
-def stable_diffusion_xl():
+def stable_diffusion_xl(**options):
     net = text_unet(
         cross_attention_dim=2 * WIDTH,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=WIDTH + 6 * 8,
+        **options,
     )
     return StableDiffusionXLPipeline(
         vae=vae(),
@@ -299,6 +302,7 @@ KINDS = {  # name: (build, task, resolution or None)
     "sd": (stable_diffusion, "text", None),
     "lcm": (latent_consistency, "text", None),
     "sdxl": (stable_diffusion_xl, "text", None),
+    "sdxl-lcm": (lambda: stable_diffusion_xl(time_cond_proj_dim=16), "text", None),
     "dit": (dit, "class", None),
     "pixart": (pixart, "text", None),
     "sd3": (stable_diffusion_3, "text", None),

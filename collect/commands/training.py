@@ -25,6 +25,7 @@ from collect.training.floors import measure_floors
 from collect.training.pictures import write_scenes
 from collect.training.several import each_label
 from collect.training.text_parts import make_references, make_scenes
+from collect.writing import whole
 from scalinglaws.schema import InputError
 
 TRAINERS = {  # kind of family file: what makes it, fields in which a run may be continued with another value
@@ -32,6 +33,7 @@ TRAINERS = {  # kind of family file: what makes it, fields in which a run may be
     TextFamilyFile: (text, ("steps", "widths", "seeds", "parts", "check")),
     SeriesFamilyFile: (series, ("steps", "widths", "processes", "seeds", "check")),
 }
+FREE = ("steps", "out", "save_every", "labels", "seeds", "images", "prompts")  # of a tuning's file, change no weight
 TUNINGS = {  # verb, and kind of its file: what runs it
     "finetune": finetune.finetune,
     "personalise": personalise.personalise,
@@ -121,15 +123,16 @@ def train(args):
 def _same_run(path, given, folder):
     """Keep a tuning's file, its paths resolved, in the run's folder; InputError where that holds another one's run.
 
-    More steps, other `labels` or `seeds`, another `out` or `save_every` continue a run.
+    Values of the fields in FREE continue a run. A run that was refused before it made anything is no run.
     """
     kept = Path(folder) / "training.yaml"
-    if kept.exists():
-        free = {name: getattr(given, name) for name in ("steps", "out", "save_every", "labels", "seeds")}
+    if kept.exists() and any(Path(folder).rglob("*.safetensors")):
+        free = {name: getattr(given, name) for name in FREE if name in type(given).model_fields}
         if read_config(kept, type(given)).model_copy(update=free) != given:
             raise InputError(f"{folder} holds a run of another file than {path}: choose another --out.")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    kept.write_text(yaml.safe_dump(given.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    with whole(kept) as part:
+        part.write_text(yaml.safe_dump(given.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
 
 
 def tune(args):

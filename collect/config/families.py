@@ -1,5 +1,6 @@
 """family.yaml: a family to train (FamilyFile), or a table of trained models (CheckpointFamilyFile)."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -65,6 +66,13 @@ class FamilyFile(Strict):
         allowed = Recipe.__dataclass_fields__
         if unknown := set(given) - set(allowed):
             raise ValueError(f"unknown {', '.join(sorted(unknown))}; allowed are {', '.join(allowed)}")
+        for name, value in given.items():
+            if not math.isfinite(value) or value < 0 or (value == 0 and name not in ("drop_class", "seed")):
+                raise ValueError(f"{name} was {value:g}: give a positive number (drop_class and seed may be 0)")
+            if allowed[name].type is int and value != int(value):
+                raise ValueError(f"{name} was {value:g}: give a whole number")
+            if name == "drop_class" and value > 1:
+                raise ValueError(f"drop_class was {value:g}: a probability, at most 1")
         return {k: int(v) if allowed[k].type is int else v for k, v in given.items()}
 
 

@@ -67,7 +67,7 @@ class TrainedFamily:
             self.denoiser(c, self.snapshots.get(c)),
             autoencoder.LATENT,
             TRAITS.schedule,
-            partial(parts.classes, NULL_CLASS),
+            partial(parts.classes, CLASSES + 1, NULL_CLASS),
             partial(autoencoder.decode, decoder),
             modules={"autoencoder": decoder},
         )

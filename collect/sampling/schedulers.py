@@ -8,13 +8,16 @@ from collect.sampling.ddim import ExactDDIM
 from collect.sampling.samplers import FOR_FLOW, SAMPLERS, sampler
 from scalinglaws.schema import InputError
 
+LEARNED = ("learned", "learned_range")  # variance_type of schedulers
 OWN = {"ExactDDIM": ExactDDIM}  # classes that the table of samplers names and diffusers lacks
 
 
 def scheduler(name, model, diffusion_time=1.0):
     """The scheduler of a sampler for a Model, from the model's own configuration and the sampler's options.
 
-    diffusion_time: share of the noise schedule that is sampled, see cut(). InputError where the sampler does not fit.
+    diffusion_time: share of the noise schedule that is sampled, see cut(). A learned variance is left out, since models
+    give the mean alone; `ddpm` then takes the lower bound, beta~ (Ho et al. 2020, arXiv:2006.11239, section 3.2).
+    InputError where the sampler does not fit.
     """
     row = sampler(name)
     if model.flow and row.flow is None:
@@ -25,7 +28,7 @@ def scheduler(name, model, diffusion_time=1.0):
     kind, options = row.flow if model.flow else (row.scheduler, row.options)
     kind = (OWN.get(kind) or getattr(diffusers, kind)) if isinstance(kind, str) else kind
     known = inspect.signature(kind.__init__).parameters
-    settings = {k: v for k, v in (_shifted(model) | options).items() if k in known}
+    settings = {k: v for k, v in (_shifted(model) | options).items() if k in known and v not in LEARNED}
     schedule = kind.from_config(settings)
     if diffusion_time == 1:
         return schedule

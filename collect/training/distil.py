@@ -10,9 +10,17 @@ Stages of the progressive one are runs of the one loop in steps-<n>/, each resum
 from pathlib import Path
 
 from collect import weights
-from collect.training import distillation, loop
+from collect.training import distillation
 from collect.training.events import TrainingEvent
-from collect.training.finetune import measured_on, open_base, plain_examples, trained, upscale_examples, upscale_task
+from collect.training.finetune import (
+    kept_snapshot,
+    measured_on,
+    open_base,
+    plain_examples,
+    trained,
+    upscale_examples,
+    upscale_task,
+)
 from collect.training.parallel import Alone
 from collect.training.pretrained import release, task_of_family, write_family
 from scalinglaws.schema import InputError
@@ -27,22 +35,17 @@ def distil(file, folder, where=None):
         examples, about = upscale_examples(file, teacher, folder), upscale_task(file)
     else:
         (examples, _), about = plain_examples(file, teacher, folder), {}
-    rows = []
+    measured, rows = measured_on(file, teacher.task, examples.conditions), []
     for label, place, student, build, loss in students(file, folder, teacher, examples):
         yield from trained(file, build, loss, place, where, stage="distil")
         where.wait()
         if where.first:
-            release(student, build, loop.snapshot(place, file.steps), folder / f"checkpoint-{label}")
+            release(student, build, kept_snapshot(place, file.steps), folder / f"checkpoint-{label}")
             yield TrainingEvent("checkpoint", label, f"{folder / f'checkpoint-{label}'}: {file.steps} steps")
         row = {"label": label, "path": f"checkpoint-{label}", "variant": label}
         rows.append(row | {"train_steps": file.steps, "train_seed": file.seed})
     if where.first:
-        write_family(
-            folder,
-            task_of_family(teacher, measured_on(file, examples.conditions), folder, **about),
-            rows,
-            teacher.options,
-        )
+        write_family(folder, task_of_family(teacher, measured, folder, **about), rows, teacher.options)
 
 
 def check_guidance(file, model):
@@ -86,6 +89,6 @@ def students(file, folder, teacher, examples):
             loss = distillation.progressive(teacher, teacher, examples, steps, batch, guidance, drop)
             yield f"progressive-{steps}", place, teacher, teacher.trainable, loss
             net = teacher.trainable().requires_grad_(False)
-            weights.load_into(net, loop.snapshot(place, file.steps))
+            weights.load_into(net, kept_snapshot(place, file.steps))
             teacher = teacher.with_denoiser(net)
             guidance = guidance if teacher.model.guided == "embedded" else [1.0]

@@ -5,6 +5,7 @@ training      the one loop                                           state.safet
 checkpoint    the average of the last step as a diffusers folder     checkpoint/, family.yaml
 """
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from collect.models.tasks import prompts
 from collect.training import loop
 from collect.training.denoising import denoising
 from collect.training.events import TrainingEvent
-from collect.training.examples import Examples, holds_scenes, read_examples, reduced
+from collect.training.examples import Examples, holds_scenes, image_files, read_examples, reduced
 from collect.training.parallel import Alone
 from collect.training.pictures import write_images
 from collect.training.pretrained import open_pretrained, release, task_of_family, write_family
@@ -38,11 +39,19 @@ def trained(file, build, loss, folder, where, stage="train", every=100):
             yield TrainingEvent(stage, name, f"{name}: step {step} of {file.steps}, loss {value:.4f}")
 
 
-def encoded(path, make):
-    """The x of make(), kept in a file and read from there the next time."""
+def encoded(path, make, images=None):
+    """The x of make(), kept in a file and read from there the next time; InputError where it is of other images
+    (uint8 [n, channel, h, w]) than are given now, since the conditions would be those of the others."""
+    own = {} if images is None else {"images": hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}
     if not Path(path).exists():
-        weights.save({"x": make()}, path)
-    return weights.load(path)[0]["x"]
+        weights.save({"x": make()}, path, own)
+    tensors, about = weights.load(path)
+    if images is not None and (about.get("images", own["images"]), len(tensors["x"])) != (own["images"], len(images)):
+        raise InputError(
+            f"{path} was made of {len(tensors['x'])} images that are not the {len(images)} in the data now: put them "
+            "back, or choose another --out."
+        )
+    return tensors["x"]
 
 
 def colours(images, channels):
@@ -56,26 +65,43 @@ def first_examples(file, side, task):
     return images[: file.examples], {name: values[: file.examples] for name, values in conditions.items()}
 
 
-def measured_on(file, conditions):
-    """The conditions that the result is measured on: the file's prompts, or those of the data."""
-    return conditions if file.prompts is None else {"prompts": prompts(file.prompts).lines}
+def measured_on(file, task, conditions):
+    """The conditions that the result is measured on: the file's prompts, or those of the data; InputError for prompts
+    of a model that reads none, or that cannot be read."""
+    if file.prompts is None:
+        return conditions
+    if task != "text":
+        raise InputError(
+            f"prompts was {file.prompts}, but a model of task '{task}' is not measured on them: leave it out."
+        )
+    return {"prompts": prompts(file.prompts).lines}
+
+
+def check_classes(base, conditions):
+    """InputError for a class that the model does not have, before anything is trained on it."""
+    if base.task == "class":
+        base.model.condition(conditions)
 
 
 def plain_examples(file, base, folder):
     """(Examples, uint8 images) of a file's data, encoded as the base model takes them."""
     images, conditions = first_examples(file, base.side, base.task)
+    check_classes(base, conditions)
     images = colours(images, image_channels(base.pipe, base.model))
-    x = encoded(Path(folder) / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
-    return Examples(x, conditions), images
+    make = lambda: encode_images(base.pipe, base.model, images)  # noqa: E731
+    return Examples(encoded(Path(folder) / "encoded.safetensors", make, images), conditions), images
 
 
 def upscale_examples(file, base, folder):
     """Examples of super-resolution: x of each image, and beside it x of its small copy, enlarged."""
+    if file.images is not None:
+        image_files(file.images)  # measured on in the end: what is wrong with them is said now
     images, _ = first_examples(file, base.side, "unconditional")
     images = colours(images, image_channels(base.pipe, base.model))
     small = lambda: enlarge(reduced(images, file.factor), base.side)  # noqa: E731
-    x = encoded(Path(folder) / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
-    beside = encoded(Path(folder) / "encoded-small.safetensors", lambda: encode_images(base.pipe, base.model, small()))
+    encode = lambda pictures: encode_images(base.pipe, base.model, pictures)  # noqa: E731
+    x = encoded(Path(folder) / "encoded.safetensors", lambda: encode(images), images)
+    beside = encoded(Path(folder) / "encoded-small.safetensors", lambda: encode(small()), images)
     if holds_scenes(file.data) and file.images is None:
         write_images(images[:PICTURES].numpy(), None, Path(folder) / "images")
     return Examples(x, {"beside": beside, "prompts": [file.prompt] * len(x)})
@@ -109,10 +135,11 @@ def finetune(file, folder, where=None):
     else:
         model, build, about = base, lambda: base.trainable(file.pretrained), {}
         examples, _ = plain_examples(file, base, folder)
+    measured = measured_on(file, model.task, examples.conditions)
     loss = denoising(model, examples, file.batch, file.drop)
     yield from trained(file, build, loss, folder, where)
     if where.first:
-        task, rows = task_of_family(model, measured_on(file, examples.conditions), folder, **about), []
+        task, rows = task_of_family(model, measured, folder, **about), []
         for step, end in kept_steps(file, folder):
             release(model, build, loop.snapshot(folder, step), folder / f"checkpoint{end}")
             variant = "fine-tuned" if file.pretrained else "from scratch"
@@ -124,7 +151,19 @@ def finetune(file, folder, where=None):
 
 
 def kept_steps(file, folder):
-    """[(step, end of the checkpoint's name)]: the last, or every snapshot up to it."""
+    """[(step, end of the checkpoint's name)]: the last, or every snapshot up to it; InputError as of kept_snapshot."""
+    kept_snapshot(folder, file.steps)
     if not file.snapshots:
         return [(file.steps, "")]
     return [(step, f"-{step}") for step, _ in loop.snapshots(folder) if step <= file.steps]
+
+
+def kept_snapshot(folder, step):
+    """The average of a step; InputError where the run is beyond it and has not kept it."""
+    path, known = loop.snapshot(folder, step), [step for step, _ in loop.snapshots(folder)]
+    if path.exists():
+        return path
+    raise InputError(
+        f"{folder} has been trained for {known[-1]} steps, more than the {step} wanted, and keeps those after "
+        f"{', '.join(map(str, known))}: give one of these, or another --out."
+    )

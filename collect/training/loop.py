@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from collect import weights
@@ -64,8 +65,9 @@ def is_doubling(step):
 
 
 def step_generator(seed, step, rank=0):
-    """The generator of one step, of one of several processes."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step + (rank << 48))
+    """The generator of one step, of one of several processes; torch's takes 32 bits, so the rank is mixed into them."""
+    key = seed * 1_000_003 + step
+    return torch.Generator().manual_seed(int(np.random.SeedSequence((key, rank)).generate_state(1)[0]) if rank else key)
 
 
 @dataclass
@@ -88,18 +90,24 @@ def start(build, config, device="cpu"):
     return State(model, average, torch.optim.AdamW(trained, config.rate, weight_decay=config.weight_decay))
 
 
-def save_state(state, path, model=None):
-    """Weights, average, Adam's moments and the step as one safetensors file; model: the State's without a wrapper."""
+def save_state(state, path, model=None, processes=1):
+    """Weights, average, Adam's moments, the step and the number of processes as one safetensors file; model: the
+    State's without a wrapper."""
     tensors = {f"model.{k}": v for k, v in (model or state.model).state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in state.average.items()}
     for index, moments in state.optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-    weights.save(tensors, path, {"step": state.step})
+    weights.save(tensors, path, {"step": state.step, "processes": processes})
 
 
-def load_state(state, path):
-    """Put a stored state into a fresh one; InputError when the file is damaged."""
+def load_state(state, path, processes=1):
+    """Put a stored state into a fresh one; InputError when the file is damaged or of another number of processes."""
     tensors, metadata = weights.load(path)
+    if (before := int(metadata.get("processes", 1))) != processes:
+        raise InputError(
+            f"{path} is of {before} processes, each with a batch of its own, and cannot be continued by {processes}: "
+            f"start {before}, or choose another --out."
+        )
     moments = {}
     for key in (k for k in tensors if k.startswith("adam.")):
         _, index, name = key.split(".")
@@ -155,14 +163,14 @@ def train(build, loss, config, steps, folder, save_every=250, device="cpu", wher
     folder, where = Path(folder), where or Alone(device)
     state = start(build, config, where.device)
     if (folder / "state.safetensors").exists():
-        load_state(state, folder / "state.safetensors")
+        load_state(state, folder / "state.safetensors", where.processes)
     state.model, state.optimizer = where.prepare(state.model, state.optimizer)
     while state.step < steps:
         value = advance(state, loss, config, where)
         if where.first and (is_doubling(state.step) or state.step == steps):
             weights.save(state.average, snapshot(folder, state.step), {"step": state.step})
         if where.first and (state.step % save_every == 0 or state.step == steps):
-            save_state(state, folder / "state.safetensors", where.bare(state.model))
+            save_state(state, folder / "state.safetensors", where.bare(state.model), where.processes)
         yield state.step, value
     where.wait()
 

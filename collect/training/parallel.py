@@ -73,7 +73,8 @@ class Accelerated:
 
 
 def accelerated(precision="no"):
-    """The Accelerated of this process; InputError where accelerate is not installed or the precision is not known."""
+    """The Accelerated of this process; InputError where accelerate is not installed or set to accumulate gradients, or
+    the precision is not known."""
     if precision not in PRECISIONS:
         raise InputError(f"No precision '{precision}' to train in: choose {' or '.join(PRECISIONS)}.")
     try:
@@ -83,4 +84,10 @@ def accelerated(precision="no"):
             "Several GPUs and mixed precision need accelerate: pip install accelerate, then "
             "accelerate launch --module scalinglaws.cli collect ... --accelerate bf16."
         ) from None
-    return Accelerated(Accelerator(mixed_precision=precision))
+    own = Accelerator(mixed_precision=precision)
+    if (pieces := own.gradient_accumulation_steps) != 1:
+        raise InputError(
+            f"accelerate is set to accumulate gradients over {pieces} steps, which this loop does not do: set "
+            "gradient_accumulation_steps to 1, and `batch` in the training file to what one process holds."
+        )
+    return Accelerated(own)

@@ -14,11 +14,18 @@ import torch
 
 from collect.models.pipelines.encoding import encode_images, image_channels
 from collect.sampling import loop as sampling
-from collect.training import loop
 from collect.training.dreambooth import prior_preservation
 from collect.training.events import TrainingEvent
 from collect.training.examples import Examples
-from collect.training.finetune import colours, encoded, first_examples, open_base, trained
+from collect.training.finetune import (
+    check_classes,
+    colours,
+    encoded,
+    first_examples,
+    kept_snapshot,
+    open_base,
+    trained,
+)
 from collect.training.parallel import Alone
 from collect.training.pretrained import release, task_of_family, write_family
 from scalinglaws.schema import InputError
@@ -64,25 +71,16 @@ def draw_prior(base, check, conditions, seed, batch=25):
     return torch.cat(made)
 
 
-def kept_snapshot(folder, step):
-    """The average of a step; InputError where the run is beyond it and has not kept it."""
-    path, known = loop.snapshot(folder, step), [step for step, _ in loop.snapshots(folder)]
-    if path.exists():
-        return path
-    raise InputError(
-        f"{folder} has been trained for {known[-1]} steps, more than the {step} wanted, and keeps those after "
-        f"{', '.join(map(str, known))}: give one of these, or another --out."
-    )
-
-
 def personalise(file, folder, where=None):
     """Train as a PersonaliseFile (paths resolved) says, in a folder, resuming what is there; yields TrainingEvents."""
     folder, where = Path(folder), where or Alone()
     base = open_base(file, where.device)
     subject, kept = conditions_of(file, base.task)
+    for condition in (subject, kept):
+        check_classes(base, condition)
     images, captions = first_examples(file, base.side, "unconditional" if subject is not None else "text")
     images = colours(images, image_channels(base.pipe, base.model))
-    own = encoded(folder / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images))
+    own = encoded(folder / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images), images)
     drawn = lambda: encode_images(base.pipe, base.model, draw_prior(base, file.prior, kept, file.seed))  # noqa: E731
     prior = encoded(folder / "prior.safetensors", drawn)
     yield TrainingEvent(

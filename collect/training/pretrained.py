@@ -102,24 +102,27 @@ def adapted(pipe, task, options, device="cpu"):
 def open_pretrained(base, label=None, step=None, options=None, device="cpu"):
     """The Pretrained of a diffusers folder, or of a family's folder and a label of it.
 
-    step: a snapshot in the family's training run, <base>/<label>/average-<step>.safetensors.
+    step: a snapshot in the family's training run, <base>/<label>/average-<step>.safetensors. options: of the pipeline,
+    beside those of the label in a family of checkpoints.
     """
     if not Path(base).is_dir():
         raise InputError(f"No folder {base}: give a diffusers folder, or a family's folder with a label.")
-    pipe = _of_family(Path(base), label, step) if label else load_pipeline(base, "float32")
+    pipe, own = _of_family(Path(base), label, step) if label else (load_pipeline(base, "float32"), {})
     pipe.set_progress_bar_config(disable=True)
     for part in weighed(pipe).values():
         part.eval().requires_grad_(False)
-    return adapted(pipe, task_of(pipe), options or {}, device)
+    return adapted(pipe, task_of(pipe), own | (options or {}), device)
 
 
 def _of_family(folder, label, step):
+    """(the pipeline of a label, its options)."""
     family = open_family(folder)
     if isinstance(family, CheckpointFamily) and step is None:
-        return load_pipeline(fetch(family.spec(label), folder), "float32")
+        spec = family.spec(label)
+        return load_pipeline(fetch(spec, folder), "float32"), spec.options
     if isinstance(family, TextFamily):
         snapshots = {} if step is None else {label: loop.snapshot(folder / label, step)}
-        return replace(family, snapshots=snapshots).pipeline(label)
+        return replace(family, snapshots=snapshots).pipeline(label), {}
     raise InputError(
         f"{folder} holds no diffusers pipelines to train on (tiny-ldm's networks are none): give a text-to-image "
         "family or a family of checkpoints (a step only of the former), or a diffusers folder without a label."

@@ -3,6 +3,7 @@
 Every function leaves a file or folder in the run's folder and does nothing where it is there.
 """
 
+import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from collect.metrics.reference import write_sums
 from collect.models import autoencoder, colour_autoencoder, dual_encoder
 from collect.models.tiny_t2i import TOKENS
 from collect.training import loop, losses
+from scalinglaws.schema import InputError
 
 TEXT = {"width": 96, "layers": 3, "patch": 8, "seed": 0}  # the encoder that conditions
 JUDGE = {"width": 128, "layers": 4, "patch": 8, "seed": 1, "hard": True}  # the one that scores
@@ -25,7 +27,10 @@ CONTRASTIVE = {"rate": 1e-3, "warmup": 100, "decay_after": 500}
 
 
 def make_scenes(archives, folder, split, count, seed=0):
-    """`data/<split>.safetensors` and `.txt`: uint8 images [count, 3, 32, 32] and their captions, one per line."""
+    """`data/<split>.safetensors` and `.txt`: uint8 images [count, 3, 32, 32] and their captions, one per line.
+
+    InputError where the folder holds another number of scenes of that split, or those of another seed.
+    """
     place = Path(folder) / "data"
     if not (place / f"{split}.safetensors").exists():
         icons = emoji.icons(archives)
@@ -34,14 +39,23 @@ def make_scenes(archives, folder, split, count, seed=0):
         (place / f"{split}.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
         about = {"icons": icons.hash, "seed": seed, "split": split}
         weights.save({"images": torch.from_numpy(images)}, place / f"{split}.safetensors", about)
-    return read_scenes(folder, split)
+    images, captions, about = _stored(place, split)
+    if (held := (len(images), int(about.get("seed", seed)))) != (count, seed):
+        raise InputError(
+            f"{place} holds {held[0]} scenes of seed {held[1]} of the split '{split}', not the {count} of seed {seed} "
+            "that are asked for: choose another folder."
+        )
+    return images, captions
 
 
 def read_scenes(folder, split):
     """(uint8 images [scene, 3, 32, 32], captions) as make_scenes left them."""
-    place = Path(folder) / "data"
-    images = weights.load(place / f"{split}.safetensors")[0]["images"]
-    return images, (place / f"{split}.txt").read_text(encoding="utf-8").splitlines()
+    return _stored(Path(folder) / "data", split)[:2]
+
+
+def _stored(place, split):
+    tensors, about = weights.load(place / f"{split}.safetensors")
+    return tensors["images"], (place / f"{split}.txt").read_text(encoding="utf-8").splitlines(), about
 
 
 def make_tokenizer(folder, captions):
@@ -102,7 +116,10 @@ def make_dual_encoder(folder, name, about, images, captions, steps):
     yield from loop.train(lambda: dual_encoder.build(settings), loss, config, steps, place)
     model = dual_encoder.build(settings)
     weights.load_into(model, loop.snapshot(place, steps))
-    dual_encoder.save(model.eval(), tokenizer, out)
+    part = out.with_name(f".{name}.part")  # config.json is written first, and says that the folder is done
+    dual_encoder.save(model.eval(), tokenizer, part)
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(part, out)
 
 
 def make_judge(file, folder, archives):

@@ -34,7 +34,7 @@ def adapt(pipe, task, **options):
     """
     name = type(pipe).__name__
     if task == "upscale" and name in super_resolution.BASES:
-        _check(options, name, super_resolution.BASES[name][0])
+        _check(options, name, super_resolution.BASES[name])
         return super_resolution.adapt(pipe, **options)
     if name not in ADAPTERS:
         raise InputError(

@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import torch
 
 from scalinglaws.schema import InputError
@@ -66,9 +67,13 @@ def only(resolution, side):
         raise InputError(f"resolution was {resolution}: this network draws {side} pixels alone; leave resolution out.")
 
 
-def classes(null_class, conditions):
-    """(cond {'class_labels': ...}, uncond: the same of the null class, or None)."""
-    labels = torch.as_tensor(conditions["classes"])
+def classes(count, null_class, conditions):
+    """(cond {'class_labels': ...}, uncond: the same of the null class, or None); InputError for a class that is none of
+    the network's `count`, the null class among them."""
+    given = np.asarray(conditions["classes"])
+    if wrong := sorted(set(given[(given < 0) | (given >= count)].tolist())):
+        raise InputError(f"No class {wrong[0]}: this network has the classes 0 to {count - 1}.")
+    labels = torch.as_tensor(given)
     uncond = None if null_class is None else {"class_labels": torch.full_like(labels, null_class)}
     return {"class_labels": labels}, uncond
 

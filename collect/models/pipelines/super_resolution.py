@@ -7,6 +7,7 @@ adapt    the Model of a pipeline whose denoiser was widened, for the task `upsca
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
@@ -16,15 +17,15 @@ from collect.models.pipelines.transformers import dit, pixart, sd3
 from collect.models.pipelines.unets import pixels, sdxl, text_unet
 from scalinglaws.schema import InputError
 
-BASES = {  # pipeline class: (adapter of the narrow one, its task)
-    "DDPMPipeline": (pixels, "unconditional"),
-    "DDIMPipeline": (pixels, "unconditional"),
-    "DiTPipeline": (dit, "class"),
-    "StableDiffusionPipeline": (text_unet, "text"),
-    "StableDiffusionXLPipeline": (sdxl, "text"),
-    "PixArtAlphaPipeline": (pixart, "text"),
-    "PixArtSigmaPipeline": (pixart, "text"),
-    "StableDiffusion3Pipeline": (sd3, "text"),
+BASES = {  # pipeline class: the adapter of the narrow one
+    "DDPMPipeline": pixels,
+    "DDIMPipeline": pixels,
+    "DiTPipeline": dit,
+    "StableDiffusionPipeline": text_unet,
+    "StableDiffusionXLPipeline": sdxl,
+    "PixArtAlphaPipeline": pixart,
+    "PixArtSigmaPipeline": pixart,
+    "StableDiffusion3Pipeline": sd3,
 }
 
 
@@ -48,9 +49,12 @@ def widen(net, extra):
 
 
 def latent_channels(pipe):
-    """Channels of one x: of the autoencoder's latents, or of the pixels."""
-    vae, net = autoencoder_of(pipe), getattr(pipe, "unet", None)
-    return net.config.out_channels if vae is None else vae.config.latent_channels
+    """Channels of one x: of the autoencoder's latents, or of the pixels (1, 3 or 4; a learned variance has as many)."""
+    vae = autoencoder_of(pipe)
+    if vae is not None:
+        return vae.config.latent_channels
+    made = pipe.unet.config.out_channels
+    return made // 2 if made in (2, 6, 8) else made
 
 
 def is_widened(pipe):
@@ -68,16 +72,16 @@ def adapt(pipe, resolution=None, **options):
             f"This {name} takes no image beside the noise: make one by `scalinglaws collect finetune` with "
             f"task: super-resolution, from a {', '.join(BASES)}."
         )
-    adapter, task = BASES[name]
-    base = adapter(pipe, resolution=resolution, **options)
+    null = _null_class(pipe, options.get("null_class"))
+    base = BASES[name](pipe, resolution=resolution, **options)
     channels = latent_channels(pipe)
     narrow = replace(base, shape=(channels, *base.shape[1:]))
 
     def condition(conditions):
         beside = conditions.get("beside")
         beside = encode_small(pipe, narrow, conditions["small"]) if beside is None else beside
-        null = {"classes": torch.full((len(beside),), _null_class(pipe))} if task == "class" else {}
-        cond, uncond = base.condition(conditions | null)
+        classes = {} if null is None else {"classes": np.full(len(beside), null)}
+        cond, uncond = base.condition(conditions | classes)
         return cond | {"beside": beside}, uncond and uncond | {"beside": beside}
 
     def call(net, x, t, condition, guidance):
@@ -87,8 +91,17 @@ def adapt(pipe, resolution=None, **options):
     return replace(narrow, condition=condition, call=call)
 
 
-def _null_class(pipe):
-    return pipe.transformer.config.num_embeds_ada_norm
+def _null_class(pipe, given):
+    """The class that stands for none: DiT's own, or the one given for a U-Net; None where there are no classes."""
+    if type(pipe).__name__ == "DiTPipeline":
+        return pipe.transformer.config.num_embeds_ada_norm
+    count = getattr(pipe, "unet", None) and pipe.unet.config.num_class_embeds
+    if count and given is None:
+        raise InputError(
+            f"This U-Net has {count} classes, and enlarging is of none of them: say which stands for no class, as "
+            f"options: {{null_class: N}}, 0 to {count - 1}."
+        )
+    return given if count else None
 
 
 def enlarge(small, side):

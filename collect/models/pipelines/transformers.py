@@ -32,7 +32,7 @@ def dit(pipe, resolution=None):
         net,
         (channels, *square(net.config.sample_size)),
         schedule(pipe),
-        partial(classes, null),
+        partial(classes, null + 1, null),
         decoder(pipe.vae),
         call=call,
         modules=weighed(pipe),
