@@ -27,6 +27,7 @@ TABLE = (
     ("scheduler", ()),
     ("design", () if FULL else ("--replays", "40", "--grids", "tiny-ldm", "tiny-t2i")),
     ("settings", ("--starts", "8" if FULL else "2")),
+    ("trainings", ()),
     ("package", ()),
 )
 SAMPLING = ("loop", "bookkeeping")  # on all cores; the rest on the threads that `make bench` gives

@@ -1,6 +1,6 @@
 """Models trained again, predicted from one training of each size: do intervals and probabilities hold for real seeds?
 
-python -m benchmarks.trainings [TABLE]
+python -m benchmarks.trainings [TABLE] [--law size_steps_interaction_turn]
 
 Of tiny-t2i every size was trained three times. A law of size and steps is fitted to the trainings of one seed. Its
 intervals are asked for the cells of the other two, beside what the seen training of the size measured there (naive).
@@ -69,13 +69,15 @@ def decided(fit, seen, new, quality):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", nargs="?", default="tiny-t2i-seeds")
-    table, lines = sl.read(parser.parse_args().table), []
+    parser.add_argument("--law")
+    options, lines = parser.parse_args(), []
+    table = sl.read(options.table)
     for quality in QUALITIES:
         for weight, rows in groups(table):
             cells, choices = [], []
             for seed in rows["train_seed"].unique():
                 seen, new = rows[rows["train_seed"] == seed], rows[rows["train_seed"] != seed]
-                fit = sl.question(seen, quality=quality).fit()
+                fit = sl.question(seen, quality=quality, law=options.law).fit()
                 cells.append(predicted(fit, seen, new, quality))
                 choices += decided(fit, seen, new, quality)
             cells, choices = pd.concat(cells), pd.concat(choices)
