@@ -42,7 +42,7 @@ def predicted(fit, seen, new, quality):
 
 
 def measured(rows, quality, budgets):
-    """The best quality [size, budget] of each size, smallest first, straight in logs between measured steps."""
+    """The best quality (one that falls) [size, budget] of each size, smallest first, straight in logs between steps."""
     curves = []
     for size, part in rows.sort_values("steps").groupby(SIZE):
         cost = np.log(size * part["steps"].to_numpy(float))

@@ -113,6 +113,25 @@ def test_the_same_rows_under_other_seeds_are_no_evidence_that_trainings_agree():
     assert found.accounts["high"].tolist() == pytest.approx(once.accounts["high"].tolist(), abs=0.03)
 
 
+def test_one_repeated_cell_does_not_stand_for_the_errors_of_all_others():
+    again = study(0.1).iloc[:1].assign(train_seed=1, model="s-s1", fd=lambda t: 1.01 * t["fd"])
+    once = which_size(study(0.1)).accounts.iloc[0]
+    found = which_size(pd.concat([study(0.1).assign(train_seed=0), again])).accounts.iloc[0]
+    assert found["high"] - found["low"] > 0.8 * (once["high"] - once["low"])
+
+
+def test_a_training_of_unknown_seed_is_one_training():
+    rows = pd.concat(
+        [
+            study(0.05).assign(train_seed=np.nan),
+            study(0.05).assign(train_seed=1, model=lambda t: t["model"] + "-s1", fd=lambda t: 1.02 * t["fd"]),
+        ]
+    )
+    found = which_size(rows)
+    assert set(found.winners["model"]) == {"s", "l"} or set(found.winners["model"]) == {"s-s1", "l-s1"}
+    assert "by 4 trainings (2 beyond one of each size)" in found.notes[-1]
+
+
 @pytest.mark.slow
 def test_intervals_of_the_sizes_hold_the_truth_and_those_of_the_models_measured_do_not():
     """A training errs by 4 %, a cell by 1 %: 90 % intervals of the share, over 80 studies of three trainings."""

@@ -110,3 +110,13 @@ def test_reading_needs_neither_torch_nor_collect():
     code = "import sys, json, scalinglaws.studies as s; s.load('mei'); print(json.dumps(sorted(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"torch", "diffusers", "collect"} & set(json.loads(out))
+
+
+def test_first_trainings_in_the_table_of_seeds_are_those_of_the_family():
+    seeds, family = (studies.load(name).astype({"guidance": float}) for name in ("tiny-t2i-seeds", "tiny-t2i"))
+    family = family[family["sampler"] == "ddim"]
+    key = ["model", "guidance", "steps"]
+    both = seeds[seeds["train_seed"] == 0].merge(family, on=key, suffixes=("", "_family"), validate="one_to_one")
+    assert len(both) == 98 and (both["weights"] == both["weights_family"]).all()
+    assert (both["fd"] == both["fd_family"]).all() and (both["agreement"] == both["agreement_family"]).all()
+    assert (seeds.groupby(["base_channels", "guidance", "steps"])["train_seed"].nunique() == 3).all()

@@ -220,9 +220,9 @@ def _rows(table, quality, size):
     need(table, ("model", "steps", quality))
     table, notes = commonest(table[table[quality].notna()], ["sampler"])
     size = size_column(table, size)
-    seeds = table["train_seed"].nunique() if "train_seed" in table else 0
+    seeds = table["train_seed"].nunique(dropna=False) if "train_seed" in table else 0
     table = _trainings(table, size) if seeds > 1 else table.assign(training=0)
-    if seeds > 1:
+    if table.groupby("model")["training"].nunique().gt(1).any():
         notes.append("Trainings of one size that differ in train_seed are averaged, under the label of the lowest.")
     if table["model"].nunique() < 2:
         raise NoAnswer("One size alone: measure two or more.")

@@ -45,7 +45,8 @@ def _errors(table, quality, of, draws, rng):
     logs = np.log(table.pivot_table(quality, CELL, ["model", "training"], observed=True).astype(float))
     modes, spare = _alike(logs) if of == "owned" else _modes(logs)
     sd = np.zeros(draws) if of == "owned" else _sds(modes, spare, draws, rng)
-    own = None if spare else _of_cells(table, quality)  # deviations of trainings hold the errors of cells
+    held = spare >= logs.columns.get_level_values("model").nunique()  # whether deviations show the errors of cells
+    own = None if held else _of_cells(table, quality)
     errors = {}
     for model, trainings in logs.T.groupby(level="model", observed=True):
         counts = trainings.count().clip(lower=1).to_numpy() if spare else 1  # [cell]; copies are one training
@@ -64,11 +65,12 @@ def _modes(logs):
     Cells in which no size was trained twice take what the others have in common; without any, all cells err alike.
     """
     sizes = logs.T.groupby(level="model", observed=True)
-    spare = (sizes.count() - 1).clip(lower=0).sum()  # [cell]
-    modes = (logs - sizes.transform("mean").T).fillna(0.0)[spare > 0]
-    if not (modes.abs() > ROUNDING).any(axis=None):
+    deviations = (logs - sizes.transform("mean").T).fillna(0.0)
+    apart = (deviations.abs() > ROUNDING).T.groupby(level="model", observed=True).any()  # [model, cell]
+    spare = ((sizes.count() - 1).clip(lower=0) * apart).sum()  # [cell]
+    if not spare.any():
         return _alike(logs)
-    modes = modes.div(np.sqrt(spare[spare > 0]), axis=0)
+    modes = deviations[spare > 0].div(np.sqrt(spare[spare > 0]), axis=0)
     common = modes.mean()
     if norm := np.sqrt((common**2).sum()):
         common = common / norm * np.sqrt((modes**2).sum(axis=1).mean())

@@ -17,7 +17,7 @@ import pandas as pd
 from scalinglaws import measurements, studies
 from scalinglaws.decide.accounting import which_size
 from scalinglaws.decide.power import effect, jackknife
-from scalinglaws.decide.rows import commonest, need
+from scalinglaws.decide.rows import commonest, need, size_column
 from scalinglaws.decide.samplers import shared_guidance
 from scalinglaws.decide.training_trend import training_trend
 from scalinglaws.schema import InputError
@@ -35,7 +35,7 @@ STUDIES = (  # study, qualities
     ("tiny-ldm", ("fd",)),
     ("tiny-t2i", ("fd", "fd_effnet_lite0")),
 )
-PARTS = {  # of the study's tables, the first that there is; seeds: several trainings of each size
+PARTS = {  # of the study's tables, the first that has the quality; seeds: several trainings of each size
     1: ("-training",), 2: ("-super-resolution",), 3: ("-seeds", ""), 4: ("",), 5: ("-super-resolution",),
     6: ("-students",),
 }  # fmt: skip
@@ -70,7 +70,8 @@ def _folder():
 
 def _row(number, study, quality, folder):
     paths = [folder / f"{study}{part}.csv" for part in PARTS[number]]
-    path = next((p for p in paths if p.exists()), paths[-1])
+    there = [p for p in paths if p.exists()]
+    path = next((p for p in there if quality in measurements.read(p)), (there or paths)[-1])
     try:
         if not path.exists():
             raise InputError(f"{UNMEASURED}: there is no table {path.name}")
@@ -114,10 +115,11 @@ def _downstream(table, quality):
 
 def _efficiency(table, quality):
     """Claim 3: smaller is best at most budgets, and the best size grows with the budget."""
-    share = _share(_one(table, "train_steps"), quality)
+    table = _one(table, "train_steps")
+    share = _share(table, quality)
     grows = share.grows >= LEVEL
     verdict = HOLDS if share.low > HALF and grows else FAILS if share.high < HALF else OPEN
-    trained = table.groupby("params")["train_seed"].nunique().max() if "train_seed" in table else 1
+    trained = table.groupby(size_column(table, None))["train_seed"].nunique().max() if "train_seed" in table else 1
     words = f"the best grows: {share.grows:.0%}" + (f"; up to {trained} trainings of a size" if trained > 1 else "")
     measure = f"share of budgets at which a smaller size is best ({words})"
     return verdict, measure, share.smaller, share.low, share.high, _detectable(share)
