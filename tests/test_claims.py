@@ -93,6 +93,11 @@ def test_several_trainings_of_each_size_are_taken_where_they_were_measured(tmp_p
     assert "up to 3 trainings of a size" in row["measure"]
 
 
+def test_a_table_of_trainings_that_cannot_be_read_leaves_the_claim_undecided(tmp_path):
+    row = board(tmp_path, seeds=sampled(flat, train_seed=0).assign(steps=-1))[3]
+    assert row["verdict"] == "undecided" and "steps" in row["measure"] and row["table"] == "tiny-ldm-seeds.csv"
+
+
 def test_samplers_and_students_agree_or_not(tmp_path):
     both = pd.concat([sampled(flat, guidance=2.0), sampled(flat, guidance=2.0, sampler="heun"), sampled(flat)])
     both["guidance"] = both["guidance"].fillna(1.0)

@@ -70,13 +70,15 @@ def _folder():
 
 def _row(number, study, quality, folder):
     paths = [folder / f"{study}{part}.csv" for part in PARTS[number]]
-    there = [p for p in paths if p.exists()]
-    path = next((p for p in there if quality in measurements.read(p)), (there or paths)[-1])
+    there, path = [p for p in paths if p.exists()], paths[-1]
     try:
-        if not path.exists():
+        if not there:
             raise InputError(f"{UNMEASURED}: there is no table {path.name}")
-        table = measurements.read(path)
-        if quality not in table:
+        for path in there:
+            table = measurements.read(path)
+            if quality in table:
+                break
+        else:
             raise InputError(f"{UNMEASURED}: {path.name} has no column {quality}")
         verdict, measure, value, low, high, detectable = RULES[number](table, quality)
         numbers = {"value": f"{value:.3g}", "interval": f"{low:.3g} to {high:.3g}", "detectable": f"{detectable:.2g}",
