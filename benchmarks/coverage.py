@@ -2,6 +2,7 @@
 
 python -m benchmarks.coverage [--datasets 200] [--laws power_floor bnsl_1] [--methods bootstrap profile]
 python -m benchmarks.coverage --predictions    of the next size, models and cells with errors drawn from the prior
+python -m benchmarks.coverage --models         surfaces of size and steps whose models err by 3 % and cells by 1.5 %
 """
 
 import argparse
@@ -18,6 +19,13 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from test_laws import TRUTH, rows
 
 FEW = (4, 5, 6, 8, 12)  # sizes of the power law with floor
+SURFACE = {"E": 3.0, "A": 2e4, "a": 0.45, "B": 45.0, "b": 1.2}  # of size_steps_plain
+DESIGNS = {  # sizes, step counts, trainings of a size
+    "five sizes": (5, 6, 1), "twelve sizes": (12, 6, 1), "four sizes, three trainings": (4, 4, 3),
+}  # fmt: skip
+WAYS = {
+    "levels": {"bootstrap": "levels"}, "single residuals": {"bootstrap": "residual"}, "sizes": {"cluster": "params"}
+}  # fmt: skip
 
 
 def show(title, one, options, method):
@@ -47,6 +55,36 @@ def predictions(sizes, datasets):
     print(f"next size after {sizes:2d}: {shares}  half width {np.median(width):.3f}", flush=True)
 
 
+def of_models(design, way, studies) -> pd.DataFrame:
+    """One row a simulated study: whether 90 % intervals hold the curve within and 0.3 decades beyond the sizes, a new
+    model there, and the parameters E and a.
+    """
+    sizes, steps, trainings = DESIGNS[design]
+    size, step = np.geomspace(5e7, 2e9, sizes), 2.0 ** np.arange(2, 2 + steps)
+    design = pd.MultiIndex.from_product([size, range(trainings), step], names=["params", "train_seed", "steps"])
+    new, found = pd.DataFrame({"params": [1e9, 4e9], "steps": 64.0}), []
+    for seed in range(studies):
+        rng = np.random.default_rng(1000 + seed)
+        own = np.repeat(0.03 * rng.standard_normal(sizes * trainings), steps)
+        table = design.to_frame(index=False)
+        table["fid"] = surface(table) * np.exp(own + 0.015 * rng.standard_normal(len(table)))
+        one = fit(table, "size_steps_plain", "fid", {"N": "params", "S": "steps"}, replicates=300, **WAYS[way])
+        answer, ends = one.predict(new, of="all"), one.interval()
+        truth, error = surface(new), np.exp(np.hypot(0.03, 0.015) * rng.standard_normal())
+        curve = answer["curve_low"].le(truth) & answer["curve_high"].ge(truth)
+        model = answer["new_model_low"].le(truth * error) & answer["new_model_high"].ge(truth * error)
+        held = {name: ends["low"][name] <= SURFACE[name] <= ends["high"][name] for name in ("E", "a")}
+        width = np.log(answer["curve_high"][1] / answer["curve_low"][1]) / 2
+        found.append({"within": curve[0], "beyond": curve[1], "new model": model[1], "half width": width} | held)
+    return pd.DataFrame(found)
+
+
+def surface(table):
+    """The known law at the rows of a table."""
+    law = SURFACE
+    return law["E"] + law["A"] * table["params"] ** -law["a"] + law["B"] * table["steps"] ** -law["b"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--datasets", type=int, default=200)
@@ -54,7 +92,12 @@ def main():
     parser.add_argument("--laws", nargs="*", default=list(TRUTH))
     parser.add_argument("--methods", nargs="*", default=["bootstrap", "profile"])
     parser.add_argument("--predictions", action="store_true")
+    parser.add_argument("--models", action="store_true")
     options = parser.parse_args()
+    if options.models:
+        means = {(design, way): of_models(design, way, options.datasets).mean() for design in DESIGNS for way in WAYS}
+        print(pd.DataFrame(means).T.round(3).to_string())
+        return
     if options.predictions:
         for sizes in FEW:
             predictions(sizes, options.datasets)

@@ -62,7 +62,7 @@ def test_groups_keep_their_replicates_and_make_one_table():
     assert frame["sampler"].tolist() == ["ddim", "dpm", "euler", "twice"] and set(frame["rows"]) == {64, 55, 46, 128}
     assert (frame["b_low"] <= frame["b"]).all() and (frame["b"] <= frame["b_high"]).all()
     result = together["dpm", 1.0]
-    assert result.draws is not None and result.replicates.shape == (1000, 6)
+    assert result.drawn is not None and result.replicates.shape == (1000, 6)
 
 
 def test_a_group_that_cannot_be_fitted_does_not_stop_the_others():

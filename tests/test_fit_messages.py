@@ -25,7 +25,7 @@ def with_cluster_effect(seed, spread=0.05) -> pd.DataFrame:
 def test_a_chosen_law_keeps_the_note_that_rows_share_an_error(seed):
     """The two laws are fitted again with one delta; their configurations were chosen before."""
     chosen = fit(with_cluster_effect(seed), "size_steps", "y", BOTH, replicates=1)
-    assert chosen.bootstrap == "pair" and chosen.problem.data.clusters == 10
+    assert chosen.bootstrap == "levels" and chosen.problem.data.clusters == 10
     assert "Rows with the same N (N) share an error" in chosen.notes[0]
     plain, rich = (fit(with_cluster_effect(seed), f"size_steps_{law}", "y", BOTH, delta=chosen.delta)
                    for law in ("plain", "interaction"))  # fmt: skip

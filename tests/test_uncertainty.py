@@ -23,7 +23,7 @@ def fitted(name, noise=0.02, seed=0, **options):
 
 @pytest.mark.parametrize("name", ["power", "power_floor", "size_steps_interaction", "bnsl_1", "kaplan"])
 def test_bootstrap_and_profile_agree_where_the_law_is_well_determined(name):
-    result = fitted(name, loss="squares", replicates=2000)
+    result = fitted(name, loss="squares", replicates=2000, bootstrap="residual")  # rows independent, as in a profile
     one, two = result.interval(0.9), result.interval(0.9, "profile")
     width = (two["high"] - two["low"]).to_numpy()
     assert (np.abs(one["low"] - two["low"]) < 0.25 * width).all()
@@ -92,8 +92,7 @@ def test_published_standard_errors_of_the_chinchilla_points():
 
 def test_bootstrap_keeps_a_configuration_together():
     table = pd.concat([rows("power_floor", 0.02, seed) for seed in range(4)])
-    result = fit(table, "power_floor", "y", {"N": "x"}, replicates=300)
-    assert result.bootstrap == "pair"
+    result = fit(table, "power_floor", "y", {"N": "x"}, replicates=300, bootstrap="pair")
     assert len(np.unique(result.problem.data.cluster)) == 12
     single = fit(table.reset_index(), "power_floor", "y", {"N": "x"}, cluster="index", replicates=300)
     assert np.array_equal(np.sort(np.unique(single.problem.data.cluster)), np.arange(12))
@@ -190,15 +189,58 @@ def sized(seed, spread=0.05) -> pd.DataFrame:
     )
 
 
-def test_sizes_that_share_an_error_are_reported_and_clusters_widen_the_interval():
+def test_sizes_that_share_an_error_are_reported_and_each_model_is_given_one():
     alone = fit(sized(1), "size_steps_plain", "y", {"N": "N", "S": "S"}, bootstrap="residual")
     assert "Rows with the same N share an error" in " ".join(alone.warnings)
     assert "resample them together with cluster='N'" in " ".join(alone.warnings)
     whole = fit(sized(1), "size_steps_plain", "y", {"N": "N", "S": "S"})
-    assert "Rows with the same N (N) share an error" in whole.notes[0]
+    assert "Rows with the same N (N) share an error" in whole.notes[0] and "each trained model" in whole.notes[0]
+    assert "share an error" not in " ".join(whole.warnings)
     new = pd.DataFrame({"N": [1e10], "S": [64.0]})
     width = [float(np.ptp(result.predict(new, of="curve")[["low", "high"]].to_numpy())) for result in (alone, whole)]
-    assert width[1] > 1.5 * width[0] and whole.bootstrap == "pair"
+    assert width[1] > 1.5 * width[0] and whole.bootstrap == "levels"
+    assert "1000 levels replicates" in whole.summary()
+
+
+def power_of_models(seed, models=12, cells=6) -> pd.DataFrame:
+    """ln y = ln 5 - 0.3 ln N, an error of 4 % for each model and of 2 % for each cell."""
+    rng = np.random.default_rng(seed)
+    size = np.repeat(np.geomspace(1e6, 1e9, models), cells)
+    errors = np.repeat(0.04 * rng.standard_normal(models), cells) + 0.02 * rng.standard_normal(len(size))
+    return pd.DataFrame({"N": size, "seed": np.tile(range(cells), models), "y": 5 * size**-0.3 * np.exp(errors)})
+
+
+@pytest.mark.filterwarnings("ignore:The MLE may be on the boundary")
+def test_replicates_by_levels_have_the_standard_error_of_a_mixed_model():
+    ratios = []
+    for seed in range(5):
+        table = power_of_models(seed)
+        ours = fit(table, "power", "y", {"N": "N"})
+        assert ours.bootstrap == "levels"
+        theirs = sm.MixedLM(np.log(table["y"]), sm.add_constant(np.log(table["N"])), groups=table["N"]).fit(reml=True)
+        ratios.append(np.std(ours.replicates[:, ours.law.params.index("a")]) / theirs.bse["N"])
+    assert min(ratios) > 0.95 and max(ratios) < 1.25, ratios
+
+
+def test_levels_need_relative_errors_and_give_way_to_what_the_user_asks():
+    table = power_of_models(1)
+    with pytest.raises(InputError, match="give residuals='log', or another bootstrap"):
+        fit(table, "power", "y", {"N": "N"}, residuals="raw", bootstrap="levels").replicates  # noqa: B018
+    assert fit(table, "power", "y", {"N": "N"}, residuals="raw").bootstrap != "levels"
+    assert fit(table, "power", "y", {"N": "N"}, cluster="N").bootstrap == "pair"
+    assert fit(table, "power", "y", {"N": "N"}, bootstrap="residual").bootstrap == "residual"
+    one_each = table[table["seed"] == 0]
+    assert fit(one_each, "power", "y", {"N": "N"}).bootstrap == "residual"
+    assert fit(one_each, "power", "y", {"N": "N"}, bootstrap="levels").bootstrap == "levels"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("design", ["five sizes", "four sizes, three trainings"])
+def test_intervals_beyond_few_models_hold_by_levels_and_not_by_rows(design):
+    of_models = pytest.importorskip("benchmarks.coverage").of_models
+    held = of_models(design, "levels", 150).drop(columns="half width").mean()
+    assert (held > 0.83).all() and (held < 0.99).all(), held
+    assert of_models(design, "single residuals", 60)["beyond"].mean() < 0.8
 
 
 @pytest.mark.slow

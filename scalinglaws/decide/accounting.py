@@ -17,7 +17,7 @@ from scalinglaws.decide.best_measured import best_measured
 from scalinglaws.decide.cost import cost_model
 from scalinglaws.decide.rows import commonest, need, rows_of, size_column
 from scalinglaws.decide.seconds import SETTING, passes_of
-from scalinglaws.fitting.levels import PRIOR, check_of
+from scalinglaws.fitting.levels import check_of, prior_of
 from scalinglaws.schema import InputError, NoAnswer
 
 ACCOUNTS = (  # name, unit, whether text encoder and decoder count, evaluations per guided step
@@ -143,18 +143,19 @@ def which_size(
     errors = f"{quality}_se" in table and bool(table[f"{quality}_se"].gt(0).any())
     if not errors:
         notes.insert(0, f"No row has a {quality}_se: low and high hold no error of measuring.")
-    notes.append(_whose(table, of))
+    notes.append(_whose(table, quality, of))
     return WhichSize(pd.DataFrame(answers), pd.concat(winners, ignore_index=True), quality, level, largest,
                      tuple(notes), errors or of != "owned", of)  # fmt: skip
 
 
-def _whose(table, of):
+def _whose(table, quality, of):
     """A sentence on what the intervals are of, and by which evidence."""
     if of == "owned":
         return "Intervals are of the models measured; other trainings of their sizes may rank otherwise."
     whose = "one more training of each size" if of == "new_model" else "the sizes, of which each training is one draw"
     trained = table.groupby("model", observed=True)["training"].nunique()
-    prior = f"the prior of trained models, {np.exp(PRIOR['model'][0]):.0%} or so"
+    mean = prior_of(quality)["model"][0]
+    prior = f"the prior of trained models, {np.exp(mean):.1%} or so"
     if (trained == 1).all():
         return f"Intervals are of {whose}. Each was trained once: that error is by {prior}."
     spare = int((trained - 1).sum())

@@ -2,14 +2,14 @@
 
 Trainings of one size differ, in ln of the quality, by deviations that cells (guidance, steps) share in part. Their
 covariance is taken from all sizes that were trained several times, together, and its size is uncertain: by the number
-of trainings, and by the prior of `levels.PRIOR`, which alone answers where each size was trained once.
+of trainings, and by the prior of `levels.prior_of`, which alone answers where each size was trained once.
 """
 
 import numpy as np
 import pandas as pd
 
 from scalinglaws import schema
-from scalinglaws.fitting.levels import PRIOR, SDS
+from scalinglaws.fitting.levels import SDS, prior_of
 
 CELL = ["guidance", "steps"]
 ROUNDING = 1e-12  # of a logarithm: trainings that differ by less are copies of one
@@ -44,7 +44,7 @@ def _errors(table, quality, of, draws, rng):
     """{model: errors of ln quality [cell, draw + 1], the first of them 0}, independent between models."""
     logs = np.log(table.pivot_table(quality, CELL, ["model", "training"], observed=True).astype(float))
     modes, spare = _alike(logs) if of == "owned" else _modes(logs)
-    sd = np.zeros(draws) if of == "owned" else _sds(modes, spare, draws, rng)
+    sd = np.zeros(draws) if of == "owned" else _sds(modes, spare, prior_of(quality)["model"], draws, rng)
     held = spare >= logs.columns.get_level_values("model").nunique()  # whether deviations show the errors of cells
     own = None if held else _of_cells(table, quality)
     errors = {}
@@ -83,9 +83,9 @@ def _alike(logs):
     return pd.DataFrame(1.0, logs.index, [0]), 0
 
 
-def _sds(modes, spare, draws, rng):
+def _sds(modes, spare, prior, draws, rng):
     """Draws of the deviation of a training: as found in so many degrees of freedom, and by the prior of models."""
-    found, (mean, width) = np.sqrt((modes**2).sum(axis=1).mean()), PRIOR["model"]
+    found, (mean, width) = np.sqrt((modes**2).sum(axis=1).mean()), prior
     logs = -spare * (np.log(SDS) + (found / SDS) ** 2 / 2) - ((np.log(SDS) - mean) / width) ** 2 / 2
     weights = np.exp(logs - logs.max())
     return rng.choice(SDS, draws, p=weights / weights.sum()) / (found if spare else 1.0)

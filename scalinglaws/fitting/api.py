@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import laws
-from scalinglaws.fitting import bootstrap, messages
+from scalinglaws.fitting import bootstrap, draws, messages
 from scalinglaws.fitting.data import match_inputs, read_data
 from scalinglaws.fitting.diagnostics import cluster_effects
 from scalinglaws.fitting.multistart import estimate, multistart, solved
@@ -33,8 +33,9 @@ def fit(
     of the quality; weights: column of how much each row counts, 0 leaves it out. Rows of unequal noise need se: with
     weights alone a bootstrap of pooled residuals takes their noise for even. asymmetry: weight of rows above the curve,
     below 1 for the lower envelope. cluster: column(s) whose equal values are resampled together; None: rows with equal
-    inputs, or with one equal input where the residuals show that those share an error. bootstrap: auto, wild, pair or
-    residual, of so many replicates. starts: initial guesses of the search. seed: of all random numbers.
+    inputs, or with one equal input where the residuals show that those share an error. bootstrap: auto, wild, pair,
+    residual or levels (an error drawn for each trained model and for each cell; auto where models hold several rows
+    each), of so many replicates. starts: initial guesses of the search. seed: of all random numbers.
 
     Returns a Fit. Raises InputError, with what to do about it, where columns are missing, hold what has no logarithm,
     or are too few for the law.
@@ -176,11 +177,7 @@ def _with_draws(fits: dict) -> dict:
     drawn = dict(fits)
     for name in {one.law.name for one in fits.values()}:
         some = {label: one for label, one in fits.items() if one.law.name == name}
-        any_fit = next(iter(some.values()))
-        draws = bootstrap.replicates(
-            [one.problem for one in some.values()], [one.minima.theta[0] for one in some.values()], any_fit.count,
-            any_fit.seed, [one.bootstrap for one in some.values()],
-        )  # fmt: skip
-        for (label, one), theta in zip(some.items(), draws, strict=True):
-            drawn[label] = replace(one, draws=one.problem.coordinates.natural(theta))
+        any_fit, methods = next(iter(some.values())), [one.bootstrap for one in some.values()]
+        found = draws.replicates(list(some.values()), any_fit.count, any_fit.seed, methods)
+        drawn |= {label: replace(one, drawn=theta) for (label, one), theta in zip(some.items(), found, strict=True)}
     return drawn

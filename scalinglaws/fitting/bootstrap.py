@@ -3,7 +3,8 @@
 pair: configurations drawn with replacement. wild: the residuals of a configuration are multiplied by one random
 number (Webb's six points, Cameron, Gelbach and Miller 2008). residual: residuals are pooled and drawn with random
 sign, for few configurations and even noise. Small samples: residuals are divided by sqrt(1 - leverage), and every
-replicate's deviation is scaled by sqrt(dof / chi²_dof), which turns normal tails into Student's.
+replicate's deviation is scaled by sqrt(dof / chi²_dof), which turns normal tails into Student's. levels, a parametric
+one, is in draws.py.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
 
 def choose_method(method: str, clusters: int, rows: int) -> str:
     """What auto means: pooled residuals for few single rows, pairs for few configurations of several rows, else wild.
+
+    Where trained models hold several rows each, draws.by_levels() goes before it.
 
     Measured at ten sizes with a cluster effect, 90 % intervals of the curve: pair 87 %, wild 80 %, single rows 40 %.
     """
@@ -53,17 +56,15 @@ class Resample:
         return self.theta + (refits - self.theta) * self.scale[:, None] if self.scaled_after else refits
 
 
-def replicates(problems: list[Problem], thetas, count: int, seed: int, methods) -> list[np.ndarray]:
-    """Internal parameters [count, P] of bootstrap refits of each problem of one law, from one seed.
+def refitted(problems: list[Problem], resamples) -> list[np.ndarray]:
+    """Internal parameters [replicate, P] of each problem of one law, refitted to its resamples in common batches.
 
-    thetas: of each problem its minimum [P]. Each problem's replicates do not depend on which others are there.
+    Each problem's replicates do not depend on which others are there.
     """
-    if count < 1:
-        raise InputError(f"replicates must be at least 1; got {count}.")
     limits = replace(SOLVER, iterations=BOOTSTRAP.iterations, stall_tolerance=BOOTSTRAP.stall_tolerance)
     parts = [[] for _ in problems]
     with np.errstate(all="ignore"):
-        for block in _blocks(_resamples(problems, thetas, count, seed, methods)):
+        for block in _blocks(resamples):
             refits = minimise_all([r.objective for r in block], [r.starts for r in block], limits)
             for resample, refit in zip(block, refits, strict=True):
                 parts[resample.place].append(resample.replicates(refit.theta))
@@ -84,13 +85,13 @@ def _blocks(resamples):
         yield held
 
 
-def _resamples(problems, thetas, count, seed, methods):
-    for place, (problem, theta, method) in enumerate(zip(problems, thetas, methods, strict=True)):
-        method = choose_method(method, problem.data.clusters, problem.objective.rows)
-        rng = np.random.default_rng([seed, BOOTSTRAP.stream])
-        block = max(1, BOOTSTRAP.block // problem.objective.rows)
-        for k in range(0, count, block):
-            yield _resample(place, problem, theta, min(block, count - k), rng, method)
+def resamples(place: int, problem: Problem, theta, count: int, seed: int, method: str):
+    """The replicates of one problem with its minimum theta [P] before they are refitted, in blocks."""
+    method = choose_method(method, problem.data.clusters, problem.objective.rows)
+    rng = np.random.default_rng([seed, BOOTSTRAP.stream])
+    block = max(1, BOOTSTRAP.block // problem.objective.rows)
+    for k in range(0, count, block):
+        yield _resample(place, problem, theta, min(block, count - k), rng, method)
 
 
 def _resample(place, problem, theta, count, rng, method) -> Resample:

@@ -5,16 +5,16 @@ own error of every trained model given its rows and that replicate, and the erro
 """
 
 import zlib
-from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from scalinglaws.fitting import bootstrap, levels
-from scalinglaws.fitting.batching import minimise_all
-from scalinglaws.fitting.settings import BOOTSTRAP, SOLVER
+from scalinglaws.fitting.settings import BOOTSTRAP
 from scalinglaws.schema import InputError
 
+LEVELS = "levels"  # the bootstrap that draws the errors of both levels
 SMALL = 50  # rows below which new noise is normal; from there on the residuals themselves are drawn
 EXACT = 0.5  # of the posterior's noise: residuals below it do not measure the noise
 
@@ -31,27 +31,72 @@ def levels_of(fit) -> levels.Levels | None:
     return found if fit.residual_scale == "log" or _near_exact(fit, found) else None
 
 
+def by_levels(fit) -> bool:
+    """Whether replicates draw an error for each trained model and one for each cell: auto, on the log scale, where
+    several models hold two rows or more each on average.
+
+    Rows of a model share its error, and a handful of models cannot be resampled (benchmarks/coverage.py --models).
+    """
+    options, effect = fit.options, fit.problem.data.cluster_effect
+    if options.bootstrap == LEVELS:
+        return True
+    if options.bootstrap != "auto" or options.cluster is not None or options.asymmetry != 1:
+        return False
+    if fit.residual_scale != "log" or (effect and not levels.names_models(fit, effect[0])):
+        return False
+    return 1 < len(fit.trained_models[1]) <= fit.rows / 2 and fit.levels is not None
+
+
+def replicates(fits: list, count: int, seed: int, methods) -> list[np.ndarray]:
+    """Natural parameters [count, P] of bootstrap refits of each fit of one law, from one seed, in common batches.
+
+    methods: of each fit one of wild, pair, residual, levels, or auto. Raises InputError for a count below 1, and for
+    levels where a fit has none.
+    """
+    if count < 1:
+        raise InputError(f"replicates must be at least 1; got {count}.")
+    problems = [fit.problem for fit in fits]
+    parts = (_resamples(place, fit, count, seed, method)
+             for place, (fit, method) in enumerate(zip(fits, methods, strict=True)))  # fmt: skip
+    found = bootstrap.refitted(problems, chain.from_iterable(parts))
+    with np.errstate(all="ignore"):  # a replicate may run away
+        return [one.coordinates.natural(theta) for one, theta in zip(problems, found, strict=True)]
+
+
 def curve_replicates(fit) -> np.ndarray:
     """Natural parameters [replicate, P] for the curve's own interval: the bootstrap's replicates.
 
     Residuals of a near-exact fit do not measure the noise, so replicates drawn from them would have no width: there
-    the rows are refitted with errors drawn from the posterior of both levels, which the prior keeps above zero.
+    the errors are drawn from the posterior of both levels, which the prior keeps above zero.
     """
-    found = fit.levels
-    if found is None or not _near_exact(fit, found):
+    if fit.bootstrap == LEVELS or fit.levels is None or not _near_exact(fit, fit.levels):
         return fit.replicates
-    problem, group = fit.problem.with_loss(delta=np.inf), fit.trained_models[0]
-    rng = np.random.default_rng([fit.seed, BOOTSTRAP.stream, 1])
-    sds = found.draws(fit.count, fit.seed)
-    own = sds[:, :1] * rng.standard_normal((fit.count, group.max() + 1)) * (found.models > 1)
-    logs = np.log(fit.curve(problem.data.x)) + own[:, group]
-    logs = logs + np.hypot(sds[:, 1:], _known(fit)) * rng.standard_normal(logs.shape)
-    objective = problem.objective.with_(target=problem.objective.loss.transform(np.exp(logs)))
-    starts = np.tile(fit.minima.theta[0], (fit.count, 1))
-    limits = replace(SOLVER, iterations=BOOTSTRAP.iterations, stall_tolerance=BOOTSTRAP.stall_tolerance)
-    with np.errstate(all="ignore"):
-        refits = minimise_all([objective], [starts], limits)[0]
-        return problem.coordinates.natural(problem.law.sort(refits.theta))
+    return replicates([fit], fit.count, fit.seed, [LEVELS])[0]
+
+
+def _resamples(place, fit, count, seed, method):
+    """Resamples of one fit: by levels the law with errors drawn for each model and each cell, else of its rows."""
+    problem, theta = fit.problem, fit.minima.theta[0]
+    if method != LEVELS:
+        yield from bootstrap.resamples(place, problem, theta, count, seed, method)
+        return
+    if fit.levels is None:
+        raise InputError(
+            f"bootstrap='levels' draws relative errors of trained models and cells, which {fit.quality} on "
+            f"{fit.residual_scale} residuals does not show: give residuals='log', or another bootstrap."
+        )
+    problem, group = problem.with_loss(delta=np.inf), fit.trained_models[0]
+    rng = np.random.default_rng([seed, BOOTSTRAP.stream, 1])
+    sds = fit.levels.draws(count, seed)
+    own = sds[:, :1] * rng.standard_normal((count, group.max() + 1)) * (fit.levels.models > 1)
+    logs, known = np.log(fit.curve(problem.data.x)), _known(fit)
+    block = max(1, BOOTSTRAP.block // fit.rows)
+    for k in range(0, count, block):
+        some = slice(k, k + block)
+        noise = rng.standard_normal((len(sds[some]), fit.rows)) * np.hypot(sds[some, 1:], known)
+        target = problem.objective.loss.transform(np.exp(logs + own[some][:, group] + noise))
+        objective = problem.objective.with_(target=target)
+        yield bootstrap.Resample(place, theta, objective, np.ones(len(target)), scaled_after=False)
 
 
 def own_errors(fit, chosen) -> tuple[np.ndarray, np.ndarray]:

@@ -12,15 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import chdtri
 
 from scalinglaws import schema
 from scalinglaws.schema import InputError
+from scalinglaws.spellings import words_of
 
 OF = ("curve", "owned", "new_model")  # the law; a measurement of a model you own; of a model you would train
 PRIOR = {"model": (np.log(0.03), 0.7), "cell": (np.log(0.02), 0.8)}  # mean and sd of ln sd, relative errors
+PRIOR_OF_LOSS = {"model": (np.log(0.005), 1.0), "cell": (np.log(0.005), 1.0)}  # of cross-entropies of language models
 SDS = np.geomspace(1e-3, 0.5, 28)  # of both errors, relative; the grid goes on where the residuals ask for it
 LEAST = 1e-5  # the smallest standard deviation that many rows can show
 LARGEST = 10.0  # relative standard error of a row; larger ones say the same: nothing is known of it
+CAP = 0.01  # probability that models scatter about the fitted law as little as they do, by which their error is bounded
 SURE = 20  # degrees of freedom from which residuals may show less than SDS does, or deny standard errors
 MOST = 4_000  # rows from which the two errors are learned; of larger tables whole models are drawn
 NO_SIZE = ("S", "D", "C", "w")  # symbols of inputs in which rows of one trained model differ, where the column is new
@@ -93,6 +97,11 @@ def check_of(of, known=OF) -> None:
         raise InputError(f"of={of!r}: give one of {', '.join(known)}.")
 
 
+def prior_of(quality) -> dict:
+    """Mean and sd of ln of both errors before any row: PRIOR, or PRIOR_OF_LOSS for a column of losses."""
+    return PRIOR_OF_LOSS if words_of(quality)[-1:] == ["loss"] else PRIOR
+
+
 def components(residuals, group, jacobian=None, known=None, prior=PRIOR) -> Levels:
     """The two errors from residuals of a law.
 
@@ -122,6 +131,7 @@ def components(residuals, group, jacobian=None, known=None, prior=PRIOR) -> Leve
     if prior is not None:
         weight = {name: -0.5 * ((np.log(sds) - mean) / sd) ** 2 for name, (mean, sd) in prior.items()}
         logs = logs + weight["model"][:, None] + weight["cell"]
+        logs[sds > max(_most(r - x @ (x.T @ r), group, x.shape[1]), np.exp(sum(prior["model"])))] = -np.inf
     grid = np.exp(logs - logs.max())
     grid /= grid.sum()
     model, cell = (_quantiles(grid.sum(1 - axis), sds) for axis in (0, 1))
@@ -142,7 +152,8 @@ def of_fit(fit) -> Levels:
     if not ((y > 0) & (curve > 0) & np.isfinite(curve)).all():
         raise InputError("Relative errors need a quality and a law above zero in every row.")
     known = known_errors(fit, fit.table)
-    return components(np.log(y / curve), group[keep], jacobian(fit, x), None if known is None else known[keep])
+    known = None if known is None else known[keep]
+    return components(np.log(y / curve), group[keep], jacobian(fit, x), known, prior_of(fit.quality))
 
 
 def models(fit) -> tuple[np.ndarray, pd.DataFrame]:
@@ -228,6 +239,20 @@ def _grid(scatter, spare):
     step = np.log(SDS[1] / SDS[0])
     below, above = (max(0, int(np.ceil(np.log(ratio) / step - 1e-9))) for ratio in (SDS[0] / low, high / SDS[-1]))
     return SDS[0] * np.exp(step * np.arange(-below, len(SDS) + above))
+
+
+def _most(residuals, group, parameters):
+    """The largest error of a trained model that their mean residuals about the fitted law allow.
+
+    A law that misses how quality follows steps within models is bent by the likelihood to meet that, away from the fit,
+    and the models then seem to err by more than they lie off the curve that is used.
+    """
+    rows = np.bincount(group)
+    spare = len(rows) - parameters
+    if spare < 1:
+        return np.inf
+    means = np.bincount(group, residuals) / rows
+    return np.sqrt(np.sum(means**2) / chdtri(spare, 1 - CAP))
 
 
 def _restricted(r, x, group, diagonal, model_variances):

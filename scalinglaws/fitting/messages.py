@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws.fitting.diagnostics import cluster_effects, patterns, uneven
+from scalinglaws.fitting.levels import names_models
 from scalinglaws.fitting.settings import DIAGNOSTICS
 from scalinglaws.schema import higher_is_better
 
@@ -131,7 +132,8 @@ def _residuals(fit):
             yield (f"Lack of fit: the residuals follow a pattern ({name}, p = {p:.1g}), so the law misses something "
                    f"systematic; robust residual sd {fit.noise:.3g}.")  # fmt: skip
     for symbol, p in cluster_effects(fit.problem, fit.minima.theta[0]).items():
-        if p < DIAGNOSTICS.pattern:
+        drawn = fit.bootstrap == "levels" and names_models(fit, symbol)  # an error of each model is drawn
+        if p < DIAGNOSTICS.pattern and not drawn:
             yield (f"Rows with the same {symbol} share an error (p = {p:.1g}): the intervals are too narrow; "
                    f"resample them together with cluster={fit.inputs[symbol]!r}.")  # fmt: skip
 
@@ -154,7 +156,9 @@ def _uneven(fit):
 def cluster_note(fit) -> str:
     """Says that the data made rows with one value of an input a configuration."""
     symbol, p = fit.problem.data.cluster_effect
-    return (f"Rows with the same {_named(fit, [symbol])} share an error (p = {p:.1g}): they are resampled together, "
+    way = "each trained model has one of its own in every replicate" if fit.bootstrap == "levels" else (
+        "they are resampled together")  # fmt: skip
+    return (f"Rows with the same {_named(fit, [symbol])} share an error (p = {p:.1g}): {way}, "
             "which widens the intervals.")  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from scalinglaws.fitting.loss import Loss, check_loss
 from scalinglaws.schema import InputError
 
-METHODS = ("auto", "wild", "pair", "residual")  # of the bootstrap, see bootstrap.py
+METHODS = ("auto", "wild", "pair", "residual", "levels")  # see bootstrap.py, draws.py
 COUNTS = (("replicates", 1), ("starts", 1), ("seed", 0))  # whole numbers and the least allowed
 
 

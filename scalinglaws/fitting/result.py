@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scalinglaws import display
-from scalinglaws.fitting import bootstrap, diagnostics, draws, messages, predict
+from scalinglaws.fitting import diagnostics, draws, messages, predict
 from scalinglaws.fitting.levels import Levels, models
 from scalinglaws.fitting.options import Options
 from scalinglaws.fitting.problem import Problem, robust_sd
@@ -31,9 +31,9 @@ class Fit:
     quality: str  # the column fitted
     inputs: dict[str, str]  # symbol -> column
     options: Options
-    bootstrap: str  # the method that options.bootstrap came to: pair, wild or residual
+    resampling: str  # of rows or configurations: pair, wild or residual
     notes: tuple[str, ...] = ()  # choices made, not reasons for doubt
-    draws: np.ndarray | None = field(default=None)  # replicates, where they were drawn with those of other groups
+    drawn: np.ndarray | None = field(default=None)  # replicates, where they were drawn with those of other groups
 
     @property
     def law(self) -> Law:
@@ -108,6 +108,11 @@ class Fit:
         return models(self)
 
     @cached_property
+    def bootstrap(self) -> str:
+        """The method that options.bootstrap came to: levels, pair, wild or residual."""
+        return draws.LEVELS if draws.by_levels(self) else self.resampling
+
+    @cached_property
     def trust(self) -> diagnostics.Trust:
         """Starts that agreed, next basin, bounds, condition, floor: as numbers."""
         return diagnostics.assess(self.problem, self.minima)
@@ -121,7 +126,7 @@ class Fit:
     @cached_property
     def replicates(self) -> np.ndarray:
         """Natural parameters [replicate, P] of the bootstrap, in the order of law.params."""
-        return self.resampled(self.count, self.seed, self.bootstrap) if self.draws is None else self.draws
+        return self.resampled(self.count, self.seed, self.bootstrap) if self.drawn is None else self.drawn
 
     @cached_property
     def curve_replicates(self) -> np.ndarray:
@@ -132,9 +137,7 @@ class Fit:
 
     def resampled(self, count: int, seed: int = 0, method: str = "auto") -> np.ndarray:
         """Natural parameters [count, P] of a bootstrap with another count, seed or method; not kept."""
-        theta = bootstrap.replicates([self.problem], [self.minima.theta[0]], count, seed, [method])[0]
-        with np.errstate(all="ignore"):  # a replicate may run away
-            return self.problem.coordinates.natural(theta)
+        return draws.replicates([self], count, seed, [method])[0]
 
     @cached_property
     def standard_errors(self) -> dict[str, float]:
@@ -200,8 +203,8 @@ class Fit:
             width *= student_quantile(self.rows, len(self.law.params), level)
             low, high = self.theta - width, self.theta + width
         else:
-            draws = np.clip(self.replicates, -predict.HUGE, predict.HUGE)
-            low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+            values = np.clip(self.replicates, -predict.HUGE, predict.HUGE)
+            low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return pd.DataFrame({"value": self.theta, "low": low, "high": high}, index=list(self.law.params))
 
     def __repr__(self) -> str:
