@@ -5,7 +5,9 @@
 
 Restricted likelihood on a grid of (model_sd, cell_sd), the law linearised about its fit (Patterson and Thompson 1971),
 times a prior learned from measured families; the posterior, not a point, is used. The mode under a flat prior is what
-statsmodels' MixedLM gives, and a test holds it to that.
+statsmodels' MixedLM gives, and a test holds it to that. A law that misfits is bent by that likelihood, away from the
+fit, to meet what it misses within models, which then seem to err by far more than they lie off the curve that is used:
+where they lie so near it that such errors are refuted, the errors are those about the fitted curve.
 """
 
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ PRIOR_OF_LOSS = {"model": (np.log(0.005), 1.0), "cell": (np.log(0.005), 1.0)}  #
 SDS = np.geomspace(1e-3, 0.5, 28)  # of both errors, relative; the grid goes on where the residuals ask for it
 LEAST = 1e-5  # the smallest standard deviation that many rows can show
 LARGEST = 10.0  # relative standard error of a row; larger ones say the same: nothing is known of it
-CAP = 0.01  # probability that models scatter about the fitted law as little as they do, by which their error is bounded
+REFUTED = 0.01  # probability of models' means so near the fitted curve, below which their error is not as inferred
 SURE = 20  # degrees of freedom from which residuals may show less than SDS does, or deny standard errors
 MOST = 4_000  # rows from which the two errors are learned; of larger tables whole models are drawn
 NO_SIZE = ("S", "D", "C", "w")  # symbols of inputs in which rows of one trained model differ, where the column is new
@@ -116,22 +118,19 @@ def components(residuals, group, jacobian=None, known=None, prior=PRIOR) -> Leve
     spare = len(r) - x.shape[1]
     if spare <= 0:
         raise InputError(f"{len(r)} rows for {x.shape[1]} parameters leave nothing to measure an error by.")
-    scatter = np.sqrt(np.sum((r - x @ (x.T @ r)) ** 2) / spare)
+    off = r - x @ (x.T @ r)
+    scatter = np.sqrt(np.sum(off**2) / spare)
     fixed = np.zeros(len(r)) if known is None else np.clip(np.nan_to_num(np.asarray(known, float)), 0.0, LARGEST)
     most = scatter * (1 + 2.5 / np.sqrt(2 * spare))  # the scatter itself is uncertain
     independent = bool(spare < SURE or np.sqrt(np.mean(fixed**2)) <= most)
     fixed = fixed * independent
     sds = _grid(scatter, spare)
-    try:
-        logs = np.array([_restricted(r, x, group, cell**2 + fixed**2, sds**2) for cell in sds]).T  # [model, cell]
-    except np.linalg.LinAlgError:
-        logs = np.array([np.nan])
-    if not np.isfinite(logs).all():
-        raise InputError("The errors of these rows differ too much in size to be told apart.")
+    logs = _likelihood(r, x, group, fixed, sds)
+    if _refuted(off, group, x.shape[1], sds, logs):
+        logs = _likelihood(off, x, group, fixed, sds, bent=False)
     if prior is not None:
         weight = {name: -0.5 * ((np.log(sds) - mean) / sd) ** 2 for name, (mean, sd) in prior.items()}
         logs = logs + weight["model"][:, None] + weight["cell"]
-        logs[sds > max(_most(r - x @ (x.T @ r), group, x.shape[1]), np.exp(sum(prior["model"])))] = -np.inf
     grid = np.exp(logs - logs.max())
     grid /= grid.sum()
     model, cell = (_quantiles(grid.sum(1 - axis), sds) for axis in (0, 1))
@@ -241,21 +240,27 @@ def _grid(scatter, spare):
     return SDS[0] * np.exp(step * np.arange(-below, len(SDS) + above))
 
 
-def _most(residuals, group, parameters):
-    """The largest error of a trained model that their mean residuals about the fitted law allow.
+def _likelihood(r, x, group, fixed, sds, bent=True):
+    """Restricted log likelihood [model_sd, cell_sd]; not bent: of the residuals about the law as it was fitted."""
+    try:
+        logs = np.array([_restricted(r, x, group, cell**2 + fixed**2, sds**2, bent) for cell in sds]).T
+    except np.linalg.LinAlgError:
+        logs = np.array([np.nan])
+    if not np.isfinite(logs).all():
+        raise InputError("The errors of these rows differ too much in size to be told apart.")
+    return logs
 
-    A law that misses how quality follows steps within models is bent by the likelihood to meet that, away from the fit,
-    and the models then seem to err by more than they lie off the curve that is used.
-    """
+
+def _refuted(off, group, parameters, sds, logs):
+    """Whether the models' mean residuals are too small for the most likely error of a trained model."""
     rows = np.bincount(group)
     spare = len(rows) - parameters
-    if spare < 1:
-        return np.inf
-    means = np.bincount(group, residuals) / rows
-    return np.sqrt(np.sum(means**2) / chdtri(spare, 1 - CAP))
+    error = sds[np.unravel_index(logs.argmax(), logs.shape)[0]]
+    means = np.bincount(group, off) / rows
+    return bool(spare > 0 and np.sum(means**2) / error**2 < chdtri(spare, 1 - REFUTED))
 
 
-def _restricted(r, x, group, diagonal, model_variances):
+def _restricted(r, x, group, diagonal, model_variances, bent):
     """Restricted log likelihood [model variance] with the cells' variances given [row]."""
     inverse = 1 / diagonal
     both = np.column_stack([x, r])
@@ -270,7 +275,7 @@ def _restricted(r, x, group, diagonal, model_variances):
     explained = np.linalg.solve(factor, xr[:, :, None])[:, :, 0]
     determinant = np.log(diagonal).sum() + np.log1p(model_variances[:, None] * s).sum(1)
     halves = 2 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
-    return -0.5 * (determinant + halves + rr - (explained**2).sum(1))
+    return -0.5 * (determinant + halves + rr - bent * (explained**2).sum(1))
 
 
 def _quantiles(weights, sds):
