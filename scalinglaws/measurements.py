@@ -5,7 +5,8 @@ read("store/")          a store of collect, a folder or an fsspec address: one c
 read(frame)             a DataFrame, or a list of any of these
 
 Repeats of one configuration carry a column `seed`. They are never merged on reading: a law is fitted to every row and
-its intervals resample whole configurations; `repeats` gives their means, `spread` how far they differ.
+its intervals keep rows of one configuration or trained model together; `repeats` gives their means, `spread` how far
+they differ.
 """
 
 import hashlib
@@ -183,7 +184,8 @@ class Spread:
         text = (
             f"{count} rows per configuration in {self.several} of {self.configurations}: {self.quality} differs "
             f"between them by {self.between:.2g} of its value ({self.freedom} degrees of freedom){within}. "
-            "The law is fitted to all rows and resampled by configuration; measured curves join their means."
+            "The law is fitted to all rows, its intervals keep those of one configuration or model together; measured "
+            "curves join their means."
         )
         if self.within and self.between > 2 * self.within:
             text += " Seeds differ by more than their own standard errors say: more seeds tell more than more samples."

@@ -155,7 +155,7 @@ def _whose(table, quality, of):
     whose = "one more training of each size" if of == "new_model" else "the sizes, of which each training is one draw"
     trained = table.groupby("model", observed=True)["training"].nunique()
     mean = prior_of(quality)["model"][0]
-    prior = f"the prior of trained models, {np.exp(mean):.1%} or so"
+    prior = f"the prior of trained models, {100 * np.exp(mean):.1g}% or so"
     if (trained == 1).all():
         return f"Intervals are of {whose}. Each was trained once: that error is by {prior}."
     spare = int((trained - 1).sum())
