@@ -22,7 +22,7 @@ from scalinglaws.spellings import words_of
 
 OF = ("curve", "owned", "new_model")  # the law; a measurement of a model you own; of a model you would train
 PRIOR = {"model": (np.log(0.03), 0.7), "cell": (np.log(0.02), 0.8)}  # mean and sd of ln sd, relative errors
-PRIOR_OF_LOSS = {"model": (np.log(0.005), 1.0), "cell": (np.log(0.005), 1.0)}  # of cross-entropies of language models
+PRIOR_OF_LOSS = {"model": (np.log(0.004), 0.7), "cell": (np.log(0.004), 0.8)}  # of cross-entropies of language models
 SDS = np.geomspace(1e-3, 0.5, 28)  # of both errors, relative; the grid goes on where the residuals ask for it
 LEAST = 1e-5  # the smallest standard deviation that many rows can show
 LARGEST = 10.0  # relative standard error of a row; larger ones say the same: nothing is known of it
