@@ -197,7 +197,7 @@ def _law_options():
     parser = Parser(add_help=False, parents=[_table_options(), _level_option()])
     parser.add_argument("--law", help="power, power_floor, chinchilla, size_steps, ... (default: by the columns)")
     parser.add_argument("--inputs", nargs="+", metavar="SYMBOL=COLUMN", help="such as N=flops_per_forward S=steps")
-    parser.add_argument("--loss", default="huber", choices=("huber", "squares"), help="(default: huber)")
+    parser.add_argument("--loss", default="huber", choices=("huber", "squares"), help="of residuals (default: huber)")
     parser.add_argument("--delta", type=float, help="where Huber's loss turns linear, in log units (default: by noise)")
     parser.add_argument("--se", metavar="COLUMN", help="standard errors of the quality, where the noise is uneven")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
