@@ -151,6 +151,7 @@ def put(column, value):
         (lambda t: t, ("--quality", "fid"), "Column 'fid' is missing; the table has study"),
         (lambda t: t, ("--inputs", "N=flops", "S=steps"), "Column 'flops' is missing"),
         (lambda t: t, ("--inputs", "N"), "'N' is not NAME=VALUE"),
+        (lambda t: t, ("--where", "steps=4", "steps=8"), "steps is given twice, as '4' and '8': give it one value."),
         (lambda t: t, ("--where", "sampler=euler"), "No row has sampler = euler; the table has ddim"),
         (lambda t: t, ("--where", "sampel=euler"), "No column 'sampel'"),
         (lambda t: t, ("--level", "1.5"), "--level 1.5: give a number between 0 and 1"),
