@@ -195,6 +195,7 @@ def _rises(y, noise) -> bool:
 
 
 def headline(fit) -> str:
+    """The law's name, and its equation with the quality's name."""
     return f"{fit.law.name}: {fit.quality} = {fit.law.equation}"
 
 
