@@ -69,6 +69,17 @@ def test_optimum_chooses_between_samplers_and_guidances(said, tmp_path):
     assert said("fit", tmp_path / "m.csv", "--where", "sampler=ddim", "guidance=1")[0] == 0
 
 
+@pytest.mark.parametrize("verb", [("fit",), ("ask", "--budget", "1e8")])
+def test_the_text_has_the_intervals_of_the_level_that_was_asked_for(said, runs, verb):
+    verb, *options = verb
+    argv = (verb, runs, "--quality", "fd", "--level", "0.5", *options)
+    data, text = json.loads(said(*argv, "--json")[1]), said(*argv)[1]
+    low, high = (float(data[end]["b"]) for end in ("low", "high"))
+    shown = next(line.split() for line in text.splitlines() if line.startswith("b "))
+    assert [float(v) for v in shown[2:]] == pytest.approx([low, high], rel=1e-3)
+    assert verb == "ask" or "50 % intervals from 1000" in text
+
+
 def test_text_for_people(said, runs):
     assert "Best for 1e+08 FLOPs per image: c24" in said("optimum", runs, "--budget", "1e8")[1]
     assert "c8 is better below, c16 above" in said("crossover", runs, "--between", "c8", "c16")[1]
