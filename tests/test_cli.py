@@ -42,6 +42,7 @@ def test_predict_takes_values_or_a_file(said, runs, tmp_path):
     _, out, _ = said("predict", runs, "--at", "N=1e6,2e6", "S=10", "--json")
     rows = json.loads(out)["rows"]
     assert [r["flops_per_forward"] for r in rows] == [1e6, 2e6]
+    assert said("predict", runs, "--at", "N=1e6,2e6", "--at", "S=10", "--json")[1] == out
     pd.DataFrame({"flops_per_forward": [1e6], "steps": [10]}).to_csv(tmp_path / "new.csv", index=False)
     _, out, _ = said("predict", runs, "--new", tmp_path / "new.csv", "--json")
     assert json.loads(out)["rows"][0]["value"] == rows[0]["value"]
@@ -67,6 +68,12 @@ def test_optimum_chooses_between_samplers_and_guidances(said, tmp_path):
     code, _, err = said("fit", tmp_path / "m.csv")
     assert code == 2 and "keep one with --where sampler=VALUE" in err
     assert said("fit", tmp_path / "m.csv", "--where", "sampler=ddim", "guidance=1")[0] == 0
+
+
+def test_compare_ranks_the_laws_that_are_named_by_law_too(said, runs):
+    wanted = [said("compare", runs, option, "power", "size_steps_plain", "--json")[1] for option in ("--law", "--laws")]
+    names = {row["law"] for row in json.loads(wanted[0])["laws"]}
+    assert wanted[0] == wanted[1] and names == {"power", "size_steps_plain", "same as last"}
 
 
 @pytest.mark.parametrize("verb", [("fit",), ("ask", "--budget", "1e8")])
@@ -186,6 +193,9 @@ def test_bad_input_is_one_sentence_and_code_2(said, tmp_path, change, options, s
         (("optimum", "RUNS", "--budget", "1e8", "--sizes", "c99"), "No size 'c99'. Known sizes: c8"),
         (("crossover", "RUNS", "--between", "c8", "c99"), "No size 'c99'"),
         (("crossover", "RUNS", "--law", "power", "--where", "steps=8"), "needs a law with steps"),
+        (("crossover", "RUNS", "--between", "c8", "c16", "--at", "c8"), "--at is for the levels of a column"),
+        (("crossover", "RUNS", "--share", "b"), "--share is for the levels of a column: name it by --by"),
+        (("predict", "RUNS", "--at", "N=3", "--new", "n.csv"), "--new: not allowed with argument --at"),
         (("predict", "RUNS", "--at", "Q=3"), "the law's inputs are N, S"),
         (("predict", "RUNS", "--at", "N=many"), "'many' is no number"),
         (("fit", "nowhere.csv"), "No file 'nowhere.csv'"),
