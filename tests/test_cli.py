@@ -172,6 +172,7 @@ def put(column, value):
         (lambda t: t, ("--where", "steps=4", "steps=8"), "steps is given twice, as '4' and '8': give it one value."),
         (lambda t: t, ("--where", "sampler=euler"), "No row has sampler = euler; the table has ddim"),
         (lambda t: t, ("--where", "sampel=euler"), "No column 'sampel'"),
+        (lambda t: t, ("--loss", "squares", "--delta", "0.1"), "--delta is of Huber's loss"),
         (lambda t: t, ("--level", "1.5"), "--level 1.5: give a number between 0 and 1"),
         (lambda t: pd.concat([t, t[:1].assign(fd=9.0)]), (), "Rows 1 and 55 have the same settings but fd"),
         (lambda t: t[:3], ("--law", "size_steps"), "has 5 parameters but the table has 3 rows"),

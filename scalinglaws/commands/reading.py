@@ -42,7 +42,9 @@ def fitted(args):
 
 
 def fit_options(args, question=None):
-    """Options of fit(); its columns by the names of the question's table."""
+    """Options of fit(); its columns by the names of the question's table. InputError for a delta of squares."""
+    if args.delta is not None and args.loss != "huber":
+        raise InputError(f"--delta is of Huber's loss: leave it out with --loss {args.loss}.")
     errors = question.column(args.se) if question and args.se else args.se
     return {"loss": args.loss, "delta": args.delta, "seed": args.seed} | ({"se": errors} if errors else {})
 

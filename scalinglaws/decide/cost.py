@@ -218,6 +218,8 @@ def _check_stages(stages):
     unknown = [name for name in stages if name not in STAGES]
     if unknown or not stages:
         raise InputError(f"stages={stages!r}: give some of {', '.join(STAGES)}.")
+    if "denoise" not in stages:
+        raise InputError(f"stages={stages!r}: without 'denoise' no steps are paid for; add it.")
     return tuple(name for name in STAGES if name in stages)
 
 
