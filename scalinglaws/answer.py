@@ -87,7 +87,7 @@ class Answer:
             parts.append(f"Crossovers of neighbouring sizes near the budget:\n{display.text_table(self.crossovers)}")
         if self.fit:
             parts.append(f"Law: {self.fit.quality} = {self.fit.law.equation}\n"
-                         f"{self.fit.interval(0.9).to_string(float_format=display.NUMBER)}")  # fmt: skip
+                         f"{self.fit.interval(self.level).to_string(float_format=display.NUMBER)}")  # fmt: skip
         if self.next_size:
             parts.append(f"Twice the largest {self.next_size.column}{self.next_at}, by laws averaged:\n"
                          f"{self.next_size.summary(self.level)}")  # fmt: skip
@@ -103,7 +103,7 @@ class Answer:
         """The sizes to choose from; without an optimum the law's parameters; without a law the forecast."""
         if self.optimum:
             return self.optimum.to_frame()
-        return self.fit.interval(0.9).reset_index() if self.fit else self.next_size.to_frame(self.level)
+        return self.fit.interval(self.level).reset_index() if self.fit else self.next_size.to_frame(self.level)
 
     def record(self) -> dict:
         """Everything, for JSON."""

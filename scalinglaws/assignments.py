@@ -9,10 +9,16 @@ def stated(given):
 
 
 def pairs(items, empty=False):
-    """{'a': 'b'} of ['a=b', ...], as typed on a command line; `empty` allows 'a=', no value."""
-    items = [str(item) for item in items or () if str(item).strip()]
-    split = [item.partition("=") for item in items]
-    for (left, sign, right), item in zip(split, items, strict=True):
+    """{'a': 'b'} of ['a=b', ...], as typed on a command line; `empty` allows 'a=', no value.
+
+    InputError for another form, and for a name with two values, of which one would be dropped in silence.
+    """
+    values = {}
+    for item in (str(item) for item in items or () if str(item).strip()):
+        left, sign, right = item.partition("=")
         if not (left and sign and (right or empty)):
             raise InputError(f"{item!r} is not NAME=VALUE, such as sampler=ddim.")
-    return {left.strip(): right.strip() for left, _, right in split}
+        name, value = left.strip(), right.strip()
+        if values.setdefault(name, value) != value:
+            raise InputError(f"{name} is given twice, as {values[name]!r} and {value!r}: give it one value.")
+    return values

@@ -55,6 +55,7 @@ def styled(ax):
 
 
 def label_axes(ax, x, y, log=True):
+    """Name the axes by the texts x and y; log: both logarithmic, with few and plain numbers at the ticks."""
     ax.set(xlabel=x, ylabel=y)
     if log:
         ax.set(xscale="log", yscale="log")

@@ -82,7 +82,7 @@ def decode(data):
 
 
 def decode_table(data):
-    """The same as an Arrow table of one row."""
+    """The same as an Arrow table of one row; DamagedCell as in decode."""
     if data.rfind(MARK) < 0:
         raise DamagedCell("its checksum is missing or cut off")
     if not checksum_matches(data):

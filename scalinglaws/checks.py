@@ -91,7 +91,10 @@ def checks(fit: Fit, level: float = 0.9) -> Checks:
 
 
 def summary_table(fit: Fit, level: float = 0.9) -> SimpleTable:
-    """Parameter, estimate, standard error (delta method) and bootstrap interval; as_text, as_html, as_latex_tabular."""
+    """Parameter, estimate, standard error (delta method) and bootstrap interval; as_text, as_html, as_latex_tabular.
+
+    InputError for a level that is not between 0 and 1.
+    """
     if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1; got {level!r}.")
     rows = [[f"{v:.6g}" for v in (row["value"], fit.standard_errors[name], row["low"], row["high"])]

@@ -65,25 +65,26 @@ def build(argv):
     parser = Parser("scalinglaws", description="Which size, how many steps, for the budget I have.")
     parser.add_argument("--version", action="version", version=f"scalinglaws {scalinglaws.__version__}")
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_decisions(verbs, _law_options(), _budget_options())
-    _add_laws(verbs, _law_options())
-    _add_plans(verbs)
+    law, fit = [_table_options(), _inputs_option(), _law_option()], [_level_option(), _fit_options()]
+    _add_decisions(verbs, [*law, *fit, _budget_options()])
+    _add_laws(verbs, law, fit)
+    _add_plans(verbs, law, fit)
     _add_files(verbs)
     for point in entry_points(group=GROUP):
         _join(verbs, point, wanted=next((a for a in argv if not a.startswith("-")), None) == point.name)
     return parser
 
 
-def _add_decisions(verbs, law, budget):
+def _add_decisions(verbs, priced):
     verb = _verb(verbs, "new", commands.new, [_json_option()])
     verb.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="where to write (default: here)")
-    verb = _verb(verbs, "ask", commands.ask, [law, budget])
+    verb = _verb(verbs, "ask", commands.ask, priced)
     verb.add_argument("--budget", help="per image, such as 500ms, '3e12 FLOPs', 0.2J, '$0.001' (default: the middle)")
-    verb = _verb(verbs, "optimum", commands.optimum, [law, budget])
+    verb = _verb(verbs, "optimum", commands.optimum, priced)
     verb.add_argument("--budget", required=True, help="per image, such as 500ms, '3e12 FLOPs', 0.2J, '$0.001'")
     verb.add_argument("--sizes", nargs="+", help="labels or numbers; 'continuous': any (default: the measured)")
     verb.add_argument("--steps", type=int, nargs="+", help="step counts allowed (default: any)")
-    verb = _verb(verbs, "crossover", commands.crossover, [law, budget])
+    verb = _verb(verbs, "crossover", commands.crossover, priced)
     verb.add_argument("--between", nargs=2, metavar=("ONE", "OTHER"), help="two sizes or levels (default: every pair)")
     verb.add_argument("--by", metavar="COLUMN", help="compare levels of this column, such as sampler, not sizes")
     verb.add_argument("--at", metavar="SIZE", help="with --by: the size at which to compare (default: every size)")
@@ -91,27 +92,30 @@ def _add_decisions(verbs, law, budget):
     verb.add_argument("--share", nargs="+", metavar="PARAM", help="with --by: parameters the levels have in common")
 
 
-def _add_laws(verbs, law):
-    verb = _verb(verbs, "fit", commands.fit, [law])
+def _add_laws(verbs, law, fit):
+    verb = _verb(verbs, "fit", commands.fit, [*law, *fit])
     verb.add_argument("--by", nargs="+", metavar="COLUMN", help="one fit for every value of these columns")
     verb.add_argument("--checks", action="store_true", help="add statsmodels' table, line, residuals and lack of fit")
-    verb = _verb(verbs, "predict", commands.predict, [law])
-    verb.add_argument("--at", nargs="+", metavar="INPUT=V[,V]", help="values of the law's inputs, all combinations")
-    verb.add_argument("--new", metavar="FILE", help="a table with the law's inputs (default: the fitted rows)")
-    verb = _verb(verbs, "compare", commands.compare, [law])
+    verb = _verb(verbs, "predict", commands.predict, [*law, *fit])
+    new = verb.add_mutually_exclusive_group()
+    new.add_argument("--at", nargs="+", action="extend", metavar="INPUT=V[,V]",
+                     help="values of the law's inputs, all combinations")  # fmt: skip
+    new.add_argument("--new", metavar="FILE", help="a table with the law's inputs (default: the fitted rows)")
+    verb = _verb(verbs, "compare", commands.compare, [_table_options(), _inputs_option(), *fit])
     verb.add_argument("--laws", nargs="+", metavar="LAW", help="laws to rank (default: those the inputs allow)")
     verb.add_argument("--along", metavar="SYMBOL", help="the input whose largest values are hidden (default: size)")
     verb.add_argument("--hide", default="largest", help="largest values one by one, or the top decade")
 
 
-def _add_plans(verbs):
+def _add_plans(verbs, law, fit):
     verb = _verb(verbs, "forecast", commands.forecast, [_table_options(), _level_option()])
-    verb.add_argument("--at", nargs="+", required=True, metavar="COLUMN=V[,V]", help="values beyond the rows, such as "
-                      "params=1e9,2e9 or steps=64; model=LABEL: the size of a row without quality")  # fmt: skip
+    verb.add_argument("--at", nargs="+", action="extend", required=True, metavar="COLUMN=V[,V]", help="values beyond "
+                      "the rows, such as params=1e9,2e9 or steps=64; model=LABEL: the size of a row without quality",
+                      )  # fmt: skip
     verb.add_argument("--kind", choices=("size", "steps", "training"), help="of the column (default: by its name)")
     verb.add_argument("--sampler", metavar="NAME", help="the solver, where steps are forecast (default: the column)")
     verb.add_argument("--no-prior", action="store_true", help="from the rows alone, not from what studies have shown")
-    verb = _verb(verbs, "allocate", commands.allocate, [_law_options()])
+    verb = _verb(verbs, "allocate", commands.allocate, [*law, *fit])
     verb.add_argument("--budget", help="of training, such as '1e21 FLOPs'; with --cost a number in its unit")
     verb.add_argument("--cost", metavar="COLUMN|NUMBER", help="of training (default: 6 N D; 3 N D for N in FLOPs)")
     verb.add_argument("--sizes", nargs=2, type=float, metavar=("LOW", "HIGH"), help="sizes to look between")
@@ -128,7 +132,7 @@ def _add_plans(verbs):
     verb.add_argument("--check", metavar="CSV", help="a stored board that must say the same; ends with 1 if not")
     verb.add_argument("--page", metavar="FILE", help="write every series, drawn, to this HTML file")
     verb.add_argument("--language", metavar="FOLDER", help="a folder of language-model sets to add")
-    verb = _verb(verbs, "design", commands.design, [_law_options()])
+    verb = _verb(verbs, "design", commands.design, law)
     verb.add_argument("--question", default="optimum", help="optimum, crossover or largest (default: optimum)")
     verb.add_argument("--spend", required=True, help="what may be spent, such as '2 GPU-hours', '1e15 FLOPs' or '$3'")
     verb.add_argument("--budget", nargs="+", help="per image, in the unit of the spend (default: all measured)")
@@ -193,11 +197,22 @@ def _level_option():
     return parser
 
 
-def _law_options():
-    parser = Parser(add_help=False, parents=[_table_options(), _level_option()])
+def _inputs_option():
+    parser = Parser(add_help=False)
+    parser.add_argument("--inputs", nargs="+", action="extend", metavar="SYMBOL=COLUMN",
+                        help="such as N=flops_per_forward S=steps")  # fmt: skip
+    return parser
+
+
+def _law_option():
+    parser = Parser(add_help=False)
     parser.add_argument("--law", help="power, power_floor, chinchilla, size_steps, ... (default: by the columns)")
-    parser.add_argument("--inputs", nargs="+", metavar="SYMBOL=COLUMN", help="such as N=flops_per_forward S=steps")
-    parser.add_argument("--loss", default="huber", choices=("huber", "squares"), help="(default: huber)")
+    return parser
+
+
+def _fit_options():
+    parser = Parser(add_help=False)
+    parser.add_argument("--loss", default="huber", choices=("huber", "squares"), help="of residuals (default: huber)")
     parser.add_argument("--delta", type=float, help="where Huber's loss turns linear, in log units (default: by noise)")
     parser.add_argument("--se", metavar="COLUMN", help="standard errors of the quality, where the noise is uneven")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")

@@ -157,7 +157,7 @@ class HeldOut:
 
 
 def hold_out(question, size=None, level=0.9, options=None) -> HeldOut:
-    """One size (default: the largest) predicted by the law fitted to the others."""
+    """One size (default: the largest) predicted by the law fitted to the others; InputError where there is no other."""
     seen, rows = question.hold_out(size or None)
     if rows.empty or seen.table.empty:
         raise InputError(f"No size {size!r} to hold out, or no other one.")

@@ -198,7 +198,7 @@ def where(table, **conditions):
 
 
 def matching(table, conditions):
-    """The same, rows keeping their index."""
+    """The same, rows keeping their index; InputError as in where."""
     for column, value in conditions.items():
         name = clean_label(column)
         if name not in table:
@@ -218,7 +218,7 @@ def families(table):
 
 
 def one_family(table):
-    """The table, if it holds one family; a law is fitted within one family only."""
+    """The table, if it holds one family, else InputError: a law is fitted within one family only."""
     names = families(table)
     if len(names) > 1:
         listed = ", ".join(map(repr, names[:LISTED])) + f" and {len(names) - LISTED} more" * (len(names) > LISTED)

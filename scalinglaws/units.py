@@ -71,7 +71,7 @@ def parse(given, unit=None) -> Quantity:
 
 
 def canonical(unit):
-    """flops, seconds, joules or money, of any usual name; None stays None.
+    """flops, seconds, joules or money, of any usual name; None stays None. InputError for other names.
 
     >>> canonical("second"), canonical("FLOP"), canonical("J")
     ('seconds', 'flops', 'joules')
@@ -110,7 +110,7 @@ def scale(text):
 
 
 def price(given) -> Quantity:
-    """Money an hour of the machine: 2.5, "2.5/h", "$2.50 per hour", "0.001 EUR/s".
+    """Money per hour of the machine: 2.5, "2.5/h", "$2.50 per hour", "0.001 EUR/s". Else InputError.
 
     >>> price("$2.50/h").value, price("0.001 EUR/s").value
     (2.5, 3.6)

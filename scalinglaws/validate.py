@@ -35,7 +35,10 @@ class Fold:
 
 
 def folds(x: np.ndarray, hide: str = "largest", count: int = 3) -> list[Fold]:
-    """largest: each of the count largest values from all smaller ones; decade: the top decade from the rest."""
+    """The rows to fit and those to predict, for the values x [row] of an input; InputError for another `hide`.
+
+    largest: each of the `count` largest values from all smaller ones; decade: the top decade from the rest.
+    """
     if hide not in HIDE:
         raise InputError(f"No way to hide named {hide!r}. Known: {', '.join(HIDE)}.")
     if hide == "decade":

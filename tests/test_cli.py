@@ -42,6 +42,7 @@ def test_predict_takes_values_or_a_file(said, runs, tmp_path):
     _, out, _ = said("predict", runs, "--at", "N=1e6,2e6", "S=10", "--json")
     rows = json.loads(out)["rows"]
     assert [r["flops_per_forward"] for r in rows] == [1e6, 2e6]
+    assert said("predict", runs, "--at", "N=1e6,2e6", "--at", "S=10", "--json")[1] == out
     pd.DataFrame({"flops_per_forward": [1e6], "steps": [10]}).to_csv(tmp_path / "new.csv", index=False)
     _, out, _ = said("predict", runs, "--new", tmp_path / "new.csv", "--json")
     assert json.loads(out)["rows"][0]["value"] == rows[0]["value"]
@@ -67,6 +68,23 @@ def test_optimum_chooses_between_samplers_and_guidances(said, tmp_path):
     code, _, err = said("fit", tmp_path / "m.csv")
     assert code == 2 and "keep one with --where sampler=VALUE" in err
     assert said("fit", tmp_path / "m.csv", "--where", "sampler=ddim", "guidance=1")[0] == 0
+
+
+def test_compare_ranks_the_laws_that_are_named_by_law_too(said, runs):
+    wanted = [said("compare", runs, option, "power", "size_steps_plain", "--json")[1] for option in ("--law", "--laws")]
+    names = {row["law"] for row in json.loads(wanted[0])["laws"]}
+    assert wanted[0] == wanted[1] and names == {"power", "size_steps_plain", "same as last"}
+
+
+@pytest.mark.parametrize("verb", [("fit",), ("ask", "--budget", "1e8")])
+def test_the_text_has_the_intervals_of_the_level_that_was_asked_for(said, runs, verb):
+    verb, *options = verb
+    argv = (verb, runs, "--quality", "fd", "--level", "0.5", *options)
+    data, text = json.loads(said(*argv, "--json")[1]), said(*argv)[1]
+    low, high = (float(data[end]["b"]) for end in ("low", "high"))
+    shown = next(line.split() for line in text.splitlines() if line.startswith("b "))
+    assert [float(v) for v in shown[2:]] == pytest.approx([low, high], rel=1e-3)
+    assert verb == "ask" or "50 % intervals from 1000" in text
 
 
 def test_text_for_people(said, runs):
@@ -151,8 +169,10 @@ def put(column, value):
         (lambda t: t, ("--quality", "fid"), "Column 'fid' is missing; the table has study"),
         (lambda t: t, ("--inputs", "N=flops", "S=steps"), "Column 'flops' is missing"),
         (lambda t: t, ("--inputs", "N"), "'N' is not NAME=VALUE"),
+        (lambda t: t, ("--where", "steps=4", "steps=8"), "steps is given twice, as '4' and '8': give it one value."),
         (lambda t: t, ("--where", "sampler=euler"), "No row has sampler = euler; the table has ddim"),
         (lambda t: t, ("--where", "sampel=euler"), "No column 'sampel'"),
+        (lambda t: t, ("--loss", "squares", "--delta", "0.1"), "--delta is of Huber's loss"),
         (lambda t: t, ("--level", "1.5"), "--level 1.5: give a number between 0 and 1"),
         (lambda t: pd.concat([t, t[:1].assign(fd=9.0)]), (), "Rows 1 and 55 have the same settings but fd"),
         (lambda t: t[:3], ("--law", "size_steps"), "has 5 parameters but the table has 3 rows"),
@@ -174,6 +194,9 @@ def test_bad_input_is_one_sentence_and_code_2(said, tmp_path, change, options, s
         (("optimum", "RUNS", "--budget", "1e8", "--sizes", "c99"), "No size 'c99'. Known sizes: c8"),
         (("crossover", "RUNS", "--between", "c8", "c99"), "No size 'c99'"),
         (("crossover", "RUNS", "--law", "power", "--where", "steps=8"), "needs a law with steps"),
+        (("crossover", "RUNS", "--between", "c8", "c16", "--at", "c8"), "--at is for the levels of a column"),
+        (("crossover", "RUNS", "--share", "b"), "--share is for the levels of a column: name it by --by"),
+        (("predict", "RUNS", "--at", "N=3", "--new", "n.csv"), "--new: not allowed with argument --at"),
         (("predict", "RUNS", "--at", "Q=3"), "the law's inputs are N, S"),
         (("predict", "RUNS", "--at", "N=many"), "'many' is no number"),
         (("fit", "nowhere.csv"), "No file 'nowhere.csv'"),

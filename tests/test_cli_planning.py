@@ -270,6 +270,11 @@ def test_backtest_says_how_far_it_is(said, monkeypatch):
         ("design runs.csv --spend 1e13 --training lots", "--training lots: give the cost"),
         ("design runs.csv --spend 1e13 --most 0", "most=0"),
         ("design runs.csv", "the following arguments are required: --spend"),
+        ("design runs.csv --spend 1e13 --seed 1", "unrecognized arguments: --seed 1"),  # nothing there is drawn by it
+        ("design runs.csv --spend 1e13 --level 0.5", "unrecognized arguments: --level 0.5"),  # nor has an interval
+        ("allocate training.csv --quality loss --budget 1e22 --quality-wanted 2", "--quality-wanted is for --serve"),
+        ("allocate training.csv --quality loss --budget 1e22 --calls 2", "--calls is for --serve IMAGES"),
+        ("forecast four.csv --at params=1e9 --at steps=2", "--at names 2 columns"),
         ("backtest --rivals last,luck", "No rival named 'luck'. Known: all, last, power"),
         ("backtest nowhere.csv", "No file 'nowhere.csv'"),
         ("backtest two.csv", "No curve of 3 values or more"),

@@ -119,13 +119,11 @@ def test_show_profile_schema_and_contact_sheets(file, tmp_path, capsys):
 
     store = tmp_path / "store"
     file.write_text(file.read_text() + "contact_sheet: 5\n")
-    assert "not measured yet" in printed(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store)
+    cell = ("show", file, "c8-ddim-2-w1-n80-s0", "--store", store)
+    assert "not measured yet" in printed(capsys, *cell) and json.loads(printed(capsys, *cell, "--json")) is None
     assert "2 of 2 cells done" in printed(capsys, "run", file, "--store", store, "--engine", "gpus", "--workers", "1")
-    row = json.loads(printed(capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store, "--json"))
+    row = json.loads(printed(capsys, *cell, "--json", "--images", tmp_path / "a.png", "--count", "5"))
     assert row["steps"] == 2 and row["fd"] > 0
-    printed(
-        capsys, "show", file, "c8-ddim-2-w1-n80-s0", "--store", store, "--images", tmp_path / "a.png", "--count", "5"
-    )
     kept, again = (Image.open(p) for p in (store / "contact_sheets" / "c8-ddim-2-w1-n80-s0.png", tmp_path / "a.png"))
     assert kept.size == again.size == (3 * 34 - 2, 2 * 34 - 2) and kept.tobytes() == again.tobytes()
     cost_profile = json.loads(printed(capsys, "profile", file, "--store", store, "--json"))

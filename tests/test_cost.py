@@ -175,6 +175,7 @@ def test_stages_are_summed_and_shown():
         ("seconds", ("denoise", "text"), "needs the column 'seconds_text'"),
         ("flops", ("sampling",), r"stages=\('sampling',\): give some of denoise, text, decode"),
         ("flops", (), "give some of denoise, text, decode"),
+        ("flops", ("decode",), "without 'denoise' no steps are paid for"),
         ("flop-hours", ("denoise",), "No unit 'flop-hours' for a budget. Known units: flops, seconds, joules, money"),
     ],
 )

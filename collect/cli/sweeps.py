@@ -89,7 +89,8 @@ def check_status(args):
 
 def check_run(args):
     """The same, and for options of an adaptive run without --adaptive, or an unknown engine."""
-    given = [f"--{n}" for n in ("question", "spend", "until", "budget", "between", "quality") if getattr(args, n)]
+    given = [f"--{n}" for n in ("question", "spend", "until", "budget", "between", "quality")
+             if getattr(args, n) is not None]  # fmt: skip
     if given and not args.adaptive:
         raise InputError(f"{', '.join(given)}: only for a run with --adaptive.")
     engines.engine(args.engine)

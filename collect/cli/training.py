@@ -32,12 +32,13 @@ def _data(verbs):
     verb.add_argument("--scenes", type=int, default=100_000, help="scenes to train on (default: 100000)")
     verb.add_argument("--seed", type=int, default=0, help="of the scenes (default: 0)")
     verb.add_argument("--split", default="train", help=f"{', '.join(scenes.SPLITS)} (default: train)")
-    verb.add_argument("--images", metavar="FOLDER", help="write PNGs with captions.csv instead, to measure on")
+    instead = verb.add_mutually_exclusive_group()
+    instead.add_argument("--images", metavar="FOLDER", help="write PNGs with captions.csv instead, to measure on")
     verb.add_argument("--subject", nargs=2, metavar=("NAME", "STYLE"), help="with --images: scenes of it alone")
-    verb.add_argument(
+    instead.add_argument(
         "--references", metavar="FAMILY", help="make what a released family's folder lacks to be measured"
     )
-    verb.add_argument(
+    instead.add_argument(
         "--floors", metavar="FAMILY", help="measure scenes (as many as --scenes) themselves and through its autoencoder"
     )
     verb.set_defaults(run=Command("training.data", check_data))
@@ -83,11 +84,13 @@ def _family(verbs):
 
 
 def check_data(args):
-    """InputError for an unknown data set, or fewer than one scene."""
+    """InputError for an unknown data set, fewer than one scene, or a subject without images of it."""
     if args.name not in DATA:
         raise InputError(f"No data set '{args.name}' to build. There is {', '.join(DATA)}.")
     if args.scenes < 1:
         raise InputError(f"--scenes was {args.scenes}: give 1 or more.")
+    if args.subject and not args.images:
+        raise InputError(f"--subject {' '.join(args.subject)} is for --images FOLDER, which is missing.")
 
 
 def check_train(args):

@@ -124,7 +124,7 @@ def show(args):
     _show_row(sweep.store, stem(job), args.json)
     if args.images:
         Path(args.images).write_bytes(_contact_sheet(sweep, job.cell, args.count))
-        say(f"{min(args.count, job.cell.samples)} samples in {args.images}")
+        (note if args.json else say)(f"{min(args.count, job.cell.samples)} samples in {args.images}")
     return 0
 
 
@@ -174,12 +174,15 @@ def latency(args):
 
 
 def _show_row(store, stem, as_json):
-    if stem in store.stems():
-        row = {k: v for k, v in store.read(stem).items() if v is not None and v == v}
-        say(json.dumps(row) if as_json else "\n".join(f"{k:<22} {v}" for k, v in row.items()))
-        return
-    failure = store.failure(stem)
-    say(f"failed, {failure['status']}: {failure['reason']}" if failure else "not measured yet")
+    """The row of a cell, else why it failed; as JSON either of them, null for a cell that was not measured."""
+    row = {k: v for k, v in store.read(stem).items() if v is not None and v == v} if stem in store.stems() else None
+    failure = None if row else store.failure(stem)
+    if as_json:
+        say(json.dumps(row or failure))
+    elif row:
+        say("\n".join(f"{k:<22} {v}" for k, v in row.items()))
+    else:
+        say(f"failed, {failure['status']}: {failure['reason']}" if failure else "not measured yet")
 
 
 def _contact_sheet(sweep, cell, count):

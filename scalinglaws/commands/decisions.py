@@ -49,6 +49,9 @@ def crossover(args):
     """Where two sizes cross, or two levels of another column, or every pair of them."""
     if args.by:
         return _crossover_by(args)
+    for option in ("at", "along", "share"):
+        if getattr(args, option):
+            raise InputError(f"--{option} is for the levels of a column: name it by --by, such as --by sampler.")
     fitted_law, question = reading.fitted(args)
     options = _cost_options(args, question)
     if not args.between:

@@ -30,7 +30,7 @@ def fit(args):
         "low": interval["low"].to_dict(), "high": interval["high"].to_dict(), **described(question),
     }  # fmt: skip
     data["notes"] = [*question.notes, *fitted_law.notes]
-    text = reading.under(question, fitted_law.summary())
+    text = reading.under(question, fitted_law.summary(args.level))
     if args.checks:
         from scalinglaws.checks import checks  # statsmodels takes a second to import
 
@@ -44,7 +44,7 @@ def _fit_by(args):
     question = reading.question(args, by=args.by)
     options, by = reading.fit_options(args, question), [question.column(name) for name in args.by]
     groups = fit_groups(question.table, by, question.law, question.quality, question.inputs, **options)
-    table = groups.to_frame(args.level) if hasattr(groups, "to_frame") else groups.table(args.level)
+    table = groups.to_frame(args.level)
     doubts = {" ".join(map(str, np.atleast_1d(np.array(k, object)))): f.warnings for k, f in groups.fits.items()}
     refused = {str(label): why for label, why in groups.refused.items()}
     lines = [f"{label}: {sentence}" for label, warnings in doubts.items() for sentence in warnings]
@@ -72,8 +72,7 @@ def compare(args):
     """Laws ranked by what they predict."""
     question = reading.question(args)
     options = {"along": args.along, "hide": args.hide, "level": args.level} | reading.fit_options(args, question)
-    ranked = validate.compare(question.table, args.laws, question.quality, question.inputs, **options)
-    ranked = ranked.to_frame() if hasattr(ranked, "to_frame") else ranked
+    ranked = validate.compare(question.table, args.laws, question.quality, question.inputs, **options).to_frame()
     notes = [f"{row.law}: {row.note}" for row in ranked.itertuples() if row.note]
     unit = "held_out is the error on hidden rows, on the log scale: 0.02 is 2 %."
     text = "\n".join([display.text_table(ranked.drop(columns="note")), unit, *notes])

@@ -21,7 +21,8 @@ class Reply:
 
 def question(args, choose=False, by=(), law=None, inputs=None):
     """The Question that a verb's options put to the table; `law` and `inputs` where the verb has no such options."""
-    level(args)
+    if "level" in args:
+        level(args)
     law, inputs = law or getattr(args, "law", None), inputs or pairs(getattr(args, "inputs", None))
     where, read_as = pairs(args.where), pairs(args.read_as)
     return infer.question(args.file, args.quality, law, inputs, where, choose, by, read_as, args.strict)
@@ -41,7 +42,9 @@ def fitted(args):
 
 
 def fit_options(args, question=None):
-    """Options of fit(); its columns by the names of the question's table."""
+    """Options of fit(); its columns by the names of the question's table. InputError for a delta of squares."""
+    if args.delta is not None and args.loss != "huber":
+        raise InputError(f"--delta is of Huber's loss: leave it out with --loss {args.loss}.")
     errors = question.column(args.se) if question and args.se else args.se
     return {"loss": args.loss, "delta": args.delta, "seed": args.seed} | ({"se": errors} if errors else {})
 

@@ -60,6 +60,9 @@ def _at(args, fit):
 def _checked(args):
     """Refuse numbers that mean nothing before anything is read."""
     reading.level(args)
+    for option in ("quality_wanted", "calls"):
+        if args.serve is None and getattr(args, option) is not None:
+            raise InputError(f"--{option.replace('_', '-')} is for --serve IMAGES, which is missing.")
     if args.sizes and not 0 < args.sizes[0] < args.sizes[1] < float("inf"):
         raise InputError(
             f"--sizes {args.sizes[0]:g} {args.sizes[1]:g}: give a smaller and a larger size, both above 0."

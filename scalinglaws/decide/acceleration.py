@@ -98,8 +98,8 @@ def acceleration(source, quality="fd", student="consistency", where=None, studen
 
     where: rows to keep, {column: value} or "a=b; c=d"; student_where: those of the students, where they differ, such as
     a guidance of 1 for students that hold their teacher's guidance in their weights.
-    Several guidances: at each cost the best of them, of both sides. Intervals are those of the measured errors, drawn
-    from a normal distribution by their standard errors. InputError where no size has both.
+    Several guidances: at each cost the best of them, of both sides. Intervals (level) are those of the measured errors,
+    drawn (seed) from a normal distribution by their standard errors. InputError where no size has both.
     """
     check_level(level)
     table = rows_of(source, where)

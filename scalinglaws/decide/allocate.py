@@ -120,7 +120,7 @@ def allocate(
     or text with a unit ("1e21 FLOPs"); cost: see `training_cost`; sizes: (low, high) to look between (default: the
     fitted sizes, 1,000 times either way; an optimum at an end of them has no width); at: values of other inputs of the
     law, such as {"S": 32}. batch: items per training step, to have train_steps; unique: different items there are, to
-    have epochs. Raises InputError.
+    have epochs. level: of the intervals. Raises InputError.
 
     >>> import numpy as np, pandas as pd
     >>> from scalinglaws.fitting import fit

@@ -19,7 +19,7 @@ BEYOND = 2.0  # times the most steps of any cell: further is not decided on
 
 
 def best_at_budgets(problem, budget, between):
-    """Every size at every number of steps that a budget buys, for each budget."""
+    """Every size at every number of steps that a budget buys, for each budget; InputError where one buys none."""
     if between is not None:
         raise InputError("between= is for the question 'crossover'; the optimum is asked at a budget per image.")
     cost, sizes, counts = problem.cost, problem.sizes, problem.counts
@@ -44,7 +44,7 @@ def best_at_budgets(problem, budget, between):
 
 
 def order_along_cost(problem, budget, between):
-    """The two sizes at the steps that each cost buys, over the costs that both can spend."""
+    """The two sizes at the steps that each cost buys, over the costs that both can spend; InputError where none is."""
     if budget is not None:
         raise InputError("budget= is for the question 'optimum'; a crossover is searched along the cost per image.")
     if not problem.law.steps_column:
@@ -67,7 +67,7 @@ def order_along_cost(problem, budget, between):
 
 
 def largest(problem, budget, between):
-    """The largest size at every number of steps."""
+    """The largest size at every number of steps; InputError for a budget or a pair, which this question has not."""
     if budget is not None or between is not None:
         raise InputError("budget= and between= are for the questions 'optimum' and 'crossover'.")
     size = problem.sizes[-1]

@@ -163,7 +163,9 @@ def conditioned(before, full, rows, z, error):
 
 
 def parameter_prior(law: Law, coordinates, z, start=None):
-    """(mean, sd) [parameter] of the internal parameters; for a law given as a function, about `start`."""
+    """(mean, sd) [parameter] of the internal parameters, by ln quality z [row]; for a law given as a function, about
+    `start`, without which it is an InputError.
+    """
     if not law.terms:
         if start is None:
             raise InputError(f"Law {law.name!r} is no sum of power terms: fit it first and give the fit.")

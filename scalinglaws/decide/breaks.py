@@ -106,8 +106,8 @@ def compare(problem, trend, draws, rng):
 
 
 def likely_places(problem, draws, rng, alpha):
-    """(places of the break that are not rejected, the likeliest): each against data with the break there, by how much
-    better another place fits."""
+    """(places of the break that are not rejected at `alpha`, the likeliest): each against `draws` simulated data sets
+    with the break there, by how much better another place fits."""
     found = problem.levels(problem.means)
     drawn = [problem.levels(rotated(problem.means, problem.split(p), draws, rng)).min(-1) for p in problem.places]
     kept = [int(p) for p, best in zip(problem.places, drawn, strict=True) if share(best <= found.min()) > alpha]

@@ -162,7 +162,8 @@ def cost_model(
 def pricing(cost=None, unit=None, stages=("denoise",), price=None):
     """How rows are priced: a function of (table, size column, steps column) that gives a CostModel.
 
-    With `cost` that model, counting the evaluations of the rows; else one built from the rows themselves.
+    With `cost` that model, counting the evaluations of the rows; else one built from the rows themselves, by unit,
+    stages and price as for cost_model(). InputError where both are given, or the law's size is not the model's.
     """
     if cost is None:
         unit = units.canonical(unit or "flops")
@@ -217,6 +218,8 @@ def _check_stages(stages):
     unknown = [name for name in stages if name not in STAGES]
     if unknown or not stages:
         raise InputError(f"stages={stages!r}: give some of {', '.join(STAGES)}.")
+    if "denoise" not in stages:
+        raise InputError(f"stages={stages!r}: without 'denoise' no steps are paid for; add it.")
     return tuple(name for name in STAGES if name in stages)
 
 

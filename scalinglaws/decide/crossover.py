@@ -188,7 +188,8 @@ def crossover(
     of one model, whose own error cancels.
 
     cost: a CostModel; or unit (flops, seconds, joules or money; default flops), stages (of denoise, text, decode) and
-    price (money per hour) from which one is built of the rows fitted. InputError for anything that cannot be answered.
+    price (money per hour) from which one is built of the rows fitted. level: of the interval. InputError for anything
+    that cannot be answered.
 
     >>> import scalinglaws as sl
     >>> rows = sl.read("tiny-ldm").query("sampler == 'ddim' and guidance == 1")
@@ -224,8 +225,9 @@ def crossover(
 def crossovers(source, between=None, *, neighbours=False, at=None, along=None, **options) -> pd.DataFrame:
     """Every pair, one row each: at (for levels), first, second, cost, value, low, high, probability, ...
 
-    Pairs of sizes (of those in `between`; default all measured), or of neighbouring sizes only; of levels at every
-    size they share, or `at` one. options: as for crossover().
+    source: as for crossover(). Pairs of sizes (of those in `between`; default all measured), with `neighbours` of
+    neighbouring ones only; of levels at every size they share, or `at` one, or along the input `along`. options: as for
+    crossover(). Raises InputError.
     """
     if not fitted.has_levels(source):
         law = fitted.whole(source)

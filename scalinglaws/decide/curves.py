@@ -50,7 +50,7 @@ def cost_curve(law: FittedLaw, cost, size, label=None, of="curve") -> Curve:
     """The quality along cost at one size, as steps grow, for one of levels.OF.
 
     A trained model's own error shifts its whole curve: the curve of one that is owned is the law times the error its
-    rows show.
+    rows show. InputError for a law without steps.
     """
     if not law.steps_column:
         raise InputError(
@@ -157,7 +157,7 @@ def measured_input_curve(law: FittedLaw, symbol, held) -> Curve | None:
 
 
 def symbol_along(law: FittedLaw, along):
-    """The symbol the curves run along; None for the cost per image."""
+    """The symbol the curves run along; None for the cost per image. InputError where the law has no such input."""
     if along is None:
         return None if len(law.inputs) > 1 else next(iter(law.inputs))
     for symbol, column in law.inputs.items():

@@ -127,11 +127,11 @@ def design(
 ) -> Plan:  # fmt: skip
     """The measurements that reduce the loss of a decision most per unit of cost, as many as `spend` pays.
 
-    source: a Fit, a Question, a table, a file or the name of a study. question: optimum, crossover or largest. spend:
-    text such as "1e15 FLOPs", "2 GPU-hours", "500 kJ" or "$3"; a bare number is FLOPs. budget: per image, in the unit
-    of the spend, one or several (default: from the cheapest to the most expensive cell, and the loss is averaged over
-    them). between: two sizes, for crossover. of: "owned", the best of the models that were trained, or "new_model",
-    the best size to train (default where `training` is given).
+    source: a Fit, a Question, a table, a file or the name of a study, read as by ask() with quality, law, inputs and
+    where. question: optimum, crossover or largest. spend: text such as "1e15 FLOPs", "2 GPU-hours", "500 kJ" or "$3";
+    a bare number is FLOPs. budget: per image, in the unit of the spend, one or several (default: from the cheapest to
+    the most expensive cell, and the loss is averaged over them). between: two sizes, for crossover. of: "owned", the
+    best of the models that were trained, or "new_model", the best size to train (default where `training` is given).
 
     Rows of several samplers or guidances: for the optimum, each of these settings has a law of its own, the decision is
     between all of them, and the candidates are in all of them; the other questions need rows of one.

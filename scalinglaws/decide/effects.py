@@ -124,7 +124,7 @@ def _digits(exponent):
 
 
 def error_of(table, quality):
-    """(error of each row, its name): what falls as the quality gets better.
+    """(error of each row, its name): what falls as the quality gets better; InputError where none is known.
 
     >>> error_of(pd.DataFrame({"ssim": [0.75]}), "ssim")[0].tolist()
     [0.25]

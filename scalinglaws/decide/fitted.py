@@ -162,7 +162,7 @@ def rises(quality, law) -> bool:
 
 
 def find_value(law, column, name, positive=False) -> float:
-    """The value in `column` meant by a model's label, by a number, or by parameters such as 83M."""
+    """The value in `column` meant by a model's label, by a number, or by parameters such as 83M; else InputError."""
     named = law.table[law.table["model"].astype(str) == str(name)] if "model" in law.table else law.table[:0]
     named = named if len(named) else _with_parameters(law.table, name)
     if named[column].nunique() == 1:
@@ -193,7 +193,7 @@ def labels(law, column) -> list[str]:
 
 
 def whole(fit) -> FittedLaw:
-    """The law of one fit."""
+    """The law of one fit; InputError for Groups, and for what is no fit."""
     if isinstance(fit, Groups):
         raise InputError(f"These are {len(fit)} fits by {', '.join(fit.by)}: give one of them, such as "
                          f"groups[{next(iter(fit.fits))!r}].")  # fmt: skip
@@ -208,7 +208,10 @@ def has_levels(source) -> bool:
 
 
 def fit_levels(table, by, law, quality, inputs, *, share=(), **options):
-    """Groups, one fit for each level of the column `by`; with parameters to share, one Fit of all levels."""
+    """Groups, one fit for each level of the column `by`; with parameters to share, one Fit of all levels.
+
+    table, law, quality, inputs and options as for fit(). InputError where parameters of a choice of laws are shared.
+    """
     if not share:
         return fit_groups(table, by, law, quality, inputs, **options)
     if law in laws.CHOICES:
@@ -226,7 +229,7 @@ def level_names(source) -> list:
 
 
 def level_column(source) -> str:
-    """The column whose levels are compared."""
+    """The column whose levels are compared; InputError for Groups by several columns."""
     if not isinstance(source, Groups):
         return source.inputs[source.law.inputs[-1]]
     if len(source.by) != 1:

@@ -15,6 +15,7 @@ def points(table, quality, cost: CostModel | None = None) -> pd.DataFrame:
     """The rows that have the quality, repeats averaged, with their `cost` per image, `size` and `model`.
 
     `model` is categorical, sizes in rising order, so that every figure gives a size the same colour.
+    InputError where the column of the quality or of the size is missing.
     """
     if quality not in table:
         raise InputError(f"Column {quality!r} is missing; the table has {', '.join(table.columns)}.")

@@ -150,6 +150,7 @@ def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
     """The optimum at each budget that buys anything: one row per budget and candidate size.
 
     Columns are those of `Optimum.to_frame` with `budget`. options: as for optimum(); all budgets are in one unit.
+    InputError without a budget, NoAnswer where none buys anything.
     """
     law, named = whole(fit), {k: options.pop(k) for k in ("cost", "stages", "price") if k in options}
     budgets = list(budgets)
@@ -175,7 +176,10 @@ def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
 
 
 def optima(fits, budget, unit=None, **options):
-    """({label: Optimum}, sentences for the settings that cannot afford it) of several settings' fits {label: Fit}."""
+    """({label: Optimum}, sentences for the settings that cannot afford it) of several settings' fits {label: Fit}.
+
+    Where none can, the last one's InputError.
+    """
     answers, skipped, refusal = {}, [], InputError("Give at least one fit.")
     for label, fit in fits.items():
         try:

@@ -75,7 +75,11 @@ class Pretraining:
 
 
 def pretraining(source, quality="fd", with_="fine-tuned", without="from scratch", where=None, level=0.9):
-    """Pretraining's worth by the rows of two variants. InputError where no size and length has both."""
+    """Pretraining's worth by the rows of two variants, `with_` and `without`.
+
+    source: a bundled study, a path or a table; quality: the column compared; where: rows to keep, {column: value} or
+    "a=b; c=d"; level: of the intervals. InputError where no size and length has both.
+    """
     check_level(level)
     table = rows_of(source, where)
     need(table, (quality, "params", "train_steps", "train_flops", "variant"))

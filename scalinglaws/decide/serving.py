@@ -125,7 +125,8 @@ def serve(
     decoding. steps: the step counts allowed, where the law has S. calls: network evaluations per step (default: as
     counted in the rows' `nfe`; without it 2 where guidance is above 1, else 1), or {guidance: calls}. speed: FLOP/s, or
     (training, serving), for costs in seconds; price: money per hour besides, such as "$2.50/h". default_steps: of the
-    naive plan (default: the most allowed). Raises InputError; OutOfReach where no size gives the quality.
+    naive plan (default: the most allowed). sizes: (low, high) to look between, as for allocate(); level: of the
+    intervals. Raises InputError; OutOfReach where no size gives the quality.
 
     >>> import numpy as np, pandas as pd
     >>> from scalinglaws.fitting import fit

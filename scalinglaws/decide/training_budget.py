@@ -106,7 +106,8 @@ def training_budget(
     "tiny-ldm" its bundled ones); the other rows are of the end of training. budget: FLOPs of training (default: the
     middle of those measured). quality: column (default fd, fid or loss); wanted: its value when serving (default: 1.25
     times the best measured); served: images over the lifetime; steps: allowed (default: those measured). size, data:
-    columns (default: the first known). unique: different items, for epochs. Raises InputError.
+    columns (default: the first known). unique: different items, for epochs. level: of the intervals, from `replicates`
+    bootstrap refits. Raises InputError.
     """
     rows, columns = _rows(study, training, quality, size, data)
     quality, size, data = (columns[k] for k in ("quality", "N", "D"))

@@ -55,10 +55,10 @@ def fit(
 
 
 def fit_groups(table, by, law="power_floor", quality="fid", inputs=None, **options) -> Groups:
-    """fit() for every group of rows that agree in the column(s) `by`, with the answers of separate fits.
+    """fit() of the law for every group of the table's rows that agree in the column(s) `by`, as if fitted separately.
 
-    All groups' starts, then all groups' replicates, go through one solver in common batches. options: as for fit().
-    A group that cannot be fitted does not stop the others: see Groups.refused. Raises InputError if none can.
+    All groups' starts, then all groups' replicates, go through one solver in common batches. quality, inputs, options:
+    as for fit(). A group that cannot be fitted does not stop the others: see Groups.refused. InputError if none can.
     """
     options = Options.of(options)
     columns = [by] if isinstance(by, str) else list(by)

@@ -41,7 +41,7 @@ class Data:
 
 
 def match_inputs(law: Law, inputs) -> tuple[Law, dict[str, str]]:
-    """The law and {symbol: column}; a one-input law takes the caller's symbol."""
+    """The law and {symbol: column}; a one-input law takes the caller's symbol. InputError where symbols are wrong."""
     if isinstance(inputs, str):
         inputs = {law.inputs[0]: inputs}
     if not isinstance(inputs, dict) or not inputs:

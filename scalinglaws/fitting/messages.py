@@ -199,11 +199,12 @@ def _rises(y, noise) -> bool:
 
 
 def headline(fit) -> str:
+    """The law's name, and its equation with the quality's name."""
     return f"{fit.law.name}: {fit.quality} = {fit.law.equation}"
 
 
-def details(fit) -> list[str]:
-    """Source, inputs, how the fit was done, and the state of its starts."""
+def details(fit, level=0.9) -> list[str]:
+    """Source, inputs, how the fit was done, the state of its starts, and what the intervals of this level are from."""
     options, trust = fit.options, fit.trust
     return [
         f"source: {fit.law.source}",
@@ -211,15 +212,15 @@ def details(fit) -> list[str]:
         f"rows {fit.rows}, {options.loss} on {options.residuals} residuals, delta {fit.delta:.4g}, "
         f"objective {fit.objective:.8g}, noise {fit.noise:.4g}",
         f"{trust.agreed} of {trust.starts} starts agree; condition {trust.condition:.3g}; "
-        f"90 % intervals from {fit.count} {fit.bootstrap} replicates",
+        f"{100 * level:g} % intervals from {fit.count} {fit.bootstrap} replicates",
         *([fit.levels.summary()] if fit.levels else []),
     ]
 
 
-def summary(fit) -> str:
+def summary(fit, level=0.9) -> str:
     """The fit in plain text: law, parameters with intervals, noise, trust, notes and warnings."""
-    source, inputs, *how = details(fit)
-    table = fit.interval(0.9).to_string(float_format=lambda v: f"{v:.6g}")
+    source, inputs, *how = details(fit, level)
+    table = fit.interval(level).to_string(float_format=lambda v: f"{v:.6g}")
     doubtful = [f"warning: {sentence}" for sentence in fit.warnings]
     notes = [f"note: {note}" for note in fit.notes]
     return "\n".join([headline(fit), source, inputs, table, *how, *notes, *doubtful])

@@ -212,9 +212,9 @@ class Fit:
         doubts = len(self.warnings)
         return f"Fit({messages.headline(self)}; {numbers}; {self.rows} rows, noise {self.noise:.2g}, {doubts} warnings)"
 
-    def summary(self) -> str:
-        """The fit in plain text: law, parameters with 90 % intervals, noise, starts, notes and warnings."""
-        return messages.summary(self)
+    def summary(self, level: float = 0.9) -> str:
+        """The fit in plain text: law, parameters with intervals, noise, starts, notes and warnings."""
+        return messages.summary(self, level)
 
     def to_frame(self, level: float = 0.9) -> pd.DataFrame:
         """One row per parameter: parameter, value, standard_error, low, high."""

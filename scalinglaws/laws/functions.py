@@ -38,6 +38,7 @@ def bnsl(breaks: int):
 
 
 def bnsl_params(breaks: int) -> tuple[str, ...]:
+    """Names of the parameters of bnsl: E and B (a and b in the paper), c0, and c_i, d_i, f_i of each break."""
     return ("E", "B", "c0", *(f"{name}{i}" for i in range(1, breaks + 1) for name in "cdf"))
 
 
@@ -111,6 +112,7 @@ def _logit(right, k, steps=12):
 
 
 def m4_starts(x, y, rng, count):
+    """Bounds L and U outside the data, exponents at random; B from the mean of the rest in logarithms."""
     k, c = _log_uniform(rng, 0.2, 5.0, count), _log_uniform(rng, 0.05, 3.0, count)
     low = y.min() * (1 - _log_uniform(rng, 1e-3, 1.0, count))
     high = y.max() * (1 + _log_uniform(rng, 1e-3, 10.0, count))
