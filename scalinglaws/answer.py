@@ -132,9 +132,9 @@ class Answer:
         """Quality against sampling cost of every size: measured points, fitted curves, where neighbours cross."""
         from scalinglaws import plots
 
-        cost = self._priced()
+        cost, rises = self._priced(), fitted.whole(self.fit).rises
         points, front = measured.points(self.rows, self.fit.quality, cost), measured.frontier(
-            self.rows, self.fit.quality, cost)  # fmt: skip
+            self.rows, self.fit.quality, cost, rises)  # fmt: skip
         chosen = self.optimum
         law = law_curves(self.fit, cost, chosen.level, of=chosen.of) if len(self.fit.inputs) == 2 else None
         known = {"law": law, "frontier": front, "crossovers": self.crossovers if len(self.crossovers) else None}
@@ -147,7 +147,7 @@ class Answer:
         cost = self._priced()
         spent = cost.per_row(self.rows)
         along = np.geomspace(spent.min(), spent.max(), budgets)
-        best = measured.winners(self.rows, along, self.fit.quality, cost)
+        best = measured.winners(self.rows, along, self.fit.quality, cost, fitted.whole(self.fit).rises)
         return plots.winners(at_budgets(self.fit, along, cost=cost), cost.label, measured=best, ax=ax)
 
     def hold_out(self, size=None) -> HeldOut:

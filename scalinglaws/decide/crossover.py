@@ -32,7 +32,7 @@ from scalinglaws.schema import InputError
 POINTS = 400  # places at which two fitted curves are compared
 FAR = 0.05  # decades beyond the data that are worth a warning
 DRAWN = 100  # of those are kept for a figure
-PLACES = dict.fromkeys(("cost", "value", "low", "high"), float)  # columns that have nan where there is no crossing
+NUMBERS = dict.fromkeys(("cost", "value", "low", "high"), float)  # columns that have nan where there is no crossing
 SHOWN = ("first", "second", "cost", "value", "low", "high", "probability", "below", "above", "decades_beyond", "of")
 WHOSE = {"curve": "", "owned": " for the models you own", "new_model": " for models trained anew"}
 OUTSIDE = "The law's curves cross outside the interval: the models you own differ from the law by errors of their own."
@@ -81,7 +81,7 @@ class Crossover:
     def to_frame(self) -> pd.DataFrame:
         """One row: the two curves, cost, value, low, high (nan for None), probability, below, above, decades_beyond,
         of."""
-        return pd.DataFrame([{k: getattr(self, k) for k in SHOWN}]).astype(PLACES)
+        return pd.DataFrame([{k: getattr(self, k) for k in SHOWN}]).astype(NUMBERS)
 
     def record(self) -> dict:
         """Every field but the curves, for JSON."""
@@ -234,13 +234,13 @@ def crossovers(source, between=None, *, neighbours=False, at=None, along=None, *
         named = {k: options.pop(k) for k in ("cost", "unit", "stages", "price") if k in options}
         cost = _cost(law, pricing(**named))
         answers = [crossover(source, pair, cost=cost, **options) for pair in pairs]
-        return pd.DataFrame([{k: getattr(one, k) for k in SHOWN} for one in answers], columns=SHOWN).astype(PLACES)
+        return pd.DataFrame([{k: getattr(one, k) for k in SHOWN} for one in answers], columns=SHOWN).astype(NUMBERS)
     rows = []
     for pair in [between] if between is not None else combinations(fitted.level_names(source), 2):
         for size in _common_sizes(source, pair, along) if at is None else [at]:
             one = crossover(source, pair, at=size, along=along, **options)
             rows.append({"at": one.at} | {k: getattr(one, k) for k in SHOWN})
-    return pd.DataFrame(rows, columns=["at", *SHOWN]).astype(PLACES)
+    return pd.DataFrame(rows, columns=["at", *SHOWN]).astype(NUMBERS)
 
 
 @checked
@@ -305,7 +305,8 @@ def _measured_at(law, size, cost):
     rows = law.rows_of(size)
     if rows.empty:
         return None
-    return next(iter(measured_cost_curves(measured.points(rows, law.quality, cost), law.quality, cost.unit).values()))
+    points = measured.points(rows, law.quality, cost)
+    return next(iter(measured_cost_curves(points, law.quality, cost.unit, law.rises).values()))
 
 
 def _common_sizes(source, pair, along):

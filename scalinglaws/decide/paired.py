@@ -14,7 +14,7 @@ import pandas as pd
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.power import effect
-from scalinglaws.decide.rows import need, rows_of
+from scalinglaws.decide.rows import check_direction, need, rows_of
 from scalinglaws.schema import InputError, NoAnswer
 
 COSTS = ("nfe",)  # of kind steps, but a consequence of the choice, not a setting of its own
@@ -96,6 +96,7 @@ def paired(source, column, standard, quality="fd", *, where=None, level=0.9) -> 
     table = rows_of(source, where)
     need(table, (column, quality))
     table = table[table[quality].notna() & table[column].notna()]
+    check_direction(table, quality)
     values = table[column].astype(str)
     if standard not in set(values):
         raise InputError(f"No row has {column} {standard!r}: the table has {', '.join(sorted(set(values)))}.")
