@@ -18,6 +18,7 @@ from scalinglaws.decide.cost import UNITS, CostModel, pricing
 from scalinglaws.decide.crossover import crossovers
 from scalinglaws.decide.curves import law_curves
 from scalinglaws.decide.fitted import STEPS
+from scalinglaws.decide.misfit import misfit
 from scalinglaws.decide.optimum import Optimum, at_budgets, best_setting, optima
 from scalinglaws.fitting.options import Options
 from scalinglaws.forecasting.forecast import Forecast
@@ -218,10 +219,11 @@ def ask(
         answer = Answer(question, fits[most], most, optimum=None, notes=notes, options=options, level=level)
         return _completed(answer, known)
     label, table = best_setting(answers)
+    best = replace(answers[label], warnings=(*answers[label].warnings, *misfit(fits[label])))
     near, why = _near(fits[label], spend, level, priced)
     middle = [f"No budget given: {spend.value:.3g} {UNITS[spend.unit]}, the middle of the measured costs, is taken."]
     answer = Answer(
-        question, fits[label], label, optimum=answers[label], settings=table, crossovers=near,
+        question, fits[label], label, optimum=best, settings=table, crossovers=near,
         notes=(*(middle if budget is None else ()), *skipped, *poor, *why), cost=_cost(fits[label], spend.unit, priced),
         options=options, level=level,
     )  # fmt: skip

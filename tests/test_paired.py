@@ -120,7 +120,7 @@ def test_seeds_of_one_value_alone_make_no_pairs_of_trainings():
 
 def test_an_unknown_quality_that_rises_is_not_taken_to_fall():
     rows = study().assign(wins=lambda t: 1 / t["fid"]).drop(columns="fid")
-    with pytest.raises(InputError, match="wins rises with .*Call the column score if it is"):
+    with pytest.raises(InputError, match=r"wins rises with .*Call the column score if it is"):
         paired(rows, "interpolant", "VP", "wins")
     found = paired(rows.rename(columns={"wins": "score"}), "interpolant", "VP", "score")
     assert found.rows["better"].item() == paired(study(), "interpolant", "VP", "fid").rows["better"].item()

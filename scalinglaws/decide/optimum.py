@@ -48,8 +48,7 @@ class Optimum:
     value: float  # quality; of owned models the law times the error that the model's own rows show
     low: float
     high: float
-    probability: float  # that this size is the best: share of replicates, own errors included as `of` says; nan where any
-    # size may be chosen
+    probability: float  # that this size is the best: share of replicates, own errors by `of`; nan of any size
     budget: float  # unit per image
     unit: str
     quality: str
@@ -102,10 +101,10 @@ class Optimum:
             yield f"As good within {FLAT:.0%} or the noise: {listed}."
 
     def _probable(self):
-        """How probable it is that the size is the best, and among what; of any size: between which the best one lies."""
+        """How probable it is that the size is the best, and among what; of any size where the best lies."""
         if self.best_sizes:
-            low, high = self.best_sizes
-            return f"the law's best {self.size_column} lies from {low:.4g} to {high:.4g} in {self.level:.0%} of the refits"
+            low, high = (f"{size:.4g}" for size in self.best_sizes)
+            return f"the law's best {self.size_column} lies from {low} to {high} in {self.level:.0%} of the refits"
         if self.of == "curve":
             return f"it is the best size in {self.probability:.0%} of the refits"
         among = {"owned": "the best of the models you own", "new_model": "the best size for models trained anew"}
@@ -121,10 +120,10 @@ def optimum(
 
     fit: a law in size, or in size and steps. budget: a number in `unit` (flops, seconds, joules or money; default the
     unit of `cost`, or flops), or text such as "3e12 FLOPs", "500ms", "0.2 J" or "$0.001". sizes: labels or numbers
-    (default the measured ones; "continuous" for any between them, of which none has a probability of its own: the answer
-    holds the interval of the law's best size instead). steps: the step counts allowed (default any whole number from
-    the fewest measured). level: of the intervals. of: for whom the choice, the intervals and the
-    probabilities are: owned, the models of the fit, each with its own error as its rows show it (a size that was not
+    (default the measured ones; "continuous" for any between them, of which none has a probability of its own: the
+    answer holds the interval of the law's best size instead). steps: the step counts allowed (default any whole number
+    from the fewest measured). level: of the intervals. of: for whom the choice, the intervals and the probabilities
+    are: owned, the models of the fit, each with its own error as its rows show it (a size that was not
     measured has none), of which the one with the best expected quality is chosen; new_model, models trained anew, each
     with an error of its own, chosen by the law; curve, the law alone.
 

@@ -58,9 +58,11 @@ def check_direction(table, quality):
     varied = [c for c in (*SIZES, "steps") if c in numbers and numbers[c].gt(0).all() and numbers[c].nunique() > 1]
     inputs = list(dict.fromkeys((*varied[:1], *(c for c in varied if c == "steps"))))
     if inputs and evidence.rises(numbers, quality, inputs):
-        raise InputError(f"{quality} rises with {' and '.join(inputs)}: is a higher value better? Call the column score "
-                         "if it is (accuracy, a rate of wins), distance if a lower one is (an error); on the command "
-                         f"line --read-as {quality}=score.")  # fmt: skip
+        raise InputError(
+            f"{quality} rises with {' and '.join(inputs)}: is a higher value better? Call the column score if it is "
+            "(accuracy, a rate of wins), distance if a lower one is (an error); on the command line --read-as "
+            f"{quality}=score."
+        )
 
 
 def commonest(table, columns, dropna=True):
