@@ -14,7 +14,7 @@ import pandas as pd
 from scalinglaws import display, infer, measurements, studies, units
 from scalinglaws.decide import fitted, measured
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.cost import UNITS, CostModel, pricing
+from scalinglaws.decide.cost import CostModel, pricing, written
 from scalinglaws.decide.crossover import crossovers
 from scalinglaws.decide.curves import law_curves
 from scalinglaws.decide.fitted import STEPS
@@ -169,7 +169,7 @@ class Answer:
         if self.optimum is None:
             return f"no optimum, {self.fit.quality} = {self.fit.law.equation}"
         o, setting = self.optimum, f", {self.setting}," if self.setting else ""
-        budget = f"{o.budget:.4g} {UNITS[o.unit]} per image"
+        budget = f"{o.budget:.4g} {written(o.unit, o.currency)} per image"
         return f"{o.model} with {display.count(o.steps, 'step')}{setting} for {budget}, {o.quality} {o.value:.3g}"
 
     def _settings(self):
@@ -221,7 +221,8 @@ def ask(
     label, table = best_setting(answers)
     best = replace(answers[label], warnings=(*answers[label].warnings, *misfit(fits[label])))
     near, why = _near(fits[label], spend, level, priced)
-    middle = [f"No budget given: {spend.value:.3g} {UNITS[spend.unit]}, the middle of the measured costs, is taken."]
+    taken = f"{spend.value:.3g} {written(spend.unit, spend.currency)}"
+    middle = [f"No budget given: {taken}, the middle of the measured costs, is taken."]
     answer = Answer(
         question, fits[label], label, optimum=best, settings=table, crossovers=near,
         notes=(*(middle if budget is None else ()), *skipped, *poor, *why), cost=_cost(fits[label], spend.unit, priced),
@@ -266,7 +267,7 @@ def best_affordable(fits, budget, **options):
     price = options.pop("price", None)
     if budget.unit == "money":
         options["price"] = price
-    return optima(fits, budget.value, budget.unit, **options)
+    return optima(fits, budget, budget.unit, **options)
 
 
 def described(question) -> dict:
@@ -305,11 +306,12 @@ def _refuse_training(question):
 def _middle(question, fits, unit, priced):
     """A budget in the middle of what the rows cost, on a logarithmic scale."""
     first = question.budget(1.0, unit, priced["price"]).unit
+    currency = units.price(priced["price"]).currency if first == "money" else ""
     fit = fits[max(fits, key=lambda label: fits[label].rows)]
     if not any(column not in STEPS for column in fit.inputs.values()):
         raise InputError(f"a budget per image needs a law in size; this one is in {', '.join(fit.inputs.values())}.")
     spent = _cost(fit, first, priced).per_row(fit.table)
-    return units.Quantity(float(f"{np.sqrt(spent.min() * spent.max()):.2e}"), first)
+    return units.Quantity(float(f"{np.sqrt(spent.min() * spent.max()):.2e}"), first, currency)
 
 
 def _cost(fit, unit, priced):

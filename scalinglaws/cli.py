@@ -128,7 +128,7 @@ def _add_plans(verbs):
     verb.add_argument("--check", metavar="CSV", help="a stored board that must say the same; ends with 1 if not")
     verb.add_argument("--page", metavar="FILE", help="write every series, drawn, to this HTML file")
     verb.add_argument("--language", metavar="FOLDER", help="a folder of language-model sets to add")
-    verb = _verb(verbs, "design", commands.design, [_law_options()])
+    verb = _verb(verbs, "design", commands.design, [_law_name_options()])
     verb.add_argument("--question", default="optimum", help="optimum, crossover or largest (default: optimum)")
     verb.add_argument("--spend", required=True, help="what may be spent, such as '2 GPU-hours', '1e15 FLOPs' or '$3'")
     verb.add_argument("--budget", nargs="+", help="per image, in the unit of the spend (default: all measured)")
@@ -155,6 +155,7 @@ def _add_files(verbs):
     verb.add_argument("--where", nargs="+", action="extend", metavar="COLUMN=VALUE", help="with --all: these rows only")
     verb.add_argument("--read-as", nargs="+", action="extend", metavar="COLUMN=MEANING", help="with --all: see ask")
     verb.add_argument("--price", help="with --all: money per hour of the machine, for budgets in money")
+    verb.add_argument("--se", metavar="COLUMN", help="with --all: standard errors of the quality, of the page's laws")
     verb.add_argument("--board", action="store_true", help="with --all: add the board of backtests; takes minutes")
     verb.add_argument("-p", "--parameter", action="append", metavar="KEY=VALUE", help="a parameter of the notebook")
     verb.add_argument("--out", default="reports", metavar="FOLDER", help="where the report goes (default: reports)")
@@ -193,10 +194,15 @@ def _level_option():
     return parser
 
 
-def _law_options():
-    parser = Parser(add_help=False, parents=[_table_options(), _level_option()])
+def _law_name_options():
+    parser = Parser(add_help=False, parents=[_table_options()])
     parser.add_argument("--law", help="power, power_floor, chinchilla, size_steps, ... (default: by the columns)")
     parser.add_argument("--inputs", nargs="+", metavar="SYMBOL=COLUMN", help="such as N=flops_per_forward S=steps")
+    return parser
+
+
+def _law_options():
+    parser = Parser(add_help=False, parents=[_law_name_options(), _level_option()])
     parser.add_argument("--loss", default="huber", choices=("huber", "squares"), help="(default: huber)")
     parser.add_argument("--delta", type=float, help="where Huber's loss turns linear, in log units (default: by noise)")
     parser.add_argument("--se", metavar="COLUMN", help="standard errors of the quality, where the noise is uneven")

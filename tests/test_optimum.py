@@ -311,3 +311,14 @@ def test_of_any_size_the_steps_allowed_are_kept():
     best = optimum(known_fit(), 1e8, sizes="continuous", steps=[8, 50])
     assert set(best.candidates["steps"]) == {8, 50}
     assert best.cost == pytest.approx(1e8, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("budget", "price", "words"),
+    [("$0.00002", 7.2, "2e-05 USD per"), (2e-5, "€7.20/h", "2e-05 EUR per"), (2e-5, 7.2, "2e-05 money per")],
+)
+def test_money_is_written_in_the_currency_that_was_named(budget, price, words):
+    best = optimum(known_fit(), budget, "money", price=price)
+    assert words in best.summary() and best.unit == "money"
+    with pytest.raises(NoAnswer, match=words.split()[1]):
+        optimum(known_fit(), budget if budget == 2e-5 else "$2e-12", "money", price=price, steps=[10**9])

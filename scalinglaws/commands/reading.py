@@ -21,7 +21,8 @@ class Reply:
 
 def question(args, choose=False, by=(), law=None, inputs=None):
     """The Question that a verb's options put to the table; `law` and `inputs` where the verb has no such options."""
-    level(args)
+    if hasattr(args, "level"):
+        level(args)
     law, inputs = law or getattr(args, "law", None), inputs or pairs(getattr(args, "inputs", None))
     where, read_as = pairs(args.where), pairs(args.read_as)
     return infer.question(args.file, args.quality, law, inputs, where, choose, by, read_as, args.strict)

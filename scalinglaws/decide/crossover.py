@@ -14,7 +14,7 @@ import pandas as pd
 from scalinglaws import display
 from scalinglaws.decide import fitted, measured
 from scalinglaws.decide.arguments import check_level, check_pair, checked
-from scalinglaws.decide.cost import UNITS, pricing
+from scalinglaws.decide.cost import UNITS, pricing, written
 from scalinglaws.decide.curves import (
     Curve,
     cost_curve,
@@ -66,13 +66,14 @@ class Crossover:
     quality: str = "quality"
     curves: pd.DataFrame = field(default=None, repr=False, compare=False)  # x, value, low, high, label
     of: str = "curve"  # whose interval and probability: levels.OF
+    currency: str = ""  # ISO code, of a cost in money whose price names one
 
     def __repr__(self):
         return f"<Crossover: {self._sentence()}>"
 
     def summary(self) -> str:
         """The answer in plain lines."""
-        unit = UNITS.get(self.unit, self.unit)
+        unit = self._unit()
         low, high = (f"{x:.3g}" for x in self.searched)
         those = f"{'refits' if self.of == 'curve' else 'draws'}{WHOSE[self.of]}"
         lines = [self._sentence(), f"{self.probability:.0%} of the {those} cross from {low} to {high} {unit}."]
@@ -94,11 +95,14 @@ class Crossover:
         """The two curves with their intervals and the crossing; returns the matplotlib Axes."""
         from scalinglaws import plots
 
-        unit = f"cost per image ({UNITS[self.unit]})" if self.unit in UNITS else self.unit
+        unit = f"cost per image ({self._unit()})" if self.unit in UNITS else self.unit
         return plots.crossing(self.curves, self.to_frame(), unit, self.quality, ax)
 
+    def _unit(self):
+        return written(self.unit, self.currency) if self.unit in UNITS else self.unit
+
     def _sentence(self):
-        unit = f"{UNITS[self.unit]} per image" if self.unit in UNITS else self.unit
+        unit = f"{self._unit()} per image" if self.unit in UNITS else self.unit
         pair = f"{self.first} and {self.second}" + (f" ({self.at})" if self.at else "")
         if self.cost is None:
             return f"{pair} do not cross: {self.below} is better throughout."
@@ -206,7 +210,8 @@ def crossover(
     if by == "size":
         cost = _cost(laws[0][0], price_rows)
         curves = [cost_curve(law, cost, size, of=of) for law, size in laws]
-        return _coloured(cross(*curves, level=level, quality=laws[0][0].quality, of=of), laws[0][0].size_labels, True)
+        crossing = cross(*curves, level=level, quality=laws[0][0].quality, of=of, currency=cost.currency)
+        return _coloured(crossing, laws[0][0].size_labels, True)
     first = laws[0]
     symbol = symbol_along(first, along)
     sized = symbol is not None and hasattr(first.fit, "levels") and names_models(first.fit, symbol)

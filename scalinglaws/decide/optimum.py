@@ -19,11 +19,11 @@ import pandas as pd
 
 from scalinglaws import display
 from scalinglaws.decide.arguments import check_level, check_positive, checked
-from scalinglaws.decide.cost import ROUNDING, UNITS, pricing
+from scalinglaws.decide.cost import ROUNDING, pricing, written
 from scalinglaws.decide.fitted import whole
 from scalinglaws.fitting.levels import check_of
 from scalinglaws.schema import InputError, NoAnswer
-from scalinglaws.units import parse
+from scalinglaws.units import Quantity, parse
 
 FLAT = 0.01  # sizes within this share of the best, or within the noise, are as good as the best
 GRID = 200  # step counts tried for a size, at most
@@ -60,10 +60,11 @@ class Optimum:
     of: str = "curve"  # whose intervals and probabilities: levels.OF
     best_sizes: tuple[float, float] | None = None  # where any size may be chosen: the interval of the law's best one
     rises: bool = False  # whether higher quality is better
+    currency: str = field(default="", compare=False)  # ISO code, of money where the budget or the price names one
 
     def __repr__(self):
-        steps = display.count(self.steps, "step")
-        return (f"<Optimum: {self.model} with {steps} for {self.budget:g} {UNITS[self.unit]} per image, "
+        steps, unit = display.count(self.steps, "step"), written(self.unit, self.currency)
+        return (f"<Optimum: {self.model} with {steps} for {self.budget:g} {unit} per image, "
                 f"{self.quality} {self.value:.4g}>")  # fmt: skip
 
     def summary(self) -> str:
@@ -91,7 +92,7 @@ class Optimum:
 
     def _headline(self):
         steps = display.count(self.steps, "step")
-        return f"Best for {self.budget:g} {UNITS[self.unit]} per image: {self.model} with {steps}."
+        return f"Best for {self.budget:g} {written(self.unit, self.currency)} per image: {self.model} with {steps}."
 
     def _details(self):
         yield (f"{self.quality} {self.value:.4g} ({self.level:.0%} interval of {INTERVAL[self.of]} {self.low:.4g} to "
@@ -140,9 +141,9 @@ def optimum(
     level = check_level(level)
     check_of(of)
     law = whole(fit)
-    budget, unit = _budget(budget, unit, cost)
+    budget, unit, currency = _budget(budget, unit, cost)
     cost = pricing(cost, unit if cost is None else None, stages, price)(law.table, law.size_column, law.steps_column)
-    pairs = _affordable(law, cost, budget, sizes, steps)
+    pairs = _affordable(law, cost, budget, sizes, steps, written(cost.unit, currency or cost.currency))
     table, best_sizes = _candidates(law, cost, pairs, level, of), None
     if _any_size(sizes):
         best_sizes, table = _best_sizes(law, pairs, level), table.assign(probability=np.nan)
@@ -151,7 +152,8 @@ def optimum(
     return Optimum(
         **known, steps=int(best["steps"]), budget=budget, unit=cost.unit, quality=law.quality, level=level,
         flat=_flat(law, table, best), candidates=table, size_column=law.size_column, of=of, best_sizes=best_sizes,
-        rises=law.rises, warnings=(*_warnings(law, cost, best, budget), *_likelier(table, best, of)),
+        rises=law.rises, currency=currency or cost.currency,
+        warnings=(*_warnings(law, cost, best, budget), *_likelier(table, best, of)),
     )  # fmt: skip
 
 
@@ -207,17 +209,21 @@ def best_setting(answers):
 
 
 def _budget(given, unit, cost):
-    """(budget, unit): a bare number is in `unit`, in that of the cost model, or in FLOPs."""
+    """(budget, unit, currency): a bare number is in `unit`, in that of the cost model, or in FLOPs."""
     known = getattr(cost, "unit", None)
-    quantity = parse(given, unit) if isinstance(given, str) else None
+    quantity = parse(given, unit) if isinstance(given, str | Quantity) else None
     unit = (quantity.unit if quantity else unit) or known or "flops"
     if known and unit != known:
         raise InputError(f"The budget {given!r} is in {unit}, the cost model in {known}: give both in one unit.")
-    return check_positive(quantity.value if quantity else given, "Budget", unit), unit
+    value = check_positive(quantity.value if quantity else given, "Budget", unit)
+    return value, unit, quantity.currency if quantity else ""
 
 
-def _affordable(law, cost, budget, sizes, steps):
-    """(size, steps) of every size that the budget buys, each at its best steps; NoAnswer where it buys none."""
+def _affordable(law, cost, budget, sizes, steps, unit):
+    """(size, steps) of every size that the budget buys, each at its best steps; NoAnswer where it buys none.
+
+    unit: as written after a number.
+    """
     allowed = _allowed_steps(law, steps)
     if _any_size(sizes):
         asked, pairs = law.sizes, _continuous(law, cost, budget, allowed)
@@ -229,7 +235,7 @@ def _affordable(law, cost, budget, sizes, steps):
         return pairs
     first = _fewest(law) if allowed is None else allowed[0]
     costs = cost.per_image(asked, np.full(len(asked), float(first)))
-    cheap, unit = int(np.argmin(costs)), UNITS[cost.unit]
+    cheap = int(np.argmin(costs))
     raise NoAnswer(
         f"A budget of {budget:g} {unit} per image is below the cheapest candidate: "
         f"{law.label_of(asked[cheap])} at {display.count(first, 'step')} costs {costs[cheap]:.4g} {unit}; "
