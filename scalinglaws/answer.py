@@ -14,10 +14,11 @@ import pandas as pd
 from scalinglaws import display, infer, measurements, studies, units
 from scalinglaws.decide import fitted, measured
 from scalinglaws.decide.arguments import check_level
-from scalinglaws.decide.cost import UNITS, CostModel, pricing
+from scalinglaws.decide.cost import CostModel, pricing, written
 from scalinglaws.decide.crossover import crossovers
 from scalinglaws.decide.curves import law_curves
 from scalinglaws.decide.fitted import STEPS
+from scalinglaws.decide.misfit import misfit
 from scalinglaws.decide.optimum import Optimum, at_budgets, best_setting, optima
 from scalinglaws.fitting.options import Options
 from scalinglaws.forecasting.forecast import Forecast
@@ -132,9 +133,9 @@ class Answer:
         """Quality against sampling cost of every size: measured points, fitted curves, where neighbours cross."""
         from scalinglaws import plots
 
-        cost = self._priced()
+        cost, rises = self._priced(), fitted.whole(self.fit).rises
         points, front = measured.points(self.rows, self.fit.quality, cost), measured.frontier(
-            self.rows, self.fit.quality, cost)  # fmt: skip
+            self.rows, self.fit.quality, cost, rises)  # fmt: skip
         chosen = self.optimum
         law = law_curves(self.fit, cost, chosen.level, of=chosen.of) if len(self.fit.inputs) == 2 else None
         known = {"law": law, "frontier": front, "crossovers": self.crossovers if len(self.crossovers) else None}
@@ -147,7 +148,7 @@ class Answer:
         cost = self._priced()
         spent = cost.per_row(self.rows)
         along = np.geomspace(spent.min(), spent.max(), budgets)
-        best = measured.winners(self.rows, along, self.fit.quality, cost)
+        best = measured.winners(self.rows, along, self.fit.quality, cost, fitted.whole(self.fit).rises)
         return plots.winners(at_budgets(self.fit, along, cost=cost), cost.label, measured=best, ax=ax)
 
     def hold_out(self, size=None) -> HeldOut:
@@ -168,7 +169,7 @@ class Answer:
         if self.optimum is None:
             return f"no optimum, {self.fit.quality} = {self.fit.law.equation}"
         o, setting = self.optimum, f", {self.setting}," if self.setting else ""
-        budget = f"{o.budget:.4g} {UNITS[o.unit]} per image"
+        budget = f"{o.budget:.4g} {written(o.unit, o.currency)} per image"
         return f"{o.model} with {display.count(o.steps, 'step')}{setting} for {budget}, {o.quality} {o.value:.3g}"
 
     def _settings(self):
@@ -218,10 +219,12 @@ def ask(
         answer = Answer(question, fits[most], most, optimum=None, notes=notes, options=options, level=level)
         return _completed(answer, known)
     label, table = best_setting(answers)
+    best = replace(answers[label], warnings=(*answers[label].warnings, *misfit(fits[label])))
     near, why = _near(fits[label], spend, level, priced)
-    middle = [f"No budget given: {spend.value:.3g} {UNITS[spend.unit]}, the middle of the measured costs, is taken."]
+    taken = f"{spend.value:.3g} {written(spend.unit, spend.currency)}"
+    middle = [f"No budget given: {taken}, the middle of the measured costs, is taken."]
     answer = Answer(
-        question, fits[label], label, optimum=answers[label], settings=table, crossovers=near,
+        question, fits[label], label, optimum=best, settings=table, crossovers=near,
         notes=(*(middle if budget is None else ()), *skipped, *poor, *why), cost=_cost(fits[label], spend.unit, priced),
         options=options, level=level,
     )  # fmt: skip
@@ -264,7 +267,7 @@ def best_affordable(fits, budget, **options):
     price = options.pop("price", None)
     if budget.unit == "money":
         options["price"] = price
-    return optima(fits, budget.value, budget.unit, **options)
+    return optima(fits, budget, budget.unit, **options)
 
 
 def described(question) -> dict:
@@ -303,11 +306,12 @@ def _refuse_training(question):
 def _middle(question, fits, unit, priced):
     """A budget in the middle of what the rows cost, on a logarithmic scale."""
     first = question.budget(1.0, unit, priced["price"]).unit
+    currency = units.price(priced["price"]).currency if first == "money" else ""
     fit = fits[max(fits, key=lambda label: fits[label].rows)]
     if not any(column not in STEPS for column in fit.inputs.values()):
         raise InputError(f"a budget per image needs a law in size; this one is in {', '.join(fit.inputs.values())}.")
     spent = _cost(fit, first, priced).per_row(fit.table)
-    return units.Quantity(float(f"{np.sqrt(spent.min() * spent.max()):.2e}"), first)
+    return units.Quantity(float(f"{np.sqrt(spent.min() * spent.max()):.2e}"), first, currency)
 
 
 def _cost(fit, unit, priced):

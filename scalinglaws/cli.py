@@ -159,6 +159,7 @@ def _add_files(verbs):
     verb.add_argument("--where", nargs="+", action="extend", metavar="COLUMN=VALUE", help="with --all: these rows only")
     verb.add_argument("--read-as", nargs="+", action="extend", metavar="COLUMN=MEANING", help="with --all: see ask")
     verb.add_argument("--price", help="with --all: money per hour of the machine, for budgets in money")
+    verb.add_argument("--se", metavar="COLUMN", help="with --all: standard errors of the quality, of the page's laws")
     verb.add_argument("--board", action="store_true", help="with --all: add the board of backtests; takes minutes")
     verb.add_argument("-p", "--parameter", action="append", metavar="KEY=VALUE", help="a parameter of the notebook")
     verb.add_argument("--out", default="reports", metavar="FOLDER", help="where the report goes (default: reports)")

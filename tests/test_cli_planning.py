@@ -186,6 +186,13 @@ def test_design_prints_the_library_s_plan(answered, said):
     assert "Today's answer: " in said(*words)[1]
 
 
+@pytest.mark.parametrize("option", ["--se fd_se", "--loss squares", "--delta 1", "--seed 3", "--level 0.5"])
+def test_design_refuses_what_it_does_not_use(said, option):
+    """Its belief has a prior of its own and no bootstrap; errors of cells are those of the column quality_se."""
+    code, out, err = said("design", "runs.csv", "--spend", "1e13", *option.split())
+    assert (code, out) == (2, "") and "unrecognized arguments: --" in err
+
+
 def test_backtest_of_a_table_is_the_library_s_board(answered, said, tmp_path):
     data = answered("backtest", "edm2", "four.csv", "--rivals", "last,power", "--page", tmp_path / "board.html")
     rows = pd.DataFrame(data["rows"])

@@ -250,3 +250,9 @@ def test_the_result_shows_itself():
     assert "<table" in found._repr_html_() and found.to_frame()["first"].tolist() == ["c8"]
     assert "curves" not in found.record()
     assert list(found.curves["label"].cat.categories) == list(SIZES)
+
+
+def test_money_is_written_in_the_currency_of_the_price():
+    fit = known_fit()
+    assert " USD per image" in crossover(fit, ("c8", "c48"), unit="money", price="$7.2/h").summary()
+    assert " money per image" in crossover(fit, ("c8", "c48"), unit="money", price=7.2).summary()

@@ -130,3 +130,14 @@ def test_a_run_that_diverged_is_named_and_a_clean_table_names_none(seed):
     said = [w for w in fit(diverged, "size_steps_plain", "y", BOTH, replicates=1).warnings if "far from the law" in w]
     N, S = table.loc[worst, ["N", "S"]]
     assert len(said) == 1 and f"A row lies far from the law, at N = {N:.4g}, S = {S:.4g} by a factor" in said[0]
+
+
+def test_a_row_far_from_the_law_is_named_in_a_table_of_nine_rows_too():
+    """A tenth of nine rows is less than one: such a row was never named."""
+    size = np.geomspace(1e6, 1e9, 9)
+    values = (2 + 8 * (size / 1e6) ** -0.35) * np.exp(0.01 * np.random.default_rng(0).standard_normal(9))
+    table = pd.DataFrame({"params": size, "fd": values})
+    assert not any("far from the law" in w for w in fit(table, "power_floor", "fd", {"N": "params"}).warnings)
+    table.loc[4, "fd"] *= 4
+    (said,) = (w for w in fit(table, "power_floor", "fd", {"N": "params"}).warnings if "far from the law" in w)
+    assert f"A row lies far from the law, at params = {size[4]:.4g}" in said

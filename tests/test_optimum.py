@@ -10,7 +10,10 @@ from synthetic import DECODE, SIZES, A, B, E, KnownFit, a, b, family, known_fit,
 
 from scalinglaws.decide import measured
 from scalinglaws.decide.cost import cost_model
+from scalinglaws.decide.measured import frontier
 from scalinglaws.decide.optimum import at_budgets, best_setting, optima, optimum
+from scalinglaws.decide.reversal import reversal
+from scalinglaws.fitting import fit as fit_law
 from scalinglaws.fitting import fit_groups
 from scalinglaws.schema import InputError, NoAnswer
 
@@ -86,10 +89,11 @@ def test_a_quality_that_rises_has_the_same_best(options):
     falls = replace(known_fit(spread=0.05, refits=200), noise=0.2)
     rises = Reciprocal(**vars(falls) | {"quality": "precision"})
     fd, precision = optimum(falls, 1e8, **options), optimum(rises, 1e8, **options)
-    assert precision.value == pytest.approx(1 / fd.value) and precision.probability == fd.probability < 1
+    assert precision.value == pytest.approx(1 / fd.value) and precision.best_sizes == fd.best_sizes
+    assert "sizes" in options or precision.probability == fd.probability < 1
     assert (precision.size, precision.steps, precision.flat) == (fd.size, fd.steps, fd.flat) and len(fd.flat) > 1
     assert precision.candidates["steps"].tolist() == fd.candidates["steps"].tolist()
-    assert precision.candidates["probability"].tolist() == fd.candidates["probability"].tolist()
+    assert precision.candidates["probability"].equals(fd.candidates["probability"])
 
 
 class Raw(KnownFit):
@@ -264,3 +268,57 @@ def test_the_result_shows_itself():
     assert repr(best) == "<Optimum: c24 with 27 steps for 1e+08 FLOPs per image, fd 4.731>"
     assert "<table" in best._repr_html_() and best.to_frame().query("best").model.tolist() == ["c24"]
     assert "candidates" not in best.record()
+
+
+def rising(name="hits"):
+    """Fits of two samplers to a share that rises with size and steps, of a name that the schema does not know."""
+    table = family()
+    share = 0.9 - 0.1 * (table["fd"] - 2) / (table["fd"].max() - 2)
+    inputs = {"N": "flops_per_forward", "S": "steps"}
+    rows = {"good": table.assign(**{name: share}), "bad": table.assign(**{name: 0.8 * share})}
+    return {k: fit_law(t, "size_steps_ceiling", name, inputs, replicates=20) for k, t in rows.items()}
+
+
+def test_of_several_settings_of_an_unknown_quality_that_rises_the_highest_is_the_best():
+    answers, _ = optima(rising(), 1e8)
+    label, table = best_setting(answers)
+    assert label == "good" and table["setting"].tolist() == ["good", "bad"] and answers["good"].rises
+
+
+def test_the_measured_winners_and_frontier_of_such_a_quality_are_the_highest_too():
+    fit = rising()["good"]
+    changes = reversal(fit).changes
+    assert changes["measured"].iloc[-1] in ("c32", "c48") and changes["measured"].iloc[-1] == changes["model"].iloc[-1]
+    front = frontier(fit.table, "hits", rises=True)
+    assert front["hits"].is_monotonic_increasing and len(front) > 5
+
+
+def test_of_any_size_the_answer_is_the_interval_of_the_best_one():
+    fit = known_fit(spread=0.05, refits=400)
+    best = optimum(fit, 1e8, sizes="continuous")
+    drawn = []
+    for _, scale, small, other, beta in fit.replicates:  # in the order of law.params
+        n = (small * scale / (beta * other) * 1e8**beta) ** (1 / (small + beta))
+        drawn.append(n)
+    low, high = np.quantile(drawn, [0.05, 0.95])
+    assert best.best_sizes == pytest.approx((low, high), rel=0.05)
+    assert np.isnan(best.probability) and best.candidates["probability"].isna().all()
+    assert "the law's best flops_per_forward lies from" in best.summary() and "probability" not in best.summary()
+    assert not [w for w in best.warnings if "likelier" in w or "more often" in w]
+
+
+def test_of_any_size_the_steps_allowed_are_kept():
+    best = optimum(known_fit(), 1e8, sizes="continuous", steps=[8, 50])
+    assert set(best.candidates["steps"]) == {8, 50}
+    assert best.cost == pytest.approx(1e8, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("budget", "price", "words"),
+    [("$0.00002", 7.2, "2e-05 USD per"), (2e-5, "€7.20/h", "2e-05 EUR per"), (2e-5, 7.2, "2e-05 money per")],
+)
+def test_money_is_written_in_the_currency_that_was_named(budget, price, words):
+    best = optimum(known_fit(), budget, "money", price=price)
+    assert words in best.summary() and best.unit == "money"
+    with pytest.raises(NoAnswer, match=words.split()[1]):
+        optimum(known_fit(), budget if budget == 2e-5 else "$2e-12", "money", price=price, steps=[10**9])

@@ -316,13 +316,13 @@ def test_the_verb_builds_the_site_and_its_json_is_as_the_schema_says(said, user_
         return site.Site(tmp_path / "index.html", (tmp_path / "explore.html",), (("notebook x", "no rows"),))
 
     monkeypatch.setattr(site, "build", build)
-    code, out, _ = said(
-        "report", "--all", user_table, "--out", tmp_path, "--where", "sampler=ddim", "--price", "2", "--json"
-    )
+    words = ("--where", "sampler=ddim", "--se", "fd_se", "--price", "2", "--json")
+    code, out, _ = said("report", "--all", user_table, "--out", tmp_path, *words)
     schema = json.loads(said("schema", "report")[1])
     jsonschema.validate(json.loads(out), schema)
     assert code == 0 and json.loads(out)["left_out"] == [{"what": "notebook x", "why": "no rows"}]
     assert asked["source"] == str(user_table) and asked["where"] == {"sampler": "ddim"} and asked["price"] == "2"
+    assert asked["se"] == "fd_se"
     code, _, err = said("report", "--all")
     assert code == 0 and asked["source"] == "tiny-ldm"
     asked["progress"]("notebook samplers")  # a site takes minutes: what is in work is named on the error stream
@@ -390,6 +390,7 @@ def test_rows_that_no_law_takes_have_the_pages_that_are_about_them(tmp_path, mon
     [
         (("--all", "tiny-ldm", "-p", "budget=3"), "-p is for one notebook; with --all say --quality"),
         (("which_size", "--quality", "fd"), "--quality is for --all; a notebook takes parameters, -p NAME=VALUE: whi"),
+        (("which_size", "--se", "fd_se"), "--se is for --all"),
     ],
 )
 def test_options_of_the_other_kind_of_report_are_refused(said, words, sentence):

@@ -151,7 +151,7 @@ def test_budgets_with_units(said, mine, budget):
 @pytest.mark.parametrize(
     ("cost", "budget", "shown"),
     [("energy_j", "0.2 kJ", "200 J"), ("TFLOPs_per_image", "3e12 FLOPs", "3e+12 FLOPs"),
-     ("TFLOPs_per_image", "1.5 TFLOPs", "1.5e+12 FLOPs"), ("gpu_ms", "$0.0003", "0.0003 money")],
+     ("TFLOPs_per_image", "1.5 TFLOPs", "1.5e+12 FLOPs"), ("gpu_ms", "$0.0003", "0.0003 USD")],
 )  # fmt: skip
 def test_budgets_in_every_unit(said, tmp_path, cost, budget, shown):
     scale = 0.02 if cost.startswith("TFLOPs") else 1.0
@@ -245,7 +245,7 @@ def rising(tmp_path):
 def test_a_score_that_rises_with_a_price_in_money(said, rising):
     code, out, err = said("optimum", rising, "--budget", "$0.0003", "--price", "2.5/h")
     assert code == 0 and "quality = clip_score (read as clip, higher is better)" in out, err
-    assert "Best for 0.0003 money per image" in out
+    assert "Best for 0.0003 USD per image" in out
     hours = 0.0003 / 2.5
     best = answer.ask(rising, f"{hours} h", replicates=50).optimum
     sizes = {b: 0.33 - 2.5 * (1e9 * b) ** -0.2 - 0.1 * ((hours * 3.6e6 - 1) / (14 * b)) ** -0.8 for b in SIZES}

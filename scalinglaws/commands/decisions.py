@@ -12,6 +12,7 @@ from scalinglaws.decide.crossover import crossover as cross
 from scalinglaws.decide.crossover import crossovers, measured_crossings
 from scalinglaws.decide.design import design as design_of
 from scalinglaws.decide.guidance import optimal_guidance
+from scalinglaws.decide.misfit import misfit
 from scalinglaws.decide.optimum import best_setting
 from scalinglaws.schema import InputError
 
@@ -36,10 +37,11 @@ def optimum(args):
     label, table = best_setting(optima)
     best, skipped = optima[label], unfit + poor
     data = best.record() | {"setting": label, "candidates": records(best.candidates), "settings": records(table)}
-    data |= {"skipped": skipped, "warnings": [*best.warnings, *fits[label].warnings]} | described(question)
+    doubts = [*misfit(fits[label]), *fits[label].warnings]
+    data |= {"skipped": skipped, "warnings": [*best.warnings, *doubts]} | described(question)
     shown = display.text_table(table.drop(columns="size"))
     head = [f"Best setting: {label} ({OPTIMISTIC}).", shown, ""] if len(fits) > 1 else []
-    lines = reading.with_warnings(best.summary(), fits[label].warnings)
+    lines = reading.with_warnings(best.summary(), doubts)
     return Reply(
         data, reading.under(question, "\n".join([*head, lines, "", display.text_table(best.candidates), *skipped]))
     )
@@ -53,18 +55,16 @@ def crossover(args):
         if getattr(args, option):
             raise InputError(f"--{option} is for the levels of a column: name it by --by, such as --by sampler.")
     fitted_law, question = reading.fitted(args)
-    options = _cost_options(args, question)
+    options, doubts = _cost_options(args, question), [*misfit(fitted_law), *fitted_law.warnings]
     if not args.between:
         table = crossovers(fitted_law, level=args.level, **options)
-        data = {"pairs": records(table), "warnings": fitted_law.warnings} | described(question)
-        return Reply(
-            data, reading.under(question, reading.with_warnings(display.text_table(table), fitted_law.warnings))
-        )
+        data = {"pairs": records(table), "warnings": doubts} | described(question)
+        return Reply(data, reading.under(question, reading.with_warnings(display.text_table(table), doubts)))
     between = [question.size(size) for size in args.between]
     crossing = cross(fitted_law, between, level=args.level, **options)
     alone = measured_crossings(fitted_law, between, **options)
-    data = crossing.record() | {"measured": alone, "warnings": [*crossing.warnings, *fitted_law.warnings]}
-    text = reading.with_warnings(crossing.summary(), fitted_law.warnings) + f"\n{_alone(alone)}"
+    data = crossing.record() | {"measured": alone, "warnings": [*crossing.warnings, *doubts]}
+    text = reading.with_warnings(crossing.summary(), doubts) + f"\n{_alone(alone)}"
     return Reply(data | described(question), reading.under(question, text))
 
 

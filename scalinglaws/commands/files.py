@@ -49,7 +49,7 @@ def report(args):
         return _site(args)
     if args.name is None:
         raise InputError(f"Name a notebook ({', '.join(notebooks.names())}), or build a site: --all [TABLE].")
-    for option in ("quality", "where", "read_as", "price", "board"):
+    for option in ("quality", "where", "read_as", "price", "se", "board"):
         if getattr(args, option):
             raise InputError(f"--{option.replace('_', '-')} is for --all; a notebook takes parameters, -p NAME=VALUE: "
                              f"{args.name} has {', '.join(notebooks.known_parameters(args.name))}.")  # fmt: skip
@@ -67,8 +67,9 @@ def _site(args):
     from scalinglaws import site
 
     if args.parameter:
-        raise InputError("-p is for one notebook; with --all say --quality, --where, --read-as or --price.")
+        raise InputError("-p is for one notebook; with --all say --quality, --where, --read-as, --price or --se.")
     given = {"quality": args.quality, "where": pairs(args.where), "read_as": pairs(args.read_as)}
+    given |= {"se": args.se} if args.se else {}
     made = site.build(args.name or "tiny-ldm", args.out, price=args.price, board=args.board, progress=_say, **given)
     left_out = [{"what": what, "why": why} for what, why in made.left_out]
     data = {"report": str(made.index), "pages": [str(page) for page in made.pages], "left_out": left_out}

@@ -16,7 +16,7 @@ from scalinglaws import display
 from scalinglaws.decide.arguments import check_level
 from scalinglaws.decide.effects import error_of, read_off
 from scalinglaws.decide.power import effect
-from scalinglaws.decide.rows import need, rows_of
+from scalinglaws.decide.rows import check_direction, need, rows_of
 from scalinglaws.schema import InputError
 
 UNDISTILLED = ("", "undistilled")
@@ -109,6 +109,8 @@ def acceleration(source, quality="fd", student="consistency", where=None, studen
     plain = others["variant"].isna() | others["variant"].isin(UNDISTILLED)
     teachers = others[plain] if plain.any() else others
     table = pd.concat([teachers, own[own["variant"] == student]], ignore_index=True)
+    need(table, (quality,))
+    check_direction(table, quality)
     curves = _curves(table, quality, student)
     sides = {flag: rows for flag, rows in curves.groupby("student")}
     both = set(curves.loc[curves["student"], "params"]) & set(curves.loc[~curves["student"], "params"])

@@ -15,7 +15,7 @@ from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.best_measured import best_measured
 from scalinglaws.decide.cost import cost_model
-from scalinglaws.decide.rows import commonest, need, rows_of, size_column
+from scalinglaws.decide.rows import check_direction, commonest, need, rows_of, size_column
 from scalinglaws.decide.seconds import SETTING, passes_of
 from scalinglaws.fitting.levels import check_of, prior_of
 from scalinglaws.schema import InputError, NoAnswer
@@ -221,6 +221,7 @@ def _rows(table, quality, size):
     need(table, ("model", "steps", quality))
     table, notes = commonest(table[table[quality].notna()], ["sampler"])
     size = size_column(table, size)
+    check_direction(table, quality)
     seeds = table["train_seed"].nunique(dropna=False) if "train_seed" in table else 0
     table = _trainings(table, size) if seeds > 1 else table.assign(training=0)
     if table.groupby("model")["training"].nunique().gt(1).any():

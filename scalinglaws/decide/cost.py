@@ -19,6 +19,13 @@ from scalinglaws.decide.arguments import check_positive
 from scalinglaws.schema import InputError
 
 UNITS = {"flops": "FLOPs", "seconds": "s", "joules": "J", "money": "money"}  # unit: as written after a number
+
+
+def written(unit, currency=""):
+    """A unit as written after a number; money by its currency, where that is known."""
+    return currency if unit == "money" and currency else UNITS[unit]
+
+
 STAGES = {  # stage: {unit: column of its cost per image}
     "denoise": {"flops": "flops_per_image", "seconds": "seconds_per_image", "joules": "joules_per_image"},
     "text":    {"flops": "flops_text",      "seconds": "seconds_text",      "joules": "joules_text"},
@@ -75,6 +82,7 @@ class CostModel:
     stages: tuple[Stage, ...] = field(repr=False)
     calls: Calls = Calls(1.0)
     notes: tuple[str, ...] = ()  # what was assumed, one sentence each
+    currency: str = ""  # ISO code, of money whose price names one
 
     def per_image(self, size, steps):
         """Cost [n] of one image at sizes [n] and steps [n]."""
@@ -115,7 +123,8 @@ class CostModel:
     def label(self) -> str:
         """What is counted, for the axis of a figure."""
         names = " + ".join(stage.name for stage in self.stages)
-        return f"sampling cost per image ({UNITS[self.unit]}{f'; {names}' if len(self.stages) > 1 else ''})"
+        unit = written(self.unit, self.currency)
+        return f"sampling cost per image ({unit}{f'; {names}' if len(self.stages) > 1 else ''})"
 
     def to_frame(self) -> pd.DataFrame:
         """One row per size and stage: size, stage, per_call, fixed."""
@@ -145,9 +154,10 @@ def cost_model(
         cost = cost_model(table, "seconds", stages=stages, size=size, steps=steps)
         if price is None:
             raise InputError("A budget in money needs price=, the money an hour of the machine costs.")
-        scale = check_positive(units.price(price).value, "price", "per hour") / units.HOUR
+        hourly = units.price(price)
+        scale = check_positive(hourly.value, "price", "per hour") / units.HOUR
         paid = tuple(Stage(s.name, s.per_call * scale, s.fixed * scale) for s in cost.stages)
-        return replace(cost, unit="money", stages=paid)
+        return replace(cost, unit="money", stages=paid, currency=hourly.currency)
     _require(table, size)
     calls, notes = calls_from(table, steps)
     groups = list(table.groupby(size))

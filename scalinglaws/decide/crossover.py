@@ -14,7 +14,7 @@ import pandas as pd
 from scalinglaws import display
 from scalinglaws.decide import fitted, measured
 from scalinglaws.decide.arguments import check_level, check_pair, checked
-from scalinglaws.decide.cost import UNITS, pricing
+from scalinglaws.decide.cost import UNITS, pricing, written
 from scalinglaws.decide.curves import (
     Curve,
     cost_curve,
@@ -32,7 +32,7 @@ from scalinglaws.schema import InputError
 POINTS = 400  # places at which two fitted curves are compared
 FAR = 0.05  # decades beyond the data that are worth a warning
 DRAWN = 100  # of those are kept for a figure
-PLACES = dict.fromkeys(("cost", "value", "low", "high"), float)  # columns that have nan where there is no crossing
+NUMBERS = dict.fromkeys(("cost", "value", "low", "high"), float)  # columns that have nan where there is no crossing
 SHOWN = ("first", "second", "cost", "value", "low", "high", "probability", "below", "above", "decades_beyond", "of")
 WHOSE = {"curve": "", "owned": " for the models you own", "new_model": " for models trained anew"}
 OUTSIDE = "The law's curves cross outside the interval: the models you own differ from the law by errors of their own."
@@ -66,13 +66,14 @@ class Crossover:
     quality: str = "quality"
     curves: pd.DataFrame = field(default=None, repr=False, compare=False)  # x, value, low, high, label
     of: str = "curve"  # whose interval and probability: levels.OF
+    currency: str = ""  # ISO code, of a cost in money whose price names one
 
     def __repr__(self):
         return f"<Crossover: {self._sentence()}>"
 
     def summary(self) -> str:
         """The answer in plain lines."""
-        unit = UNITS.get(self.unit, self.unit)
+        unit = self._unit()
         low, high = (f"{x:.3g}" for x in self.searched)
         those = f"{'refits' if self.of == 'curve' else 'draws'}{WHOSE[self.of]}"
         lines = [self._sentence(), f"{self.probability:.0%} of the {those} cross from {low} to {high} {unit}."]
@@ -81,7 +82,7 @@ class Crossover:
     def to_frame(self) -> pd.DataFrame:
         """One row: the two curves, cost, value, low, high (nan for None), probability, below, above, decades_beyond,
         of."""
-        return pd.DataFrame([{k: getattr(self, k) for k in SHOWN}]).astype(PLACES)
+        return pd.DataFrame([{k: getattr(self, k) for k in SHOWN}]).astype(NUMBERS)
 
     def record(self) -> dict:
         """Every field but the curves, for JSON."""
@@ -94,11 +95,14 @@ class Crossover:
         """The two curves with their intervals and the crossing; returns the matplotlib Axes."""
         from scalinglaws import plots
 
-        unit = f"cost per image ({UNITS[self.unit]})" if self.unit in UNITS else self.unit
+        unit = f"cost per image ({self._unit()})" if self.unit in UNITS else self.unit
         return plots.crossing(self.curves, self.to_frame(), unit, self.quality, ax)
 
+    def _unit(self):
+        return written(self.unit, self.currency) if self.unit in UNITS else self.unit
+
     def _sentence(self):
-        unit = f"{UNITS[self.unit]} per image" if self.unit in UNITS else self.unit
+        unit = f"{self._unit()} per image" if self.unit in UNITS else self.unit
         pair = f"{self.first} and {self.second}" + (f" ({self.at})" if self.at else "")
         if self.cost is None:
             return f"{pair} do not cross: {self.below} is better throughout."
@@ -207,7 +211,8 @@ def crossover(
     if by == "size":
         cost = _cost(laws[0][0], price_rows)
         curves = [cost_curve(law, cost, size, of=of) for law, size in laws]
-        return _coloured(cross(*curves, level=level, quality=laws[0][0].quality, of=of), laws[0][0].size_labels, True)
+        crossing = cross(*curves, level=level, quality=laws[0][0].quality, of=of, currency=cost.currency)
+        return _coloured(crossing, laws[0][0].size_labels, True)
     first = laws[0]
     symbol = symbol_along(first, along)
     sized = symbol is not None and hasattr(first.fit, "levels") and names_models(first.fit, symbol)
@@ -236,13 +241,13 @@ def crossovers(source, between=None, *, neighbours=False, at=None, along=None, *
         named = {k: options.pop(k) for k in ("cost", "unit", "stages", "price") if k in options}
         cost = _cost(law, pricing(**named))
         answers = [crossover(source, pair, cost=cost, **options) for pair in pairs]
-        return pd.DataFrame([{k: getattr(one, k) for k in SHOWN} for one in answers], columns=SHOWN).astype(PLACES)
+        return pd.DataFrame([{k: getattr(one, k) for k in SHOWN} for one in answers], columns=SHOWN).astype(NUMBERS)
     rows = []
     for pair in [between] if between is not None else combinations(fitted.level_names(source), 2):
         for size in _common_sizes(source, pair, along) if at is None else [at]:
             one = crossover(source, pair, at=size, along=along, **options)
             rows.append({"at": one.at} | {k: getattr(one, k) for k in SHOWN})
-    return pd.DataFrame(rows, columns=["at", *SHOWN]).astype(PLACES)
+    return pd.DataFrame(rows, columns=["at", *SHOWN]).astype(NUMBERS)
 
 
 @checked
@@ -307,7 +312,8 @@ def _measured_at(law, size, cost):
     rows = law.rows_of(size)
     if rows.empty:
         return None
-    return next(iter(measured_cost_curves(measured.points(rows, law.quality, cost), law.quality, cost.unit).values()))
+    points = measured.points(rows, law.quality, cost)
+    return next(iter(measured_cost_curves(points, law.quality, cost.unit, law.rises).values()))
 
 
 def _common_sizes(source, pair, along):

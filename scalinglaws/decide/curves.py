@@ -128,9 +128,12 @@ def measured_curve(label, x, quality, unit, rises, errors=None) -> Curve:
                  points=x)  # fmt: skip
 
 
-def measured_cost_curves(points, quality, unit) -> dict[float, Curve]:
-    """{size: Curve} of the priced rows of measured.points(), smallest first; the best setting at a cost is kept."""
-    rises = schema.higher_is_better(quality)
+def measured_cost_curves(points, quality, unit, rises=None) -> dict[float, Curve]:
+    """{size: Curve} of the priced rows of measured.points(), smallest first; the best setting at a cost is kept.
+
+    rises: whether higher is better (default: as the schema says of the quality).
+    """
+    rises = schema.higher_is_better(quality) if rises is None else rises
     same = ["cost", *(c for c in ("sampler", "guidance") if c in points)]
     known = f"{quality}_se" in points
     points = points.assign(_variance=points[f"{quality}_se"].astype(float) ** 2 if known else np.nan)

@@ -19,7 +19,7 @@ from scalinglaws import display, pooling, roles
 from scalinglaws.decide.alternatives import QUESTIONS, budget_of
 from scalinglaws.decide.arguments import check_positive, checked
 from scalinglaws.decide.belief import Belief
-from scalinglaws.decide.cost import UNITS
+from scalinglaws.decide.cost import UNITS, written
 from scalinglaws.decide.experiment import Experiment
 from scalinglaws.decide.settings import prepare_settings
 from scalinglaws.schema import InputError
@@ -54,6 +54,7 @@ class Plan:
     cells: pd.DataFrame = field(repr=False, compare=False)
     others: dict = field(default_factory=dict)  # expected loss after the same spend by {order: loss}
     notes: tuple[str, ...] = ()
+    currency: str = ""  # ISO code, of a spend in money that names one
 
     def __repr__(self):
         return f"<Plan: {self._headline()}>"
@@ -96,7 +97,7 @@ class Plan:
         for name, loss in self.others.items():
             ax.plot([self.cost or self.spend], [loss], "x", label=name)
         ax.axhline(self.enough, color="0.6", linestyle=":", label="not worth reducing")
-        ax.set(xlabel=f"spent ({UNITS[self.unit]})", ylabel=self.loss_unit)
+        ax.set(xlabel=f"spent ({written(self.unit, self.currency)})", ylabel=self.loss_unit)
         ax.legend(frameon=False)
         return ax
 
@@ -109,7 +110,8 @@ class Plan:
         varied = [c for c in pooling.CHOICES if self.cells[c].nunique() > 1 and first[c] == first[c]]
         steps += "".join(f", {c} {first[c]:g}" if c == "guidance" else f", {first[c]}" for c in varied)
         more = f", then {len(self.cells) - 1} more" if len(self.cells) > 1 else ""
-        return (f"Measure {first['model']}{steps} next{more}: {self.cost:.3g} {UNITS[self.unit]}, expected loss "
+        spent = f"{self.cost:.3g} {written(self.unit, self.currency)}"
+        return (f"Measure {first['model']}{steps} next{more}: {spent}, expected loss "
                 f"{self.loss:.2g} to {self.expected:.2g}.")  # fmt: skip
 
     def _details(self):
@@ -155,6 +157,7 @@ def design(
     """
     if question not in QUESTIONS:
         raise InputError(f"No question {question!r} for a design. Known: {', '.join(QUESTIONS)}.")
+    currency = parse(spend).currency if isinstance(spend, str) else ""
     spend, unit = spend_of(spend, "money" if price is not None and not isinstance(spend, str) else None)
     if not isinstance(most, int) or most < 1:
         raise InputError(f"most={most!r}: give the number of picks at most, such as {MOST}.")
@@ -169,9 +172,10 @@ def design(
     expected = float(cells["loss_after"].iloc[-1]) if len(cells) else loss
     others = _others(experiment, loss, picks["cost"].sum(), most) if compare and len(cells) else {}
     least = experiment.costs(experiment.candidates.index).min()
-    small = f"The cheapest candidate costs {least:.3g} {UNITS[unit]}, more than the spend of {spend:.3g}: raise it."
+    costs = f"{least:.3g} {written(unit, currency)}"
+    small = f"The cheapest candidate costs {costs}, more than the spend of {spend:.3g}: raise it."
     return Plan(question, loss, expected, experiment.decision.unit, enough, experiment.answer(), spend, unit, cells,
-                others, (*experiment.notes, *[small] * bool(least > spend)))  # fmt: skip
+                others, (*experiment.notes, *[small] * bool(least > spend)), currency)  # fmt: skip
 
 
 def spend_of(given, unit=None) -> tuple[float, str]:

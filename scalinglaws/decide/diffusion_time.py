@@ -17,7 +17,7 @@ from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
 from scalinglaws.decide.censored import ABOVE, BELOW, INSIDE
 from scalinglaws.decide.guidance import HALVES
-from scalinglaws.decide.rows import commonest, need, rows_of, size_column
+from scalinglaws.decide.rows import check_direction, commonest, need, rows_of, size_column
 from scalinglaws.decide.vertices import law_of_optima, locate
 from scalinglaws.schema import InputError, NoAnswer
 
@@ -127,6 +127,7 @@ def best_diffusion_time(source, quality="fd", *, where=None, level=0.9, size=Non
     level = check_level(level)
     table = rows_of(source, where)
     need(table, ("model", "steps", quality))
+    check_direction(table, quality)
     if TIME not in table:
         raise InputError(f"Column {TIME!r} is missing: measure a sweep with several values of it.")
     table, notes = commonest(table, ("sampler", "guidance"), dropna=False)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import checked
-from scalinglaws.decide.rows import SIZES
+from scalinglaws.decide.rows import SIZES, check_direction
 from scalinglaws.schema import InputError
 
 GUIDED = tuple(c.name for c in schema.COLUMNS.values() if c.kind == "guidance")  # chosen together
@@ -85,6 +85,7 @@ def optimal_guidance(table: pd.DataFrame, quality: str = "fd") -> OptimalGuidanc
     table = table[table[quality].notna() & table["guidance"].notna()]
     if table.empty:
         raise InputError(f"No row has both guidance and {quality}.")
+    check_direction(table, quality)
     same, how = _settings(table), [c for c in GUIDED if c in table]
     numbers = [c for c in (quality, *_halves(quality)) if c in table]
     means = table.groupby([*same, *how], dropna=False)[numbers].mean().reset_index()

@@ -30,23 +30,27 @@ def points(table, quality, cost: CostModel | None = None) -> pd.DataFrame:
     return rows.assign(cost=cost.per_row(rows), size=size, model=named)
 
 
-def frontier(table, quality, cost: CostModel | None = None) -> pd.DataFrame:
-    """The points no other point beats in both cost and quality, cheapest first."""
-    rises = schema.higher_is_better(quality)
+def frontier(table, quality, cost: CostModel | None = None, rises=None) -> pd.DataFrame:
+    """The points no other point beats in both cost and quality, cheapest first.
+
+    rises: whether higher is better (default: as the schema says of the quality).
+    """
+    rises = schema.higher_is_better(quality) if rises is None else rises
     rows = points(table, quality, cost).sort_values(["cost", quality], ascending=[True, not rises])
     loss = -rows[quality] if rises else rows[quality]
     return rows[loss < loss.cummin().shift(fill_value=np.inf)].reset_index(drop=True)
 
 
-def winners(table, budgets, quality, cost: CostModel | None = None) -> pd.DataFrame:
+def winners(table, budgets, quality, cost: CostModel | None = None, rises=None) -> pd.DataFrame:
     """For each budget the size that reaches the best measured quality: budget, size, model, value, next, margin.
 
     `next` is the best value of any other size, `margin` the winner's lead over it in per cent of the value.
+    rises: as for frontier().
     """
     cost = cost or cost_model(table)
     rows = points(table, quality, cost)
-    curves = measured_cost_curves(rows, quality, cost.unit)
-    rises, won = schema.higher_is_better(quality), []
+    rises, won = schema.higher_is_better(quality) if rises is None else rises, []
+    curves = measured_cost_curves(rows, quality, cost.unit, rises)
     for budget in budgets:
         reached = [(best_within(curve, budget), size, curve.label) for size, curve in curves.items()]
         reached = sorted((one for one in reached if np.isfinite(one[0])), key=lambda one: one[0])

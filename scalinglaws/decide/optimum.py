@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import display, schema
+from scalinglaws import display
 from scalinglaws.decide.arguments import check_level, check_positive, checked
-from scalinglaws.decide.cost import ROUNDING, UNITS, pricing
+from scalinglaws.decide.cost import ROUNDING, pricing, written
 from scalinglaws.decide.fitted import whole
 from scalinglaws.fitting.levels import check_of
 from scalinglaws.schema import InputError, NoAnswer
-from scalinglaws.units import parse
+from scalinglaws.units import Quantity, parse
 
 FLAT = 0.01  # sizes within this share of the best, or within the noise, are as good as the best
 GRID = 200  # step counts tried for a size, at most
@@ -48,7 +48,7 @@ class Optimum:
     value: float  # quality; of owned models the law times the error that the model's own rows show
     low: float
     high: float
-    probability: float  # that this size is the best: share of replicates, own errors included as `of` says
+    probability: float  # that this size is the best: share of replicates, own errors by `of`; nan of any size
     budget: float  # unit per image
     unit: str
     quality: str
@@ -58,10 +58,13 @@ class Optimum:
     warnings: tuple[str, ...] = ()
     size_column: str = "size"
     of: str = "curve"  # whose intervals and probabilities: levels.OF
+    best_sizes: tuple[float, float] | None = None  # where any size may be chosen: the interval of the law's best one
+    rises: bool = False  # whether higher quality is better
+    currency: str = field(default="", compare=False)  # ISO code, of money where the budget or the price names one
 
     def __repr__(self):
-        steps = display.count(self.steps, "step")
-        return (f"<Optimum: {self.model} with {steps} for {self.budget:g} {UNITS[self.unit]} per image, "
+        steps, unit = display.count(self.steps, "step"), written(self.unit, self.currency)
+        return (f"<Optimum: {self.model} with {steps} for {self.budget:g} {unit} per image, "
                 f"{self.quality} {self.value:.4g}>")  # fmt: skip
 
     def summary(self) -> str:
@@ -89,7 +92,7 @@ class Optimum:
 
     def _headline(self):
         steps = display.count(self.steps, "step")
-        return f"Best for {self.budget:g} {UNITS[self.unit]} per image: {self.model} with {steps}."
+        return f"Best for {self.budget:g} {written(self.unit, self.currency)} per image: {self.model} with {steps}."
 
     def _details(self):
         yield (f"{self.quality} {self.value:.4g} ({self.level:.0%} interval of {INTERVAL[self.of]} {self.low:.4g} to "
@@ -99,7 +102,10 @@ class Optimum:
             yield f"As good within {FLAT:.0%} or the noise: {listed}."
 
     def _probable(self):
-        """How probable it is that the size is the best, and among what."""
+        """How probable it is that the size is the best, and among what; of any size where the best lies."""
+        if self.best_sizes:
+            low, high = (f"{size:.4g}" for size in self.best_sizes)
+            return f"the law's best {self.size_column} lies from {low} to {high} in {self.level:.0%} of the refits"
         if self.of == "curve":
             return f"it is the best size in {self.probability:.0%} of the refits"
         among = {"owned": "the best of the models you own", "new_model": "the best size for models trained anew"}
@@ -115,9 +121,10 @@ def optimum(
 
     fit: a law in size, or in size and steps. budget: a number in `unit` (flops, seconds, joules or money; default the
     unit of `cost`, or flops), or text such as "3e12 FLOPs", "500ms", "0.2 J" or "$0.001". sizes: labels or numbers
-    (default the measured ones; "continuous" for any between them). steps: the step counts allowed (default any whole
-    number from the fewest measured). level: of the intervals. of: for whom the choice, the intervals and the
-    probabilities are: owned, the models of the fit, each with its own error as its rows show it (a size that was not
+    (default the measured ones; "continuous" for any between them, of which none has a probability of its own: the
+    answer holds the interval of the law's best size instead). steps: the step counts allowed (default any whole number
+    from the fewest measured). level: of the intervals. of: for whom the choice, the intervals and the probabilities
+    are: owned, the models of the fit, each with its own error as its rows show it (a size that was not
     measured has none), of which the one with the best expected quality is chosen; new_model, models trained anew, each
     with an error of its own, chosen by the law; curve, the law alone.
 
@@ -134,14 +141,18 @@ def optimum(
     level = check_level(level)
     check_of(of)
     law = whole(fit)
-    budget, unit = _budget(budget, unit, cost)
+    budget, unit, currency = _budget(budget, unit, cost)
     cost = pricing(cost, unit if cost is None else None, stages, price)(law.table, law.size_column, law.steps_column)
-    table = _candidates(law, cost, _affordable(law, cost, budget, sizes, steps), level, of)
+    pairs = _affordable(law, cost, budget, sizes, steps, written(cost.unit, currency or cost.currency))
+    table, best_sizes = _candidates(law, cost, pairs, level, of), None
+    if _any_size(sizes):
+        best_sizes, table = _best_sizes(law, pairs, level), table.assign(probability=np.nan)
     best = table.iloc[int(table["value"].argmax() if law.rises else table["value"].argmin())]
     known = {k: best[k] for k in ("size", "model", "cost", "value", "low", "high", "probability")}
     return Optimum(
         **known, steps=int(best["steps"]), budget=budget, unit=cost.unit, quality=law.quality, level=level,
-        flat=_flat(law, table, best), candidates=table, size_column=law.size_column, of=of,
+        flat=_flat(law, table, best), candidates=table, size_column=law.size_column, of=of, best_sizes=best_sizes,
+        rises=law.rises, currency=currency or cost.currency,
         warnings=(*_warnings(law, cost, best, budget), *_likelier(table, best, of)),
     )  # fmt: skip
 
@@ -196,26 +207,30 @@ def best_setting(answers):
     """(label, table of the settings, best first) of several settings' optima {label: Optimum}."""
     keys = ("model", "size", "steps", "cost", "value", "low", "high", "probability")
     table = pd.DataFrame([{"setting": label} | {k: getattr(o, k) for k in keys} for label, o in answers.items()])
-    rises = schema.higher_is_better(next(iter(answers.values())).quality)
+    rises = next(iter(answers.values())).rises
     table = table.sort_values("value", ascending=not rises).reset_index(drop=True)
     return table["setting"].iloc[0], table
 
 
 def _budget(given, unit, cost):
-    """(budget, unit): a bare number is in `unit`, in that of the cost model, or in FLOPs."""
+    """(budget, unit, currency): a bare number is in `unit`, in that of the cost model, or in FLOPs."""
     known = getattr(cost, "unit", None)
-    quantity = parse(given, unit) if isinstance(given, str) else None
+    quantity = parse(given, unit) if isinstance(given, str | Quantity) else None
     unit = (quantity.unit if quantity else unit) or known or "flops"
     if known and unit != known:
         raise InputError(f"The budget {given!r} is in {unit}, the cost model in {known}: give both in one unit.")
-    return check_positive(quantity.value if quantity else given, "Budget", unit), unit
+    value = check_positive(quantity.value if quantity else given, "Budget", unit)
+    return value, unit, quantity.currency if quantity else ""
 
 
-def _affordable(law, cost, budget, sizes, steps):
-    """(size, steps) of every size that the budget buys, each at its best steps; NoAnswer where it buys none."""
+def _affordable(law, cost, budget, sizes, steps, unit):
+    """(size, steps) of every size that the budget buys, each at its best steps; NoAnswer where it buys none.
+
+    unit: as written after a number.
+    """
     allowed = _allowed_steps(law, steps)
-    if isinstance(sizes, str) and sizes == "continuous":
-        asked, pairs = law.sizes, _continuous(law, cost, budget)
+    if _any_size(sizes):
+        asked, pairs = law.sizes, _continuous(law, cost, budget, allowed)
     else:
         named = law.sizes if sizes is None else [sizes] if np.ndim(sizes) == 0 else sizes
         asked = np.unique([law.find_size(s) for s in named])
@@ -224,12 +239,16 @@ def _affordable(law, cost, budget, sizes, steps):
         return pairs
     first = _fewest(law) if allowed is None else allowed[0]
     costs = cost.per_image(asked, np.full(len(asked), float(first)))
-    cheap, unit = int(np.argmin(costs)), UNITS[cost.unit]
+    cheap = int(np.argmin(costs))
     raise NoAnswer(
         f"A budget of {budget:g} {unit} per image is below the cheapest candidate: "
         f"{law.label_of(asked[cheap])} at {display.count(first, 'step')} costs {costs[cheap]:.4g} {unit}; "
         "raise the budget."
     )
+
+
+def _any_size(sizes):
+    return isinstance(sizes, str) and sizes == "continuous"
 
 
 def _allowed_steps(law, steps):
@@ -255,12 +274,20 @@ def _each_size(law, cost, sizes, budget, allowed):
     """(size, steps) of every size that can afford an allowed number of steps."""
     pairs = []
     for size in sizes:
-        most = float(cost.steps(size, budget)) * ROUNDING
-        tried = _whole(_fewest(law), most) if allowed is None else allowed[allowed <= most]
+        tried = _counts(law, float(cost.steps(size, budget)) * ROUNDING, allowed)
         if len(tried):
-            values = law.quality_at(size, tried)
-            pairs.append((size, int(tried[values.argmax() if law.rises else values.argmin()])))
+            pairs.append((size, _best_steps(law, size, tried)))
     return pairs
+
+
+def _counts(law, most, allowed):
+    """The allowed numbers of steps up to `most`, rising; of any whole number those from the fewest measured."""
+    return _whole(_fewest(law), most) if allowed is None else allowed[allowed <= most]
+
+
+def _best_steps(law, size, tried):
+    values = law.quality_at(size, tried)
+    return int(tried[values.argmax() if law.rises else values.argmin()])
 
 
 def _whole(least, most):
@@ -269,12 +296,23 @@ def _whole(least, most):
     return np.unique(np.round(np.geomspace(least, most, GRID))) if most >= least else np.array([])
 
 
-def _continuous(law, cost, budget):
-    """(size, steps) where a whole number of steps spends the budget exactly, within the measured sizes."""
+def _continuous(law, cost, budget, allowed):
+    """(size, steps) of the sizes within the measured ones that spend the budget exactly with an allowed number of
+    steps, each at the best such number that it can afford."""
     grid = np.geomspace(law.sizes[0], law.sizes[-1], 4 * GRID)
-    counts = _whole(_fewest(law), float(cost.steps(law.sizes[0], budget)) * ROUNDING)
+    counts = _counts(law, float(cost.steps(law.sizes[0], budget)) * ROUNDING, allowed)
     size = [np.exp(np.interp(np.log(budget), np.log(cost.per_image(grid, s)), np.log(grid))) for s in counts]
-    return sorted(dict(sorted(zip(map(float, size), map(int, counts), strict=True))).items())
+    most = dict(sorted(zip(map(float, size), counts, strict=True)))
+    return [(n, _best_steps(law, n, counts[counts <= s])) for n, s in sorted(most.items())]
+
+
+def _best_sizes(law, pairs, level):
+    """(low, high) of the best of these sizes by the law: the interval over its replicates."""
+    size, steps = np.array(pairs, float).T
+    values = law.quality_at(size, steps, law.replicates)
+    best = size[values.argmax(axis=-1) if law.rises else values.argmin(axis=-1)]
+    low, high = np.quantile(best, [(1 - level) / 2, (1 + level) / 2], method="nearest")
+    return float(low), float(high)
 
 
 def _candidates(law, cost, pairs, level, of):
@@ -298,6 +336,8 @@ def _flat(law, table, best):
 
 def _likelier(table, best, of):
     """Another size that is likelier the best than the one chosen: it is better more often, but not on average."""
+    if table["probability"].isna().all():  # of any size
+        return
     first = table.loc[table["probability"].idxmax()]
     if of == "curve" or first["probability"] <= best["probability"] + SURER:
         return

@@ -72,7 +72,7 @@ def reversal(fit, unit="flops", budgets=BUDGETS):
     along = np.geomspace(spent.min(), spent.max(), budgets)
     table = at_budgets(fit, along, cost=cost)
     best = table[table["best"].astype(bool)].sort_values("budget")
-    seen = measured.winners(law.table, along, fit.quality, cost).set_index("budget")["model"].astype(str)
+    seen = measured.winners(law.table, along, fit.quality, cost, law.rises).set_index("budget")["model"].astype(str)
     best = best.assign(model=best["model"].astype(str), measured=seen.loc[best["budget"]].to_numpy())
     first = best[best["model"] != best["model"].shift()]
     largest = str(table.loc[table["size"].idxmax(), "model"])

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from scalinglaws import infer, measurements, studies
+from scalinglaws import evidence, infer, measurements, schema, studies
 from scalinglaws.assignments import stated
 from scalinglaws.schema import InputError
+from scalinglaws.spellings import words_of
 
 SIZES = ("flops_per_forward", "gflops_per_forward", "params", "base_channels", "depth")  # by which models are ordered
 
@@ -40,6 +41,28 @@ def size_column(table, size=None) -> str:
     if not full:
         raise InputError(f"The table has no full column of sizes: name one with size=, or give {', '.join(SIZES)}.")
     return full[0]
+
+
+def check_direction(table, quality):
+    """InputError where a quality that the schema does not know clearly rises with size or steps: which way is better
+    is then known to nobody, and what is unknown is taken to fall.
+
+    >>> check_direction(pd.DataFrame({"params": [1e6, 1e7, 1e8], "steps": 8, "wins": [0.2, 0.41, 0.6]}), "wins")
+    Traceback (most recent call last):
+    scalinglaws.schema.InputError: wins rises with params: is a higher value better? Call the column score if it is \
+(accuracy, a rate of wins), distance if a lower one is (an error); on the command line --read-as wins=score.
+    """
+    if quality in schema.COLUMNS or evidence.FALLING & set(words_of(quality)):
+        return
+    numbers = table[table[quality] > 0].select_dtypes("number")
+    varied = [c for c in (*SIZES, "steps") if c in numbers and numbers[c].gt(0).all() and numbers[c].nunique() > 1]
+    inputs = list(dict.fromkeys((*varied[:1], *(c for c in varied if c == "steps"))))
+    if inputs and evidence.rises(numbers, quality, inputs):
+        raise InputError(
+            f"{quality} rises with {' and '.join(inputs)}: is a higher value better? Call the column score if it is "
+            "(accuracy, a rate of wins), distance if a lower one is (an error); on the command line --read-as "
+            f"{quality}=score."
+        )
 
 
 def commonest(table, columns, dropna=True):

@@ -108,13 +108,18 @@ def _configuration(fit) -> str:
 
 
 def _outliers(fit):
-    """Single rows far from the law, such as those of a run that diverged; the worst is named by its inputs."""
+    """Single rows far from the law, such as those of a run that diverged; the worst is named by its inputs.
+
+    Of simulated tables without such a row (6 sizes by 7 step counts, or 5 to 20 sizes; noise of 1 to 10 %) 0 of 1,032
+    have one named. One row times 2 is named in all of 24 grids of 1 or 3 % noise and 2 of 12 of 8 %, times 4 in 11 of
+    12 of those; of nine sizes in 75, 20 and 5 % at noises of 1, 5 and 10 %, of eight in 30, 15 and 0 %, of six never.
+    """
     if fit.residual_scale != "log":
         return
     d, residual = DIAGNOSTICS, np.log(fit.problem.data.y) - np.log(fit.curve(fit.problem.data.x))
     beyond = (np.abs(fit.residuals) > d.far_noise * fit.noise) & (np.abs(residual) > d.far_least)
     far = np.flatnonzero(beyond)
-    if not 0 < len(far) <= d.far_share * fit.rows:
+    if not 0 < len(far) <= max(1, d.far_share * fit.rows):
         return
     worst = far[np.abs(residual[far]).argmax()]
     place = ", ".join(f"{fit.inputs[s]} = {fit.problem.data.x[s][worst]:.4g}" for s in fit.law.measures)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scalinglaws import infer, measurements, pooling, schema
+from scalinglaws import infer, measurements, pooling
 from scalinglaws.answer import OPTIMISTIC
 from scalinglaws.decide.cost import STAGES, UNITS, pricing
 from scalinglaws.decide.fitted import FittedLaw, whole
@@ -77,7 +77,7 @@ def answers(source, quality=None, law=None, inputs=None, where=None, read_as=Non
         hint = "Give a column of cost per image, such as gpu_ms, energy_j or gflops."
         raise NoAnswer(f"No budget can be priced: {unpriced[0]} {hint}")
     return {
-        "quality": question.quality, "higher": schema.higher_is_better(question.quality), "level": level,
+        "quality": question.quality, "higher": settings[0].law.rises, "level": level,
         "interval": INTERVAL[of], "among": AMONG[of],
         "data": measurements.fingerprint(question.table), "rows": len(question.table),
         "models": _models(settings, sizes), "settings": [setting.described() for setting in settings],
