@@ -145,7 +145,7 @@ def finetune(file, folder, where=None):
             variant = "fine-tuned" if file.pretrained else "from scratch"
             row = {"label": f"{folder.name}{end}", "path": f"checkpoint{end}", "variant": variant}
             seen = {"train_steps": step, "train_images": step * file.batch * where.processes}
-            rows.append(row | seen | {"train_seed": file.seed})
+            rows.append(row | seen | {"train_seed": file.seed, "train_dtype": where.dtype})
             yield TrainingEvent("checkpoint", folder.name, f"{folder / f'checkpoint{end}'}: {step} steps")
         write_family(folder, task, rows, model.options)
 

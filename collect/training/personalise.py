@@ -93,7 +93,7 @@ def personalise(file, folder, where=None):
     if where.first:
         release(base, base.trainable, kept_snapshot(folder, file.steps), folder / "checkpoint")
         row = {"label": folder.name, "path": "checkpoint", "variant": "personalised"}
-        row |= {"train_steps": file.steps, "train_seed": file.seed}
+        row |= {"train_steps": file.steps, "train_seed": file.seed, "train_dtype": where.dtype}
         row["train_images"] = 2 * file.steps * file.batch * where.processes  # of the subject and of its class
         write_family(folder, task_of_family(base, both[0].conditions, folder), [row], base.options)
         yield TrainingEvent("checkpoint", folder.name, f"{folder / 'checkpoint'}: {file.steps} steps")
