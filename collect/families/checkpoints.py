@@ -149,9 +149,9 @@ class CheckpointFamily:
         """A model's columns of the table beside its cost."""
         spec = self.spec(label)
         known = {"model": label, "variant": spec.variant, "task": self.task.name}
-        known |= {name: getattr(spec, name) for name in ("train_steps", "train_images", "train_seed")}
+        known |= {name: getattr(spec, name) for name in ("train_steps", "train_images", "train_seed", "train_dtype")}
         if spec.train_images:
-            known["train_flops"] = self.cost_profile(label).training_flops(spec.train_images)
+            known["train_flops"] = self.cost_profile(label).training_flops(spec.train_images, spec.train_passes)
         own = {"weights": self.identity(label)["weights"]}
         own |= {"dataset": Path(self.prompts).stem} if self.prompts else {}
         return {k: v for k, v in known.items() if v is not None} | own
