@@ -22,6 +22,7 @@ from collect.training.finetune import (
     colours,
     encoded,
     first_examples,
+    identified,
     kept_snapshot,
     open_base,
     trained,
@@ -80,7 +81,8 @@ def personalise(file, folder, where=None):
         check_classes(base, condition)
     images, captions = first_examples(file, base.side, "unconditional" if subject is not None else "text")
     images = colours(images, image_channels(base.pipe, base.model))
-    own = encoded(folder / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images), images)
+    given = lambda: encode_images(base.pipe, base.model, images)  # noqa: E731
+    own = encoded(folder / "encoded.safetensors", given, identified(images))
     drawn = lambda: encode_images(base.pipe, base.model, draw_prior(base, file.prior, kept, file.seed))  # noqa: E731
     prior = encoded(folder / "prior.safetensors", drawn)
     yield TrainingEvent(
