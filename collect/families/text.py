@@ -22,6 +22,7 @@ from collect.models.networks import quiet
 from collect.models.pipelines.loading import DTYPES
 from collect.models.pipelines.unets import text_unet
 from collect.models.shapes import SCHEDULE
+from collect.writing import write_text
 
 SAMPLING = SCHEDULE | {  # starts at pure noise (Lin et al. 2023, arXiv:2305.08891)
     "clip_sample": False,
@@ -100,7 +101,7 @@ class TextFamily:
         """Write a size as an ordinary diffusers folder, float32, with a model card; returns its path."""
         with quiet():
             self.pipeline(label).save_pretrained(into, safe_serialization=True)
-        (Path(into) / "README.md").write_text(model_card(self, label, ARCHIVES), encoding="utf-8")
+        write_text(Path(into) / "README.md", model_card(self, label, ARCHIVES))
         return Path(into)
 
     def model(self, label, dtype="float32"):
