@@ -176,6 +176,36 @@ def test_export_joins_stores_and_tables_and_drops_repeats(file, tmp_path):
         export([tmp_path], tmp_path / "none.csv")
 
 
+def test_an_export_of_hub_models_fetches_them_only_if_allowed(tmp_path, monkeypatch, said):
+    """Its sweep names cells by their weights; a run may fetch them, and an export on another machine could not."""
+    asked = []
+
+    def hub(name, local_files_only, **_):
+        asked.append((name, local_files_only))
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
+    (tmp_path / "family.yaml").write_text(f"family: f\nmodels: [{{label: a, path: org/a, revision: {'f' * 40}}}]\n")
+    (tmp_path / "sweep.yaml").write_text("family: .\nsteps: [1]\n")
+    words = ["collect", "export", tmp_path / "store", tmp_path / "out.csv", "--sweep", tmp_path / "sweep.yaml"]
+    for more in ([], ["--download"]):
+        code, _, err = said(*words, *more)
+        assert code == 2 and "org/a at ffff" in err and "is not on this machine" in err
+    assert asked == [("org/a", True), ("org/a", False)]
+
+
+def test_what_is_done_is_said_without_counting_a_network(file, tmp_path, monkeypatch, said):
+    """FLOPs of a call took a third of the seconds of `status`, which prints none."""
+    opened = sweep.open_sweep(file, tmp_path / "store")
+    assert [(job.name, job.key) for job in opened.uncounted] == [(job.name, job.key) for job in opened.jobs]
+    counted = [80 * (steps * profile.denoiser.flops + profile.decoder.flops)
+               for profile in map(opened.family.cost_profile, ("c8", "c12")) for steps in (1, 2)]  # fmt: skip
+    assert [job.flops for job in opened.jobs] == counted
+    monkeypatch.setattr("collect.families.trained.count", None)
+    code, out, err = said("collect", "status", file, "--store", tmp_path / "store")
+    assert code == 0 and "0 of 4 cells done, 4 missing" in out, err
+
+
 def test_an_export_says_what_was_measured_twice_and_takes_the_cells_of_a_sweep_alone(file, tmp_path, said):
     """An older cell of one name, such as of other weights, and one of a step count that the sweep no longer has."""
     opened, store = sweep.open_sweep(file, tmp_path / "store"), Store(tmp_path / "store")

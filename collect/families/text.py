@@ -110,22 +110,21 @@ class TextFamily:
             return text_unet(self.pipeline(label).to(DTYPES[dtype]))
 
     @lru_cache(maxsize=64)  # noqa: B019 - a family lives as long as its sweep
-    def _known(self, label):
-        """(cost profile, traits) of a label from the architectures alone."""
-        text = Path(self.folder) / "text"
+    def blueprint(self, label):
+        """The Model of a label from the architectures alone: its networks are on the meta device."""
         with torch.device("meta"):
             denoiser, autoencoder = tiny_t2i.build(self.file.width(label)), colour_autoencoder.build()
-            text_encoder = dual_encoder.blank_text_tower(text)
-        model = text_unet(pipeline(denoiser, autoencoder, text_encoder, self.tokenizer()))
-        return profiling.cost_profile(model, self.task), model.traits
+            text_encoder = dual_encoder.blank_text_tower(Path(self.folder) / "text")
+        return text_unet(pipeline(denoiser, autoencoder, text_encoder, self.tokenizer()))
 
+    @lru_cache(maxsize=64)  # noqa: B019
     def cost_profile(self, label):
         """The CostProfile of a size: FLOPs and bytes of denoiser, text encoder and decoder; no weights are read."""
-        return self._known(label)[0]
+        return profiling.cost_profile(self.blueprint(label), self.task)
 
     def traits(self, label):
-        """The Traits of a model; no weights are read."""
-        return self._known(label)[1]
+        """The Traits of a model; no weights are read, and nothing is counted."""
+        return self.blueprint(label).traits
 
     @cached_property
     def part_hashes(self):
