@@ -1,6 +1,7 @@
 """Files that are whole or not there."""
 
 import os
+import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,3 +24,15 @@ def whole(path):
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Text as a file in UTF-8, whole or not at all."""
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def copy(source, path):
+    """A copy of a file, whole or not at all."""
+    with whole(path) as part:
+        shutil.copy2(source, part)

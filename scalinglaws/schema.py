@@ -210,6 +210,7 @@ _SETTINGS = (
     ("weights",               "",             TEXT,   "record",   "hash of the weights sampled"),
     ("seed",                  "",             WHOLE,  "record",   "seed of the first image; repeats differ in it"),
     ("train_seed",            "",             WHOLE,  "record",   "seed of the training; repeats differ in it"),
+    ("train_dtype",           "",             TEXT,   "record",   "number format it was trained in, such as float32"),
     ("device",                "",             TEXT,   "record",   "machine that measured"),
     ("threads",               "threads",      COUNT,  "record",   "CPU threads of the run"),
     ("versions",              "",             TEXT,   "record",   "software that measured"),

@@ -252,7 +252,8 @@ def test_the_command_line_measures_a_simulated_sweep(opener, said, monkeypatch, 
                                    jobs=opener.jobs, doubts=[], missing=missing)  # fmt: skip
     monkeypatch.setattr(sweeps, "Opener", lambda *place: opener)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "x.yaml").write_text("family: simulated\nsteps: [4]\n")  # read before the sweep is opened
+    (tmp_path / "x.yaml").write_text("family: .\nsteps: [4]\n")  # both are read before the sweep is opened
+    (tmp_path / "family.yaml").write_text("family: simulated\nwidths: [8]\nsteps: 1\n")
     code, out, err = said("collect", "run", "x.yaml", "--spend", "1e9 FLOPs")
     assert code == 2 and "--spend: only for a run with --adaptive" in err
     words = ["collect", "run", "x.yaml", "--adaptive", "--budget", "2e8 FLOPs", "--until", "0.005"]

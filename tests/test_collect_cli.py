@@ -71,6 +71,8 @@ def test_what_is_wrong_with_the_words_or_the_file_is_said_before_torch_is_import
         "--floors: not allowed with argument --images": ["data", "tiny-t2i", "--images", "a", "--floors", "b"],
         "'folder' holds no cell, finished, failed or in work": ["status", "folder"],
         "'folder' is a store itself: leave --store out": ["status", "folder", "--store", "other"],
+        "No file nowhere/family.yaml: give the path of a YAML file": ["status", "good.yaml"],
+        "--download: only with --sweep": ["export", "store", "rows.csv", "--download"],
         "No engine named 'slurm'": ["run", "good.yaml", "--engine", "slurm"],
         "'rows.txt' is neither .csv nor .parquet": ["latency", "good.yaml", "--out", "rows.txt"],
         "A batch of 0 samples": ["compute", "mei", "rows.csv", "--batches", "0"],

@@ -130,6 +130,25 @@ def test_codi_on_a_point():
     assert gradient.abs() > 0
 
 
+@pytest.mark.parametrize(("method", "guidance"), [
+    ("consistency", [1.0]), ("guided", [3.0]), ("guided", [0.5, 1.0]), ("progressive", [1.0]), ("progressive", [2.0]),
+])  # fmt: skip
+def test_forward_passes_are_those_that_are_made(method, guidance):
+    """Counted by the samples that go through the network in one loss; the backward pass of the student is two more."""
+    base, data = gaussian()
+    loss = {
+        "consistency": lambda: distillation.consistency(base, data, 8),
+        "guided": lambda: distillation.guided(base, base, data, 8, guidance),
+        "progressive": lambda: distillation.progressive(base, base, data, 1, 8, guidance),
+    }[method]()
+    net, samples = base.model.denoiser, []
+    net.register_forward_hook(lambda module, given, made: samples.append(len(made)))
+    average = {"average": dict(net.named_parameters())} if method == "consistency" else {}
+    loss(net, loop.step_generator(0, 1), **average)
+    evaluations = max(map(base.model.calls, guidance))
+    assert sum(samples) / 8 + 2 == distillation.forward_passes(method, evaluations)
+
+
 def test_the_boundary_is_that_of_consistency_models():
     from diffusers import LCMScheduler
 
@@ -172,6 +191,14 @@ CASES = [  # kind, what is distilled how, guidance to sample with
 ]
 
 
+TRAINED = {  # stages behind the last student, forward passes of its images in all of them: 3 and the teacher's
+    ("sd", "consistency"): (1, 3 + 1),
+    ("dit", "progressive"): (2, (3 + 2 * 2) + (3 + 2)),  # a student's own guidance is in its weights
+    ("sd", "guided"): (1, 3 + 2),
+    ("sd3", "progressive"): (1, 3 + 2),
+}
+
+
 @pytest.mark.parametrize(
     "name, how, guidance", [*CASES[:2], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[2:])]
 )
@@ -182,6 +209,10 @@ def test_students_of_random_pipelines_sample_at_few_steps(name, how, guidance, f
     family = open_family(tmp_path / "run")
     rows = yaml.safe_load((tmp_path / "run" / "family.yaml").read_text())["models"]
     assert len(family.labels) == len(how.get("student_steps", [1])) and rows[-1]["variant"] == family.labels[-1]
+    known, one = family.columns(family.labels[-1]), family.cost_profile(family.labels[-1]).denoiser.flops_per_sample
+    stages, passes = TRAINED.get((name, how["method"]), (1, None))
+    assert (known["train_steps"], known["train_images"], known["train_dtype"]) == (2 * stages, 8 * stages, "float32")
+    assert passes is None or known["train_flops"] == passes * 8 * one
     model = family.model(family.labels[-1])
     assert model.flow or model.schedule["timestep_spacing"] == "trailing"
     for steps in (1, 2, 4):

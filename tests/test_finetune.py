@@ -197,7 +197,8 @@ def test_from_a_file_to_a_checkpoint_that_samples(task, name, folders, tmp_path,
     if task == "continue":
         family = open_family(tmp_path / "run")
         model, todo = family.model("run"), family.task
-        assert kind == opening.task_of(base) and family.columns("run")["train_steps"] == 4
+        known = family.columns("run")
+        assert kind == opening.task_of(base) and (known["train_steps"], known["train_dtype"]) == (4, "float32")
     else:
         todo = open_family(tmp_path / "run").task
         model = open_family(tmp_path / "run").model("run")
@@ -291,6 +292,17 @@ def test_without_pretraining_the_weights_are_drawn_anew(folders):
     assert all(torch.equal(value, kept[name]) for name, value in given.items())
 
 
+def test_a_training_that_diverges_says_so_and_leaves_no_checkpoint(folders, tmp_path, said):
+    """It ran to its end, and the images of its checkpoint were black."""
+    content = settings(folders, "ddim", rate=1e30, save_every=1, steps=8)
+    code, out, err = cli(tmp_path, said, "finetune", content, "--out", tmp_path / "run")
+    assert code == 1 and err.count("\n") == 1 and "nan" not in out, err
+    assert f"The training in {tmp_path / 'run'} diverged at step " in err and "Kept from before are state.saf" in err
+    kept = weights.load(tmp_path / "run" / "state.safetensors")[0]
+    assert all(torch.isfinite(value).all() for value in kept.values())
+    assert not (tmp_path / "run" / "checkpoint").exists() and not (tmp_path / "run" / "family.yaml").exists()
+
+
 WRONG = [
     ({"base": "nowhere"}, "No folder .*nowhere: give a diffusers folder"),
     ({"data": "nowhere"}, "No images"),
@@ -377,6 +389,20 @@ def test_images_that_changed_do_not_continue_a_run(how, folders, tmp_path, said)
     assert cli(tmp_path, said, "finetune", content | {"steps": 2}, "--out", out)[0] == 0
 
 
+def test_images_are_hashed_once(folders, tmp_path, monkeypatch):
+    """For the encoded ones and for their small copies alike: a hundred thousand took twice the seconds."""
+    import hashlib
+
+    hashed, sha256 = [], hashlib.sha256
+    monkeypatch.setattr(hashlib, "sha256", lambda data=b"", **more: hashed.append(data) or sha256(data, **more))
+    file = FinetuneFile(**settings(folders, "sd", task="super-resolution", factor=2))
+    upscale_examples(file, open_base(file), tmp_path)
+    assert sum(memoryview(data).nbytes == 8 * 3 * 16 * 16 for data in hashed) == 1
+    names = [weights.load(tmp_path / f"encoded{end}.safetensors")[1]["images"] for end in ("", "-small")]
+    images, _ = examples.read_examples(folders / "text", 16, "unconditional")
+    assert names == [sha256(images.numpy().tobytes()).hexdigest()[:16]] * 2
+
+
 def test_captions_that_are_missing_are_named(folders, tmp_path):
     with pytest.raises(InputError, match="must have the columns file and caption; it has file, class"):
         examples.read_examples(folders / "class", 16, "text")
@@ -417,6 +443,37 @@ def test_gradients_that_accelerate_would_accumulate_are_refused(monkeypatch):
         parallel.accelerated()
 
 
+@pytest.mark.parametrize(("variable", "name"), [
+    ("FSDP", "FSDP"), ("DEEPSPEED", "DeepSpeed"), ("MEGATRON_LM", "Megatron-LM"),
+    ("PARALLELISM_CONFIG", "a parallelism_config"),
+])  # fmt: skip
+def test_a_launch_that_splits_the_model_is_refused(variable, name, monkeypatch):
+    """By what `accelerate launch` sets; DeepSpeed ended in the ImportError of a package that would not have helped."""
+    pytest.importorskip("accelerate")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setenv(f"ACCELERATE_USE_{variable}", "true")
+    with pytest.raises(InputError, match=f"launched with {name}, .* trains a whole one in each .*DDP.* --multi_gpu"):
+        parallel.accelerated()
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("no", "float32"), ("bf16", "bfloat16 mixed")])
+def test_the_precision_of_a_training_is_known(precision, dtype, monkeypatch):
+    accelerate = pytest.importorskip("accelerate")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        where = parallel.accelerated(precision)
+        assert where.dtype == dtype
+        layer = where.prepare(torch.nn.Linear(4, 4), None)[0]
+        assert layer(torch.randn(2, 4)).dtype == torch.float32  # accelerate gives float32 back
+        with where.own.autocast():
+            assert torch.nn.functional.linear(torch.randn(2, 4), torch.randn(4, 4)).dtype == (
+                torch.bfloat16 if precision == "bf16" else torch.float32
+            )
+    finally:
+        accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+
+
 def linear():
     return torch.nn.Linear(4, 1)
 
@@ -433,18 +490,45 @@ list(loop.train(linear, own_batch, loop.OptimizerConfig(warmup=1), 3, {folder!r}
 """
 
 
+def two_processes(script, folder):
+    """What two processes of accelerate say on stderr, and their exit codes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = script.format(tests=os.path.dirname(__file__), folder=str(folder))
+    shared = {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    ranks = [os.environ | shared | {"RANK": str(r), "LOCAL_RANK": str(r)} for r in range(2)]
+    started = [
+        subprocess.Popen([sys.executable, "-c", script], env=env, stderr=subprocess.PIPE, text=True) for env in ranks
+    ]
+    return [process.communicate()[1] for process in started], [process.returncode for process in started]
+
+
+DIVERGING = PROCESS.replace("own_batch, loop", "diverging, loop").replace("own_batch", "diverging")
+
+
+def diverging(net, generator):
+    """Not finite in process 1 alone, at step 3: that of the state that would be kept last."""
+    bad = os.environ["RANK"] == "1" and generator.initial_seed() == loop.step_generator(0, 3, 1).initial_seed()
+    return own_batch(net, generator) * (float("nan") if bad else 1.0)
+
+
+@pytest.mark.slow
+def test_all_processes_stop_at_the_step_at_which_one_diverges(tmp_path):
+    """The first has a finite loss there, and a gradient averaged with that of the second: nothing is written of it."""
+    pytest.importorskip("accelerate")
+    said, codes = two_processes(DIVERGING, tmp_path)
+    assert codes == [1, 1] and all("diverged at step 3" in text for text in said)
+    assert "the loss was nan" in said[1] and "the loss was nan" not in said[0]
+    assert not (tmp_path / "state.safetensors").exists()
+
+
 @pytest.mark.slow
 def test_two_processes_are_one_with_the_batches_of_both(tmp_path):
     """Two real processes, against steps on the mean of their two losses, each on numbers of its own."""
     pytest.importorskip("accelerate")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    script = PROCESS.format(tests=os.path.dirname(__file__), folder=str(tmp_path))
-    shared = {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    ranks = [os.environ | shared | {"RANK": str(r), "LOCAL_RANK": str(r)} for r in range(2)]
-    started = [subprocess.Popen([sys.executable, "-c", script], env=env) for env in ranks]
-    assert [process.wait() for process in started] == [0, 0]
+    said, codes = two_processes(PROCESS, tmp_path)
+    assert codes == [0, 0], said
     config = loop.OptimizerConfig(warmup=1)
     state = loop.start(linear, config)
     for step in (1, 2, 3):

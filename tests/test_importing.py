@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("yaml")
 
-from collect.imports.importing import OURS, import_runs, write
+from collect.imports.importing import OURS, import_runs, obvious, write
 from collect.imports.readers import flat
 from scalinglaws import measurements, schema
 from scalinglaws.schema import InputError
@@ -206,6 +206,16 @@ def test_nothing_there_and_formats_unknown(tmp_path):
         import_runs(WANDB, "comet")
     with pytest.raises(InputError, match=r"ends in '.xlsx'; allowed are .csv and .parquet"):
         write(pd.DataFrame({"a": [1]}), tmp_path / "a.xlsx")
+
+
+@pytest.mark.parametrize(("name", "ours"), [
+    ("config.vae.num_params", None), ("config.model.text_encoder.num_params", None), ("config.teacher.cfg", None),
+    ("config.unet.num_params", "params"), ("config.model.num_params", "params"), ("config.num_params", "params"),
+    ("summary.clip/clip_score", "clip"), ("summary.teacher/fid", "fid"), ("config.clip.num_params", None),
+])  # fmt: skip
+def test_a_setting_of_another_network_is_not_the_denoisers(name, ours):
+    """The autoencoder's parameters stood as the size of the model, which every law is in."""
+    assert obvious(name, "wandb") == ours
 
 
 def test_every_synonym_is_a_column_of_ours_and_no_name_of_another():

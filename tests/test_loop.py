@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 from collect import weights  # noqa: E402
 from collect.training import loop, parallel  # noqa: E402
-from scalinglaws.schema import InputError  # noqa: E402
+from scalinglaws.schema import InputError, NoAnswer  # noqa: E402
 
 CONFIG = loop.OptimizerConfig(rate=0.01, warmup=3, decay_after=5, clip=0.5, seed=4)
 
@@ -113,3 +113,57 @@ def test_another_number_of_processes_does_not_continue_a_run(tmp_path):
         run(tmp_path, 4, where=two)
     run(tmp_path / "two", 2, where=two)
     assert [step for step, _ in run(tmp_path / "two", 4, where=two)] == [3, 4]
+
+
+def diverging(at, value):
+    """The loss, which at a step is multiplied by a value that is not finite, and its gradient with it."""
+    steps = iter(range(1, 1000))
+    return lambda model, generator: loss(model, generator) * (value if next(steps) == at else 1.0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path, value):
+    """At a step whose state would be kept, the one on disk stays that of the one before."""
+    train = loop.train(build, diverging(128, value), CONFIG, 300, tmp_path, save_every=2)
+    with pytest.raises(NoAnswer) as said:
+        list(train)
+    text = str(said.value)
+    assert f"{tmp_path} diverged at step 128: the loss was {value}" in text
+    assert "Kept from before are state.safetensors of step 126 and snapshot average-0000125.safetensors" in text
+    assert "give a smaller rate or a longer warmup, and another --out" in text
+    tensors, about = weights.load(tmp_path / "state.safetensors")
+    assert about["step"] == "126" and all(torch.isfinite(v).all() for v in tensors.values())
+    assert run(tmp_path, 128)[0][0] == 127  # what was kept can be continued
+
+
+def test_a_gradient_that_is_not_finite_stops_a_run_of_finite_loss(tmp_path):
+    """The root of 0 has the value 0 and no finite slope: the loss is fine, the weights after the step are not."""
+    steep = lambda model, generator: loss(model, generator) + (model[0].weight * 0).square().sum().sqrt()  # noqa: E731
+    with pytest.raises(NoAnswer, match=r"loss was [0-9.]+, the norm of its gradient nan. Nothing was kept before it"):
+        list(loop.train(build, steep, CONFIG, 1, tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_small_part_that_diverges_is_not_kept():
+    with pytest.raises(NoAnswer, match="training of a Sequential diverged at step 3: its loss is nan"):
+        list(loop.train_one_cycle(build, diverging(3, float("nan")), 5, 1e-3))
+
+
+def test_a_state_of_an_older_version_that_had_diverged_is_refused(tmp_path):
+    run(tmp_path, 2)
+    tensors, about = weights.load(tmp_path / "state.safetensors")
+    tensors["model.0.weight"][0, 0] = float("nan")
+    weights.save(tensors, tmp_path / "state.safetensors", about)
+    with pytest.raises(InputError, match=r"not finite \(model.0.weight, for one\): its run had diverged by step 2"):
+        run(tmp_path, 4)
+
+
+def test_another_precision_does_not_continue_a_run(tmp_path):
+    """Rows say one precision of a training; a state that is older than the record is taken at its word."""
+    mixed = parallel.Alone(dtype="bfloat16 mixed")
+    run(tmp_path, 2)
+    with pytest.raises(InputError, match="trained in float32 and cannot be continued in bfloat16 mixed"):
+        run(tmp_path, 4, where=mixed)
+    tensors, about = weights.load(tmp_path / "state.safetensors")
+    weights.save(tensors, tmp_path / "state.safetensors", {k: v for k, v in about.items() if k != "dtype"})
+    assert [step for step, _ in run(tmp_path, 4)] == [3, 4]

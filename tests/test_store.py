@@ -265,6 +265,44 @@ Store({str(tmp_path)!r}).write("a", "k", ROW)
     assert Store(tmp_path).write("a", "k", ROW)
 
 
+WRITES = {  # folder: file, what writes more than 300 bytes of it
+    "one": ("family.yaml", "pretrained.write_family({0!r}, {{}}, [{{'label': 'a' * 600}}])"),
+    "all": ("family.yaml", "several.join(Path({0!r}), ['a', 'b'])"),
+    "scenes": (
+        "captions.csv",
+        "pictures.write_images(np.zeros((2, 3, 1, 1), 'u1'), ['a' * 400, 'b'], Path({0!r}))",
+    ),
+}
+
+
+def test_what_a_training_leaves_is_whole_or_what_was_there(tmp_path):
+    """The same limit, on text that was half a file for whoever read it next."""
+    code = """
+import resource, signal, sys
+sys.dont_write_bytecode = True
+from pathlib import Path
+import numpy as np
+from collect.training import pictures, pretrained, several
+from scalinglaws.schema import InputError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+"""
+    for folder, (name, write) in WRITES.items():
+        for part in (".", "a", "b"):
+            (tmp_path / folder / part).mkdir(parents=True, exist_ok=True)
+        for part in "ab":
+            text = f"task: {{}}\nmodels: [{{label: {part * 200}, path: p}}]\n"
+            (tmp_path / folder / part / "family.yaml").write_text(text)
+        (tmp_path / folder / name).write_text("as before")
+        code += f"try:\n    {write.format(str(tmp_path / folder))}\nexcept InputError as error:\n    print(error)\n"
+    root = Path(__file__).parent.parent
+    ended = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True,
+                           env=os.environ | {"PYTHONPATH": str(root)})  # fmt: skip
+    assert ended.returncode == 0 and ended.stdout.count("File too large") == len(WRITES), ended.stdout + ended.stderr
+    for folder, (name, _) in WRITES.items():
+        assert (tmp_path / folder / name).read_text() == "as before" and not list((tmp_path / folder).glob(".*"))
+
+
 @pytest.fixture
 def tiny_disk(tmp_path):
     """A real file system of 256 KiB, where the system lets us mount one."""

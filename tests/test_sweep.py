@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +19,9 @@ import torch
 from collect import metrics, weights
 from collect.families import TrainedFamily
 from collect.metrics.mean import Mean
+from collect.profile import latency
 from collect.run import profiling, sweep
-from collect.run.cell import Cell, ExecutionConfig, cell_key
+from collect.run.cell import Cell, ExecutionConfig, cell_key, settings
 from collect.run.plan import plan
 from collect.run.worker import work
 from collect.sampling import loop, verifiers
@@ -174,6 +176,54 @@ def test_export_joins_stores_and_tables_and_drops_repeats(file, tmp_path):
         export([tmp_path / "store"], "x.txt")
     with pytest.raises(InputError, match="holds no finished cell"):
         export([tmp_path], tmp_path / "none.csv")
+
+
+def test_latency_is_that_of_a_cell_of_the_sweep(file, tmp_path, monkeypatch):
+    """Of two intervals the one of most evaluations: guidance was on at every step, which no cell of the sweep has."""
+    file.write_text(file.read_text() + "guidance: [1.0, 2.0]\nguidance_interval: [[0.5, 2.0], [0.2, 4.0]]\n")
+    here = lambda opener, batch, device, protocol, timeout: latency.take(opener, batch, latency.real(device), protocol)  # noqa: E731
+    monkeypatch.setattr(profiling, "measure_latency", here)  # in this process
+    opener, once = sweep.Opener(str(file), tmp_path / "store", "cpu"), latency.Protocol(0, 1, 0.0, 1, 0.0)
+    rows = list(profiling.latencies(opener, 8, 4, once))
+    config = SamplingConfig("ddim", 8, 2.0, (0.2, 4.0))
+    nfe = [loop.evaluations(replace(config, interval=at), opener.sweep.family.traits("c8"))
+           for at in ((0.5, 2.0), (0.2, 4.0), None)]  # fmt: skip
+    assert nfe[0] < nfe[1] < nfe[2] == 16
+    assert [(row["model"], row["guidance_interval"], row["nfe"]) for row in rows] == [
+        ("c8", "0.2-4", nfe[1]), ("c12", "0.2-4", nfe[1])]  # fmt: skip
+    assert {row["guidance_interval"] for row in rows} <= {
+        settings(cell)["guidance_interval"] for cell in opener.sweep.cells if cell.sampling.guidance != 1}  # fmt: skip
+    assert schema.check(pd.DataFrame(rows)) == [] and all(row["seconds_per_image"] > 0 for row in rows)
+
+
+def test_an_export_of_hub_models_fetches_them_only_if_allowed(tmp_path, monkeypatch, said):
+    """Its sweep names cells by their weights; a run may fetch them, and an export on another machine could not."""
+    asked = []
+
+    def hub(name, local_files_only, **_):
+        asked.append((name, local_files_only))
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
+    (tmp_path / "family.yaml").write_text(f"family: f\nmodels: [{{label: a, path: org/a, revision: {'f' * 40}}}]\n")
+    (tmp_path / "sweep.yaml").write_text("family: .\nsteps: [1]\n")
+    words = ["collect", "export", tmp_path / "store", tmp_path / "out.csv", "--sweep", tmp_path / "sweep.yaml"]
+    for more in ([], ["--download"]):
+        code, _, err = said(*words, *more)
+        assert code == 2 and "org/a at ffff" in err and "is not on this machine" in err
+    assert asked == [("org/a", True), ("org/a", False)]
+
+
+def test_what_is_done_is_said_without_counting_a_network(file, tmp_path, monkeypatch, said):
+    """FLOPs of a call took a third of the seconds of `status`, which prints none."""
+    opened = sweep.open_sweep(file, tmp_path / "store")
+    assert [(job.name, job.key) for job in opened.uncounted] == [(job.name, job.key) for job in opened.jobs]
+    counted = [80 * (steps * profile.denoiser.flops + profile.decoder.flops)
+               for profile in map(opened.family.cost_profile, ("c8", "c12")) for steps in (1, 2)]  # fmt: skip
+    assert [job.flops for job in opened.jobs] == counted
+    monkeypatch.setattr("collect.families.trained.count", None)
+    code, out, err = said("collect", "status", file, "--store", tmp_path / "store")
+    assert code == 0 and "0 of 4 cells done, 4 missing" in out, err
 
 
 def test_an_export_says_what_was_measured_twice_and_takes_the_cells_of_a_sweep_alone(file, tmp_path, said):

@@ -97,6 +97,8 @@ def test_a_sweep_over_it(folder, tmp_path):
         "- {name: matching, model: judge, others: prompts.txt}\n- {name: clip, model: judge}\n"
     )
     opened = sweep.open_sweep(tmp_path / "sweep.yaml", tmp_path / "store")
+    before = TextFamily.cost_profile.cache_info().misses
+    assert len(opened.uncounted) == 4 and TextFamily.cost_profile.cache_info().misses == before  # nothing is counted
     list(run(opened))
     table = opened.store.table()
     assert len(table) == 4 and schema.check(table) == []

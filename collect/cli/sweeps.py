@@ -1,8 +1,10 @@
 """Verbs on a sweep file: plan, run, status, show, profile, latency."""
 
+from pathlib import Path
+
 from collect.cli.late import Command
 from collect.commands.stores import is_store
-from collect.config import SweepFile, read_config
+from collect.config import SweepFile, family_kind, read_config
 from collect.run import engines
 from collect.store.tables import table_format
 from scalinglaws.schema import InputError
@@ -75,8 +77,10 @@ def _latency_options(verb):
 
 
 def check_file(args):
-    """InputError for a sweep file that cannot be read, or a value in it that is not allowed."""
-    read_config(args.sweep, SweepFile)
+    """InputError for a sweep file or the family file that it names, which cannot be read, or a value that is not
+    allowed in the sweep."""
+    family = Path(args.sweep).parent / read_config(args.sweep, SweepFile).family / "family.yaml"
+    read_config(family, family_kind(family))
 
 
 def check_status(args):

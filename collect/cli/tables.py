@@ -24,6 +24,9 @@ def _export(verbs):
     verb.add_argument("--add", nargs="+", default=[], metavar="FILE", help="more tables or stores to put before them")
     verb.add_argument("--sweep", metavar="FILE", help="of stores, only the cells that this sweep file names now: not "
                       "those of other weights, metrics, references or axes")  # fmt: skip
+    verb.add_argument(
+        "--download", action="store_true", help="with --sweep: fetch models given by hub name and revision"
+    )
     verb.set_defaults(run=Command("tables.export", check_export))
 
 
@@ -74,10 +77,12 @@ def _schema(verbs):
 
 
 def check_export(args):
-    """InputError for an --out that is no table, or a sweep file that cannot be read."""
+    """InputError for an --out that is no table, a sweep file that cannot be read, or one that is missing."""
     table_format(args.out)
     if args.sweep:
         read_config(args.sweep, SweepFile)
+    elif args.download:
+        raise InputError("--download: only with --sweep, whose models may be given by hub name.")
 
 
 def check_compute(args):

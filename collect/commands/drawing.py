@@ -7,6 +7,7 @@ from collect.families import open_family
 from collect.progress import show
 from collect.run.prompt_sheet import prompt_sheet
 from collect.run.sweep import pick_device
+from collect.writing import write_text
 from scalinglaws.schema import InputError
 
 AT_MOST = 4  # of the family's own prompts, unless --count says otherwise
@@ -31,7 +32,7 @@ def draw(args):
         f"{count} prompt{'s' * (count > 1)}, the same noise for every model, {args.sampler}, guidance {args.guidance:g}"
     )
     grid = sheet.grid(args.scale) | {"caption": caption, "guidance": args.guidance}
-    Path(args.out).with_suffix(".json").write_text(json.dumps(grid, indent=2) + "\n", encoding="utf-8")
+    write_text(Path(args.out).with_suffix(".json"), json.dumps(grid, indent=2) + "\n")
     show(f"{args.out}: {len(labels)} models down, {len(args.steps)} step counts across, guidance {args.guidance:g}")
     for line in lines:
         show(f"  {line}")

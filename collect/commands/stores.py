@@ -48,7 +48,7 @@ def _of_sweep(args):
     from collect.run.sweep import Opener  # torch: what a cell is called holds the hashes of networks
 
     sweep = Opener(args.sweep, args.store, args.device, args.download).sweep
-    return sweep.store, sweep.jobs
+    return sweep.store, sweep.uncounted
 
 
 def counts(done):

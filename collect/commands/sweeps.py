@@ -116,7 +116,7 @@ def _line(columns, event):
 def show(args):
     """A cell's row, its failure, and its images drawn again from their seeds."""
     sweep = _opener(args).sweep
-    jobs = {job.name: job for job in sweep.jobs}
+    jobs = {job.name: job for job in sweep.uncounted}
     if args.cell not in jobs:
         near = [name for name in jobs if name.startswith(args.cell.split("-")[0])][:5] or list(jobs)[:5]
         raise InputError(f"No cell '{args.cell}' in {args.sweep}; it has {len(jobs)}, such as {', '.join(near)}.")

@@ -13,7 +13,7 @@ from scalinglaws.schema import InputError
 
 def export(args):
     """One table of the store's rows, after those of other files; with a sweep file, of the cells it names alone."""
-    among = _cells_of(args.sweep) if args.sweep else None
+    among = _cells_of(args.sweep, args.download) if args.sweep else None
     table = export_tables([*args.add, args.store], args.out, among)
     show(f"{len(table)} rows in {args.out}")
     store = store_at(args.store)
@@ -28,11 +28,11 @@ def export(args):
     return 0
 
 
-def _cells_of(path):
+def _cells_of(path, network):
     """Names of the files of a sweep's cells; opening it takes torch, which a plain export does without."""
     from collect.run.sweep import Opener
 
-    return {stem(job) for job in Opener(path, device="cpu").sweep.jobs}
+    return {stem(job) for job in Opener(path, device="cpu", network=network).sweep.uncounted}
 
 
 def import_(args):

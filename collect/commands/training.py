@@ -1,7 +1,6 @@
 """Verbs that make models: data, train, finetune, personalise, distil, release, family."""
 
 import json
-import shutil
 from pathlib import Path
 
 import yaml
@@ -25,7 +24,7 @@ from collect.training.floors import measure_floors
 from collect.training.pictures import write_scenes
 from collect.training.several import each_label
 from collect.training.text_parts import make_references, make_scenes
-from collect.writing import whole
+from collect.writing import copy, write_text
 from scalinglaws.schema import InputError
 
 TRAINERS = {  # kind of family file: what makes it, fields in which a run may be continued with another value
@@ -96,7 +95,7 @@ def _resume_with(path, given, folder, free):
             raise InputError(f"{folder} holds a run of another recipe than {path}: choose another --out.")
     Path(folder).mkdir(parents=True, exist_ok=True)
     if not kept.exists() or kept.read_bytes() != Path(path).read_bytes():
-        shutil.copy2(path, kept)
+        copy(path, kept)
 
 
 def train(args):
@@ -131,8 +130,7 @@ def _same_run(path, given, folder):
         if read_config(kept, type(given)).model_copy(update=free) != given:
             raise InputError(f"{folder} holds a run of another file than {path}: choose another --out.")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with whole(kept) as part:
-        part.write_text(yaml.safe_dump(given.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    write_text(kept, yaml.safe_dump(given.model_dump(mode="json"), sort_keys=False))
 
 
 def tune(args):

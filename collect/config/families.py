@@ -100,7 +100,11 @@ class ModelRow(Strict):
     variant: str | None = Field(None, description="undistilled, or how it was distilled")
     train_steps: int | None = None
     train_images: int | None = Field(None, description="images seen in training, each for one step of it")
+    train_passes: int | None = Field(
+        None, description="forward passes behind the weights, a backward one counted as two; 3 an image when left out"
+    )
     train_seed: Seed | None = Field(None, description="seed of its training; repeats differ in it")
+    train_dtype: str | None = Field(None, description="numbers of its training: float32, or bfloat16 mixed")
 
     @model_validator(mode="after")
     def _has_a_place(self):

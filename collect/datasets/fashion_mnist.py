@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from collect.writing import whole
 from scalinglaws.schema import InputError
 
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -43,7 +44,8 @@ def download(into=FOLDERS[-1]):
         content = urllib.request.urlopen(MIRROR + name, timeout=60).read()
         if hashlib.sha256(gzip.decompress(content)).hexdigest() != digest:
             raise InputError(f"{MIRROR + name} does not have the expected sha256; it was not kept. Try again later.")
-        (place / name).write_bytes(content)
+        with whole(place / name) as part:
+            part.write_bytes(content)
     return place
 
 

@@ -10,7 +10,7 @@ models:
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 from collect import metrics, weights
@@ -129,29 +129,36 @@ class CheckpointFamily:
         if spec.kind == "diffusers":
             own = {"weights": folder_hash(fetch(spec, self.folder, self.network)), "adapted": ADAPTED}
         else:
-            own = {"weights": " ".join(part for part in (spec.kind, self._known(label)[2]) if part)}
+            own = {"weights": " ".join(part for part in (spec.kind, self._known(label)[1]) if part)}
         return own | {"options": spec.options} | self.task.identity()
 
     @lru_cache(maxsize=256)  # noqa: B019 - a family lives as long as its sweep
     def _known(self, label):
+        """(traits, weights, () -> cost profile) of a model. What a plug-in opens may be large: it is counted at once
+        and let go; a blueprint holds no numbers and is counted when that is asked for."""
         model = self.blueprint(label)
-        return counting.cost_profile(model, self.task), model.traits, model.weights
+        counted = partial(counting.cost_profile, model, self.task)
+        if self.spec(label).kind == "diffusers":
+            return model.traits, model.weights, counted
+        profile = counted()
+        return model.traits, model.weights, lambda: profile
 
+    @lru_cache(maxsize=256)  # noqa: B019
     def cost_profile(self, label):
         """The CostProfile of a model: FLOPs and bytes of its parts; no weights are read."""
-        return self._known(label)[0]
+        return self._known(label)[2]()
 
     def traits(self, label):
-        """The Traits of a model; no weights are read."""
-        return self._known(label)[1]
+        """The Traits of a model; no weights are read, and nothing is counted but of a plug-in's."""
+        return self._known(label)[0]
 
     def columns(self, label):
         """A model's columns of the table beside its cost."""
         spec = self.spec(label)
         known = {"model": label, "variant": spec.variant, "task": self.task.name}
-        known |= {name: getattr(spec, name) for name in ("train_steps", "train_images", "train_seed")}
+        known |= {name: getattr(spec, name) for name in ("train_steps", "train_images", "train_seed", "train_dtype")}
         if spec.train_images:
-            known["train_flops"] = self.cost_profile(label).training_flops(spec.train_images)
+            known["train_flops"] = self.cost_profile(label).training_flops(spec.train_images, spec.train_passes)
         own = {"weights": self.identity(label)["weights"]}
         own |= {"dataset": Path(self.prompts).stem} if self.prompts else {}
         return {k: v for k, v in known.items() if v is not None} | own

@@ -77,18 +77,13 @@ class SeriesFamily:
         return forecaster.model(net, self.file.parts(label)[1], HORIZON, self.scale)
 
     @lru_cache(maxsize=512)  # noqa: B019 - a family lives as long as its sweep
-    def _known(self, label):
-        """(cost profile, traits) of a label from the architecture alone."""
-        model = self.blueprint(label)
-        return profiling.cost_profile(model, self.task), model.traits
-
     def cost_profile(self, label):
         """The CostProfile of a model; no weights are read."""
-        return self._known(label)[0]
+        return profiling.cost_profile(self.blueprint(label), self.task)
 
     def traits(self, label):
-        """The Traits of a model; no weights are read."""
-        return self._known(label)[1]
+        """The Traits of a model; no weights are read, and nothing is counted."""
+        return self.blueprint(label).traits
 
     def identity(self, label):
         """The hashes of the weights and of what is forecast."""

@@ -22,6 +22,7 @@ from collect.models.networks import quiet
 from collect.models.pipelines.loading import DTYPES
 from collect.models.pipelines.unets import text_unet
 from collect.models.shapes import SCHEDULE
+from collect.writing import write_text
 
 SAMPLING = SCHEDULE | {  # starts at pure noise (Lin et al. 2023, arXiv:2305.08891)
     "clip_sample": False,
@@ -100,7 +101,7 @@ class TextFamily:
         """Write a size as an ordinary diffusers folder, float32, with a model card; returns its path."""
         with quiet():
             self.pipeline(label).save_pretrained(into, safe_serialization=True)
-        (Path(into) / "README.md").write_text(model_card(self, label, ARCHIVES), encoding="utf-8")
+        write_text(Path(into) / "README.md", model_card(self, label, ARCHIVES))
         return Path(into)
 
     def model(self, label, dtype="float32"):
@@ -109,22 +110,21 @@ class TextFamily:
             return text_unet(self.pipeline(label).to(DTYPES[dtype]))
 
     @lru_cache(maxsize=64)  # noqa: B019 - a family lives as long as its sweep
-    def _known(self, label):
-        """(cost profile, traits) of a label from the architectures alone."""
-        text = Path(self.folder) / "text"
+    def blueprint(self, label):
+        """The Model of a label from the architectures alone: its networks are on the meta device."""
         with torch.device("meta"):
             denoiser, autoencoder = tiny_t2i.build(self.file.width(label)), colour_autoencoder.build()
-            text_encoder = dual_encoder.blank_text_tower(text)
-        model = text_unet(pipeline(denoiser, autoencoder, text_encoder, self.tokenizer()))
-        return profiling.cost_profile(model, self.task), model.traits
+            text_encoder = dual_encoder.blank_text_tower(Path(self.folder) / "text")
+        return text_unet(pipeline(denoiser, autoencoder, text_encoder, self.tokenizer()))
 
+    @lru_cache(maxsize=64)  # noqa: B019
     def cost_profile(self, label):
         """The CostProfile of a size: FLOPs and bytes of denoiser, text encoder and decoder; no weights are read."""
-        return self._known(label)[0]
+        return profiling.cost_profile(self.blueprint(label), self.task)
 
     def traits(self, label):
-        """The Traits of a model; no weights are read."""
-        return self._known(label)[1]
+        """The Traits of a model; no weights are read, and nothing is counted."""
+        return self.blueprint(label).traits
 
     @cached_property
     def part_hashes(self):

@@ -86,13 +86,16 @@ class TrainedFamily:
         """A size's columns of the table beside its cost."""
         return {"model": label, "base_channels": self.width(label), "weights": self.identity(label)["weights"]}
 
+    @cached_property
+    def decoding(self):
+        """The Count of the shared decoder, from its architecture alone."""
+        return count(autoencoder.build, {"z": torch.zeros(1, *autoencoder.LATENT)}, call="decode")
+
     @lru_cache(maxsize=64)  # noqa: B019 - a family lives as long as its sweep
     def cost_profile(self, label):
         """The CostProfile of a size, from the architectures of its denoiser and of the shared decoder alone."""
         rule, width = shape(self.file.shape), self.width(label)
-        latent = {"z": torch.zeros(1, *autoencoder.LATENT)}
-        decoder = count(autoencoder.build, latent, call="decode")
-        return CostProfile(count(lambda: rule.build(width), rule.inputs()), None, decoder)
+        return CostProfile(count(lambda: rule.build(width), rule.inputs()), None, self.decoding)
 
     def metrics(self, specs=None, device="cpu"):
         """The metrics of a sweep file's `quality`; by default fd, kd and class accuracy by the family's classifier."""

@@ -34,6 +34,11 @@ SYNONYMS = {  # ours: theirs, in lower case with underscores; only names that me
     "clip":                 "clip_score clipscore",
     "fd_dinov2":            "fd_dino fdd",
 }  # fmt: skip
+OTHERS = {  # parts of a path behind which stands another network than the denoiser, whose size `params` is
+    "vae", "vqvae", "autoencoder", "first_stage", "first_stage_model", "text_encoder", "text_encoder_2",
+    "image_encoder", "tokenizer", "clip", "t5", "discriminator", "teacher", "feature_extractor", "classifier",
+    "reward_model",
+}  # fmt: skip
 OURS = {theirs: ours for ours, names in SYNONYMS.items() for theirs in names.split()}
 NULLS = {"", "none", "null", "nan", "n/a"}
 BEHIND_A_PATH = {c.name for c in schema.COLUMNS.values() if c.role in ("quality", "error")}
@@ -83,11 +88,13 @@ def import_runs(source, kind="auto", names=None, constants=None):
 
 
 def obvious(name, kind):
-    """Our column for one of their names, or None."""
+    """Our column for one of their names, or None; a setting of another network, as vae.num_params, is none of ours."""
     bare = _bare(name, kind)
-    whole, tail = _plain(bare), _plain(re.split(r"[./]", bare)[-1])
-    if whole in schema.COLUMNS:
+    *path, tail = (_plain(part) for part in re.split(r"[./]", bare))
+    if (whole := _plain(bare)) in schema.COLUMNS:
         return whole
+    if OTHERS & set(path) and tail not in BEHIND_A_PATH and OURS.get(tail) not in BEHIND_A_PATH:
+        return None
     return OURS.get(tail) or (tail if tail in BEHIND_A_PATH else None)
 
 

@@ -254,10 +254,11 @@ class CostProfile:
             "flops_decode": flops.get("decode", 0),
         }
 
-    def training_flops(self, images):
+    def training_flops(self, images, passes=None):
         """FLOPs of a training that saw so many images: three forward passes each, since a backward pass is counted as
-        twice a forward one (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)."""
-        return 3 * self.denoiser.flops_per_sample * images
+        twice a forward one (Kaplan et al. 2020, arXiv:2001.08361, section 2.1); passes: of all images, where they are
+        others, as of a distillation with its teacher's."""
+        return self.denoiser.flops_per_sample * (3 * images if passes is None else passes)
 
     def training_columns(self, steps, batch):
         """The columns of scalinglaws.schema on a training: its steps, the images seen, its FLOPs."""

@@ -89,16 +89,27 @@ class OpenedPipeline:
         return self.decode()
 
 
+def timed_config(file, steps, traits):
+    """The SamplingConfig of a sweep file that a model's latency is measured with: the first sampler, the most guidance,
+    and of the guidance intervals the one that takes most evaluations."""
+    weight = max(file.guidance)
+    intervals = file.guidance_interval if weight != 1 else [None]
+    configs = [SamplingConfig(file.samplers[0], steps, weight, interval) for interval in intervals]
+    return max(configs, key=lambda config: evaluations(config, traits))
+
+
 def latencies(opener, steps, batch, protocol=None):
-    """A row of scalinglaws.schema per model: seconds, memory, joules of one sampler and step count; no quality."""
+    """A row of scalinglaws.schema per model: seconds, memory, joules of timed_config, one candidate a sample (best of n
+    takes n times as much, and its verifier); no quality."""
     sweep = opener.sweep
-    config = SamplingConfig(sweep.file.samplers[0], steps, max(sweep.file.guidance))
     for label in sweep.labels:
+        config = timed_config(sweep.file, steps, sweep.family.traits(label))
         pipeline = Pipeline(opener, label, config, batch)
         latency = measure_latency(pipeline, batch, sweep.execution.device, protocol or Protocol(), timeout=3600)
         nfe = evaluations(config, sweep.family.traits(label))
         known = sweep.family.cost_profile(label).columns(nfe) | sweep.family.columns(label)
         settings = {"sampler": config.sampler, "steps": steps, "guidance": config.guidance}
+        settings |= {"guidance_interval": "{:g}-{:g}".format(*config.interval)} if config.interval else {}
         versions = {k: v for k, v in provenance([], sweep.execution, batch).items() if k in ("dtype", "versions")}
         yield (
             {"study": sweep.family.name, "family": sweep.family.name} | known | settings | latency.columns() | versions

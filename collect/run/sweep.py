@@ -83,11 +83,16 @@ class Sweep:
         return verifiers.open_verifier(file.verifier, self.family, self.execution.device) if file.verifier else None
 
     @cached_property
-    def jobs(self):
-        """A Job per cell: its name, identity, and expected FLOPs."""
+    def uncounted(self):
+        """A Job per cell: its name and identity, which say what is done; its FLOPs, seconds a model, are nan."""
         verified = {self.verifier_name: self.verifier.identity()} if self.verifier else {}
         key = cell_key(self.family, self.scores, self.execution, verified)
-        return [Job(cell.name, key(cell), sum(w.flops for w in self.works(cell)), cell) for cell in self.cells]
+        return [Job(cell.name, key(cell), float("nan"), cell) for cell in self.cells]
+
+    @cached_property
+    def jobs(self):
+        """The same with expected FLOPs, by which they are planned and run."""
+        return [replace(job, flops=sum(w.flops for w in self.works(job.cell))) for job in self.uncounted]
 
     def works(self, cell):
         """The Works of a cell, text and decoding included: what its parts have to evaluate, by architecture alone.

@@ -4,7 +4,8 @@ consistency   CoDi's losses; one student for any number of steps (consistency-<g
 guided        one evaluation for the two of a guided teacher
 progressive   student after student, each of the steps given; the next one's teacher is the last
 
-Stages of the progressive one are runs of the one loop in steps-<n>/, each resumed where it was left.
+Stages of the progressive one are runs of the one loop in steps-<n>/, each resumed where it was left; what a row says of
+its training holds those before it, too.
 """
 
 from pathlib import Path
@@ -36,14 +37,17 @@ def distil(file, folder, where=None):
     else:
         (examples, _), about = plain_examples(file, teacher, folder), {}
     measured, rows = measured_on(file, teacher.task, examples.conditions), []
-    for label, place, student, build, loss in students(file, folder, teacher, examples):
+    images, passes = file.steps * file.batch * where.processes, 0
+    for label, place, student, build, loss, each in students(file, folder, teacher, examples):
         yield from trained(file, build, loss, place, where, stage="distil")
         where.wait()
         if where.first:
             release(student, build, kept_snapshot(place, file.steps), folder / f"checkpoint-{label}")
             yield TrainingEvent("checkpoint", label, f"{folder / f'checkpoint-{label}'}: {file.steps} steps")
+        stages, passes = len(rows) + 1, passes + each * images
         row = {"label": label, "path": f"checkpoint-{label}", "variant": label}
-        rows.append(row | {"train_steps": file.steps, "train_seed": file.seed})
+        seen = {"train_steps": stages * file.steps, "train_images": stages * images, "train_passes": passes}
+        rows.append(row | seen | {"train_seed": file.seed, "train_dtype": where.dtype})
     if where.first:
         write_family(folder, task_of_family(teacher, measured, folder, **about), rows, teacher.options)
 
@@ -64,30 +68,30 @@ def check_guidance(file, model):
 
 
 def students(file, folder, teacher, examples):
-    """(label, folder, Pretrained, build, loss) of each student in turn; asked for the next one after it is trained."""
+    """(label, folder, Pretrained, build, loss, forward passes of each image) of each student in turn; asked for the
+    next one after it is trained."""
     batch, drop = file.batch, file.drop
+
+    def passes(teacher, guidance):
+        return distillation.forward_passes(file.method, max(map(teacher.model.calls, guidance)))
+
     if file.method == "consistency":
         loss = distillation.consistency(teacher, examples, batch, drop, file.gap)
         label = "consistency" if file.gap == 1 else f"consistency-{file.gap}"
-        yield label, folder, teacher, teacher.trainable, loss
+        yield label, folder, teacher, teacher.trainable, loss, passes(teacher, file.guidance)
     elif file.method == "guided":
         build, student = teacher.trainable, teacher
         if len(file.guidance) == 2 and teacher.model.guided != "embedded":
             build = lambda: distillation.with_guidance_input(teacher.trainable()).requires_grad_(True)  # noqa: E731
             student = teacher.with_denoiser(build().requires_grad_(False))
-        yield (
-            "guided",
-            folder,
-            student,
-            build,
-            distillation.guided(student, teacher, examples, batch, file.guidance, drop),
-        )
+        loss = distillation.guided(student, teacher, examples, batch, file.guidance, drop)
+        yield "guided", folder, student, build, loss, passes(teacher, file.guidance)
     else:
         guidance = file.guidance
         for steps in file.student_steps:
             place = folder / f"steps-{steps}"
             loss = distillation.progressive(teacher, teacher, examples, steps, batch, guidance, drop)
-            yield f"progressive-{steps}", place, teacher, teacher.trainable, loss
+            yield f"progressive-{steps}", place, teacher, teacher.trainable, loss, passes(teacher, guidance)
             net = teacher.trainable().requires_grad_(False)
             weights.load_into(net, kept_snapshot(place, file.steps))
             teacher = teacher.with_denoiser(net)

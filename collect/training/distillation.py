@@ -110,6 +110,14 @@ def consistency(student, examples, batch=32, drop=0.1, gap=1):
     return loss
 
 
+def forward_passes(method, evaluations=1):
+    """Forward passes of the network for each training image: three of the student, whose backward pass counts as two
+    (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), and those of what it learns from: of its own average
+    (consistency), of the teacher once (guided) or twice (progressive), with `evaluations` for each, two of a guided
+    one."""
+    return 3 + {"consistency": 1, "guided": evaluations, "progressive": 2 * evaluations}[method]
+
+
 def boundary(t):
     """(c_skip, c_out) at time t: (1, 0) at t = 0."""
     scaled = TIME_SCALE * t

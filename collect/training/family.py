@@ -6,7 +6,6 @@ quality    each snapshot's cell, measured once, kept in the run's store
 release    averages as float16 with the parts: a folder that a sweep can use
 """
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from collect.models import autoencoder
 from collect.models.shapes import shape
 from collect.training import loop, losses, quality
 from collect.training.events import TrainingEvent
+from collect.writing import copy
 
 CLASSIFIER = {"peak_rate": 2e-3, "weight_decay": 0.05}
 AUTOENCODER = {"peak_rate": 2e-3, "clip": 1.0}
@@ -119,5 +119,5 @@ def release(file, folder, into, step=None, labels=None):
     into = Path(into)
     loop.release_averages(folder, labels or file.labels, into, step)
     for name in ("family.yaml", "features.safetensors", "reference.safetensors", "autoencoder.safetensors"):
-        shutil.copy2(Path(folder) / name, into / name)
+        copy(Path(folder) / name, into / name)
     return into

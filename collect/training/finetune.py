@@ -39,16 +39,21 @@ def trained(file, build, loss, folder, where, stage="train", every=100):
             yield TrainingEvent(stage, name, f"{name}: step {step} of {file.steps}, loss {value:.4f}")
 
 
+def identified(images):
+    """(how many, 16 hex digits) of uint8 images [n, channel, h, w]: what tells them from others."""
+    return len(images), hashlib.sha256(images.contiguous().numpy()).hexdigest()[:16]
+
+
 def encoded(path, make, images=None):
-    """The x of make(), kept in a file and read from there the next time; InputError where it is of other images
-    (uint8 [n, channel, h, w]) than are given now, since the conditions would be those of the others."""
-    own = {} if images is None else {"images": hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}
+    """The x of make(), kept in a file and read from there the next time; InputError where it is of other images than
+    are given now (as `identified`), since the conditions would be those of the others."""
+    count, name = images or (None, None)
     if not Path(path).exists():
-        weights.save({"x": make()}, path, own)
+        weights.save({"x": make()}, path, {"images": name} if images else {})
     tensors, about = weights.load(path)
-    if images is not None and (about.get("images", own["images"]), len(tensors["x"])) != (own["images"], len(images)):
+    if images and (about.get("images", name), len(tensors["x"])) != (name, count):
         raise InputError(
-            f"{path} was made of {len(tensors['x'])} images that are not the {len(images)} in the data now: put them "
+            f"{path} was made of {len(tensors['x'])} images that are not the {count} in the data now: put them "
             "back, or choose another --out."
         )
     return tensors["x"]
@@ -89,7 +94,7 @@ def plain_examples(file, base, folder):
     check_classes(base, conditions)
     images = colours(images, image_channels(base.pipe, base.model))
     make = lambda: encode_images(base.pipe, base.model, images)  # noqa: E731
-    return Examples(encoded(Path(folder) / "encoded.safetensors", make, images), conditions), images
+    return Examples(encoded(Path(folder) / "encoded.safetensors", make, identified(images)), conditions), images
 
 
 def upscale_examples(file, base, folder):
@@ -100,8 +105,9 @@ def upscale_examples(file, base, folder):
     images = colours(images, image_channels(base.pipe, base.model))
     small = lambda: enlarge(reduced(images, file.factor), base.side)  # noqa: E731
     encode = lambda pictures: encode_images(base.pipe, base.model, pictures)  # noqa: E731
-    x = encoded(Path(folder) / "encoded.safetensors", lambda: encode(images), images)
-    beside = encoded(Path(folder) / "encoded-small.safetensors", lambda: encode(small()), images)
+    known = identified(images)
+    x = encoded(Path(folder) / "encoded.safetensors", lambda: encode(images), known)
+    beside = encoded(Path(folder) / "encoded-small.safetensors", lambda: encode(small()), known)
     if holds_scenes(file.data) and file.images is None:
         write_images(images[:PICTURES].numpy(), None, Path(folder) / "images")
     return Examples(x, {"beside": beside, "prompts": [file.prompt] * len(x)})
@@ -145,7 +151,7 @@ def finetune(file, folder, where=None):
             variant = "fine-tuned" if file.pretrained else "from scratch"
             row = {"label": f"{folder.name}{end}", "path": f"checkpoint{end}", "variant": variant}
             seen = {"train_steps": step, "train_images": step * file.batch * where.processes}
-            rows.append(row | seen | {"train_seed": file.seed})
+            rows.append(row | seen | {"train_seed": file.seed, "train_dtype": where.dtype})
             yield TrainingEvent("checkpoint", folder.name, f"{folder / f'checkpoint{end}'}: {step} steps")
         write_family(folder, task, rows, model.options)
 

@@ -5,7 +5,7 @@ the step, and the average of the weights has a power-function profile (Karras et
 67 and 121). All randomness is keyed by (seed, step): no generator is stored.
 
     loss       a function of (model, the step's generator) -> scalar tensor; it holds its data (losses.py)
-    state      one safetensors file: weights, average, Adam's moments and the step
+    state      one safetensors file: weights, average, Adam's moments and the step; never of weights that are not finite
     snapshots  `average-<step>.safetensors` at doubling steps
 """
 
@@ -19,7 +19,7 @@ import torch
 
 from collect import weights
 from collect.training.parallel import Alone
-from scalinglaws.schema import InputError
+from scalinglaws.schema import InputError, NoAnswer
 
 FIRST_SNAPSHOT = 125  # steps
 
@@ -90,23 +90,36 @@ def start(build, config, device="cpu"):
     return State(model, average, torch.optim.AdamW(trained, config.rate, weight_decay=config.weight_decay))
 
 
-def save_state(state, path, model=None, processes=1):
-    """Weights, average, Adam's moments, the step and the number of processes as one safetensors file; model: the
-    State's without a wrapper."""
+def save_state(state, path, model=None, where=None):
+    """Weights, average, Adam's moments, the step, the number of processes and their precision as one safetensors file;
+    model: the State's without a wrapper."""
+    where = where or Alone()
     tensors = {f"model.{k}": v for k, v in (model or state.model).state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in state.average.items()}
     for index, moments in state.optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-    weights.save(tensors, path, {"step": state.step, "processes": processes})
+    weights.save(tensors, path, {"step": state.step, "processes": where.processes, "dtype": where.dtype})
 
 
-def load_state(state, path, processes=1):
-    """Put a stored state into a fresh one; InputError when the file is damaged or of another number of processes."""
+def load_state(state, path, where=None):
+    """Put a stored state into a fresh one; InputError when the file is damaged, of another number of processes or
+    precision, or of weights that are not finite."""
     tensors, metadata = weights.load(path)
-    if (before := int(metadata.get("processes", 1))) != processes:
+    where = where or Alone()
+    if (before := int(metadata.get("processes", 1))) != where.processes:
         raise InputError(
-            f"{path} is of {before} processes, each with a batch of its own, and cannot be continued by {processes}: "
-            f"start {before}, or choose another --out."
+            f"{path} is of {before} processes, each with a batch of its own, and cannot be continued by "
+            f"{where.processes}: start {before}, or choose another --out."
+        )
+    if (before := metadata.get("dtype", where.dtype)) != where.dtype:  # older states do not say
+        raise InputError(
+            f"{path} was trained in {before} and cannot be continued in {where.dtype}: train in {before}, or choose "
+            "another --out."
+        )
+    if bad := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
+        raise InputError(
+            f"{path} holds numbers that are not finite ({bad[0]}, for one): its run had diverged by step "
+            f"{metadata['step']}. Delete it to start again, with a smaller rate or a longer warmup."
         )
     moments = {}
     for key in (k for k in tensors if k.startswith("adam.")):
@@ -122,18 +135,19 @@ def load_state(state, path, processes=1):
 
 
 def optimize(model, optimizer, loss, generator, clip=None, where=None):
-    """One step of an optimizer on a loss, the gradient's norm held to `clip`; returns the loss."""
-    where, value = where or Alone(), loss(model, generator)
+    """One step of an optimizer on a loss, the gradient's norm held to `clip`; returns the loss and that norm, without
+    a clip 0."""
+    where, value, norm = where or Alone(), loss(model, generator), 0.0
     optimizer.zero_grad()
     where.backward(value)
     if clip is not None:
-        where.clip(optimizer.param_groups[0]["params"], clip)
+        norm = where.clip(optimizer.param_groups[0]["params"], clip)
     optimizer.step()
-    return value.item()
+    return value.item(), float(norm)
 
 
 def advance(state, loss, config, where=None):
-    """One step of a State; returns the loss."""
+    """One step of a State; returns the loss and the norm of its gradient."""
     where, step = where or Alone(), state.step + 1
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, step)
@@ -144,6 +158,23 @@ def advance(state, loss, config, where=None):
     _average(state, where.bare(state.model), ema_decay(config.gamma, step))
     state.step = step
     return value
+
+
+def check_finite(value, norm, step, folder, kept):
+    """NoAnswer where a step's loss or the norm of its gradient is not finite: the weights after it are of no use.
+
+    kept: the step of the state in `folder`, None where there is none. The norm is that of all processes' gradients, so
+    that all of them stop at one step.
+    """
+    if math.isfinite(value) and math.isfinite(norm):
+        return
+    held = [f"state.safetensors of step {kept}"] if kept else []
+    held += [f"snapshot {path.name}" for _, path in snapshots(folder)[-1:]]
+    last = f"Kept from before are {' and '.join(held)}" if held else "Nothing was kept before it"
+    raise NoAnswer(
+        f"The training in {folder} diverged at step {step}: the loss was {value:g}, the norm of its gradient {norm:g}. "
+        f"{last}. The same training would end the same way: give a smaller rate or a longer warmup, and another --out."
+    )
 
 
 @torch.no_grad()
@@ -158,19 +189,24 @@ def train(build, loss, config, steps, folder, save_every=250, device="cpu", wher
 
     Leaves `state.safetensors` and one `average-<step>.safetensors` at each doubling step and at the last.
     A loss with the attribute `averaged` is called with `average`, {name: tensor} of the average of the weights, too.
-    where: the processes and the precision (parallel.py); by default this process on `device`.
+    where: the processes and the precision (parallel.py); by default this process on `device`. A loss that is not finite
+    ends the run, see check_finite; what is on disk stays.
     """
     folder, where = Path(folder), where or Alone(device)
     state = start(build, config, where.device)
     if (folder / "state.safetensors").exists():
-        load_state(state, folder / "state.safetensors", where.processes)
+        load_state(state, folder / "state.safetensors", where)
     state.model, state.optimizer = where.prepare(state.model, state.optimizer)
+    kept = state.step
     while state.step < steps:
-        value = advance(state, loss, config, where)
+        value, norm = advance(state, loss, config, where)
+        check_finite(value, norm, state.step, folder, kept)
         if where.first and (is_doubling(state.step) or state.step == steps):
             weights.save(state.average, snapshot(folder, state.step), {"step": state.step})
-        if where.first and (state.step % save_every == 0 or state.step == steps):
-            save_state(state, folder / "state.safetensors", where.bare(state.model), where.processes)
+        if state.step % save_every == 0 or state.step == steps:
+            kept = state.step
+            if where.first:
+                save_state(state, folder / "state.safetensors", where.bare(state.model), where)
         yield state.step, value
     where.wait()
 
@@ -179,6 +215,7 @@ def train_one_cycle(build, loss, steps, peak_rate, weight_decay=0.0, clip=None, 
     """Train build() by Adam with a one-cycle rate (Smith & Topin 2018, arXiv:1708.07120); yields (step, loss, model).
 
     For small parts that need no resuming: the rate depends on the last step, and one generator serves all steps.
+    NoAnswer where the loss is not finite.
     """
     torch.manual_seed(seed)
     model = build()
@@ -186,7 +223,12 @@ def train_one_cycle(build, loss, steps, peak_rate, weight_decay=0.0, clip=None, 
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, total_steps=steps)
     generator = torch.Generator().manual_seed(seed)
     for step in range(1, steps + 1):
-        value = optimize(model, optimizer, loss, generator, clip)
+        value, norm = optimize(model, optimizer, loss, generator, clip)
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            raise NoAnswer(
+                f"The training of a {type(model).__name__} diverged at step {step}: its loss is {value:g}, the norm of "
+                f"its gradient {norm:g}, and nothing was written. Its data or its rate are at fault."
+            )
         schedule.step()
         yield step, value, model
 

@@ -22,6 +22,7 @@ from collect.training.finetune import (
     colours,
     encoded,
     first_examples,
+    identified,
     kept_snapshot,
     open_base,
     trained,
@@ -80,7 +81,8 @@ def personalise(file, folder, where=None):
         check_classes(base, condition)
     images, captions = first_examples(file, base.side, "unconditional" if subject is not None else "text")
     images = colours(images, image_channels(base.pipe, base.model))
-    own = encoded(folder / "encoded.safetensors", lambda: encode_images(base.pipe, base.model, images), images)
+    given = lambda: encode_images(base.pipe, base.model, images)  # noqa: E731
+    own = encoded(folder / "encoded.safetensors", given, identified(images))
     drawn = lambda: encode_images(base.pipe, base.model, draw_prior(base, file.prior, kept, file.seed))  # noqa: E731
     prior = encoded(folder / "prior.safetensors", drawn)
     yield TrainingEvent(
@@ -93,7 +95,7 @@ def personalise(file, folder, where=None):
     if where.first:
         release(base, base.trainable, kept_snapshot(folder, file.steps), folder / "checkpoint")
         row = {"label": folder.name, "path": "checkpoint", "variant": "personalised"}
-        row |= {"train_steps": file.steps, "train_seed": file.seed}
+        row |= {"train_steps": file.steps, "train_seed": file.seed, "train_dtype": where.dtype}
         row["train_images"] = 2 * file.steps * file.batch * where.processes  # of the subject and of its class
         write_family(folder, task_of_family(base, both[0].conditions, folder), [row], base.options)
         yield TrainingEvent("checkpoint", folder.name, f"{folder / 'checkpoint'}: {file.steps} steps")

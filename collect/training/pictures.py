@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from collect.datasets import scenes
+from collect.writing import whole
 from scalinglaws.schema import InputError
 
 SEARCHED = 200_000  # scenes of a split that are looked through for a subject
@@ -53,5 +54,5 @@ def write_images(images, captions, folder):
     for name, image in zip(names, images, strict=True):
         Image.fromarray(np.ascontiguousarray(np.transpose(image, (1, 2, 0)))).save(folder / name)
     if captions is not None:
-        with open(folder / "captions.csv", "w", newline="", encoding="utf-8") as file:
+        with whole(folder / "captions.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("file", "caption"), *zip(names, captions, strict=True)])

@@ -24,6 +24,7 @@ from collect.models.pipelines.parts import schedule, weighed
 from collect.sampling.loop import encode
 from collect.training import loop
 from collect.training.process import Process, process_of
+from collect.writing import write_text
 from scalinglaws.schema import InputError
 
 PROMPTS_KEPT = 5000  # of the training set, as the family's prompts
@@ -141,14 +142,14 @@ def release(trained, build, path, place):
 def write_family(into, task, rows, options=None):
     """Write the family.yaml that `collect run` opens: its task, and {label, path, ...} of each model."""
     content = {"family": Path(into).name, "task": task, "models": [row | {"options": options or {}} for row in rows]}
-    (Path(into) / "family.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_text(Path(into) / "family.yaml", yaml.safe_dump(content, sort_keys=False))
 
 
 def task_of_family(pretrained, conditions, into, images=None, factor=4, prompt=""):
     """The `task` of a family.yaml for a trained model: its prompts in turn, its classes, or images to enlarge."""
     if pretrained.task == "text":
         lines = list(dict.fromkeys(" ".join(p.split()) for p in conditions["prompts"]))[:PROMPTS_KEPT]
-        (Path(into) / "prompts.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(Path(into) / "prompts.txt", "\n".join(lines) + "\n")
         return {"kind": "text", "prompts": "prompts.txt"}
     if pretrained.task == "class":
         return {"kind": "class", "classes": int(max(conditions["classes"])) + 1}

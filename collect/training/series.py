@@ -5,7 +5,6 @@ quality    each snapshot's cell, measured once, kept in the run's store
 release    averages as float16: a folder that a sweep can use
 """
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from collect.families.series import SeriesFamily
 from collect.training import loop, quality
 from collect.training.events import TrainingEvent
 from collect.training.process import process_of
+from collect.writing import copy
 
 
 def make_parts(file, folder, data=None):
@@ -89,5 +89,5 @@ def release(file, folder, into, step=None, labels=None):
     loop.release_averages(folder, labels or file.labels, into, step)
     kept = into / "family.yaml"
     if not kept.exists() or kept.read_bytes() != (Path(folder) / "family.yaml").read_bytes():
-        shutil.copy2(Path(folder) / "family.yaml", kept)
+        copy(Path(folder) / "family.yaml", kept)
     return into

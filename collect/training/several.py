@@ -7,6 +7,7 @@ import yaml
 
 from collect.config import TextFamilyFile, family_kind
 from collect.families import open_family
+from collect.writing import write_text
 from scalinglaws.schema import InputError
 
 RELATIVE = ("prompts", "images")  # paths of a family's task
@@ -54,7 +55,7 @@ def join(folder, labels):
     first = labels[0]
     task = {k: _from(first, v) if k in RELATIVE else v for k, v in families[first]["task"].items()}
     content = {"family": folder.name, "task": task, "models": rows}
-    (folder / "family.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_text(folder / "family.yaml", yaml.safe_dump(content, sort_keys=False))
 
 
 def _family(folder):

@@ -19,6 +19,7 @@ from collect.models import tiny_t2i
 from collect.training import loop, losses, quality
 from collect.training import text_parts as parts
 from collect.training.events import TrainingEvent
+from collect.writing import copy
 
 
 def make_parts(file, folder, data=None):
@@ -95,7 +96,7 @@ def release(file, folder, into, step=None, labels=None):
     folder, into = Path(folder), Path(into)
     loop.release_averages(folder, labels or file.labels, into, step)
     for path in (*folder.glob("reference-*.safetensors"), folder / "family.yaml", folder / "prompts.txt"):
-        shutil.copy2(path, into / path.name)
+        copy(path, into / path.name)
     tensors, about = weights.load(folder / "autoencoder.safetensors")
     weights.save(tensors, into / "autoencoder.safetensors", about, half=True)
     for name in ("text", "judge"):

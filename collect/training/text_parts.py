@@ -18,6 +18,7 @@ from collect.metrics.reference import write_sums
 from collect.models import autoencoder, colour_autoencoder, dual_encoder
 from collect.models.tiny_t2i import TOKENS
 from collect.training import loop, losses
+from collect.writing import copy, write_text
 from scalinglaws.schema import InputError
 
 TEXT = {"width": 96, "layers": 3, "patch": 8, "seed": 0}  # the encoder that conditions
@@ -36,7 +37,7 @@ def make_scenes(archives, folder, split, count, seed=0):
         icons = emoji.icons(archives)
         images, captions = scenes.draw(icons, split, count, seed)
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{split}.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
+        write_text(place / f"{split}.txt", "\n".join(captions) + "\n")
         about = {"icons": icons.hash, "seed": seed, "split": split}
         weights.save({"images": torch.from_numpy(images)}, place / f"{split}.safetensors", about)
     images, captions, about = _stored(place, split)
@@ -86,7 +87,7 @@ def tune_decoder(folder, images, steps):
     folder = Path(folder)
     out, first = folder / "autoencoder.safetensors", folder / "autoencoder-0.safetensors"
     if not first.exists():
-        shutil.copy2(out, first)
+        copy(out, first)
     tensors, about = weights.load(first)
 
     def build():
@@ -154,7 +155,7 @@ def make_references(file, folder, archives):
         yield path.stem, f"{path.name}: {count} scenes"
     for name in unwritten:
         if drawn := prompt_scenes(file, icons, TextFamily(folder).tokenizer(), split=splits[name]):
-            (folder / f"{name}.txt").write_text("".join(f"{scene.caption}\n" for scene in drawn), encoding="utf-8")
+            write_text(folder / f"{name}.txt", "".join(f"{scene.caption}\n" for scene in drawn))
             yield name, f"{name}.txt: {len(drawn)} captions"
 
 
