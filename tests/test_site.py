@@ -406,6 +406,12 @@ def test_a_parameter_may_be_empty(said, tmp_path, monkeypatch):
     assert said("report", "downstream_scaling", "-p", "=8")[0] == 2
 
 
+def test_a_page_whose_title_asks_has_no_full_stop_after_it(tmp_path):
+    pages = [("a.html", "Do seconds follow FLOPs?", "They do."), ("b.html", "The board", "Forecasts.")]
+    text = index.write(tmp_path / "index.html", "x", None, "", pages, []).read_text()
+    assert "follow FLOPs?</a> They do.</li>" in text and "The board</a>. Forecasts.</li>" in text
+
+
 def test_the_index_names_the_best_of_several_settings(rows, shown, tmp_path):
     text = index.write(tmp_path / "index.html", "x", shown, "explore.html", [], []).read_text()
     best = shown["settings"][index.middle(shown)[1]["setting"]]["label"]

@@ -152,7 +152,7 @@ def _claim(claim, tests):
 
 def _links(pages):
     return "<ul>" + "".join(
-        f'<li><a href="{escape(href)}">{escape(title)}</a>{f". {escape(sentence)}" if sentence else ""}</li>'
+        f'<li><a href="{escape(href)}">{escape(title)}</a>{"" if title[-1:] in "?!." else "."} {escape(sentence)}</li>'
         for href, title, sentence in pages
     ) + "</ul>"  # fmt: skip
 
