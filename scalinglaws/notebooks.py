@@ -94,7 +94,7 @@ def figures(notebook, stem):
 
 
 def _described(page, headings, name):
-    """The page with its figures, which nbconvert leaves undescribed, named by their headings and linked to their SVG."""
+    """The page with its figures, which nbconvert leaves undescribed, named by their headings and linked to SVG."""
     numbered = iter(enumerate(headings, 1))
 
     def linked(image):
