@@ -94,6 +94,20 @@ def test_every_stop_says_what_optimum_says(rows, shown):
             assert others == sorted(others) and np.isclose(best.value, others[0])
 
 
+def test_what_lies_beyond_the_measured_rows_is_called_a_projection(shown, tmp_path):
+    scale, beyond = shown["scales"][0], COLUMNS.index("decades_beyond")
+    for stop in scale["stops"]:
+        best = next(row for row in stop["candidates"] if row[0] == stop["model"])
+        assert stop["settings"][0][1:] == best  # the best setting's best size, decades_beyond too
+    first, last = (scale["stops"][k]["settings"][0][1:] for k in (0, -1))
+    assert first[beyond] == 0 and last[beyond] > 0.3
+    text = index.write(tmp_path / "index.html", "x", shown, "explore.html", [], []).read_text()
+    cells = [re.findall(r"<td>(.*?)</td>", row) for row in text.split("<tr>") if "explore.html#" in row]
+    value = COLUMNS.index("value")  # size, setting and steps stand before it
+    assert [row[value] for row in (cells[0], cells[-1])] == [f"{first[3]:.4g}", f"{last[3]:.4g} (projection)"]
+    assert index.amount(scale["stops"][-1]["budget"], "FLOPs") in text  # both ends are there
+
+
 def test_an_exact_table_gives_the_best_of_the_law_it_follows(user_table):
     shown = answers(user_table, **QUICK)
     sizes, labels = SIZES, [model["label"] for model in shown["models"]]
@@ -155,6 +169,17 @@ def test_a_table_without_any_cost_has_no_page(tmp_path):
         match=r"No budget can be priced: A cost in flops .* needs the column .* such as gpu_ms, energy_j or gflops",
     ):
         answers(table, **QUICK)
+
+
+def test_the_last_budget_buys_the_most_expensive_row():
+    for study, settings in (("mei", {}), ("tiny-ldm", {"where": "sampler=ddim; guidance=1"})):
+        shown = answers(study, **settings, **QUICK)
+        for scale in shown["scales"]:
+            points = scale["shown"][0]["points"]
+            ends = min(points, key=lambda p: p[1]), max(points, key=lambda p: p[1])
+            for point, stop in zip(ends, (scale["stops"][0], scale["stops"][-1]), strict=True):
+                assert point[1] <= stop["budget"] <= 1.01 * point[1]
+                assert point[0] in [row[0] for row in stop["candidates"]]
 
 
 def test_a_law_of_size_alone_has_points_and_no_curves():
