@@ -53,6 +53,11 @@ class Checker(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
 
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
@@ -278,6 +283,17 @@ def test_a_site_links_its_pages_and_says_what_it_left_out(user_table, tmp_path, 
     assert "Best setting" not in text  # there is one
     again = sl.read(ran[0]["study"])  # the rows as read, in the usual columns
     assert len(again) == len(family()) and "seconds_per_image" in again
+
+
+def test_the_board_leads_back_and_shows_its_captions_whole(user_table, tmp_path, monkeypatch):
+    monkeypatch.setattr(assemble.series, "published", list)  # the table's own series alone
+    made = site.build(user_table, tmp_path, names=(), board=True, **QUICK)
+    board = made.pages[-1]
+    checked = check_page(board)
+    assert board.name == "board.html" and "index.html" in checked.loads
+    text = board.read_text()
+    assert "initial-scale=1" in text and not re.search(r"figcaption\{[^}]*overflow:hidden", text)
+    assert text.count("<table>") == text.count('<div class="scroll"') > 0 and "<th>" not in text
 
 
 def test_notebooks_about_other_rows_are_left_out_in_the_words_of_the_table(user_table, tmp_path):

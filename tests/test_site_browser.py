@@ -12,6 +12,7 @@ from synthetic import family
 
 import scalinglaws as sl
 from scalinglaws import site
+from scalinglaws.site import assemble
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(not BROWSER, reason="no chromium or google-chrome on PATH")
@@ -70,7 +71,7 @@ def test_a_projection_is_called_one_where_it_is_seen_and_where_it_is_heard(tmp_p
     near = browse(page, tmp_path, f"#unit=flops&budget={first}")
     assert "projection" not in text_of(near, "live") and "predicted by the law; 90%" in text_of(near, "facts")
     said = re.sub(r"\s+", " ", text_of(dom, "legend") + text_of(dom, "chart-note"))
-    for words in ("measured, with its standard error", "law of a size", "another size's best", "the red line is of all"):
+    for words in ("measured, with its standard error", "law of a size", "another size's best", "red line is of all"):
         assert words in said, words
     assert "the probability that it is the best within its setting" in text_of(dom, "settings")
 
@@ -150,6 +151,22 @@ def test_the_images_are_of_the_nearest_guidance_and_say_what_they_are_not(tmp_pa
     page = site.explore(family(guidance=3.0), tmp_path / "guided.html", sheets=sheets, **QUICK)
     picture = text_of(browse(page, tmp_path, f"#budget={data_of(page)['scales'][0]['stops'][1]['budget']}"), "picture")
     assert re.search(r"\(drawn nearest to (\d+, )?guidance 3\)\. of 2$", picture), picture
+
+
+@needs_browser
+@pytest.mark.slow
+def test_the_board_fits_a_phone(user_table, tmp_path, monkeypatch):
+    monkeypatch.setattr(assemble.series, "published", list)
+    board = site.build(user_table, tmp_path / "site", names=(), board=True, **QUICK).pages[-1]
+    told = "addEventListener('load', () => parent.postMessage(document.documentElement.scrollWidth, '*'));"
+    board.write_text(board.read_text().replace("</body>", f"<script>{told}</script></body>"))
+    outer = tmp_path / "outer.html"
+    outer.write_text(
+        '<!doctype html><body><pre id="out"></pre><script>addEventListener("message", (event) => {'
+        'document.getElementById("out").textContent = event.data; });</script>'
+        f'<iframe src="{board.as_uri()}" style="width:360px;height:700px;border:0"></iframe></body>'
+    )
+    assert int(text_of(browse(outer, tmp_path), "out")) <= 360
 
 
 RANGE = """{

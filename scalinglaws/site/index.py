@@ -88,7 +88,8 @@ def _glance(answers, explorer):
              f"{answers['level']:.0%} interval", "Probability"]  # fmt: skip
     rows = [_glance_row(answers, scale, scale["stops"][k], explorer, several) for k in chosen]
     table = (f"<table><caption>Budgets in {escape(scale['name'])}; each leads to its place on the interactive page. "
-             f"Values are predicted by the law; a projection lies beyond the measured rows.</caption><thead><tr>{''.join(f'<th scope=col>{escape(h)}</th>' for h in heads)}</tr></thead>"
+             f"Values are predicted by the law; a projection lies beyond the measured rows.</caption>"
+             f"<thead><tr>{''.join(f'<th scope=col>{escape(h)}</th>' for h in heads)}</tr></thead>"
              f"<tbody>{''.join(rows)}</tbody></table>")  # fmt: skip
     more = f'<p><a href="{_href(explorer, scale, stop)}">Choose a budget on the interactive page</a></p>'
     setting = [f"Best setting: {answers['settings'][stop['setting']]['label']}."] if several else []
