@@ -83,3 +83,5 @@ def test_a_law_in_tokens_serves_tokens_and_its_budget_is_in_flops(found):
     assert "served by default" not in said and "served by default" in found.answer  # steps alone have a default
     assert "(FLOPs, 6 x params x data) is best spent on params" in said and "tokens to serve at loss" in said
     assert "images to serve at fd" in found.answer
+    own = training_budget(runs.rename(columns={"loss": "val_loss"}), replicates=20)  # found as `ask` finds it
+    assert own.allocation.columns[2] == "val_loss" and own.allocation.size == made.allocation.size

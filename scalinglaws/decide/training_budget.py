@@ -16,6 +16,7 @@ from scalinglaws.decide.serving import OutOfReach, Serving, serve
 from scalinglaws.decide.training_cost import training_cost
 from scalinglaws.fitting import fit
 from scalinglaws.fitting.result import Fit
+from scalinglaws.roles import quality_of
 from scalinglaws.schema import InputError, names
 
 SIZES = ("flops_per_forward", "params", "N")
@@ -105,10 +106,10 @@ def training_budget(
 
     study: rows, a file or a bundled study; training: rows whose training length varies, if they are apart (for
     "tiny-ldm" its bundled ones); the other rows are of the end of training. budget: FLOPs of training (default: the
-    middle of those measured). quality: column (default fd, fid or loss); wanted: its value when serving (default: 1.25
-    times the best measured); served: images or tokens over the lifetime (default: 1e5 images, or as many tokens as the
-    longest training took); steps: allowed (default: those measured). size, data: columns (default: the first known).
-    unique: different items, for epochs. Raises InputError.
+    middle of those measured). quality: column (default fd, fid, loss or one called so); wanted: its value when serving
+    (default: 1.25 times the best measured); served: images or tokens over the lifetime (default: 1e5 images, or as many
+    tokens as the longest training took); steps: allowed (default: those measured). size, data: columns (default: the
+    first known). unique: different items, for epochs. Raises InputError.
     """
     rows, columns = _rows(study, training, quality, size, data)
     quality, size, data = (columns[k] for k in ("quality", "N", "D"))
@@ -164,7 +165,8 @@ def _rows(study, training, quality, size, data):
         training = training or "tiny-ldm-training"
     rows = rows if training in (None, "") else joint_rows(rows_of(training), rows)
     known = [c for c in ("fd", "fid", "loss", *names("quality")) if c in rows and rows[c].notna().all()]
-    columns = {"quality": quality or next(iter(known), None), "N": size or next((c for c in SIZES if c in rows), None),
+    columns = {"quality": quality or next(iter(known), None) or quality_of(rows),
+               "N": size or next((c for c in SIZES if c in rows), None),
                "D": data or next((c for c in DATA if c in rows), None)}  # fmt: skip
     argument = {"quality": "quality", "N": "size", "D": "data"}
     for symbol, column in columns.items():
