@@ -13,7 +13,6 @@ MARK = "#d1495b"  # crossings, the best, and what is held out
 GREY = "#b5b5b5"
 SIZE = (8.2, 4.8)  # inches
 MANY = 12  # labels that a legend can hold
-WIDE = 30.0  # times from end to end of an x axis, from where on only powers of ten are labelled
 FINER = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)  # ticks within a decade
 FEWEST = 3  # ticks on an axis
 RULES = {
@@ -57,11 +56,11 @@ def styled(ax):
 def label_axes(ax, x, y, log=True):
     """Name the axes by the texts x and y; log: both logarithmic, with few and plain numbers at the ticks."""
     ax.set(xlabel=x, ylabel=y)
+    ax.margins(x=0.03, y=0.06)
     if log:
         ax.set(xscale="log", yscale="log")
         plain_numbers(ax)
         spaced_numbers(ax)
-    ax.margins(x=0.03, y=0.06)
 
 
 def plain_numbers(ax):
@@ -84,9 +83,9 @@ class Numbers(LogLocator):
 
 
 def spaced_numbers(ax):
-    """1, 2, 5, 10 ... on a logarithmic x axis, of several decades the powers of ten alone: labels do not overlap."""
-    low, high = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < WIDE * low else (1.0,)))
+    """Powers of ten on a logarithmic x axis, 1, 2, 5, 10 ... where under three lie on it: labels do not overlap."""
+    powers = np.diff(np.floor(np.log10(ax.get_xlim())))[0]
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if powers < FEWEST else (1.0,)))
     ax.xaxis.set_major_formatter(FuncFormatter(short))
     ax.xaxis.set_minor_formatter(NullFormatter())
 

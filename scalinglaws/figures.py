@@ -3,6 +3,8 @@
 One palette: a size has the same colour in every figure, from dark (small) to light.
 """
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -13,6 +15,7 @@ from scalinglaws.plots import quality_against_cost
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)  # ticks of logit axes
 PERCENT = (-10, -5, 0, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # ticks of losses
+LEGEND = 44  # characters of a line of a legend below the axes, of which two stand side by side
 MARKERS = {"": "o", "above": "^", "below": "v"}
 
 
@@ -146,7 +149,8 @@ def which_size(winners, largest, ax=None):
         ax.set(xscale="log", xlabel=f"budget, 1: {largest} at its most steps, not guided")
         ax.set(ylabel="best size", ylim=(-0.5, len(models) - 0.5))
         ax.set_yticks(range(len(models)), models)
-        handles = [plt.Line2D([], [], color=colour, lw=2, label=account) for account, colour in shade.items()]
+        handles = [plt.Line2D([], [], color=colour, lw=2, label=fill(account, LEGEND))
+                   for account, colour in shade.items()]  # fmt: skip
         ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=1 + (len(handles) > 4),
                   fontsize=8)  # fmt: skip
     return ax

@@ -22,7 +22,8 @@ TABLES = ("display.float_format", "'{:.4g}'.format", "display.max_colwidth", "20
 FORMAT = [f"--IPKernelApp.exec_lines=[\"__import__('pandas').set_option('{TABLES[0]}', {TABLES[1]}, '{TABLES[2]}', "
           f"{TABLES[3]})\"]"]  # fmt: skip
 STYLE = "<style>.jp-RenderedText pre { word-break: normal; overflow-wrap: anywhere; }</style>"  # words stay whole
-UNDESCRIBED = 'alt="No description has been provided for this image"'
+UNDESCRIBED = r'<img[^>]*\balt="No description has been provided for this image"[^>]*>'
+SENTENCE = r"(?<=[.?!])(?<!et al\.)\s"  # where one ends
 FOLDERS = (HERE / "data" / "notebooks", HERE.parent / "notebooks")  # in the wheel, in the checkout
 
 
@@ -42,14 +43,14 @@ def title(name):
     """(title, first sentence) of a notebook, from its first cell."""
     first = json.loads(_find(name).read_text(encoding="utf-8"))["cells"][0]["source"]
     heading, _, text = "".join(first).partition("\n")
-    return heading.lstrip("# "), re.split(r"(?<=[.?!])\s", text.strip(), maxsplit=1)[0]
+    return heading.lstrip("# "), re.split(SENTENCE, text.strip(), maxsplit=1)[0]
 
 
 def report(name, parameters=None, out="reports", top=""):
     """Run the notebook and return the path of its HTML page in the folder `out`; a typo in a parameter is refused.
 
-    The page needs no network. Its figures lie beside it, as NAME-1.png and NAME-1.svg and so on. top: HTML put first in
-    its body.
+    The page needs no network. Its figures lie beside it, as NAME-1.png and NAME-1.svg and so on; in the page each leads
+    to its SVG, which can be read at any size. top: HTML put first in its body.
     """
     nbconvert, papermill = _tools()
     from nbformat.v4 import new_markdown_cell
@@ -64,11 +65,10 @@ def report(name, parameters=None, out="reports", top=""):
     notebook = _run(papermill, name, given, folder / f"{name}.ipynb")
     headings = figures(notebook, folder / name)
     notebook.cells.insert(1, new_markdown_cell(stamp))
-    notebook.metadata["scalinglaws"] = {"version": scalinglaws.__version__, "stamp": stamp}
+    notebook.metadata |= {"title": title(name)[0], "scalinglaws": {"version": scalinglaws.__version__, "stamp": stamp}}
     plain = {"exclude_input": True, "exclude_input_prompt": True, "exclude_output_prompt": True, "embed_images": True}
     page, _ = nbconvert.HTMLExporter(**plain).from_notebook_node(notebook)
-    for heading in headings:  # nbconvert describes no figure
-        page = page.replace(UNDESCRIBED, f'alt="{html.escape(heading)}"', 1)
+    page = _described(page, headings, name)
     path = folder / f"{name}.html"
     page = _offline(page).replace("</head>", f"{STYLE}</head>", 1)
     path.write_text(re.sub(r"<body[^>]*>", lambda body: body[0] + top, page, count=1), encoding="utf-8")
@@ -91,6 +91,18 @@ def figures(notebook, stem):
                 svg.write_text(output["data"].pop("image/svg+xml"), encoding="utf-8")
                 headings.append(heading)
     return headings
+
+
+def _described(page, headings, name):
+    """The page with its figures, which nbconvert leaves undescribed, named by their headings and linked to SVG."""
+    numbered = iter(enumerate(headings, 1))
+
+    def linked(image):
+        number, heading = next(numbered)
+        named = re.sub(r'\balt="[^"]*"', lambda _: f'alt="{html.escape(heading)}"', image[0], count=1)
+        return f'<a href="{name}-{number}.svg">{named}</a>'
+
+    return re.sub(UNDESCRIBED, linked, page)
 
 
 def _offline(page):

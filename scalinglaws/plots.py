@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from scalinglaws import display
-from scalinglaws.axes import GREY, INK, MANY, MARK, colours, label_axes, legend, plain_numbers, styled
+from scalinglaws.axes import GREY, INK, MANY, MARK, colours, label_axes, legend, plain_numbers, spaced_numbers, styled
 
 WIDE = 70  # characters of labels that fit side by side under an axis
 RUNAWAY = 2.5  # times beyond the values that a figure shows of their intervals
@@ -89,6 +89,7 @@ def winners(answers, cost_label, *, measured=None, ax=None):
         shares = [wide[m] if m in wide else 0 * wide.iloc[:, 0] for m in shade]
         ax.stackplot(wide.index, *shares, colors=list(shade.values()), lw=0)
         ax.set(xscale="log", ylim=(0, 1), xlim=(wide.index.min(), wide.index.max()), xlabel=cost_label)
+        spaced_numbers(ax)
         ax.set_ylabel("probability of being the best size")
         ax.set_yticks(np.linspace(0, 1, 6))
         ax.yaxis.set_major_formatter(PercentFormatter(1))
@@ -105,7 +106,7 @@ def candidates(table, x_label, y_label, ax=None):
         table = table.sort_values("size")
         few = len(table) <= MANY
         x = np.arange(len(table)) if few else table["size"].to_numpy()
-        shade = list(colours(table["model"]).values())
+        shade = [colours(_sizes(table))[str(model)] for model in table["model"]]
         if few:
             spread = table["low"].rsub(table["value"]), table["high"].sub(table["value"])
             ax.errorbar(x, table["value"], yerr=np.clip(spread, 0, None), fmt="none", ecolor=shade, elinewidth=2)

@@ -1,5 +1,7 @@
 """The best size under each way to count the cost is that of a study whose answer is known in closed form."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -223,6 +225,8 @@ def test_it_shows_itself_in_five_ways():
     assert repr(found).startswith("<WhichSize: 7 accounts, a size smaller than l is best at 0% to")
     assert found.answer.count(". ") == 1 and found.answer in found.summary() and found.answer in found._repr_html_()
     assert len(found.to_frame()) == 7 and "budget" in found.plot().get_xlabel()
+    sure, others = re.search(r"under (\d) of 7 accounts; the shares of the others: (.*)\.$", found.answer).groups()
+    assert int(sure) == (found.accounts["low"] > 0.5).sum() and others.count("; ") == 5  # all but the first account
 
 
 def passes(exponent):

@@ -328,6 +328,7 @@ def test_five_views_of_an_allocation(exact):
     assert repr(answer).startswith("Allocation(1e+26: N ") and "\n" not in repr(answer)
     page = answer._repr_html_()
     assert "<table" in page and "projection" in page and "lose less than 1%" in page
+    assert f"N grows as budget^{answer.exponents[0]:.3f}" in page and "data: " not in page  # the table holds the rest
     assert answer.plot().get_xlabel() == "N"
     matplotlib.pyplot.close("all")
 

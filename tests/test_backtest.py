@@ -310,4 +310,4 @@ def test_the_page_draws_every_series_and_names_failures(tmp_path, published, boa
     text = path.read_text()
     own = board[board["method"] == "forecast"]
     assert text.count("<svg") == len(own) and text.count('class="failed"') == int((own["in90"] == 0).sum())
-    assert "sigma-hat" in text and "nan" not in text.split("<nav>")[1] and 'id="steps"' in text
+    assert "sigma-hat" in text and "nan" not in text.split("</nav>")[1] and 'id="steps"' in text

@@ -53,6 +53,23 @@ def test_the_package_is_all_that_a_notebook_imports(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_first_sentence_of_a_notebook_is_whole(name):
+    sentence = notebooks.title(name)[1]
+    assert len(sentence.split()) > 5 and sentence[-1] in ".?" and not sentence.endswith("et al.")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_headings_state_no_result_since_tables_differ(name):
+    headings = re.findall(r"^#+ .+$", "\n".join(c.source for c in cells(name) if c.cell_type == "markdown"), re.M)
+    assert not [h for h in headings if re.search(r"\b(favours|grows? with|is flat|is best)\b(?!.*\bwhich\b)", h)]
+
+
+def test_the_figures_of_guidance_in_an_interval_say_at_which_guidance():
+    code = "\n".join(c.source for c in cells("guidance") if c.cell_type == "code")
+    assert 'effect.plot().set_title(f"guidance {weight:g}")' in code and 'display(f"' not in code
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_is_read(name):
     source = next(c.source for c in cells(name) if "parameters" in c.metadata.get("tags", ()))
     assert list(notebooks.known_parameters(name)) == re.findall(r"^(\w+) = ", source, re.M)
@@ -90,7 +107,10 @@ def test_a_report_says_what_the_library_says(tmp_path):
     assert "EDM2-XXL" in page and "1.909" in page and "scalinglaws 0" in page and "data 2611" in page
     assert "overflow-wrap: anywhere; }</style></head>" in page and not re.search(r"<td>[\d.]+\.\d{6}</td>", page)
     assert "sl.ask(" not in page and "image/png" in page and "<svg" not in page
-    assert 'alt="The held-out size, predicted and measured"' in page
+    assert "<title>Predicting a size that was not measured</title>" in page
+    assert re.search(
+        r'<a href="predict_size-1.svg"><img alt="The held-out size, predicted and measured"[^>]*></a>', page
+    )
     figures = {kind: sorted(tmp_path.glob(f"predict_size-*.{kind}")) for kind in ("png", "svg")}
     assert len(figures["png"]) == len(figures["svg"]) == page.count('src="data:image/png') > 0
     assert figures["png"][0].read_bytes()[:4] == b"\x89PNG" and "<svg" in figures["svg"][0].read_text()

@@ -53,7 +53,7 @@ def test_a_pair_is_named_by_its_model_and_what_varies_at_one_size():
     table = sizes.merge(pd.DataFrame({"guidance": [2.0, 4.0]}), how="cross")
     table = pd.concat([table.assign(interpolant=n, fid=v) for n, v in (("VP", 10.0), ("linear", 8.0))])
     found = paired(table, "interpolant", "VP", "fid")
-    assert list(found.pairs["pair"]) == ["c16, 2", "c16, 4", "c8, 2", "c8, 4"]
+    assert list(found.pairs["pair"]) == ["c16, guidance 2", "c16, guidance 4", "c8, guidance 2", "c8, guidance 4"]
     assert found.rows["ratio"].item() == pytest.approx(0.8)
 
 

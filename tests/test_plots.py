@@ -123,6 +123,24 @@ def test_a_size_has_one_colour_in_every_figure(fit):
     assert [matplotlib.colors.to_rgb(line.get_color()) for line in lines] == [everywhere["c8"], everywhere["c24"]]
 
 
+def test_the_sizes_that_a_budget_buys_have_the_colours_of_all(fit):
+    everywhere = plots.colours(measured.points(fit.table, "fd")["model"])
+    few = optimum(fit, 1e7).to_frame()
+    assert len(few) < len(SIZES) and plots.colours(few["model"]) == everywhere
+    dots = plots.candidates(few, "FLOPs", "fd").collections[-1].get_facecolors()
+    assert [tuple(colour[:3]) for colour in dots] == [everywhere[model] for model in few["model"]]
+    new = at_budgets(fit, [1e8], sizes=[5e5, 4e5])["model"]
+    assert list(new.cat.categories) == ["c8", "500000"]
+
+
+def test_trainings_of_a_size_share_its_label_and_its_colour(fit):
+    again = fit.table.assign(model=fit.table["model"] + "-s1", fd=fit.table["fd"] * 1.01, train_seed=1)
+    rows = measured.points(pd.concat([fit.table.assign(train_seed=0), again, again.assign(train_seed=2)]), "fd")
+    assert len(rows) == 3 * len(fit.table) and list(rows["model"].cat.categories) == list(SIZES)
+    ax = plots.quality_against_cost(rows, "fd", "cost", law=law_curves(fit))
+    assert legend(ax) == list(SIZES)
+
+
 def test_samplers_are_coloured_as_levels_and_not_as_sizes():
     both = pd.concat([family(), family(sampler="ddpm").assign(fd=lambda t: t.fd * (0.7 + 2 / t.steps))])
     groups = fit_groups(both, "sampler", "size_steps_plain", "fd", known_fit().inputs, replicates=5)
@@ -201,6 +219,31 @@ def test_a_short_logarithmic_axis_has_three_numbers_within_its_very_ends(low, hi
     ticks = axes.Numbers(subs=(1.0, 2.0, 5.0)).tick_values(low, high)
     assert 3 <= sum((ticks >= low) & (ticks <= high)) <= 11
     assert [float(axes.short(tick)) for tick in ticks] == pytest.approx([*ticks])
+
+
+@pytest.mark.parametrize("span", [(0.105, 8.58), (2e7, 4e8), (0.105, 98.0), (1e6, 2e10)])
+def test_labels_of_costs_do_not_overlap(span):
+    both = {"model": ["c8", "c16"], "size": [1.0, 2.0]}
+    answers = pd.concat([pd.DataFrame(both | {"budget": b, "probability": 0.5}) for b in np.geomspace(*span, 9)])
+    points = pd.DataFrame(both | {"cost": span, "fd": [20.0, 3.0]})
+    for ax in (plots.winners(answers, "cost"), plots.quality_against_cost(points, "fd", "cost")):
+        ax.figure.canvas.draw()
+        low, high = ax.get_xlim()
+        ticks = [*zip(ax.get_xticks(), ax.get_xticklabels(), strict=True), *zip(ax.get_xticks(minor=True),
+                 ax.get_xticklabels(minor=True), strict=True)]  # fmt: skip
+        shown = [label.get_window_extent() for at, label in ticks if low <= at <= high and label.get_text()]
+        shown = sorted(shown, key=lambda box: box.x0)
+        assert len(shown) >= 3 and all(left.x1 < right.x0 for left, right in pairwise(shown))
+
+
+def test_long_names_of_accounts_leave_the_axes_their_width():
+    accounts = [f"FLOPs with text encoder and decoder and training over {n}00 images" for n in range(5)]
+    rows = [{"account": name, "share": share, "model": model} for name in accounts
+            for share, model in ((0.01, "c8"), (1.0, "c64"))]  # fmt: skip
+    winners = pd.DataFrame(rows).assign(model=lambda t: pd.Categorical(t["model"], ["c8", "c64"], ordered=True))
+    ax = figures.which_size(winners, "c64")
+    ax.figure.canvas.draw()
+    assert ax.get_position().width > 0.75
 
 
 def test_labels_of_many_sizes_do_not_overlap():

@@ -53,6 +53,11 @@ class Checker(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
 
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
@@ -92,6 +97,20 @@ def test_every_stop_says_what_optimum_says(rows, shown):
             others = [sl.optimum(fits[shown["settings"][k]["label"]], stop["budget"], **cost).value
                       for k, *_ in stop["settings"]]  # fmt: skip
             assert others == sorted(others) and np.isclose(best.value, others[0])
+
+
+def test_what_lies_beyond_the_measured_rows_is_called_a_projection(shown, tmp_path):
+    scale, beyond = shown["scales"][0], COLUMNS.index("decades_beyond")
+    for stop in scale["stops"]:
+        best = next(row for row in stop["candidates"] if row[0] == stop["model"])
+        assert stop["settings"][0][1:] == best  # the best setting's best size, decades_beyond too
+    first, last = (scale["stops"][k]["settings"][0][1:] for k in (0, -1))
+    assert first[beyond] == 0 and last[beyond] > 0.3
+    text = index.write(tmp_path / "index.html", "x", shown, "explore.html", [], []).read_text()
+    cells = [re.findall(r"<td>(.*?)</td>", row) for row in text.split("<tr>") if "explore.html#" in row]
+    value = COLUMNS.index("value")  # size, setting and steps stand before it
+    assert [row[value] for row in (cells[0], cells[-1])] == [f"{first[3]:.4g}", f"{last[3]:.4g} (projection)"]
+    assert index.amount(scale["stops"][-1]["budget"], "FLOPs") in text  # both ends are there
 
 
 def test_an_exact_table_gives_the_best_of_the_law_it_follows(user_table):
@@ -155,6 +174,17 @@ def test_a_table_without_any_cost_has_no_page(tmp_path):
         match=r"No budget can be priced: A cost in flops .* needs the column .* such as gpu_ms, energy_j or gflops",
     ):
         answers(table, **QUICK)
+
+
+def test_the_last_budget_buys_the_most_expensive_row():
+    for study, settings in (("mei", {}), ("tiny-ldm", {"where": "sampler=ddim; guidance=1"})):
+        shown = answers(study, **settings, **QUICK)
+        for scale in shown["scales"]:
+            points = scale["shown"][0]["points"]
+            ends = min(points, key=lambda p: p[1]), max(points, key=lambda p: p[1])
+            for point, stop in zip(ends, (scale["stops"][0], scale["stops"][-1]), strict=True):
+                assert point[1] <= stop["budget"] <= 1.01 * point[1]
+                assert point[0] in [row[0] for row in stop["candidates"]]
 
 
 def test_a_law_of_size_alone_has_points_and_no_curves():
@@ -253,6 +283,17 @@ def test_a_site_links_its_pages_and_says_what_it_left_out(user_table, tmp_path, 
     assert "Best setting" not in text  # there is one
     again = sl.read(ran[0]["study"])  # the rows as read, in the usual columns
     assert len(again) == len(family()) and "seconds_per_image" in again
+
+
+def test_the_board_leads_back_and_shows_its_captions_whole(user_table, tmp_path, monkeypatch):
+    monkeypatch.setattr(assemble.series, "published", list)  # the table's own series alone
+    made = site.build(user_table, tmp_path, names=(), board=True, **QUICK)
+    board = made.pages[-1]
+    checked = check_page(board)
+    assert board.name == "board.html" and "index.html" in checked.loads
+    text = board.read_text()
+    assert "initial-scale=1" in text and not re.search(r"figcaption\{[^}]*overflow:hidden", text)
+    assert text.count("<table>") == text.count('<div class="scroll"') > 0 and "<th>" not in text
 
 
 def test_notebooks_about_other_rows_are_left_out_in_the_words_of_the_table(user_table, tmp_path):
@@ -405,6 +446,12 @@ def test_a_parameter_may_be_empty(said, tmp_path, monkeypatch):
     assert said("report", "downstream_scaling", "-p", "variant=", "-p", "steps=")[0] == 0
     assert given == {"variant": "", "steps": ""}
     assert said("report", "downstream_scaling", "-p", "=8")[0] == 2
+
+
+def test_a_page_whose_title_asks_has_no_full_stop_after_it(tmp_path):
+    pages = [("a.html", "Do seconds follow FLOPs?", "They do."), ("b.html", "The board", "Forecasts.")]
+    text = index.write(tmp_path / "index.html", "x", None, "", pages, []).read_text()
+    assert "follow FLOPs?</a> They do.</li>" in text and "The board</a>. Forecasts.</li>" in text
 
 
 def test_the_index_names_the_best_of_several_settings(rows, shown, tmp_path):

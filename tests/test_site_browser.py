@@ -7,9 +7,12 @@ import shutil
 import subprocess
 
 import pytest
-from site_pages import data_of
+from site_pages import QUICK, data_of, sheet_in
+from synthetic import family
 
 import scalinglaws as sl
+from scalinglaws import site
+from scalinglaws.site import assemble
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(not BROWSER, reason="no chromium or google-chrome on PATH")
@@ -52,6 +55,25 @@ def test_the_browser_shows_the_answer_of_the_nearest_budget(explorer, user_table
     assert sentence in entities.unescape(re.search(r"<desc[^>]*>(.*?)</desc>", dom, re.S)[1])
     for row in best.candidates.itertuples():
         assert re.search(rf"{row.model}(?: \(best\))?</th><td>{row.steps}</td>", dom), row.model
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_projection_is_called_one_where_it_is_seen_and_where_it_is_heard(tmp_path):
+    rows = sl.read("tiny-ldm").query("guidance == 1 and sampler != 'ddpm'")
+    page = site.explore(rows, tmp_path / "far.html", **QUICK)
+    first, last = (data_of(page)["scales"][0]["stops"][k]["budget"] for k in (0, -1))
+    dom = browse(page, tmp_path, f"#unit=flops&budget={last}")
+    heard = re.compile(r"A projection, \d\.\d decades beyond the measured rows\.$")
+    assert heard.search(text_of(dom, "live")) and heard.search(re.search(r'aria-valuetext="([^"]*)"', dom)[1])
+    assert "projected by the law beyond the measured rows; 90% interval" in text_of(dom, "facts")
+    assert re.search(r"\(best\)(</th>|.*?) .*? \(projection\)", text_of(dom, "sizes"))
+    near = browse(page, tmp_path, f"#unit=flops&budget={first}")
+    assert "projection" not in text_of(near, "live") and "predicted by the law; 90%" in text_of(near, "facts")
+    said = re.sub(r"\s+", " ", text_of(dom, "legend") + text_of(dom, "chart-note"))
+    for words in ("measured, with its standard error", "law of a size", "another size's best", "red line is of all"):
+        assert words in said, words
+    assert "the probability that it is the best within its setting" in text_of(dom, "settings")
 
 
 KEYS = """{
@@ -115,6 +137,53 @@ def test_a_narrow_phone_shows_all_of_it_with_the_image(explorer, tmp_path):
     assert label in ("c8", "c12") and f"Images drawn by {label}" in measured["image"]
     assert ("drawn nearest" in measured["image"]) == (row[1] not in (4, 16))
     assert "Two &lt;prompts&gt;" in measured["image"]
+
+
+@needs_browser
+@pytest.mark.slow
+def test_the_images_are_of_the_nearest_guidance_and_say_what_they_are_not(tmp_path):
+    sheets = []
+    for weight in (1.0, 2.0):
+        (tmp_path / f"{weight:g}").mkdir()
+        sheets.append(sheet_in(tmp_path / f"{weight:g}"))
+        grid = sheets[-1].with_suffix(".json")
+        grid.write_text(json.dumps(json.loads(grid.read_text()) | {"guidance": weight, "caption": f"of {weight:g}"}))
+    page = site.explore(family(guidance=3.0), tmp_path / "guided.html", sheets=sheets, **QUICK)
+    picture = text_of(browse(page, tmp_path, f"#budget={data_of(page)['scales'][0]['stops'][1]['budget']}"), "picture")
+    assert re.search(r"\(drawn nearest to (\d+, )?guidance 3\)\. of 2$", picture), picture
+
+
+@needs_browser
+@pytest.mark.slow
+def test_the_board_fits_a_phone(user_table, tmp_path, monkeypatch):
+    monkeypatch.setattr(assemble.series, "published", list)
+    board = site.build(user_table, tmp_path / "site", names=(), board=True, **QUICK).pages[-1]
+    told = "addEventListener('load', () => parent.postMessage(document.documentElement.scrollWidth, '*'));"
+    board.write_text(board.read_text().replace("</body>", f"<script>{told}</script></body>"))
+    outer = tmp_path / "outer.html"
+    outer.write_text(
+        '<!doctype html><body><pre id="out"></pre><script>addEventListener("message", (event) => {'
+        'document.getElementById("out").textContent = event.data; });</script>'
+        f'<iframe src="{board.as_uri()}" style="width:360px;height:700px;border:0"></iframe></body>'
+    )
+    assert int(text_of(browse(outer, tmp_path), "out")) <= 360
+
+
+RANGE = """{
+const svg = at("chart").querySelector("svg");
+const labels = [...svg.querySelectorAll("text[text-anchor=end]")].map((one) => Number(one.textContent));
+const out = document.createElement("pre");
+out.id = "out"; out.textContent = JSON.stringify(labels.filter(Number.isFinite)); document.body.append(out);
+}"""
+
+
+@needs_browser
+@pytest.mark.slow
+def test_an_interval_that_runs_off_leaves_the_axis_to_the_values(tmp_path):
+    rows = sl.read("tiny-t2i").query("guidance == 1")
+    page = site.explore(rows, tmp_path / "wide.html", quality="agreement", **QUICK)
+    labels = json.loads(text_of(browse(page, tmp_path, script=RANGE), "out"))
+    assert len(labels) >= 3 and min(labels) > 0.05
 
 
 TICKS = """{

@@ -77,6 +77,11 @@ def test_a_study_without_steps_takes_the_plain_law():
 def test_a_law_in_tokens_serves_tokens_and_its_budget_is_in_flops(found):
     n, d = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5)))
     runs = pd.DataFrame({"N": n.astype(int), "tokens": d, "loss": 1.9 + 420 * n**-0.36 + 1200 * d**-0.33})
-    said = training_budget(runs, quality="loss", replicates=20).answer
+    made = training_budget(runs, quality="loss", replicates=20)
+    said, plan = made.answer, made.serving
+    assert plan.served == d.max() and plan.plans["serving"].iloc[0] > 0.1 * plan.plans["training"].iloc[0]
+    assert "served by default" not in said and "served by default" in found.answer  # steps alone have a default
     assert "(FLOPs, 6 x params x data) is best spent on params" in said and "tokens to serve at loss" in said
     assert "images to serve at fd" in found.answer
+    own = training_budget(runs.rename(columns={"loss": "val_loss"}), replicates=20)  # found as `ask` finds it
+    assert own.allocation.columns[2] == "val_loss" and own.allocation.size == made.allocation.size

@@ -89,7 +89,8 @@ class WhichSize:
         return (f"Counted as {first.account}, a size smaller than {self.largest} is the best by {self.quality} at "
                 f"{self._percent(first)} of the budgets that can run {self.largest}, which at a tenth of its full cost "
                 f"is {worse}. Smaller sizes are best at more than half of those budgets{sureness} under {sure} of "
-                f"{len(self.accounts)} accounts{': ' if others else ''}{others}."
+                f"{display.count(len(self.accounts), 'account')}{'; the shares of the others: ' if others else ''}"
+                f"{others}."
                 )  # fmt: skip
 
     def _table(self):

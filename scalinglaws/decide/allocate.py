@@ -98,7 +98,8 @@ class Allocation:
 
     def _repr_html_(self):
         lines = self._lines()
-        return display.html_page(repr(self), self.to_frame(), self.warnings, (lines[0], lines[-1 - len(self.notes)]))
+        rows = len(self.to_frame())  # lines that the table holds
+        return display.html_page(repr(self), self.to_frame(), self.warnings, (lines[0], *lines[1 + rows :]))
 
     def plot(self, ax=None):
         """Quality against size along the budget, with the interval of the optimum; returns the matplotlib Axes."""

@@ -219,4 +219,4 @@ def _notes(points, quality):
 
 
 def _span(row):
-    return f"{row.value:.2f}, {row.low:.2g} to {row.high:.2g}"
+    return f"{row.value:.2g}, {row.low:.2g} to {row.high:.2g}"

@@ -14,8 +14,9 @@ WINNER = ["budget", "size", "model", "value", "next", "margin"]
 def points(table, quality, cost: CostModel | None = None) -> pd.DataFrame:
     """The rows that have the quality, repeats averaged, with their `cost` per image, `size` and `model`.
 
-    `model` is categorical, sizes in rising order, so that every figure gives a size the same colour.
-    InputError where the column of the quality or of the size is missing.
+    `model` is categorical, sizes in rising order, so that every figure gives a size the same colour; trainings of one
+    size have one label, that of its first row, as in a law's curves. InputError where the column of the quality or of
+    the size is missing.
     """
     if quality not in table:
         raise InputError(f"Column {quality!r} is missing; the table has {', '.join(table.columns)}.")
@@ -25,6 +26,7 @@ def points(table, quality, cost: CostModel | None = None) -> pd.DataFrame:
     rows = measurements.repeats(table[table[quality].notna()], quality)
     size = rows[cost.size].astype(float)
     label = rows["model"].astype(str) if "model" in rows else size.map("{:g}".format)
+    label = label.groupby(size).transform("first")
     order = label[size.argsort(kind="stable")].drop_duplicates()
     named = pd.Categorical(label, categories=order, ordered=True)
     return rows.assign(cost=cost.per_row(rows), size=size, model=named)

@@ -38,7 +38,8 @@ COLUMNS = ["size", "model", "steps", "cost", "value", "low", "high", "decades_be
 class Optimum:
     """Which size and how many steps a budget should buy.
 
-    `candidates` has one row per size: size, model, steps, cost, value, low, high, probability, decades_beyond.
+    `candidates` has one row per size: size, model (categorical, over every size of the law), steps, cost, value, low,
+    high, probability, decades_beyond.
     """
 
     size: float  # in the unit of the law's size column
@@ -180,10 +181,7 @@ def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
     if not tables:
         raise refusal
     table = pd.concat(tables, ignore_index=True)
-    known = law.size_labels
-    if not set(table["model"]) <= set(known):
-        known = list(dict.fromkeys(table.sort_values("size")["model"]))
-    return table.assign(model=pd.Categorical(table["model"], categories=known, ordered=True))
+    return table.assign(model=_by_size(law, table["model"].astype(str), table["size"]))
 
 
 def optima(fits, budget, unit=None, **options):
@@ -320,10 +318,19 @@ def _candidates(law, cost, pairs, level, of):
     size, steps = np.array(pairs, float).T
     values = law.quality_at(size, steps, law.replicates) * np.exp(law.own_errors({law.axes[0]: size}, of))
     best = values.argmax(axis=-1) if law.rises else values.argmin(axis=-1)
-    known = {"size": size, "model": [law.label_of(n) for n in size], "steps": steps.astype(int)}
+    model = _by_size(law, [law.label_of(n) for n in size], size)
+    known = {"size": size, "model": model, "steps": steps.astype(int)}
     known |= {"cost": cost.per_image(size, steps)}
     table = pd.DataFrame(known).join(law.predicted(size, steps, level, of).astype(float))
     return table.assign(probability=np.bincount(best, minlength=len(size)) / len(best))[COLUMNS]
+
+
+def _by_size(law, labels, size):
+    """Labels as a Categorical over every size of the law, by rising size: a figure of some gives each its colour."""
+    known = law.size_labels
+    if not set(labels) <= set(known):  # sizes that were not measured
+        known = pd.Series(list(labels), np.asarray(size)).sort_index().unique()
+    return pd.Categorical(labels, dict.fromkeys(known), ordered=True)
 
 
 def _flat(law, table, best):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from scalinglaws import display, schema
 from scalinglaws.decide.arguments import check_level, checked
@@ -148,8 +149,13 @@ def _sizes(table, standard):
 
 
 def _words(table, columns):
-    """The settings of each row as one text."""
-    return table[columns].astype(str).agg(", ".join, axis=1) if columns else pd.Series("all", table.index)
+    """The settings of each row as one text; numbers with the name of their column."""
+
+    def words(column):
+        values = table[column]
+        return values.map(f"{column} {{:.12g}}".format) if is_numeric_dtype(values) else values.astype(str)
+
+    return pd.concat(map(words, columns), axis=1).agg(", ".join, axis=1) if columns else pd.Series("all", table.index)
 
 
 def _trained_again(table, values, standard):

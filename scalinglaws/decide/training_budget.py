@@ -16,6 +16,7 @@ from scalinglaws.decide.serving import OutOfReach, Serving, serve
 from scalinglaws.decide.training_cost import training_cost
 from scalinglaws.fitting import fit
 from scalinglaws.fitting.result import Fit
+from scalinglaws.roles import quality_of
 from scalinglaws.schema import InputError, names
 
 SIZES = ("flops_per_forward", "params", "N")
@@ -23,6 +24,7 @@ DATA = ("train_images", "tokens", "D")  # what 6 N D counts: training steps are 
 TRAINING = ("train_steps", "train_images", "train_flops", "epochs")
 SAME = ("sampler", "guidance", "family", "features", "seed", "n_samples_for_metric")  # of rows that may be joined
 BUDGETS = 7  # isoFLOP profiles
+IMAGES = 1e5  # served, unless said
 NEAR = 3.0  # times the best: what a figure shows of a profile
 SIMPLE, JOINT = "chinchilla", "size_training_steps"
 APPROACHES = ("surface", "isoFLOP parabolas (approach 2)", "envelope (approach 1)")
@@ -70,11 +72,11 @@ class TrainingBudget:
         if plan is None:
             return f"{said} {self.warnings[-1]}"
         steps = "" if plan.steps is None else f" and {display.count(plan.steps, 'step')}"
-        items = "tokens" if data == "tokens" else "images"
+        items, served = ("tokens" if data == "tokens" else "images"), " and served by default" if steps else ""
         return (
             f"{said} With {plan.served:.3g} {items} to serve at {quality} {plan.quality:.3g}, {size} {plan.size:.3g}, "
             f"{data} {plan.data:.3g}{steps} cost least, {plan.total:.3g} {plan.unit}; the size trained "
-            f"compute-optimally and served by default costs {plan.plans['times_best'].iloc[1]:.3g} times as much."
+            f"compute-optimally{served} costs {plan.plans['times_best'].iloc[1]:.3g} times as much."
         )
 
     def plot(self, ax=None):
@@ -97,17 +99,18 @@ class TrainingBudget:
 
 
 def training_budget(
-    study="tiny-ldm", training=None, *, budget=None, quality="", wanted=None, served=1e5, steps=None, size="", data="",
+    study="tiny-ldm", training=None, *, budget=None, quality="", wanted=None, served=None, steps=None, size="", data="",
     unique=None, level=0.9, replicates=400,
 ) -> TrainingBudget:  # fmt: skip
     """Which size and training length for a training budget, and what serving changes.
 
     study: rows, a file or a bundled study; training: rows whose training length varies, if they are apart (for
     "tiny-ldm" its bundled ones); the other rows are of the end of training. budget: FLOPs of training (default: the
-    middle of those measured). quality: column (default fd, fid or loss); wanted: its value when serving (default: 1.25
-    times the best measured); served: images over the lifetime; steps: allowed (default: those measured). size, data:
-    columns (default: the first known). unique: different items, for epochs. level: of the intervals, from `replicates`
-    bootstrap refits. Raises InputError.
+    middle of those measured). quality: column (default fd, fid, loss or one called so); wanted: its value when serving
+    (default: 1.25 times the best measured); served: images or tokens over the lifetime (default: 1e5 images, or as many
+    tokens as the longest training took); steps: allowed (default: those measured). size, data: columns (default: the
+    first known). unique: different items, for epochs. level: of the intervals, from `replicates` bootstrap refits.
+    Raises InputError.
     """
     rows, columns = _rows(study, training, quality, size, data)
     quality, size, data = (columns[k] for k in ("quality", "N", "D"))
@@ -128,7 +131,8 @@ def training_budget(
     paths = [_path(name, answer, model, budgets, level) for name, answer in answers.items()]
     exponents = [(name, answer["exponent"], answer["bias"]) for name, answer in answers.items()]
     wanted = 1.25 * float(rows[quality].min()) if wanted in (None, "") else float(wanted)
-    plan, none = _serving(law, rows, wanted, float(served), steps, level)
+    many = float(rows[data].max()) if data == "tokens" else IMAGES
+    plan, none = _serving(law, rows, wanted, many if served in (None, "") else float(served), steps, level)
     exponents = [(APPROACHES[0], chosen.exponents[0], ""), *exponents]
     return TrainingBudget(
         fit=law, allocation=chosen, serving=plan, paths=pd.concat([surface, *paths], ignore_index=True),
@@ -162,7 +166,8 @@ def _rows(study, training, quality, size, data):
         training = training or "tiny-ldm-training"
     rows = rows if training in (None, "") else joint_rows(rows_of(training), rows)
     known = [c for c in ("fd", "fid", "loss", *names("quality")) if c in rows and rows[c].notna().all()]
-    columns = {"quality": quality or next(iter(known), None), "N": size or next((c for c in SIZES if c in rows), None),
+    columns = {"quality": quality or next(iter(known), None) or quality_of(rows),
+               "N": size or next((c for c in SIZES if c in rows), None),
                "D": data or next((c for c in DATA if c in rows), None)}  # fmt: skip
     argument = {"quality": "quality", "N": "size", "D": "data"}
     for symbol, column in columns.items():

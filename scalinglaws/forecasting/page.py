@@ -25,13 +25,14 @@ td:first-child,th:first-child{text-align:left}th{font-weight:600;color:#5b6b7a;b
 tr.ours td{font-weight:600;color:#2a78b8}details{margin:.6em 0}summary{cursor:pointer;color:#5b6b7a}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(228px,1fr));gap:8px}
 figure{margin:0;padding:6px;border:1px solid #e3e8ed;border-radius:6px}figure.failed{border-color:#d1495b}
-figcaption{font-size:11px;line-height:1.35;color:#5b6b7a;height:4.1em;overflow:hidden}
+figcaption{font-size:11px;line-height:1.35;color:#5b6b7a;min-height:4.1em;overflow-wrap:anywhere}
+.scroll{overflow-x:auto}
 .key span{margin-right:1.2em}.dot{display:inline-block;width:9px;height:9px;border-radius:5px;margin-right:.3em}
 """
 
 
-def write(path, board: pd.DataFrame, found: list[Series], text: str, method: str = "forecast") -> Path:
-    """Write the page: `board` and `found` as in backtest.backtest, `text` its summary or table."""
+def write(path, board: pd.DataFrame, found: list[Series], text: str, method: str = "forecast", top: str = "") -> Path:
+    """Write the page: `board` and `found` as in backtest.backtest, `text` its summary or table; top: HTML put first."""
     asked = board[board["truth"].notna()]
     kinds = list(dict.fromkeys(asked["asked"]))
     sections = [_section(kind, asked[asked["asked"] == kind], found, method) for kind in kinds]
@@ -44,14 +45,15 @@ def write(path, board: pd.DataFrame, found: list[Series], text: str, method: str
                    for colour, meaning in ((INK, "rows seen"), (HIDDEN, "the row hidden"),
                                            (OURS, "forecast, with 50 and 90 % intervals")))  # fmt: skip
     body = (
-        f"<h1>The board</h1><p>The last value of every series is hidden and forecast from the rows before it, by a "
-        f"prior that has not seen the study or its relatives, and by rivals on the same rows.</p><nav>{links}</nav>"
+        f"{top}<main><h1>The board</h1><p>The last value of every series is hidden and forecast from the rows before "
+        f"it, by a prior that has not seen the study or its relatives, and by rivals on the same rows.</p>"
+        f'<nav aria-label="Sections">{links}</nav>'
         f'{_text(text)}<p class="key">{dots}<span>both axes logarithmic; red frame: outside the 90 % '
-        f"interval</span></p>{''.join(sections)}"
+        f"interval</span></p>{''.join(sections)}</main>"
     )
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width"><title>The board</title><style>{STYLE}</style></head>'
+        f'content="width=device-width, initial-scale=1"><title>The board</title><style>{STYLE}</style></head>'
     )
     Path(path).write_text(f"{head}<body>{body}</body></html>\n", encoding="utf-8")
     return Path(path)
@@ -71,7 +73,7 @@ def _text(text):
     """Markdown of one table as a table of HTML, any other text as it is."""
     lines = text.splitlines()
     if not lines or not all(line.startswith("|") for line in lines):
-        return f"<pre>{escape(text)}</pre>"
+        return f'<pre role="region" aria-label="Summary" tabindex="0">{escape(text)}</pre>'
     head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
     return _table(head, rows, (), ours=False)
 
@@ -126,8 +128,9 @@ def _table(head, rows, percents, ours=True):
     for i, row in enumerate(rows):
         cells = "".join(f"<td>{cell(k, value)}</td>" for k, value in enumerate(row))
         body += f'<tr class="ours">{cells}</tr>' if ours and i == 0 else f"<tr>{cells}</tr>"
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
-    return f"<table><tr>{titles}</tr>{body}</table>"
+    titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
+    table = f"<table><tr>{titles}</tr>{body}</table>"
+    return f'<div class="scroll" role="region" aria-label="Scores" tabindex="0">{table}</div>'
 
 
 def _decisions(lost, asked, found, method):

@@ -13,12 +13,13 @@ from scalinglaws import infer, measurements, pooling
 from scalinglaws.answer import OPTIMISTIC
 from scalinglaws.decide.cost import STAGES, UNITS, pricing
 from scalinglaws.decide.fitted import FittedLaw, whole
-from scalinglaws.decide.optimum import INTERVAL, best_setting, optimum
+from scalinglaws.decide.optimum import FAR, INTERVAL, best_setting, optimum
 from scalinglaws.schema import InputError, NoAnswer
 
 STOPS = 72  # budgets of a slider, evenly spaced in logs from the cheapest to the most expensive measured row
+ROUNDED_UP = 1.005  # times a cost, rounded to three digits, still buys it
 CURVE = 40  # points of a drawn curve
-COLUMNS = ("model", "steps", "cost", "value", "low", "high", "probability")  # of a candidate; a setting's row adds one
+COLUMNS = ("model", "steps", "cost", "value", "low", "high", "probability", "decades_beyond")  # of a candidate
 NAMES = {"flops": "FLOPs", "seconds": "time", "joules": "energy", "money": "money"}
 AMONG = {"curve": "the best size in the refits", "owned": "the best of the models owned",
          "new_model": "the best size for models trained anew"}  # fmt: skip
@@ -78,7 +79,7 @@ def answers(source, quality=None, law=None, inputs=None, where=None, read_as=Non
         raise NoAnswer(f"No budget can be priced: {unpriced[0]} {hint}")
     return {
         "quality": question.quality, "higher": settings[0].law.rises, "level": level,
-        "interval": INTERVAL[of], "among": AMONG[of],
+        "interval": INTERVAL[of], "among": AMONG[of], "far": FAR,
         "data": measurements.fingerprint(question.table), "rows": len(question.table),
         "models": _models(settings, sizes), "settings": [setting.described() for setting in settings],
         "scales": scales, "read": question.sentences(), "skipped": skipped, "unpriced": unpriced,
@@ -116,7 +117,8 @@ def _scale(settings, sizes, unit, stages, price, stops, asked):
     if not costs:
         raise InputError(unpriced[0].partition(": ")[2])
     spent = np.concatenate([cost.per_row(settings[k].law.table) for k, cost in costs.items()])
-    budgets = sorted({float(f"{b:.3g}") for b in np.geomspace(1.005 * spent.min(), spent.max(), stops)})
+    along = np.geomspace(spent.min(), spent.max(), stops)
+    budgets = sorted({float(f"{ROUNDED_UP * budget:.3g}") for budget in along})
     found = [stop for budget in budgets if (stop := _stop(settings, costs, budget, sizes, asked))]
     sentences = list(dict.fromkeys(sentence for stop in found for sentence in stop["warnings"]))
     more = [name for name in stages if name != "denoise"]
@@ -148,8 +150,13 @@ def _stop(settings, costs, budget, sizes, asked):
         "text": best.summary().partition("\nWarning: ")[0].split("\n"), "warnings": [*best.warnings, *fit.warnings],
         "flat": [_place(row["size"], sizes) for row in rows if row["model"] in best.flat],
         "candidates": [_numbers(row, sizes) for row in rows],
-        "settings": [[int(row["setting"]), *_numbers(row, sizes)] for row in table.to_dict("records")],
+        "settings": [[int(k), *_numbers(_chosen(optima[k]), sizes)] for k in table["setting"]],
     }  # fmt: skip
+
+
+def _chosen(best):
+    """The candidate that an optimum chose."""
+    return next(row for row in best.candidates.to_dict("records") if row["size"] == best.size)
 
 
 def _numbers(row, sizes):

@@ -110,7 +110,7 @@ def build(source="tiny-ldm", out="site", *, names=None, board=False, images=None
             left_out.append((f"notebook {notebook}", str(error)))
     if board:
         begin("the board")
-        pages.append(_board(folder, table, name, bundled=source in studies.names()))
+        pages.append(_board(folder, table, name, source in studies.names(), page.links(nav, TOP)))
     if refused and not pages:
         (folder / TABLE).unlink()
         raise refused
@@ -172,11 +172,11 @@ def _notebook(name, given, folder, top):
     return path.name, *notebooks.title(name)
 
 
-def _board(folder, table, name, bundled):
+def _board(folder, table, name, bundled, top):
     """(href, title, sentence) of the board: bundled studies, and the table where it is not one of them."""
     found = series.published() + ([] if bundled else series.questions(table, name))
     board = backtest.backtest(found, RIVALS)
-    board_page.write(folder / BOARD, board, found, backtest.summary(board))
+    board_page.write(folder / BOARD, board, found, backtest.summary(board), top=top)
     return BOARD, "The board of backtests", "The last value of every series hidden and forecast."
 
 

@@ -2,9 +2,10 @@
 
 const page = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
-const [MODEL, STEPS, COST, VALUE, LOW, HIGH, PROBABILITY] = [0, 1, 2, 3, 4, 5, 6]; // columns of a candidate
+const [MODEL, STEPS, COST, VALUE, LOW, HIGH, PROBABILITY, BEYOND] = [0, 1, 2, 3, 4, 5, 6, 7]; // of a candidate
 const PREFIXES = { "-9": "n", "-6": "µ", "-3": "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E" };
 const SPEAK_AFTER = 350; // ms without a change before a screen reader hears the answer
+const RUNAWAY = 2.5; // times beyond the values drawn that the chart shows of intervals
 let [scale, stop, speaking, costAt] = [page.scales[0], 0, 0, null];
 
 function html(name, attributes = {}, ...children) {
@@ -31,6 +32,9 @@ const tick = (value) => (scale.symbol ? amount(value) : plain(value, 3));
 
 const optimum = () => scale.stops[stop];
 const chosen = () => optimum().candidates.find((row) => row[MODEL] === optimum().model);
+const projected = (row) => row[BEYOND] > page.far;
+const value = (row) => `${digits(row[VALUE])}${projected(row) ? " (projection)" : ""}`;
+const doubt = (row) => (projected(row) ? ` A projection, ${row[BEYOND].toFixed(1)} decades beyond the measured rows.` : "");
 const interval = (row) => `${digits(row[LOW])} to ${digits(row[HIGH])}`;
 
 function render() {
@@ -38,7 +42,7 @@ function render() {
   const budget = at("budget");
   budget.max = scale.stops.length - 1;
   budget.value = stop;
-  budget.setAttribute("aria-valuetext", `${amount(answer.budget)} per image: ${answer.text[0]}`);
+  budget.setAttribute("aria-valuetext", `${amount(answer.budget)} per image: ${answer.text[0]}${doubt(chosen())}`);
   at("shown").textContent = amount(answer.budget);
   at("least").textContent = amount(scale.stops[0].budget);
   at("most").textContent = amount(scale.stops[scale.stops.length - 1].budget);
@@ -50,11 +54,12 @@ function render() {
   renderSizes(answer);
   renderSettings(answer);
   clearTimeout(speaking);
-  speaking = setTimeout(() => { at("live").textContent = at("sentence").textContent; }, SPEAK_AFTER);
+  speaking = setTimeout(() => { at("live").textContent = at("sentence").textContent + doubt(chosen()); }, SPEAK_AFTER);
 }
 
 function renderFacts(answer, best, setting) {
-  const quality = [digits(best[VALUE]), html("small", {}, `${percent(page.level)} interval of ${page.interval}: ${interval(best)}`)];
+  const how = projected(best) ? "projected by the law beyond the measured rows" : "predicted by the law";
+  const quality = [digits(best[VALUE]), html("small", {}, `${how}; ${percent(page.level)} interval of ${page.interval}: ${interval(best)}`)];
   const flat = answer.flat.length > 1 ? [html("small", {}, `as good: ${answer.flat.map((k) => page.models[k].label).join(", ")}`)] : [];
   const facts = [
     ["Size", page.models[answer.model].label, ...flat], ["Steps", String(best[STEPS])],
@@ -65,21 +70,24 @@ function renderFacts(answer, best, setting) {
   at("facts").replaceChildren(...facts.flatMap(([term, ...said]) => [html("dt", {}, term), html("dd", {}, ...said)]));
 }
 
-/** The images of the size, where there are any: of this guidance if some are, at the nearest number of steps drawn. */
+/** The images of the size, where there are any: of the nearest guidance, then of the nearest number of steps drawn. */
 function renderPicture(best, guidance) {
   const { sources = [], cells = [] } = page.images || {};
   const drawn = cells.filter((cell) => cell.model === best[MODEL]);
   at("picture").hidden = !drawn.length;
   if (!drawn.length) return;
-  const same = drawn.filter((cell) => guidance && sources[cell.source].guidance === Number(guidance));
+  const weight = (cell) => sources[cell.source].guidance;
+  const off = (cell) => (guidance && weight(cell) !== null ? Math.abs(weight(cell) - Number(guidance)) : Infinity);
+  const least = Math.min(...drawn.map(off));
   const far = (cell) => Math.abs(Math.log(cell.steps / best[STEPS]));
-  const cell = (same.length ? same : drawn).reduce((one, other) => (far(other) < far(one) ? other : one));
+  const cell = drawn.filter((one) => off(one) === least).reduce((one, other) => (far(other) < far(one) ? other : one));
   const { href, width, height, caption } = sources[cell.source];
   const said = `${page.models[cell.model].label}, ${steps(cell.steps)}`;
-  const near = cell.steps === best[STEPS] ? "" : ` (drawn nearest to ${best[STEPS]})`;
+  const asked = [...(cell.steps === best[STEPS] ? [] : [best[STEPS]]), ...(off(cell) > 0 && off(cell) < Infinity ? [`guidance ${guidance}`] : [])];
+  const noted = asked.length ? ` (drawn nearest to ${asked.join(", ")})` : "";
   const image = svg("svg", { viewBox: cell.box.join(" "), role: "img", "aria-label": `Images drawn by ${said}` },
     svg("image", { href, width, height }));
-  at("picture").replaceChildren(image, html("figcaption", {}, `${said}${near}. ${caption || ""}`));
+  at("picture").replaceChildren(image, html("figcaption", {}, `${said}${noted}. ${caption || ""}`));
 }
 
 function renderChart() {
@@ -89,7 +97,9 @@ function renderChart() {
   const colour = (k) => page.models[k].colour;
   const everything = scale.shown.filter(Boolean).flatMap((one) => one.points);
   const frontier = scale.stops.map((one) => [one.budget, one.settings[0][1 + VALUE]]);
-  const values = [...everything.map((p) => p[2]), ...frontier.map((p) => p[1]), ...scale.stops.flatMap((one) => one.settings[0].slice(1 + LOW, 1 + HIGH + 1))];
+  const drawn = [...everything.map((p) => p[2]), ...frontier.map((p) => p[1])];
+  const intervals = scale.stops.flatMap((one) => one.settings[0].slice(1 + LOW, 1 + HIGH + 1));
+  const values = [...drawn, ...intervals.filter((v) => near(v, drawn))];
   const sentence = `${answer.text.join(" ")} Curves are the law for each size, points are measured.`;
   costAt = drawChart(at("chart"), {
     title: `${page.quality} against cost per image, ${scale.name}`, description: sentence,
@@ -105,6 +115,12 @@ function renderChart() {
   });
 }
 
+/** Whether an end of an interval is within RUNAWAY times the values drawn, so that the axis can hold it. */
+function near(end, drawn) {
+  const [low, high] = [Math.min(...drawn), Math.max(...drawn)];
+  return low <= 0 || (end >= low / RUNAWAY && end <= high * RUNAWAY);
+}
+
 /** One standard error around a value; nothing where there is none or it would leave a logarithmic axis. */
 function around(value, error) {
   return error && (value <= 0 || value - error > 0) ? { low: value - error, high: value + error } : { low: null, high: null };
@@ -113,7 +129,11 @@ function around(value, error) {
 function renderLegend() {
   const key = (...marks) => svg("svg", { class: "key", viewBox: "0 0 24 12", "aria-hidden": "true" }, ...marks);
   const sizes = page.models.map(({ label, colour }) => [swatch(colour), label]);
+  const [circle, law] = [{ cx: 12, cy: 6, r: 4 }, scale.shown.some((one) => one && one.curves.length)];
   const marks = [
+    [key(svg("circle", { class: "point", fill: "currentColor", ...circle })), "measured, with its standard error where known"],
+    ...(law ? [[key(svg("path", { class: "curve", stroke: "currentColor", d: "M0,6L24,6" })), "law of a size"]] : []),
+    [key(svg("circle", { class: "candidate", stroke: "currentColor", ...circle })), "another size's best at the budget"],
     [key(diamond(12, 6, 5)), `best, with the ${percent(page.level)} interval of ${page.interval}`],
     [key(svg("path", { class: "frontier reached", d: "M0,6L24,6" })), "best by the law up to the budget"],
     [key(svg("path", { class: "measured", d: "M3,6L21,6" })), "measured frontier"],
@@ -132,7 +152,7 @@ function fill(table, caption, head, rows) {
 
 const named = (k) => [swatch(page.models[k].colour), page.models[k].label];
 const probability = (share) => [percent(share), html("span", { class: "bar", style: `width:${(3.5 * share).toFixed(2)}rem`, "aria-hidden": "true" })];
-const numbers = (row) => [String(row[STEPS]), amount(row[COST], 4), digits(row[VALUE]), interval(row), probability(row[PROBABILITY])];
+const numbers = (row) => [String(row[STEPS]), amount(row[COST], 4), value(row), interval(row), probability(row[PROBABILITY])];
 const heads = () => ["Steps", "Cost", page.quality, `${percent(page.level)} interval`, "Probability"];
 const settingOf = (k) => page.settings[k].label || "all rows";
 
@@ -149,7 +169,7 @@ function renderSettings(answer) {
   at("settings-section").hidden = page.settings.length < 2;
   const rows = answer.settings.map(([setting, ...row], k) => (
     { cells: [[settingOf(setting)], named(row[MODEL]), ...numbers(row)], best: !k }));
-  fill(at("settings"), `The best size of each for at most ${amount(answer.budget)} per image.`, ["Setting", "Size", ...heads()], rows);
+  fill(at("settings"), `The best size of each for at most ${amount(answer.budget)} per image, and the probability that it is the best within its setting.`, ["Setting", "Size", ...heads()], rows);
 }
 
 function renderStops() {
@@ -167,7 +187,8 @@ function renderAbout() {
   at("read").replaceChildren(...said.map((sentence) => html("li", {}, sentence)));
   at("about").hidden = !said.length;
   at("optimistic").textContent = `Each was fitted on its own rows; the first is ${page.optimistic}.`;
-  at("chart-note").textContent = `The strip shows how probable each size is to be the best at each budget. Every budget of the slider was computed beforehand; drag on the chart, or use the arrow keys on the slider. Another budget in the address (#unit=${scale.key}&budget=${Number(scale.stops[0].budget.toPrecision(2))}) shows the answer of the nearest one.`;
+  const whose = page.settings.length > 1 ? "Points, curves and the measured frontier are of the best setting, the red line is of all. " : "";
+  at("chart-note").textContent = `${whose}The strip shows how probable each size is to be the best at each budget. Every budget of the slider was computed beforehand; drag on the chart, or use the arrow keys on the slider. Another budget in the address (#unit=${scale.key}&budget=${Number(scale.stops[0].budget.toPrecision(2))}) shows the answer of the nearest one.`;
 }
 
 /** The stop whose budget is nearest to a cost, in logs. */

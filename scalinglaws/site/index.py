@@ -81,13 +81,15 @@ def amount(value, symbol) -> str:
 def _glance(answers, explorer):
     """The answer in the middle of the measured costs, and a table of budgets that lead into the interactive page."""
     scale, stop = middle(answers)
-    chosen = range(0, len(scale["stops"]), max((len(scale["stops"]) - 1) // (GLANCE - 1), 1))
+    last = len(scale["stops"]) - 1
+    chosen = sorted({round(last * k / (GLANCE - 1)) for k in range(GLANCE)})
     several = len(answers["settings"]) > 1
     heads = ["Budget per image", "Size", *(["Setting"] if several else []), "Steps", answers["quality"],
              f"{answers['level']:.0%} interval", "Probability"]  # fmt: skip
     rows = [_glance_row(answers, scale, scale["stops"][k], explorer, several) for k in chosen]
-    table = (f"<table><caption>Budgets in {escape(scale['name'])}; each leads to its place on the interactive page."
-             f"</caption><thead><tr>{''.join(f'<th scope=col>{escape(h)}</th>' for h in heads)}</tr></thead>"
+    table = (f"<table><caption>Budgets in {escape(scale['name'])}; each leads to its place on the interactive page. "
+             f"Values are predicted by the law; a projection lies beyond the measured rows.</caption>"
+             f"<thead><tr>{''.join(f'<th scope=col>{escape(h)}</th>' for h in heads)}</tr></thead>"
              f"<tbody>{''.join(rows)}</tbody></table>")  # fmt: skip
     more = f'<p><a href="{_href(explorer, scale, stop)}">Choose a budget on the interactive page</a></p>'
     setting = [f"Best setting: {answers['settings'][stop['setting']]['label']}."] if several else []
@@ -99,9 +101,10 @@ def _glance(answers, explorer):
 
 
 def _glance_row(answers, scale, stop, explorer, several):
-    setting, model, steps, _, value, low, high, probability = stop["settings"][0]
+    setting, model, steps, _, value, low, high, probability, beyond = stop["settings"][0]
+    far = " (projection)" if beyond > answers["far"] else ""
     cells = [answers["models"][model]["label"], *([answers["settings"][setting]["label"]] if several else []),
-             str(steps), f"{value:.4g}", f"{low:.4g} to {high:.4g}", f"{probability:.0%}"]  # fmt: skip
+             str(steps), f"{value:.4g}{far}", f"{low:.4g} to {high:.4g}", f"{probability:.0%}"]  # fmt: skip
     budget = amount(stop["budget"], scale["symbol"])
     first = f'<th scope="row"><a href="{_href(explorer, scale, stop)}">{escape(budget)}</a></th>'
     return f"<tr>{first}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
@@ -152,7 +155,7 @@ def _claim(claim, tests):
 
 def _links(pages):
     return "<ul>" + "".join(
-        f'<li><a href="{escape(href)}">{escape(title)}</a>{f". {escape(sentence)}" if sentence else ""}</li>'
+        f'<li><a href="{escape(href)}">{escape(title)}</a>{"" if title[-1:] in "?!." else "."} {escape(sentence)}</li>'
         for href, title, sentence in pages
     ) + "</ul>"  # fmt: skip
 
