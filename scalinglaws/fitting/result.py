@@ -141,7 +141,10 @@ class Fit:
 
     @cached_property
     def standard_errors(self) -> dict[str, float]:
-        """Of the natural parameters, by the delta method with s² = RSS / (N - P); see interval() for skewed ones."""
+        """Of the natural parameters, by the delta method with s² = RSS / (N - P), rows taken as independent.
+
+        interval() has skewed ones, and those of rows that share the error of a trained model.
+        """
         spare = max(self.rows - len(self.law.params), 1)
         weight = 1.0 if self.problem.data.weight is None else self.problem.data.weight
         noise = float(np.sqrt(np.sum(weight * self.residuals**2) / spare))
