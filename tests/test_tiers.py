@@ -101,6 +101,7 @@ def test_a_known_break_is_placed_and_its_levels_are_not_rejected_too_often():
     assert np.mean([m.below == SIZES[3] for m in made]) > 0.8
     assert np.mean([m.earliest <= SIZES[3] and m.latest >= SIZES[4] for m in made]) > 0.83
     assert np.mean([m.tests["p_levels"][0] < 0.1 for m in made]) < 0.18
+    assert np.mean([m.verdict in ("a smooth trend", "neither") for m in made]) < 0.15  # of both tests
     assert np.mean([m.step for m in made]) == pytest.approx(0.12, abs=0.01)
 
 

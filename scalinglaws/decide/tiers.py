@@ -71,10 +71,13 @@ class Tiers:
 
     @property
     def verdict(self) -> str:
-        """'two tiers', 'a smooth trend', 'neither' or 'undecided', by what is rejected at the level."""
+        """'two tiers', 'a smooth trend', 'neither' or 'undecided', by what is rejected at the level.
+
+        Trends have to be rejected all; levels by any of the tests, each at its part of the level (Bonferroni).
+        """
         low = 1 - self.level
         trends = (self.tests["p_trend"] < low).all()
-        levels = (self.tests["p_levels"] < low).any()
+        levels = (self.tests["p_levels"] < low / len(self.tests)).any()
         return {(True, False): "two tiers", (False, True): "a smooth trend", (True, True): "neither"}.get(
             (bool(trends), bool(levels)), "undecided"
         )
@@ -84,7 +87,7 @@ class Tiers:
         """Two sentences: what is rejected, and which step would have been seen."""
         rows = list(self.tests.itertuples())
         trends = " and ".join(f"a {row.trend} is {self._rejected(row.p_trend)}" for row in rows)
-        levels = " and ".join(f"{self._rejected(row.p_levels)} against the {row.trend}" for row in rows)
+        levels = " and ".join(f"{self._rejected(row.p_levels, len(rows))} against the {row.trend}" for row in rows)
         seen = f"a step of {self.seen:.2g}" if np.isfinite(self.seen) else "no step, however large,"
         return (
             f"{self.quality} of {len(self.means)} sizes, {self.repeats} repeats, changes by {self.rise.value:+.2g} "
@@ -95,8 +98,8 @@ class Tiers:
             f"to {self.latest:,.0f}); {seen} would have been seen beside a line with {POWER:.0%} probability."
         )
 
-    def _rejected(self, p):
-        return f"{'' if p < 1 - self.level else 'not '}rejected (p = {p:.3f})"
+    def _rejected(self, p, tests=1):
+        return f"{'' if p < (1 - self.level) / tests else 'not '}rejected (p = {p:.3f})"
 
     @property
     def changed(self) -> str:
