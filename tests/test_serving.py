@@ -118,6 +118,8 @@ def test_what_is_out_of_reach_is_said(joint):
     best = noisy.curve({"N": sizes, "D": np.full(200, 1e30), "S": np.full(200, 64.0)}).min()
     edge = serve(noisy, 1.02 * best, 1e9, steps=STEPS, sizes=(1e7, 1e12))
     assert 0.2 < edge.reached < 0.95 and "bootstrap replicates reach" in edge.summary()
+    assert np.isinf(edge.intervals["total"][1]) and "and more): training" in edge.summary()
+    assert np.isfinite(edge.intervals["total"][0]) and np.isfinite(edge.intervals["size"]).all()
     assert edge.decades_beyond > 0 and "projection" in edge.summary()
 
 

@@ -33,8 +33,9 @@ class OutOfReach(NoAnswer):
 class Serving:
     """Size, data, steps and guidance of least total cost, training and serving together, at a wanted quality.
 
-    total, training, serving in `unit`; intervals {name: (low, high)} of size, data and total from the bootstrap, over
-    the replicates that reach the quality, whose share is `reached`; plans: the best and the naive ones beside it, a row
+    total, training, serving in `unit`; intervals {name: (low, high)} from the bootstrap, of size and data over the
+    replicates that reach the quality, whose share is `reached`, of the total over all: it ends at infinity where more
+    than a tail of them do not; plans: the best and the naive ones beside it, a row
     each; profile: the cheapest way at each size. decades_beyond > 0: a projection.
     """
 
@@ -75,7 +76,7 @@ class Serving:
 
     def _lines(self):
         size, data, quality = self.columns
-        spans = {name: f"{self.level:.0%} interval {low:.4g} to {high:.4g}"
+        spans = {name: f"{self.level:.0%} interval {low:.4g} {f'to {high:.4g}' if np.isfinite(high) else 'and more'}"
                  for name, (low, high) in self.intervals.items()}  # fmt: skip
         ways = ", ".join(f"{_way(*key)} {share:.0%}" for key, share in self.chosen.items() if _way(*key))
         said = "a projection" if self.decades_beyond > 0 else "a prediction, within the range of the fitted rows"
@@ -150,7 +151,8 @@ def serve(
         raise OutOfReach(_unreachable(demand))
     count = min(DRAWS, *(len(one.curve_replicates) for one in fits.values()))
     drawn = cheapest(demand, {label: np.asarray(one.curve_replicates)[:count] for label, one in fits.items()})
-    able = np.isfinite(drawn["total"])
+    able, tails = np.isfinite(drawn["total"]), [(1 - level) / 2, (1 + level) / 2]
+    total = np.quantile(drawn["total"], tails, method="inverted_cdf")  # of infinite ones, too
     chosen = pd.Series(drawn["option"][able].astype(int)).value_counts(normalize=True)
     option = demand.options[int(best["option"])]
     size, data, training, serving = (float(best[k]) for k in ("size", "data", "training", "serving"))
@@ -158,7 +160,8 @@ def serve(
     return Serving(
         quality=demand.quality, served=demand.served, size=size, data=data, steps=option.steps,
         guidance=option.guidance, total=training + serving, training=training, serving=serving,
-        unit=demand.prices.unit, intervals=intervals({k: drawn[k][able] for k in ("size", "data", "total")}, level),
+        unit=demand.prices.unit,
+        intervals=intervals({k: drawn[k][able] for k in ("size", "data")}, level) | {"total": tuple(total.tolist())},
         chosen={(demand.options[k].guidance, demand.options[k].steps): float(v) for k, v in chosen.items()},
         reached=float(able.mean()), decades_beyond=beyond, level=level,
         columns=(first.inputs["N"], first.inputs["D"], first.quality),
