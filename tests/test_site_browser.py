@@ -43,11 +43,12 @@ def test_the_browser_shows_the_answer_of_the_nearest_budget(explorer, user_table
     scale = next(scale for scale in shown["scales"] if scale["key"] == key)
     stop = scale["stops"][3]
     dom = browse(explorer, tmp_path, f"#unit={key}&budget={1.04 * stop['budget']}")
-    price = {"price": 2.0} if key == "money" else {}
+    price = {"price": "$2/h"} if key == "money" else {}
     fit = sl.question(user_table).fit(replicates=40)
     best = sl.optimum(fit, stop["budget"], scale["unit"], stages=scale["stages"], **price)
     sentence = " ".join(best.summary().split("\nWarning: ")[0].split("\n"))
     assert text_of(dom, "sentence") == text_of(dom, "live") == sentence
+    assert key != "money" or text_of(dom, "shown").endswith(" USD")
     facts = re.sub(r"\s+", " ", text_of(dom, "facts"))
     assert f"Size {best.model} " in facts and f"Steps {best.steps} " in facts and "Sampler ddim" in facts
     assert f"Probability {best.probability:.0%}" in facts and f"{best.value:.4g}" in facts

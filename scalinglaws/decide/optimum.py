@@ -38,8 +38,8 @@ COLUMNS = ["size", "model", "steps", "cost", "value", "low", "high", "decades_be
 class Optimum:
     """Which size and how many steps a budget should buy.
 
-    `candidates` has one row per size: size, model (categorical, over every size of the law), steps, cost, value, low,
-    high, probability, decades_beyond.
+    `candidates` has one row per size: size, model, steps, cost, value, low, high, probability, decades_beyond. labels:
+    of every size of the law, by rising size, those out of the budget's reach, too.
     """
 
     size: float  # in the unit of the law's size column
@@ -62,6 +62,7 @@ class Optimum:
     best_sizes: tuple[float, float] | None = None  # where any size may be chosen: the interval of the law's best one
     rises: bool = False  # whether higher quality is better
     currency: str = field(default="", compare=False)  # ISO code, of money where the budget or the price names one
+    labels: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __repr__(self):
         steps, unit = display.count(self.steps, "step"), written(self.unit, self.currency)
@@ -74,12 +75,13 @@ class Optimum:
         return "\n".join(lines + [f"Warning: {w}" for w in self.warnings])
 
     def to_frame(self) -> pd.DataFrame:
-        """The candidates, one row per size, with `best` true for the size chosen, and `of`."""
-        return self.candidates.assign(best=self.candidates["size"] == self.size, of=self.of)
+        """The candidates, one row per size, with `best` true for the size chosen, and `of`; model is categorical."""
+        model = pd.Categorical(self.candidates["model"], self.labels, ordered=True)
+        return self.candidates.assign(model=model, best=self.candidates["size"] == self.size, of=self.of)
 
     def record(self) -> dict:
-        """Every field but the candidates, for JSON."""
-        return {k: v for k, v in asdict(self).items() if k != "candidates"}
+        """Every field but the candidates and labels, for JSON."""
+        return {k: v for k, v in asdict(self).items() if k not in ("candidates", "labels")}
 
     def _repr_html_(self):
         return display.html_page(self._headline(), self.to_frame(), self.warnings, self._details())
@@ -153,7 +155,7 @@ def optimum(
     return Optimum(
         **known, steps=int(best["steps"]), budget=budget, unit=cost.unit, quality=law.quality, level=level,
         flat=_flat(law, table, best), candidates=table, size_column=law.size_column, of=of, best_sizes=best_sizes,
-        rises=law.rises, currency=currency or cost.currency,
+        rises=law.rises, currency=currency or cost.currency, labels=_labels(law, table),
         warnings=(*_warnings(law, cost, best, budget), *_likelier(table, best, of)),
     )  # fmt: skip
 
@@ -181,7 +183,7 @@ def at_budgets(fit, budgets, unit=None, **options) -> pd.DataFrame:
     if not tables:
         raise refusal
     table = pd.concat(tables, ignore_index=True)
-    return table.assign(model=_by_size(law, table["model"].astype(str), table["size"]))
+    return table.assign(model=pd.Categorical(table["model"].astype(str), _labels(law, table), ordered=True))
 
 
 def optima(fits, budget, unit=None, **options):
@@ -318,19 +320,17 @@ def _candidates(law, cost, pairs, level, of):
     size, steps = np.array(pairs, float).T
     values = law.quality_at(size, steps, law.replicates) * np.exp(law.own_errors({law.axes[0]: size}, of))
     best = values.argmax(axis=-1) if law.rises else values.argmin(axis=-1)
-    model = _by_size(law, [law.label_of(n) for n in size], size)
-    known = {"size": size, "model": model, "steps": steps.astype(int)}
+    known = {"size": size, "model": [law.label_of(n) for n in size], "steps": steps.astype(int)}
     known |= {"cost": cost.per_image(size, steps)}
     table = pd.DataFrame(known).join(law.predicted(size, steps, level, of).astype(float))
     return table.assign(probability=np.bincount(best, minlength=len(size)) / len(best))[COLUMNS]
 
 
-def _by_size(law, labels, size):
-    """Labels as a Categorical over every size of the law, by rising size: a figure of some gives each its colour."""
-    known = law.size_labels
-    if not set(labels) <= set(known):  # sizes that were not measured
-        known = pd.Series(list(labels), np.asarray(size)).sort_index().unique()
-    return pd.Categorical(labels, dict.fromkeys(known), ordered=True)
+def _labels(law, table):
+    """Every label by rising size: of the law's sizes, or where others were asked for, of those in the table."""
+    known = tuple(dict.fromkeys(law.size_labels))
+    asked = table.sort_values("size")["model"].astype(str)
+    return known if set(asked) <= set(known) else tuple(dict.fromkeys(asked))
 
 
 def _flat(law, table, best):

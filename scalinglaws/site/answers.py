@@ -123,8 +123,10 @@ def _scale(settings, sizes, unit, stages, price, stops, asked):
     sentences = list(dict.fromkeys(sentence for stop in found for sentence in stop["warnings"]))
     more = [name for name in stages if name != "denoise"]
     with_more = f" with {' and '.join(STAGE_NAMES[m] for m in more)}" if more else ""
+    currency = next(iter(costs.values())).currency or "money"
     return {
         "key": "-".join([unit, *more]), "unit": unit, "symbol": "" if unit == "money" else UNITS[unit],
+        "currency": currency,
         "name": NAMES[unit] + with_more, "stages": list(stages), "warnings": sentences,
         "stops": [stop | {"warnings": [sentences.index(one) for one in stop["warnings"]]} for stop in found],
         "shown": [_drawn(s, costs[k], sizes, asked["of"]) if k in costs else None for k, s in enumerate(settings)],

@@ -19,9 +19,9 @@ const digits = (value, count = 4) => value === null ? "-" : String(Number(value.
 const steps = (count) => `${count} ${count === 1 ? "step" : "steps"}`;
 const percent = (share) => `${Math.round(100 * share)}%`;
 
-/** A cost with the unit's prefix: 300 MFLOPs, 2.1 ms; money as a plain number. */
+/** A cost with the unit's prefix: 300 MFLOPs, 2.1 ms; money as a plain number and its currency. */
 function amount(value, count = 3) {
-  if (!scale.symbol) return `${plain(value, count)} money`;
+  if (!scale.symbol) return `${plain(value, count)} ${scale.currency}`;
   const most = scale.unit === "seconds" ? 0 : 18;
   const power = Math.min(Math.max(3 * Math.floor(Math.log10(value * (1 + 1e-12)) / 3), -9), most);
   return `${digits(value / 10 ** power, count)} ${PREFIXES[power]}${scale.symbol}`;

@@ -66,14 +66,14 @@ def middle(answers):
     return scale, scale["stops"][len(scale["stops"]) // 2]
 
 
-def amount(value, symbol) -> str:
+def amount(value, symbol, currency="money") -> str:
     """A cost with the unit's prefix; seconds above one and money as they are.
 
-    >>> amount(3.04e8, "FLOPs"), amount(0.0021, "s"), amount(150.0, "s"), amount(0.0004, "")
-    ('304 MFLOPs', '2.1 ms', '150 s', '0.0004 money')
+    >>> amount(3.04e8, "FLOPs"), amount(0.0021, "s"), amount(150.0, "s"), amount(0.0004, "", "USD")
+    ('304 MFLOPs', '2.1 ms', '150 s', '0.0004 USD')
     """
     if not symbol:
-        return f"{value:.3g} money"
+        return f"{value:.3g} {currency}"
     power = min(max(math.floor(math.log10(value) / 3), -3), 0 if symbol == "s" else 6)
     return f"{float(f'{value:.3g}') / 1000**power:g} {PREFIXES[power + 3]}{symbol}"
 
@@ -105,7 +105,7 @@ def _glance_row(answers, scale, stop, explorer, several):
     far = " (projection)" if beyond > answers["far"] else ""
     cells = [answers["models"][model]["label"], *([answers["settings"][setting]["label"]] if several else []),
              str(steps), f"{value:.4g}{far}", f"{low:.4g} to {high:.4g}", f"{probability:.0%}"]  # fmt: skip
-    budget = amount(stop["budget"], scale["symbol"])
+    budget = amount(stop["budget"], scale["symbol"], scale["currency"])
     first = f'<th scope="row"><a href="{_href(explorer, scale, stop)}">{escape(budget)}</a></th>'
     return f"<tr>{first}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
