@@ -232,6 +232,9 @@ def test_levels_need_relative_errors_and_give_way_to_what_the_user_asks():
     table = power_of_models(1)
     with pytest.raises(InputError, match="give residuals='log', or another bootstrap"):
         fit(table, "power", "y", {"N": "N"}, residuals="raw", bootstrap="levels").replicates  # noqa: B018
+    for option in ({"cluster": "N"}, {"asymmetry": 0.3}):
+        with pytest.raises(InputError, match="leave out cluster= and asymmetry="):
+            fit(table, "power", "y", {"N": "N"}, bootstrap="levels", **option)
     assert fit(table, "power", "y", {"N": "N"}, residuals="raw").bootstrap != "levels"
     assert fit(table, "power", "y", {"N": "N"}, cluster="N").bootstrap == "pair"
     assert fit(table, "power", "y", {"N": "N"}, bootstrap="residual").bootstrap == "residual"
