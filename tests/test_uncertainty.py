@@ -227,10 +227,19 @@ def test_replicates_by_levels_have_the_standard_error_of_a_mixed_model():
     assert min(ratios) > 0.95 and max(ratios) < 1.25, ratios
 
 
+def test_more_replicates_are_drawn_by_the_method_of_the_fit():
+    one = fit(power_of_models(0), "power", "y", {"N": "N"}, replicates=50)
+    assert one.bootstrap == "levels"
+    np.testing.assert_array_equal(one.resampled(50), one.replicates)
+
+
 def test_levels_need_relative_errors_and_give_way_to_what_the_user_asks():
     table = power_of_models(1)
     with pytest.raises(InputError, match="give residuals='log', or another bootstrap"):
         fit(table, "power", "y", {"N": "N"}, residuals="raw", bootstrap="levels").replicates  # noqa: B018
+    for option in ({"cluster": "N"}, {"asymmetry": 0.3}):
+        with pytest.raises(InputError, match="leave out cluster= and asymmetry="):
+            fit(table, "power", "y", {"N": "N"}, bootstrap="levels", **option)
     assert fit(table, "power", "y", {"N": "N"}, residuals="raw").bootstrap != "levels"
     assert fit(table, "power", "y", {"N": "N"}, cluster="N").bootstrap == "pair"
     assert fit(table, "power", "y", {"N": "N"}, bootstrap="residual").bootstrap == "residual"

@@ -35,7 +35,8 @@ def fit(
     below 1 for the lower envelope. cluster: column(s) whose equal values are resampled together; None: rows with equal
     inputs, or with one equal input where the residuals show that those share an error. bootstrap: auto, wild, pair,
     residual or levels (an error drawn for each trained model and for each cell; auto where models hold several rows
-    each), of so many replicates. starts: initial guesses of the search. seed: of all random numbers.
+    each, which then resamples nothing), of so many replicates. starts: initial guesses of the search. seed: of all
+    random numbers.
 
     Returns a Fit. Raises InputError, with what to do about it, where columns are missing, hold what has no logarithm,
     or are too few for the law.

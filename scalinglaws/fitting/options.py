@@ -31,6 +31,11 @@ class Options:
         check_loss(self.loss, self.delta, self.residuals, self.asymmetry)
         if self.bootstrap not in METHODS:
             raise InputError(f"No bootstrap named {self.bootstrap!r}. Known: {', '.join(METHODS)}.")
+        if self.bootstrap == "levels" and (self.cluster is not None or self.asymmetry != 1):
+            raise InputError(
+                "bootstrap='levels' draws errors of trained models and of cells about the middle of the rows: leave "
+                "out cluster= and asymmetry=, or give another bootstrap (pair)."
+            )
         for name, least in COUNTS:
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or value < least:

@@ -136,8 +136,11 @@ class Fit:
         return draws.curve_replicates(self)
 
     def resampled(self, count: int, seed: int = 0, method: str = "auto") -> np.ndarray:
-        """Natural parameters [count, P] of a bootstrap with another count, seed or method; not kept."""
-        return draws.replicates([self], count, seed, [method])[0]
+        """Natural parameters [count, P] of a bootstrap with another count, seed or method; not kept.
+
+        auto: the method of the fit's own replicates.
+        """
+        return draws.replicates([self], count, seed, [self.bootstrap if method == "auto" else method])[0]
 
     @cached_property
     def standard_errors(self) -> dict[str, float]:
