@@ -32,6 +32,14 @@ def test_it_is_the_paired_t_test_of_logarithms():
     assert found.notes[0].startswith("One training of each")
 
 
+def test_a_number_is_the_standard_however_it_is_written():
+    table = study().assign(guidance=lambda t: np.where(t["interpolant"] == "VP", 1.0, 1.5)).drop(columns="interpolant")
+    found = [paired(table, "guidance", standard, "fid") for standard in (1, 1.0, "1", "1.0")]
+    assert all(one.rows.equals(found[0].rows) and one.standard == "1.0" for one in found)
+    with pytest.raises(InputError, match=r"No row has guidance 2: the table has 1\.0, 1\.5"):
+        paired(table, "guidance", 2, "fid")
+
+
 def test_no_difference_is_undecided_and_a_rising_quality_turns_the_verdict():
     assert paired(study(factor=1.0, seed=1), "interpolant", "VP", "fid").rows["better"].item() == "undecided"
     rising = study(factor=0.8).rename(columns={"fid": "clip"})

@@ -102,7 +102,9 @@ def paired(source, column, standard, quality="fd", *, where=None, level=0.9) -> 
     need(table, (column, quality))
     table = table[table[quality].notna() & table[column].notna()]
     check_direction(table, quality)
-    values = table[column].astype(str)
+    values, same = table[column].astype(str), table[column] == pd.to_numeric(standard, errors="coerce")
+    if same.any():  # 2 and "2" are the number 2.0
+        standard = values[same].iloc[0]
     if standard not in set(values):
         raise InputError(f"No row has {column} {standard!r}: the table has {', '.join(sorted(set(values)))}.")
     size = _size(table)

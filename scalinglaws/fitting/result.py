@@ -31,7 +31,7 @@ class Fit:
     quality: str  # the column fitted
     inputs: dict[str, str]  # symbol -> column
     options: Options
-    resampling: str  # of rows or configurations: pair, wild or residual
+    resampling: str  # what was asked for, or auto's choice among pair, wild and residual
     notes: tuple[str, ...] = ()  # choices made, not reasons for doubt
     drawn: np.ndarray | None = field(default=None)  # replicates, where they were drawn with those of other groups
 
